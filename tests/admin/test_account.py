@@ -178,6 +178,7 @@ def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> N
     assert "new@example.org, from 2026-11-03 23:00:00 AEDT on" in page_of(support, user)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [each.name for each in ACTIONS])
 @pytest.mark.parametrize(
     "happen", [nothing, lock, suspend, plan, wait_for_a_text, wait_and_be_locked, turn_off]

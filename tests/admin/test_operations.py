@@ -931,8 +931,6 @@ def test_an_account_that_is_gone_leads_home(signed_in: In) -> None:
     assert (response.status_code, response["Location"]) == (302, "/admin/")
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize("pk", ["0", "999999", "9" * 30])
 @pytest.mark.parametrize(
     "path",
     [
@@ -941,11 +939,12 @@ def test_an_account_that_is_gone_leads_home(signed_in: In) -> None:
         "oauth2_provider/application/{}/remove/",
     ],
 )
-def test_an_operation_on_a_row_that_is_none(signed_in: In, path: str, pk: str, method: str) -> None:
+def test_an_operation_on_a_row_that_is_none(signed_in: In, path: str) -> None:
     client = signed_in("superuser")
     before = AuditEvent.objects.count()
 
-    response = getattr(client, method)(f"/admin/{path.format(pk)}", {"reason": "x"})
-
-    assert (response.status_code, response["Location"]) == (303, "/admin/")
+    for pk in ("0", "999999", "9" * 30):
+        for send in (client.get, client.post):
+            response = send(f"/admin/{path.format(pk)}", {"reason": "x"})
+            assert (response.status_code, response["Location"]) == (303, "/admin/")
     assert AuditEvent.objects.count() == before

@@ -169,11 +169,11 @@ def test_the_orm_changes_no_seal(seal: AuditSeal, act: Callable[[AuditSeal], obj
 COLUMNS = [field.attname for field in AuditSeal._meta.concrete_fields]
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_sql_updates_no_column_of_a_seal(seal: AuditSeal, column: str) -> None:
-    with pytest.raises(DatabaseError), transaction.atomic():
-        sql(f"UPDATE optin_auditseal SET {column} = {column}")  # noqa: S608
-    assert is_whole(seal)
+def test_sql_updates_no_column_of_a_seal(seal: AuditSeal) -> None:
+    for column in COLUMNS:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql(f"UPDATE optin_auditseal SET {column} = {column}")  # noqa: S608
+        assert is_whole(seal)
 
 
 def test_sql_deletes_no_seal_of_the_last_30_days(seal: AuditSeal) -> None:

@@ -99,12 +99,12 @@ def test_the_orm_does_not_replace(event: AuditEvent) -> None:
 # -- by SQL ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_sql_updates_no_column(event: AuditEvent, column: str) -> None:
+def test_sql_updates_no_column(event: AuditEvent) -> None:
     """S-53, at any age; not even to the value it has."""
-    with pytest.raises(DatabaseError), transaction.atomic():
-        sql(f"UPDATE optin_auditevent SET {column} = {column} WHERE id = %s", event.pk)  # noqa: S608
-    assert is_whole(event)
+    for column in COLUMNS:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            sql(f"UPDATE optin_auditevent SET {column} = {column} WHERE id = %s", event.pk)  # noqa: S608
+        assert is_whole(event)
 
 
 def test_sql_deletes_what_is_older_than_30_days(event: AuditEvent) -> None:

@@ -346,9 +346,11 @@ def test_csrf(user: User, person: Client) -> None:
 # -- requests that cannot be served ------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_client_is_told_what_is_wrong(person: Client, method: str) -> None:
+    """S-35: PKCE with S256 is required; no implicit grant."""
+    sent = {"allow": "Allow", **ASKED, "scope": "2fa fileid:777"} if method == "post" else None
+    refused: list[tuple[dict[str, str | None], str]] = [
         ({"code_challenge": None}, "invalid_request"),
         ({"code_challenge": "", "code_challenge_method": ""}, "invalid_request"),
         ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
@@ -368,19 +370,12 @@ def test_csrf(user: User, person: Client) -> None:
         ({"scope": "2fa admin"}, "invalid_scope"),
         ({"scope": "fileid:0"}, "invalid_scope"),
         ({"scope": "fileid:99999999999999999999"}, "invalid_scope"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_client_is_told_what_is_wrong(
-    person: Client, changed: dict[str, str | None], expected: str, method: str
-) -> None:
-    """S-35: PKCE with S256 is required; no implicit grant."""
-    sent = {"allow": "Allow", **ASKED, "scope": "2fa fileid:777"} if method == "post" else None
-    came = answer(getattr(person, method)(authorize(**changed), sent))
+    ]
+    for changed, expected in refused:
+        came = answer(getattr(person, method)(authorize(**changed), sent))
 
-    assert came["error"] == expected
-    assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
+        assert came["error"] == expected
+        assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
     assert not Grant.objects.exists()
     assert not consents()
 
