@@ -42,7 +42,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from optin.messaging import webhooks
-from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.events import news_of
+from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.runtime import outside
 from bench.certificates import Authority, tls
 
@@ -215,11 +216,9 @@ def write(files: list[File], count: int, rate: float) -> None:
     for n in range(count):
         if rate:
             time.sleep(max(began + n / rate - time.monotonic(), 0))
-        decided = AuditEvent(
-            kind="unlock", outcome="ok", file_id=files[n % len(files)].pk, at=timezone.now()
-        )
+        [(kind, reason)] = news_of("unlock", "ok", {})
         with transaction.atomic():
-            WebhookEvent.objects.write(decided, None)
+            WebhookEvent.objects.tell(kind, reason, timezone.now(), files[n % len(files)].pk)
 
 
 def run(size: Size, *, with_sick: bool, folder: Path) -> Found:

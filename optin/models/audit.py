@@ -189,7 +189,7 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
                 return event
             self.tell_repeats(RefusalCount.objects.due(now).filter(key=row.key), now)
         event.add()
-        WebhookEvent.objects.write(event, number)
+        _tell_webhooks(event, number)
         return event
 
     def tell_repeats(self, rows: RefusalCountQuerySet, now: datetime) -> list["AuditEvent"]:
@@ -386,3 +386,15 @@ def _last_from(name: str) -> str:
             break
         name = event.name()
     return name
+
+
+def _tell_webhooks(event: AuditEvent, number: "ProviderUser | None") -> None:
+    """Tell the file of *number* of *event*; without a number, the file of *event*."""
+    file_id = number.file_id if number else event.file_id
+    if file_id is None:
+        return
+    for kind, reason in events.news_of(event.kind, event.outcome, event.data):
+        if number or kind is not events.News.NUMBER_REMOVED:
+            WebhookEvent.objects.tell(
+                kind, reason, event.at, file_id, number, event.provider_user_id
+            )

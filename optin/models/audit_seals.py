@@ -14,6 +14,10 @@ from optin import keys
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 
 
+class AuditSealQuerySet(AppendOnlyQuerySet["AuditSeal"]):
+    """Nothing changes a seal."""
+
+
 class AuditSeal(AppendOnly):
     """A proof that exactly these events stood in a range of ids: none can go or come unseen.
 
@@ -31,7 +35,7 @@ class AuditSeal(AppendOnly):
     key_id = models.CharField(max_length=8)
     proof = models.CharField(max_length=64, help_text="Keyed digest of all that the seal says.")
 
-    objects = AppendOnlyQuerySet["AuditSeal"].as_manager()
+    objects = AuditSealQuerySet.as_manager()
 
     class Meta:
         constraints = [

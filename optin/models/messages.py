@@ -214,7 +214,7 @@ class SmsMessage(Outgoing):
         """
         number = self.provider_user
         if number.verified_at or why != "opted_out":
-            WebhookEvent.objects.tell(number, kind, why, now)
+            WebhookEvent.objects.tell(kind, why, now, number.file_id, number)
 
     @property
     def is_warning(self) -> bool:

@@ -16,14 +16,13 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.utils.functional import cached_property
 
 from optin import keys
-from optin.events import News, news_of
+from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.files import File, Membership
 from optin.models.statements import Insert
 from optin.models.users import User
 
 if TYPE_CHECKING:
-    from optin.models.audit import AuditEvent
     from optin.models.factors import ProviderUser
 
 LEASE = timedelta(seconds=30)
@@ -262,24 +261,29 @@ def _of_snapshot(end: str) -> models.Func:
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
-    def write(self, decided: "AuditEvent", number: "ProviderUser | None") -> None:
-        """Write what *decided* tells of its file, if it does.
+    def tell(
+        self,
+        kind: str,
+        reason: str,
+        at: datetime,
+        file_id: int,
+        number: "ProviderUser | None" = None,
+        number_id: int | None = None,
+    ) -> None:
+        """Write what happened in a file. Call it in the transaction in which it did.
 
-        Call it in the transaction of the decision.
-
-        :param number: the number that it is about. Its file is told; else that of *decided*.
+        :param number: the number that it is about; *number_id* where there is only its id.
         """
-        file_id = number.file_id if number else decided.file_id
-        if file_id is None:
-            return
-        for kind, reason in news_of(decided.kind, decided.outcome, decided.data):
-            if kind is News.NUMBER_REMOVED and number is None:
-                continue
-            _insert(kind, reason, decided.at, file_id, number, decided.provider_user_id)
-
-    def tell(self, number: "ProviderUser", kind: News, reason: str, now: datetime) -> None:
-        """Write what happened to *number* where no decision tells of it, as ``write`` does."""
-        _insert(kind, reason, now, number.file_id, number, number.pk)
+        event = WebhookEvent(
+            message_id=WebhookEvent.new_id(),
+            file_id=file_id,
+            kind=kind,
+            at=at,
+            provider_user_id=number.pk if number else number_id,
+            reason=reason,
+            reference=number.client_reference if number else "",
+        )
+        _INSERT.run_later(event)
 
     def without_sequence(self) -> Self:
         """Events that can get their number now, in their order.
@@ -366,26 +370,6 @@ class WebhookEvent(models.Model):
 
 
 _INSERT = Insert(WebhookEvent, computed={"transaction": _TransactionId(models.BigIntegerField())})
-
-
-def _insert(
-    kind: str,
-    reason: str,
-    at: datetime,
-    file_id: int,
-    number: "ProviderUser | None",
-    number_id: int | None,
-) -> None:
-    event = WebhookEvent(
-        message_id=WebhookEvent.new_id(),
-        file_id=file_id,
-        kind=kind,
-        at=at,
-        provider_user_id=number.pk if number else number_id,
-        reason=reason,
-        reference=number.client_reference if number else "",
-    )
-    _INSERT.run_later(event)
 
 
 class WebhookRepeatQuerySet(models.QuerySet["WebhookRepeat"]):

@@ -163,7 +163,9 @@ def end_own_removal(user: User, number: ProviderUser | None, now: datetime) -> N
         Revocation.objects.filter(pk=waits.pk).close(now, Revocation.Closed.SECURED)
         delivery.notify(user, Notice.Kind.OWN_REMOVAL_OFF, now, about_id=waits.pk)
         if number:
-            WebhookEvent.objects.tell(number, Told.REVOCATION_CANCELLED, "secured", now)
+            WebhookEvent.objects.tell(
+                Told.REVOCATION_CANCELLED, "secured", now, number.file_id, number
+            )
 
 
 def record(
