@@ -557,6 +557,8 @@ def test_budgets_are_those_that_are_enforced(
         ("file", 777, 2, 2, 12 * HOUR),
         ("file", 888, 0, 2, 12 * HOUR),
     ]
+    assert budgets.fullest(timezone.now()) == {"total": 2 / 3, "own-total": 0, "file": 1}
+    assert [one.file_id for one in budgets.near(timezone.now())] == [777]
 
 
 def test_there_is_no_budget_where_it_is_switched_off(

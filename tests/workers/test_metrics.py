@@ -59,8 +59,11 @@ def test_what_waits_and_for_how_long(file: File, user: User, client: Client) -> 
         'optin_waiting_oldest_seconds{kind="text"}': pytest.approx(100, abs=10),
         'optin_waiting_oldest_seconds{kind="mail"}': pytest.approx(0, abs=10),
     }
+    needed = 'optin_needs_attention{condition="messages"}'
+    assert gauges(client, needed) == {needed: 1}  # not yet of the mail
     work()
     assert set(gauges(client, "optin_waiting").values()) == {0}
+    assert gauges(client, needed) == {needed: 0}
 
 
 def test_workers_are_those_that_gave_a_sign_of_life(client: Client) -> None:
