@@ -1,5 +1,6 @@
 """What the role of the service may do in the database: as docs/deploy.md asks, and no more."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from django.apps import apps
@@ -7,7 +8,7 @@ from django.db import connection
 
 from optin.audit.months import SCHEMA
 from optin.doctor.database import POSTGRESQL, rows
-from optin.doctor.findings import Finding, Level, fault, warning
+from optin.doctor.findings import Finding, Level, fault
 
 EVERY_TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE")
 BUT = {
@@ -51,105 +52,82 @@ def role() -> Iterator[Finding]:
 
 # -- its grants --------------------------------------------------------------------
 
-_TABLES = """
-    SELECT relname, right_, has_table_privilege(c.oid, right_),
+# Of tables, the last one is whether one of its columns has the right.
+_RIGHTS = """
+    SELECT '', relname, right_, has_table_privilege(c.oid, right_),
         CASE WHEN right_ IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
         THEN has_any_column_privilege(c.oid, right_) ELSE has_table_privilege(c.oid, right_) END
-    FROM pg_class c CROSS JOIN unnest(%s::text[]) AS right_
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
+    FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE',
+        'REFERENCES', 'TRIGGER']) AS right_
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+    UNION ALL SELECT 'SEQUENCE ', relname, right_, has, has
+    FROM pg_class c CROSS JOIN unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS right_,
+        LATERAL has_sequence_privilege(c.oid, right_) AS has
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'S'
+    UNION ALL SELECT 'SCHEMA ', nspname, right_, has, has
+    FROM pg_namespace n CROSS JOIN unnest(ARRAY['USAGE', 'CREATE']) AS right_,
+        LATERAL has_schema_privilege(n.oid, right_) AS has
+    WHERE nspname IN ('public', %s)
+    UNION ALL SELECT 'DATABASE ', current_database(), right_, has, has
+    FROM unnest(ARRAY['CREATE', 'TEMPORARY']) AS right_,
+        LATERAL has_database_privilege(current_database(), right_) AS has
+    ORDER BY 1, 2
 """
-_SEQUENCES = """
-    SELECT relname, right_, has_sequence_privilege(c.oid, right_)
-    FROM pg_class c CROSS JOIN unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS right_
-    WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' ORDER BY relname
-"""
-_PLACES = """
-    SELECT current_user, has_schema_privilege('public', 'USAGE'),
-    has_schema_privilege('public', 'CREATE'),
-    coalesce(has_schema_privilege(to_regnamespace(%s), 'USAGE, CREATE'), false),
-    has_database_privilege(current_database(), 'CREATE'),
-    has_database_privilege(current_database(), 'TEMPORARY'), current_database()
-"""
-_MORE = ("TRUNCATE", "REFERENCES", "TRIGGER")
 
 
 def granted() -> Iterator[Finding]:
     """The service has the rights of docs/deploy.md, no fewer and no more."""
-    ((name, usage, creates, audit, creates_schemas, temporary, base),) = rows(_PLACES, SCHEMA)
-    missing, extra = _of_tables()
-    for more, found in zip((missing, extra), _of_sequences(), strict=True):
-        more.update(found)
-    if not usage:
-        missing["SCHEMA public"] = {"USAGE"}
-    if creates:
-        extra["SCHEMA public"] = {"CREATE"}
-    if audit:
-        extra[f"SCHEMA {SCHEMA}"] = {"ALL"}
-    if creates_schemas:
-        extra[f"DATABASE {base}"] = {"CREATE"}
+    ((role,),) = rows("SELECT current_user")
+    missing: Rights = defaultdict(set)
+    extra: Rights = defaultdict(set)
+    for kind, name, right, whole, some in _of_ours():
+        is_wanted = _is_wanted(kind, name, right)
+        if is_wanted and not whole:
+            missing[kind, name].add(right)
+        if some and not is_wanted:
+            extra[kind, name].add(right)
     for what, lacks in _grouped(missing):
         yield fault(
-            f"The role {name} lacks {lacks} on {what}: requests will fail.",
+            f"The role {role} lacks {lacks} on {what}: requests will fail.",
             seen="has_table_privilege() and its like say so.",
-            do=f"As the owner: GRANT {lacks} ON {what} TO {name};  Or give all grants again: "
+            do=f"As the owner: GRANT {lacks} ON {what} TO {role};  Or give all grants again: "
             + POSTGRESQL,
         )
     for what, has in _grouped(extra):
-        yield fault(
-            f"The role {name} has {has} on {what}, which it must not have.",
-            seen="has_table_privilege() and its like say so.",
-            do=f"As the owner: REVOKE {has} ON {what} FROM {name};  If that changes nothing, it "
-            "has the right by PUBLIC or by another role: revoke it there.",
-        )
-    if temporary:
-        yield warning(
-            f"The role {name} may make temporary tables.",
-            seen="has_database_privilege() says so.",
-            do=f"As the owner: REVOKE TEMPORARY ON DATABASE {base} FROM PUBLIC, {name};",
+        yield Finding(
+            Level.WARNING if has == "TEMPORARY" else Level.FAULT,
+            f"The role {role} has {has} on {what}, which it must not have.",
+            "has_table_privilege() and its like say so.",
+            f"As the owner: REVOKE {has} ON {what} FROM {role};  If that changes nothing, it has "
+            "the right by PUBLIC or by another role: revoke it there.",
         )
 
 
-Rights = dict[str, set[str]]
+Rights = defaultdict[tuple[str, str], set[str]]
 
 
-def _of_tables() -> tuple[Rights, Rights]:
-    """Return what is missing, and what is too many. Tables of others may have no grants."""
+def _of_ours() -> Iterator[tuple[str, str, str, object, object]]:
+    """Yield each right, and whether the role has it. Tables of others may have no grants."""
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     ours.add("django_migrations")
-    missing: Rights = {}
-    extra: Rights = {}
-    for table, right, whole, some in rows(_TABLES, [*EVERY_TABLE, *_MORE]):
-        name, which = str(table), str(right)
-        if name not in ours and not name.startswith("procrastinate_"):
-            continue
-        wanted = which in EVERY_TABLE and which not in BUT.get(name, ())
-        if wanted and not whole:
-            missing.setdefault(name, set()).add(which)
-        if some and not wanted:
-            extra.setdefault(name, set()).add(which)
-    return missing, extra
+    for kind, name, right, whole, some in rows(_RIGHTS, SCHEMA):
+        if kind or name in ours or str(name).startswith("procrastinate_"):
+            yield str(kind), str(name), str(right), whole, some
 
 
-def _of_sequences() -> tuple[Rights, Rights]:
-    missing: Rights = {}
-    extra: Rights = {}
-    for sequence, right, has in rows(_SEQUENCES):
-        if right == "USAGE" and not has:
-            missing.setdefault(f"SEQUENCE {sequence}", set()).add("USAGE")
-        if right != "USAGE" and has:
-            extra.setdefault(f"SEQUENCE {sequence}", set()).add(str(right))
-    return missing, extra
+def _is_wanted(kind: str, name: str, right: str) -> bool:
+    if kind:
+        return right == "USAGE" and name != SCHEMA
+    return right in EVERY_TABLE and right not in BUT.get(name, ())
 
 
 def _grouped(found: Rights) -> Iterator[tuple[str, str]]:
     """Give things with the same rights together: one that was forgotten is often many."""
-    same: dict[str, list[str]] = {}
-    for what, which in found.items():
-        kind, _, name = what.rpartition(" ")
-        same.setdefault(f"{kind}|{', '.join(sorted(which))}", []).append(name)
-    for key, names in same.items():
-        kind, _, rights = key.partition("|")
-        yield f"{kind} {', '.join(names)}".strip(), rights
+    same: dict[tuple[str, str], list[str]] = {}
+    for (kind, name), which in found.items():
+        same.setdefault((kind, ", ".join(sorted(which))), []).append(name)
+    for (kind, rights), names in same.items():
+        yield f"{kind}{', '.join(names)}", rights
 
 
 # -- the triggers of the audit trail -----------------------------------------------
