@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from optin.admin.cells import cell, lines
 from optin.admin.rows import plain
-from optin.conf import conf
+from optin.conf import ALARM_SHARE, conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
 from optin.support import budgets, counting, health, statistics
@@ -178,7 +178,7 @@ def _budgets(found: Figures, now: datetime) -> Table:
             budgets.name(one, names),
             (one.used, one.limit, Share(one.used, one.limit), one.ends),
             bar_width(one.share),
-            "bad" if one.share * 100 >= conf.alarm_share else "good",
+            "bad" if one.share * 100 >= ALARM_SHARE else "good",
         )
         for one in running
     ]

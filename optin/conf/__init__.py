@@ -14,6 +14,7 @@ from optin.conf.codes import Codes
 from optin.conf.gateways import Gateways
 from optin.conf.service import Service
 from optin.conf.setting import (
+    ALARM_SHARE,
     CLOCK_SLACK,
     KEY_BYTES,
     MAX_FAILURES,
@@ -22,6 +23,7 @@ from optin.conf.setting import (
     MAX_OTP_LIFETIME,
     MIN_OTP_LIFETIME,
     MIN_SECRET,
+    STAFF_REVOKE_DELAY,
     Network,
     Rate,
     Setting,
@@ -29,6 +31,7 @@ from optin.conf.setting import (
 from optin.conf.texts import OBSERVABLE, Texts
 
 __all__ = [
+    "ALARM_SHARE",
     "CHECKS",
     "CLOCK_SLACK",
     "KEY_BYTES",
@@ -39,6 +42,8 @@ __all__ = [
     "MIN_OTP_LIFETIME",
     "MIN_SECRET",
     "OBSERVABLE",
+    "REMOVED",
+    "STAFF_REVOKE_DELAY",
     "Conf",
     "Network",
     "Rate",
@@ -75,6 +80,13 @@ class Conf(Codes, Texts, Gateways, Access, Service):
 
 
 conf = Conf()
+
+
+REMOVED = {
+    "OPTIN_ALARM_SHARE": f"An alarm sounds at {ALARM_SHARE} percent of a budget.",
+    "OPTIN_STAFF_REVOKE_DELAY": "A revocation by support waits for a day.",
+}
+"""Former settings, and what is true without them."""
 
 
 def every_setting() -> Iterator[Setting[Any]]:

@@ -80,9 +80,6 @@ class Access:
         "Whether authorisation/refresh replaces the refresh token. It locks out clients that "
         "keep their first one.",
     )
-    staff_revoke_delay = number(
-        70, 86_400, 3600, 604_800, "Seconds that a revocation by support waits."
-    )
     # Until then the owner of the old mailbox can stop a thief: mails with a new password go to
     # the new address.
     email_delay = number(

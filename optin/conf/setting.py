@@ -26,6 +26,12 @@ MAX_FAILURES = 100
 MAX_GUESS_BUDGET = 10
 """Percent: with a higher chance in a year of guesses at one account, the service does not start."""
 
+ALARM_SHARE = 80
+"""Percent of a budget of texts that cause an alarm."""
+
+STAFF_REVOKE_DELAY = timedelta(days=1)
+"""How long a revocation by support waits: people read a mail within a day (S-37)."""
+
 KEY_BYTES = 32
 """Length of every key, in bytes: 256 bits."""
 

@@ -146,14 +146,6 @@ class Texts:
         "Unverified opt-ins in one region that cause an alarm, if fewer than "
         "OPTIN_BREAKER_SHARE percent are verified; 0: no alarm. A region is never closed.",
     )
-    alarm_share = number(
-        53,
-        80,
-        1,
-        100,
-        "Percent of OPTIN_SENDS_PER_FILE, OPTIN_SENDS_TOTAL and OPTIN_OWN_SENDS_TOTAL that "
-        "cause an alarm.",
-    )
     alarm_email = names(54, "Who gets alarms by mail.", mailboxes)
 
 

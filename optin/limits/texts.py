@@ -18,7 +18,7 @@ from typing import cast
 
 from django.db import transaction
 
-from optin.conf import OBSERVABLE, conf
+from optin.conf import ALARM_SHARE, OBSERVABLE, conf
 from optin.limits import alarms, policy, recent, shared
 from optin.limits.counters import (
     Limit,
@@ -400,7 +400,7 @@ def _alarm(tallies: Sequence[Tally], now: datetime) -> None:
     for tally in tallies:
         limit, rule = tally.limit, tally.limit.rule
         # Counts only rise, one by one: exactly one of them crosses the line.
-        line = limit.count * conf.alarm_share
+        line = limit.count * ALARM_SHARE
         if rule in _BUDGETS and (tally.count - 1) * 100 < line <= tally.count * 100:
             file = {"file": limit.key} if rule is Rule.FILE else {}
             alarms.sound(rule, **file, count=tally.count, limit=limit.count, seconds=limit.seconds)

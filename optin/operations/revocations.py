@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from optin import limits
-from optin.conf import CLOCK_SLACK, conf
+from optin.conf import CLOCK_SLACK, STAFF_REVOKE_DELAY, conf
 from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import (
@@ -61,7 +61,7 @@ class Plan:
 
 
 def plan(user: User, *, reason: str, origin: Origin) -> Plan:
-    """Have all factors of *user* removed after ``OPTIN_STAFF_REVOKE_DELAY``; tell them now.
+    """Have all factors of *user* removed after a day; tell them now.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises Deactivated: if the actor is no staff any more.
@@ -72,7 +72,7 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
         now = factors.now
         waits = Revocation.objects.open_of(factors.user).first()
         refused = _refusal(factors, origin)
-        due_at = now + timedelta(seconds=conf.staff_revoke_delay)
+        due_at = now + STAFF_REVOKE_DELAY
         if not refused and waits and not waits.is_about(factors.active, factors.app):
             # It will be called off. What is asked for now is about the factors of now.
             Revocation.objects.filter(pk=waits.pk).close(now, Closed.SET_UP_SINCE)

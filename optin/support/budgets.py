@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Max, Q, QuerySet
 
 from optin import keys, limits
-from optin.conf import conf
+from optin.conf import ALARM_SHARE, conf
 from optin.limits import Limit, Rule
 from optin.models import File, SendCounter
 from optin.support.wording import plain
@@ -92,13 +92,13 @@ def fullest(now: datetime) -> dict[str, float]:
 
 
 def near(now: datetime) -> list[Budget]:
-    """Return the budgets of which ``OPTIN_ALARM_SHARE`` percent are used."""
+    """Return the budgets of which ``ALARM_SHARE`` percent are used."""
     of_files = {
         key
         for one in _limits()
         if one.rule is Rule.FILE
         for key in _counters(one, now)
-        .filter(count__gte=one.count * conf.alarm_share / 100)
+        .filter(count__gte=one.count * ALARM_SHARE / 100)
         .values_list("key", flat=True)
     }
     file_ids = [
@@ -106,7 +106,7 @@ def near(now: datetime) -> list[Budget]:
         for pk in (File.objects.values_list("pk", flat=True) if of_files else ())
         if keys.digest("counter", str(pk)) in of_files
     ]
-    return [one for one in running(now, file_ids) if one.share * 100 >= conf.alarm_share]
+    return [one for one in running(now, file_ids) if one.share * 100 >= ALARM_SHARE]
 
 
 def _counters(one: Limit, now: datetime) -> "QuerySet[SendCounter]":

@@ -20,7 +20,7 @@ from prometheus_client import Metric
 from optin import gateways
 from optin.audit import notes
 from optin.audit.seals import oldest_unsealed
-from optin.conf import CLOCK_SLACK, Conf, conf
+from optin.conf import ALARM_SHARE, CLOCK_SLACK, Conf, conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -161,7 +161,7 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
     """No budget is nearly used."""
     used = budgets.fullest(now)
     yield metrics.BUDGET_USED.of(used)
-    if not any(share * 100 >= conf.alarm_share for share in used.values()):
+    if not any(share * 100 >= ALARM_SHARE for share in used.values()):
         return
     near = budgets.near(now)
     ids = [one.file_id for one in near if one.file_id is not None]

@@ -777,19 +777,6 @@ def test_the_ceiling_of_own_texts_is_told_at_80_percent_once(
     assert (alarm["alarm"], alarm["count"], alarm["limit"]) == ("own-total", 4, 4)
 
 
-def test_the_share_of_a_budget_is_a_setting(
-    crowd: Crowd, settings: LazySettings, heard: Heard
-) -> None:
-    settings.OPTIN_SENDS_TOTAL = (Rate(10, 86_400),)
-    settings.OPTIN_ALARM_SHARE = 50
-    crowd.ask_many(0, 4)
-    assert heard() == []
-    crowd.ask(4)
-    assert len(heard()) == 1
-    crowd.ask(5)  # the line is a whole number of texts: this one is beyond it
-    assert len(heard()) == 1
-
-
 def test_a_region_alarms_once_and_is_never_closed(
     crowd: Crowd, settings: LazySettings, heard: Heard, clock: time_machine.Traveller
 ) -> None:

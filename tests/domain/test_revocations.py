@@ -93,11 +93,6 @@ def test_it_waits_and_the_person_is_told_at_once(ann: Person) -> None:
     assert NUMBER[-3:] not in " ".join(without_link)
 
 
-def test_the_wait_is_a_setting(ann: Person, settings: Settings) -> None:
-    settings.OPTIN_STAFF_REVOKE_DELAY = 3600
-    assert plan(ann).due_at == timezone.now() + timedelta(hours=1)
-
-
 def deactivated(person: Person) -> None:
     User.objects.filter(pk=person.who.pk).update(is_active=False)
 

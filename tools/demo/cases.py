@@ -6,7 +6,7 @@ import pyotp
 from django.contrib.auth.models import Group
 
 from optin import codes
-from optin.conf import conf
+from optin.conf import STAFF_REVOKE_DELAY, conf
 from optin.models import (
     AuthenticatorApp,
     Guard,
@@ -131,7 +131,7 @@ def _planned(month: Month, user: User, actor: User) -> None:
     """4. "A mail says that you remove my second factors." Somebody else called before."""
     row, at = _active(month, user, _days_ago(month, 17)), month.story.now - 5 * HOUR
     reason = "Caller says the phone is lost. Knew the name and the e-mail address."
-    due_at = at + timedelta(seconds=conf.staff_revoke_delay)
+    due_at = at + STAFF_REVOKE_DELAY
     removal = month.story.add(
         Revocation(user=user, actor_id=actor.pk, reason=reason, asked_at=at, due_at=due_at)
     )

@@ -18,7 +18,7 @@ IN_FORCE = (
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
     *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.sms_regions),
     *(Conf.breaker_unproved, Conf.breaker_texts, Conf.breaker_share, Conf.breaker_seconds),
-    *(Conf.alarm_unproved, Conf.alarm_share),
+    Conf.alarm_unproved,
     *(Conf.otp_digits, Conf.otp_lifetime, Conf.otp_tries),
     *(Conf.lock_after, Conf.lock_seconds, Conf.disable_after),
     *(Conf.failed_sign_ins_per_ip, Conf.failed_sign_ins_per_name),
