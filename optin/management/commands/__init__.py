@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.db.models.signals import post_save
 
 from optin.conf import CHECKS, Conf, conf
-from optin.errors import InvalidMobileNumber, UnfitReason, UnfitTime
+from optin.errors import Refusal
 from optin.models import File, Guard, User
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
@@ -60,12 +60,9 @@ def refuse_faulty_keys() -> None:
 def target_of(number: str, *, prefix: bool) -> Target:
     """Return the number that was given, or all that share its prefix.
 
-    :raises CommandError: if it is no mobile number.
+    :raises InvalidMobileNumber: if it is none.
     """
-    try:
-        return Target.prefix(number) if prefix else Target.number(number)
-    except InvalidMobileNumber as exc:
-        raise CommandError(exc.message) from None
+    return Target.prefix(number) if prefix else Target.number(number)
 
 
 @contextmanager
@@ -86,12 +83,16 @@ def recording(model: type[Model], record: Callable[[Any], None]) -> Iterator[Non
 
 
 class Tells(base.BaseCommand):
-    """With ``--verbosity 2`` it prints its lines of the ledger, too."""
+    """Says why an operation was refused. With ``--verbosity 2`` it prints its lines of the ledger,
+    too."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
         if options["verbosity"] > 1:
             logging.getLogger("optin.audit").setLevel(logging.DEBUG)
-        return super().execute(*args, **options)
+        try:
+            return super().execute(*args, **options)
+        except Refusal as exc:
+            raise CommandError(exc.message) from None
 
 
 class BaseCommand(Tells):
@@ -118,12 +119,9 @@ class ListCommand(BaseCommand):
         self, *args: Any, number: str, prefix: bool, days: int, reason: str, **options: Any
     ) -> None:
         target = target_of(number, prefix=prefix)
-        try:
-            control = type(self).action(
-                target, timedelta(days=max(0, min(days, 1000))), reason=reason, origin=ORIGIN
-            )
-        except (UnfitReason, UnfitTime) as exc:
-            raise CommandError(exc.message) from None
+        control = type(self).action(
+            target, timedelta(days=max(0, min(days, 1000))), reason=reason, origin=ORIGIN
+        )
         what = f"The number {mask(control.last_three)}" if control.last_three else "The prefix"
         self.stdout.write(f"{what} {self.done} until {control.until:%Y-%m-%d %H:%M} UTC.")
 
@@ -139,10 +137,7 @@ class StaffCommand(BaseCommand):
         self.act(find_user(user), reason)
 
     def act(self, user: User, reason: str) -> None:
-        """Do it, and print what became of it.
-
-        :raises CommandError: if it was refused.
-        """
+        """Do it, and print what became of it."""
         raise NotImplementedError
 
 
@@ -153,9 +148,6 @@ class ActivityCommand(StaffCommand):
     done: str
 
     def act(self, user: User, reason: str) -> None:
-        try:
-            outcome = type(self).action(user, reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = type(self).action(user, reason=reason, origin=ORIGIN)
         was = " already" if outcome is StaffOutcome.UNCHANGED else ""
         self.stdout.write(f"{user.get_username()} is {self.done}{was}.")

@@ -1,8 +1,7 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.errors import Mixed
 from optin.management.commands import ORIGIN, BaseCommand, find_file, find_user
 from optin.operations import tenants
 
@@ -16,8 +15,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, user: str, file_id: int, **options: Any) -> None:
         member, file = find_user(user), find_file(file_id)
-        try:
-            tenants.add_member(member, file, origin=ORIGIN)
-        except Mixed as exc:
-            raise CommandError(exc.message) from None
+        tenants.add_member(member, file, origin=ORIGIN)
         self.stdout.write(f"{member.get_username()} may act in file {file.pk}.")

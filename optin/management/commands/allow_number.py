@@ -1,8 +1,7 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, BaseCommand, target_of
 from optin.operations import send_controls
 from optin.outcomes import StaffOutcome
@@ -17,10 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, number: str, reason: str, **options: Any) -> None:
         target = target_of(number, prefix=False)
-        try:
-            outcome = send_controls.allow_number(target, reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = send_controls.allow_number(target, reason=reason, origin=ORIGIN)
         if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write("Nobody answered STOP from it.")
         else:

@@ -1,9 +1,8 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.errors import UnfitReason, UnfitTime
 from optin.management.commands import ORIGIN, BaseCommand, target_of
 from optin.operations import send_controls
 
@@ -19,8 +18,5 @@ class Command(BaseCommand):
     def handle(self, *args: Any, number: str, minutes: int, reason: str, **options: Any) -> None:
         prefix = target_of(number, prefix=True)
         lasts = timedelta(minutes=max(0, min(minutes, 1_000_000)))
-        try:
-            control = send_controls.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
-        except (UnfitReason, UnfitTime) as exc:
-            raise CommandError(exc.message) from None
+        control = send_controls.lift_breaker(prefix, lasts, reason=reason, origin=ORIGIN)
         self.stdout.write(f"The prefix is open until {control.until:%Y-%m-%d %H:%M} UTC.")

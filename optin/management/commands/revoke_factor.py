@@ -1,6 +1,5 @@
 from django.core.management.base import CommandError
 
-from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 from optin.operations import staff_actions
@@ -11,10 +10,7 @@ class Command(StaffCommand):
     help = "Remove a user's second factors (break-glass). The count of wrong codes stays."
 
     def act(self, user: User, reason: str) -> None:
-        try:
-            outcome = staff_actions.revoke(user, reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = staff_actions.revoke(user, reason=reason, origin=ORIGIN)
         if outcome is not StaffOutcome.OK:
             raise CommandError(f"{user.get_username()} has no second factor.")
         self.stdout.write(f"Removed the second factor of {user.get_username()}.")

@@ -1,8 +1,7 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, BaseCommand
 from optin.operations import send_controls
 from optin.outcomes import StaffOutcome
@@ -17,10 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, end: bool, reason: str, **options: Any) -> None:
         change = send_controls.allow_texts if end else send_controls.stop_texts
-        try:
-            outcome = change(reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = change(reason=reason, origin=ORIGIN)
         if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write("Texts were not stopped." if end else "Texts were stopped already.")
         else:

@@ -1,8 +1,7 @@
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, BaseCommand, target_of
 from optin.operations import send_controls
 from optin.outcomes import StaffOutcome
@@ -20,10 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, number: str, prefix: bool, reason: str, **options: Any) -> None:
         target = target_of(number, prefix=prefix)
-        try:
-            outcome = send_controls.unlist(target, reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = send_controls.unlist(target, reason=reason, origin=ORIGIN)
         if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write("It is on no list.")
         else:

@@ -1,6 +1,3 @@
-from django.core.management.base import CommandError
-
-from optin.errors import UnfitReason
 from optin.management.commands import ORIGIN, StaffCommand
 from optin.models import User
 from optin.operations import staff_actions
@@ -11,10 +8,7 @@ class Command(StaffCommand):
     help = "End a lock or a disabling, and start the count of wrong codes again."
 
     def act(self, user: User, reason: str) -> None:
-        try:
-            outcome = staff_actions.unlock(user, reason=reason, origin=ORIGIN)
-        except UnfitReason as exc:
-            raise CommandError(exc.message) from None
+        outcome = staff_actions.unlock(user, reason=reason, origin=ORIGIN)
         if outcome is StaffOutcome.UNCHANGED:
             self.stdout.write(f"{user.get_username()} has no wrong codes to forget.")
         else:
