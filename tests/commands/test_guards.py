@@ -27,14 +27,14 @@ WHY = "--reason=Ticket 31. Jo"
             "The prefix is open until 2026-11-02 13:30 UTC.",
         ),
         (
-            ["deny_number", WRITTEN, "--days=2"],
+            ["number", "deny", WRITTEN, "--days=2"],
             "deny",
             "number",
             timedelta(days=2),
             "The number ... 156 is on the deny list until 2026-11-04 12:00 UTC.",
         ),
         (
-            ["safe_number", NUMBER, "--prefix", "--days=1"],
+            ["number", "safe", NUMBER, "--prefix", "--days=1"],
             "safe",
             "prefix",
             timedelta(days=1),
@@ -55,9 +55,9 @@ def test_an_entry_is_made_and_told(
 
 
 def test_an_entry_is_taken_off(db: None) -> None:
-    run("deny_number", WRITTEN, "--days=2", WHY)
-    assert run("unlist_number", NUMBER, WHY) == "Taken off the list.\n"
-    assert run("unlist_number", NUMBER, WHY) == "It is on no list.\n"
+    run("number", "deny", WRITTEN, "--days=2", WHY)
+    assert run("number", "unlist", NUMBER, WHY) == "Taken off the list.\n"
+    assert run("number", "unlist", NUMBER, WHY) == "It is on no list.\n"
 
 
 def test_texts_are_stopped_and_allowed(db: None) -> None:
@@ -75,9 +75,9 @@ def test_texts_are_stopped_and_allowed(db: None) -> None:
     [
         ["stop_texts"],
         ["stop_texts", "--end"],
-        ["unlist_number", WRITTEN],
-        ["deny_number", WRITTEN, "--days=1"],
-        ["safe_number", WRITTEN, "--days=1"],
+        ["number", "unlist", WRITTEN],
+        ["number", "deny", WRITTEN, "--days=1"],
+        ["number", "safe", WRITTEN, "--days=1"],
         ["lift_breaker", WRITTEN, "--minutes=1"],
     ],
     ids=lambda arguments: arguments[0],
@@ -91,9 +91,9 @@ def test_a_reason_is_needed(db: None, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["deny_number", WRITTEN, "--days=0"],
-        ["deny_number", WRITTEN, "--days=367"],
-        ["safe_number", WRITTEN, "--days=99999999999"],
+        ["number", "deny", WRITTEN, "--days=0"],
+        ["number", "deny", WRITTEN, "--days=367"],
+        ["number", "safe", WRITTEN, "--days=99999999999"],
         ["lift_breaker", WRITTEN, "--minutes=-5"],
     ],
     ids=["none", "over-a-year", "absurd", "past"],
@@ -106,6 +106,6 @@ def test_a_time_is_from_a_minute_to_a_year(db: None, arguments: list[str]) -> No
 
 @pytest.mark.parametrize("number", ["", "12", "+61291570156"])
 def test_a_number_is_a_mobile_number(db: None, number: str) -> None:
-    for arguments in (["deny_number", "--days=1"], ["lift_breaker", "--minutes=1"]):
+    for arguments in (["number", "deny", "--days=1"], ["lift_breaker", "--minutes=1"]):
         with pytest.raises(CommandError, match=r"^That is not a mobile number\.$"):
             run(*arguments, number, WHY)

@@ -588,12 +588,12 @@ def test_a_stop_to_a_number_that_is_nobodys_yet_is_of_who_named_it(
 
 def test_support_takes_it_back(http: Taker, world: World) -> None:
     report("stop")
-    call_command("allow_number", NUMBER, reason="Ticket 21", stdout=StringIO())
+    call_command("number", "allow", NUMBER, "--reason=Ticket 21", stdout=StringIO())
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.reason) == ("no_texts", "ok", "Ticket 21")
     world.clock.shift(121)
     assert world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
-    call_command("allow_number", NUMBER, reason="Ticket 21", stdout=(again := StringIO()))
+    call_command("number", "allow", NUMBER, "--reason=Ticket 21", stdout=(again := StringIO()))
     assert again.getvalue() == "Nobody answered STOP from it.\n"
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from django.core.management import base
@@ -13,11 +12,10 @@ from django.db.models.signals import post_save
 
 from optin.conf import CHECKS, Conf, conf
 from optin.errors import Refusal
-from optin.models import File, Guard, User
+from optin.models import File, User
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
-from optin.phones import mask
 
 ORIGIN = Origin(Face.COMMAND)
 
@@ -99,31 +97,6 @@ class BaseCommand(Tells):
     """A command that starts fast: it runs only the service's own checks."""
 
     requires_system_checks = [CHECKS]
-
-
-class ListCommand(BaseCommand):
-    """Put a number, or a prefix, on a list for a time."""
-
-    action: Callable[..., Guard]
-    done: str
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("number", help="A mobile number.")
-        parser.add_argument(
-            "--prefix", action="store_true", help="All numbers that begin so, but for 4 digits."
-        )
-        parser.add_argument("--days", type=int, required=True, help="For how long: 1 to 366.")
-        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
-
-    def handle(
-        self, *args: Any, number: str, prefix: bool, days: int, reason: str, **options: Any
-    ) -> None:
-        target = target_of(number, prefix=prefix)
-        control = type(self).action(
-            target, timedelta(days=max(0, min(days, 1000))), reason=reason, origin=ORIGIN
-        )
-        what = f"The number {mask(control.last_three)}" if control.last_three else "The prefix"
-        self.stdout.write(f"{what} {self.done} until {control.until:%Y-%m-%d %H:%M} UTC.")
 
 
 class StaffCommand(BaseCommand):
