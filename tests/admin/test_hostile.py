@@ -280,6 +280,7 @@ def person(user: User) -> Client:
     return client
 
 
+@pytest.mark.slow
 def test_hostile_text_is_harmless_everywhere(
     signed_in: In, on_staff: OnStaff, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -140,6 +140,7 @@ def arguments(options: Options, folder: Path, *more: str) -> list[str]:
     return [options.base_url, "--config", str(config), *more]
 
 
+@pytest.mark.slow
 def test_a_table_for_people(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +209,7 @@ def test_no_secret_is_printed(
     assert [secret for secret in [*own, *tokens, *codes] if secret in told] == []
 
 
+@pytest.mark.slow
 def test_the_command_for_a_server_of_ones_own(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def chi_square(counts: Counter[str], categories: int, total: int) -> float:
     return sum((n - expected) ** 2 / expected for n in counts.values()) + missing * expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", codes.LENGTHS)
 def test_codes_are_uniform(digits: int) -> None:
     """S-01: 20 000 codes of fixed nonces, so that the result is the same each time.

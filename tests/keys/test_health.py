@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import OperationalError, connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
@@ -43,7 +44,8 @@ def no_canary(settings: LazySettings) -> None:
 @contextmanager
 def unapplied() -> Iterator[None]:
     """The newest migration of the app was not applied here."""
-    newest = MigrationRecorder.Migration.objects.filter(app="optin").latest("id")
+    ((_, name),) = MigrationLoader(None).graph.leaf_nodes("optin")
+    newest = MigrationRecorder.Migration.objects.get(app="optin", name=name)
     MigrationRecorder.Migration.objects.filter(pk=newest.pk).delete()
     try:
         yield

@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
+import twofa_site.urls  # noqa: F401  (adds the last pages to the site)
 from optin.admin import site
 from optin.models import AuthenticatorApp, User
 from tests.kit.people import make_user

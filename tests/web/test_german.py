@@ -307,6 +307,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 def test_no_word_of_english_is_left(
     user: User, stranger: User, client_app: Any, phone: Phone, clock: time_machine.Traveller
 ) -> None:
