@@ -1,6 +1,7 @@
 """S-66. The migrations since the last release: the release before goes on beside them."""
 
 import pytest
+from django.apps import apps
 from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
@@ -46,6 +47,15 @@ def test_the_migrations_since_the_last_release_keep_to_the_rules() -> None:
         if name not in released and not loader.disk_migrations[app, name].replaces
     }
     assert {name: texts for name, texts in wrong.items() if texts} == {}
+
+
+def test_a_new_word_needs_no_migration() -> None:
+    fields = [
+        field
+        for model in apps.get_app_config("optin").get_models()
+        for field in model._meta.local_fields
+    ]
+    assert [str(field) for field in fields if "choices" in field.deconstruct()[3]] == []
 
 
 EMPTY = migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop)
