@@ -58,9 +58,8 @@ def pytest_collection_finish() -> None:
 TESTS = Path(__file__).parent
 EVERY_DAY = [
     *("audit", "domain", "explained", "faults", "keys", "promises", "races", "restore"),
-    *("retention", "site", "workers", "api/test_statements.py", "browser/test_flows.py"),
-    *("upgrade/test_under_load.py", "web/flows/test_access.py"),
-    *("web/flows/test_last_visit.py", "web/flows/test_sessions.py"),
+    *("retention", "site", "web", "workers"),
+    *("api/test_statements.py", "browser/test_flows.py", "upgrade/test_under_load.py"),
 ]
 """Slow tests of what may break any day: they take no turns."""
 assert all((TESTS / name).exists() for name in EVERY_DAY), "one of EVERY_DAY has another name now"

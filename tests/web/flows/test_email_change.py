@@ -15,7 +15,11 @@ from optin.origin import Face, Origin
 from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, link_in_mail, sign_in
 from tests.kit.people import PASSWORD, make_user
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("user")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("user"),
+    pytest.mark.slow,
+]
 
 COMMAND = Origin(Face.COMMAND)
 EMAIL = "/account/email/"

@@ -15,7 +15,7 @@ from tests.kit.apps import make_recovery_codes
 from tests.kit.browser import Browser, link_in_mail, sign_in
 from tests.kit.phone import Phone
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 LOST = "/sign-in/lost/"
 RECOVERY = "/sign-in/recovery/"

@@ -15,7 +15,7 @@ from tests.kit.browser import HOST, Browser
 from tests.kit.people import PASSWORD
 from tests.kit.phone import Phone, wrong
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 ASKED = "/admin/optin/auditevent/?kind=check&face=web"
 TWO_FACTOR = "/account/two-factor/"
@@ -199,7 +199,6 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("then", ELSEWHERE.values(), ids=ELSEWHERE)
 @pytest.mark.parametrize("is_on", [False, True], ids=["off", "on"])
 def test_no_page_leads_elsewhere(ann: Browser, is_on: bool, then: str) -> None:

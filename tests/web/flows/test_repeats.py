@@ -37,7 +37,7 @@ from tests.kit.browser import (
 from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone, wrong
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Submit = Callable[[Browser], Page]
 
@@ -295,7 +295,6 @@ every_form = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.slow
 @every_form
 @pytest.mark.parametrize("cookies", ["of the first answer", "as they were"])
 def test_sent_twice(
@@ -327,7 +326,6 @@ def assert_signed_in(browser: Browser, story: Story) -> None:
     assert (browser.path == "/account/") == story.signed_in
 
 
-@pytest.mark.slow
 @every_form
 def test_second_answer_leads_where_the_first_did(
     story: Story, browser: Browser, clock: time_machine.Traveller
@@ -392,7 +390,6 @@ def test_sent_twice_at_once(
 # -- back, reload, two tabs --------------------------------------------------------
 
 
-@pytest.mark.slow
 @every_form
 def test_reload_after_it_was_sent(story: Story, browser: Browser, user: User, phone: Phone) -> None:
     """The answer is a GET: nothing is sent again, and no dialog asks."""

@@ -12,7 +12,7 @@ from optin.operations import revocations
 from optin.origin import Face, Origin
 from tests.kit.browser import Browser, link_in_mail, sign_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 COMMAND = Origin(Face.COMMAND)
 CANCEL = "/account/cancel-revocation/"

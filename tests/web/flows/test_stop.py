@@ -15,7 +15,7 @@ from tests.kit.browser import Browser, sign_in
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TWO_FACTOR = "/account/two-factor/"
 TEXTS = f"{TWO_FACTOR}texts/"

@@ -28,7 +28,7 @@ from tests.kit.browser import (
 from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 CODE = "/sign-in/code/"
 

@@ -18,7 +18,7 @@ from tests.kit.people import OTHER_NUMBER
 from tests.kit.phone import AWAY, Gateways, Stub
 from tests.kit.waits import each_second, texts
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def sentence(browser: Browser) -> str:

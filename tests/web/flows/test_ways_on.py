@@ -17,7 +17,7 @@ from tests.kit.browser import APP, NUMBER_CODE, NUMBER_PAGE, PROVE, TWO_FACTOR, 
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 _EVERYWHERE = {"/sign-out/", "/language/"}
 """Where the forms lead that each page has."""
