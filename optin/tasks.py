@@ -1,8 +1,8 @@
 """What workers do (``manage.py procrastinate worker``): send, and all that is done regularly.
 
-A job carries ids only, that of a trace among them. It was deferred in the transaction of what it
-is about, so there is none without the other. It may run twice, and in two workers at once: whoever
-claims the row sends it.
+A job carries ids only, that of a trace among them. It is queued in the transaction that writes the
+row it is about, so neither exists without the other. It may run twice, and in two workers at once:
+whoever claims the row sends it.
 
 A worker that dies leaves its jobs behind, and a row that it claimed. ``rescue`` takes up
 the jobs, ``sweep`` the rows that are left without one.

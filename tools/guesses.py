@@ -49,7 +49,7 @@ PROGRAMS, TOGETHER = "programs", "together"
 
 NAMES = {
     By.TEXT: "texted",
-    PROGRAMS: "programs",
+    PROGRAMS: "applications",
     By.APP: "app",
     By.RECOVERY: "recovery",
     TOGETHER: TOGETHER,

@@ -4,8 +4,8 @@
 
 A person who opts in a number has not verified it yet. They must not learn what others did with it
 (S-38). So the rules about the person come first, and refuse openly. The rules about the number come
-last, and withhold the text. Of the rules that refuse openly, the one that stands longest is told;
-what withholds a text is not among them, but for staff.
+last, and withhold the text. People are told of the open refusal that lasts longest; only staff
+are told of a withheld text.
 """
 
 from collections.abc import Sequence

@@ -20,8 +20,8 @@ class UserQuerySet(models.QuerySet["User"]):
     def locked(self, pk: int) -> "User":
         """Re-read the user under a row lock: what the caller holds may be stale.
 
-        Every operation starts here, so that operations on one user queue up and N
-        parallel attempts cost N failures. The lock leaves foreign keys alone (``NO
+        Every operation on a user takes this lock first (many with ``locked_of``), so they queue
+        up and N parallel attempts cost N failures. The lock leaves foreign keys alone (``NO
         KEY``): others may still insert rows that point at the user.
         """
         user = LOCK.row(id=pk)

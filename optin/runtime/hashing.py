@@ -31,8 +31,8 @@ AT_WORK = 8
 a quick request would have to wait for it at each statement."""
 
 WAITING = 80
-"""Requests that may wait in one process. With those at work, they hold its 96 threads
-(``gunicorn.conf.py``), except one for each of 8 hashes."""
+"""Requests that may wait in one process. Of its 96 threads (``gunicorn.conf.py``), 8 more are for
+those at work, and 8 for hashes."""
 
 KEPT = 20
 """Places among these for people who signed in from their network before."""

@@ -311,7 +311,8 @@ def test_the_command_prints_the_budget(capsys: Any, settings: LazySettings) -> N
     call_command("guess_budget")
     lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]
-    assert [line[0] for line in lines[1:]] == ["texted", "programs", "app", "recovery", "together"]
+    names = [line[0] for line in lines[1:]]
+    assert names == ["texted", "applications", "app", "recovery", "together"]
     assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 5
     settings.OPTIN_LOCK_AFTER = 0
     with pytest.raises(CommandError, match="OPTIN_LOCK_AFTER must be from 1 to 100"):
