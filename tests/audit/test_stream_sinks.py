@@ -125,7 +125,9 @@ def test_where_nothing_can_be_cut_off_a_torn_line_stays_alone(
 
 
 def needed() -> list[tuple[str, bool]]:
-    return [(need.words, need.is_fault) for need in health.needs(timezone.now(), health.stream)]
+    """What operators are told, and whether it is a fault."""
+    found = health.needs(timezone.now(), health.stream)
+    return [(need.words, need.is_fault) for need in found if need.do]
 
 
 def values(metrics: Iterator[Metric]) -> dict[str, float]:
