@@ -120,6 +120,15 @@ def test_a_code_for_one_file_fails_under_another(
     assert not world.row.confirmed
 
 
+def test_an_active_number_is_unknown_under_another_file(
+    active: ProviderUser, world: World, other_file: File
+) -> None:
+    code = world.code()
+    assert world.guess(code).outcome is CodeOutcome.ALREADY_VERIFIED
+    world.file = other_file
+    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
+
+
 def test_an_opt_in_under_another_file_supersedes(world: World, other_file: File) -> None:
     """The row moves there with its counts; the first text's code is dead everywhere."""
     first, code = world.row, world.code()
