@@ -72,6 +72,7 @@ def test_each_kind_has_a_class(stream: Path) -> None:
         (Kind.DISOWN, "secured", 300199, 1),
         (Kind.TEST_TEXT, "failed", 300499, 2),
         (Kind.PASSWORD, "changed", 300103, 1),
+        (Kind.PASSWORD, "set", 300104, 1),
         (Kind.PERSON, "deactivated", 300105, 1),
         (Kind.ACCESS_KEY, "revoked", 300404, 1),
         (Kind.EXPORT, "ok", 300402, 1),

@@ -23,6 +23,8 @@ from prometheus_client import Metric
 from pytest_django.fixtures import Settings
 
 from optin.audit import seals
+from optin.doctor.findings import Level
+from optin.doctor.work import told_by
 from optin.models import AuditStream
 from optin.operations import audit_stream
 from optin.runtime import sinks
@@ -125,9 +127,8 @@ def test_where_nothing_can_be_cut_off_a_torn_line_stays_alone(
 
 
 def needed() -> list[tuple[str, bool]]:
-    """What operators are told, and whether it is a fault."""
-    found = health.needs(timezone.now(), health.stream)
-    return [(need.words, need.is_fault) for need in found if need.do]
+    """What the doctor says, and whether it is a fault."""
+    return [(found.text, found.level is Level.FAULT) for found in told_by(health.stream)()]
 
 
 def values(metrics: Iterator[Metric]) -> dict[str, float]:

@@ -18,11 +18,27 @@ from pytest_django.fixtures import Settings
 
 from optin.doctor import proxy, rights, running, seen, site
 from optin.doctor.findings import Check, Finding, Level, fault, ok
+from optin.doctor.work import told_by
+from optin.support import health
 from tests.kit.documents import DOCUMENTS
 
 
 def look(*checks: Check) -> dict[str, list[Finding]]:
     return {check.name: findings for check, findings in running.examine(checks)}
+
+
+def test_each_condition_that_operators_can_help_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[health.Condition] = []
+    monkeypatch.setattr(health, "needs", lambda now, *these: looked.extend(these) or [])
+    for check in running.CHECKS:
+        if check.look.__module__ == told_by.__module__ and check.look.__name__ == "look":
+            assert not list(check.look())
+    of_others = {health.not_me, health.endpoints, health.overdue, health.workers}
+    assert sorted(map(id, looked)) == sorted(
+        map(id, {*health.CONDITIONS, *health.MACHINES} - of_others)
+    )
 
 
 # -- the runner --------------------------------------------------------------------

@@ -220,6 +220,7 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_LOCK_AFTER", 0),
     ("OPTIN_LOCK_SECONDS", ()),
     ("OPTIN_LOCK_SECONDS", (900, 0)),
+    ("OPTIN_LOCK_SECONDS", (900, 86_401)),
     ("OPTIN_DISABLE_AFTER", 0),
     ("OPTIN_DISABLE_AFTER", 51),
     ("OPTIN_APP_FAILURES", Rate(0, DAY)),

@@ -831,6 +831,8 @@ def test_each_refusal_is_bounded_or_is_counted() -> None:
     done = {outcome for outcome, row in rows if row.is_done}
     refused = {WITHHELD, *(outcome for outcome, _ in rows if outcome)}.union(*OUTCOMES) - done
     assert refused - CHANGE_NOTHING == set(BOUNDED)
+    # An outcome means the same with each kind, but for one.
+    assert done & {outcome for outcome, row in rows if not row.is_done} - {""} == {"deactivated"}
 
 
 @pytest.mark.parametrize("outcome", sorted(CHANGE_NOTHING))

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from optin import gateways
 from optin.audit import ledger, seals
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.errors import Busy
 from optin.gateways import Fate, SmsError
 from optin.messaging import delivery
@@ -60,7 +60,13 @@ def read(client: Client, settings: LazySettings) -> Read:
     return read
 
 
+def needs(read: Read) -> set[str]:
+    """The conditions of which an alert tells."""
+    return {series for series, count in read("optin_needs_attention").items() if count}
+
+
 def test_nothing_is_wrong(read: Read) -> None:
+    assert needs(read) == set()
     assert set(read("optin_unready").values()) == {0}
     assert read("optin_gateway_failures") == {'gateway="simulator"': 0}
     assert read("optin_texts_stopped") == read("optin_prefixes_closed") == {"": 0}
@@ -109,6 +115,7 @@ def test_a_gateway_that_fails(
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
 
     assert read("optin_gateway_failures") == {'gateway="simulator"': 3}
+    assert needs(read) >= {'condition="failing_gateways"'}
     assert read("optin_gateway_seconds_count")[outcome] == before + 1
     GatewayHealth.objects.worked("simulator")
     assert read("optin_gateway_failures") == {'gateway="simulator"': 0}
@@ -127,6 +134,7 @@ def test_a_stop_and_a_closed_prefix(read: Read) -> None:
         "k", region="AU", unverified=9, now=now, begins=now, until=now + timedelta(hours=1)
     )
     assert read("optin_texts_stopped") == read("optin_prefixes_closed") == {"": 1}
+    assert needs(read) == {'condition="stopped_texts"', 'condition="closed_prefixes"'}
     Guard.objects.create(
         kind=Guard.Kind.LIFT,
         covers=Guard.Covers.PREFIX,
@@ -143,6 +151,9 @@ def test_the_fullest_budgets(read: Read, user: User, file: File, settings: LazyS
     settings.OPTIN_SENDS_PER_FILE = (Rate(5, 86400),)
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     assert read("optin_budget_used_ratio") == {'budget="total"': 0.25, 'budget="file"': 0.2}
+    assert needs(read) == set()
+    settings.OPTIN_SENDS_PER_FILE = (Rate(1, 86400),)
+    assert needs(read) == {'condition="near_budgets"'}
 
 
 def test_events_without_a_seal(
@@ -169,6 +180,9 @@ def test_what_should_have_taken_effect(
     )
     clock.move_to(due + timedelta(seconds=100))
     assert read("optin_overdue_seconds") == {'kind="removal"': 100, 'kind="email"': 100}
+    assert 'condition="overdue"' not in needs(read)
+    clock.move_to(due + timedelta(seconds=301))
+    assert read("optin_needs_attention")['condition="overdue"'] == 2
 
 
 def test_redis_that_is_away(read: Read, settings: LazySettings) -> None:
@@ -199,7 +213,8 @@ def test_passwords_that_wait_and_those_that_are_refused(read: Read) -> None:
     with all_places_taken(), pytest.raises(Busy), hashing.place(""):
         pass
     assert read("optin_password_hashes_refused_total") == {"": refused + 1}
-    assert read("optin_password_hash_wait_seconds_count") == {"": begun + 1 + hashing.WAITING}
+    taken = conf.password_hashes + hashing.WAITING
+    assert read("optin_password_hash_wait_seconds_count") == {"": begun + taken}
 
 
 @pytest.mark.postgresql

@@ -150,24 +150,6 @@ def test_sessions_that_a_new_password_ended_are_not_shown(ann: Browser) -> None:
     assert "This browser" in ann.page.text
 
 
-def test_session_of_the_release_before_is_listed_once_it_is_used(
-    ann: Browser, clock: time_machine.Traveller
-) -> None:
-    """Until then it is shown where it is, and ends with all others."""
-    other, another = elsewhere(), elsewhere(SAFARI)
-    SessionOwner.objects.all().delete()
-    ann.go(ACCESS)
-    assert named(ann, "session") == []
-    clock.shift(2 * MINUTE)
-    other.go(ACCESS)
-    assert "This browser" in other.page.text
-    ann.go(ACCESS)
-    assert len(named(ann, "session")) == 1
-    press(ann, others="all")
-    assert not is_in(other)
-    assert not is_in(another)
-
-
 def test_no_browser_is_hidden_by_what_another_one_proves(
     ann: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
