@@ -163,6 +163,9 @@ def test_events_without_a_seal(
     settings.OPTIN_SEAL_EVERY = 300  # not before: the event would start a sealer
     clock.shift(timedelta(minutes=40))
     assert read("optin_unsealed_oldest_seconds") == {"": 2400}
+    assert 'condition="seals"' in needs(read)
+    settings.OPTIN_SEAL_EVERY = 1800
+    assert 'condition="seals"' not in needs(read)
     seals.seal(timezone.now())
     assert AuditEvent.objects.exists()
     assert read("optin_unsealed_oldest_seconds") == {"": 0}
