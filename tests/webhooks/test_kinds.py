@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -26,11 +27,12 @@ from optin.models import (
 from optin.models.messages import LEASE, State
 from optin.operations import challenges, not_me, own_removals, passwords, sign_in, staff_actions
 from optin.operations import webhooks as endpoints
-from optin.outcomes import CodeOutcome, RevocationOutcome, SendOutcome
+from optin.operations.authenticators import Removal
+from optin.outcomes import By, CodeOutcome, RevocationOutcome, SendOutcome
 from optin.runtime import outside
 from tests.kit.people import ORIGIN, PASSWORD
-from tests.kit.phone import AWAY, REFUSED, SILENT, STOPPED
-from tests.kit.world import PAGE, World, proved
+from tests.kit.phone import AWAY, REFUSED, SILENT, STOPPED, Phone
+from tests.kit.world import PAGE, Person, World, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -221,6 +223,19 @@ def test_an_application_that_may_not_act_there_is_not_told(world: World) -> None
 
 def test_a_person_without_a_number_is_not_told(world: World) -> None:
     consent(world, world.file.pk)
+    assert told() == []
+
+
+# -- an app ------------------------------------------------------------------------
+
+
+def test_an_app_that_is_removed_is_no_number(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    person = Person(user, file, phone, clock)
+    person.set_up(By.TEXT, By.APP)
+    WebhookEvent.objects.all().delete()
+    assert person.turn_off(person.app_code(), Removal.APP).outcome is CodeOutcome.OK
     assert told() == []
 
 
