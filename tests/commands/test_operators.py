@@ -209,6 +209,7 @@ def test_unlock(world: World, name: str) -> None:
         assert run("unlock", name, "--reason", "lost phone") == "Unlocked ann.\n"
     assert world.failures == 0
     assert world.guess(world.code()).outcome == "ok"
+    assert run("unlock", name, "--reason", "x") == "ann has no wrong codes to forget.\n"
 
 
 def test_revoke_factor(active: ProviderUser) -> None:

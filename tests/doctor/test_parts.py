@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
@@ -31,7 +32,12 @@ def test_each_condition_that_operators_can_help_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked: list[health.Condition] = []
-    monkeypatch.setattr(health, "needs", lambda now, *these: looked.extend(these) or [])
+
+    def needs(now: datetime, *conditions: health.Condition) -> list[health.Need]:
+        looked.extend(conditions)
+        return []
+
+    monkeypatch.setattr(health, "needs", needs)
     for check in running.CHECKS:
         if check.look.__module__ == told_by.__module__ and check.look.__name__ == "look":
             assert not list(check.look())
@@ -39,6 +45,10 @@ def test_each_condition_that_operators_can_help_is_looked_at(
     assert sorted(map(id, looked)) == sorted(
         map(id, {*health.CONDITIONS, *health.MACHINES} - of_others)
     )
+
+
+def test_a_clock_may_differ_by_5_seconds_either_way() -> None:
+    assert [len([*health.clock_of("it", by)]) for by in (-6, -5, 5, 6)] == [1, 0, 0, 1]
 
 
 # -- the runner --------------------------------------------------------------------

@@ -8,12 +8,14 @@ import pytest
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.utils import timezone
+from oauth2_provider.models import AccessToken
 
 from optin.errors import PasswordNeeded, SignedOut
 from optin.models import AuthenticatorApp, Notice, Purpose, User
 from optin.operations import authenticators, challenges, not_me, opt_ins, passwords
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
+from tests.kit.clients import bearer
 from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, proved
 
@@ -191,6 +193,14 @@ def test_a_password_of_one_s_own_still_does(person: Person) -> None:
     passwords.choose(person.user, NEW, origin=PAGE, standing=proved(None))
     not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
     assert person.has == set()
+
+
+def test_it_ends_what_a_thief_was_given(person: Person) -> None:
+    """An access token would act for them for an hour more."""
+    person.set_up(By.TEXT)
+    bearer(person.user)
+    not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    assert not AccessToken.objects.exists()
 
 
 def test_an_old_link_leaves_a_later_number(person: Person) -> None:
