@@ -606,7 +606,7 @@ def words_of(kind: str, outcome: str, data: _Data) -> Row:
         own = _OWN_REMOVALS.get(outcome, row)
         return replace(row, owner=own.owner if outcome == "ok" else _NOT_DONE, staff=own.staff)
     if kind == Kind.DISOWN and outcome == "ok":
-        return _TAKEN_BACK[(data.get("removed") or [""])[0]]
+        return _TAKEN_BACK.get((data.get("removed") or [""])[0], row)
     return row
 
 

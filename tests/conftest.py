@@ -77,7 +77,7 @@ def another_days(item: pytest.Item, day: int) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if day := os.environ.get("DAY"):
+    if day := os.environ.get("CI_DAY"):
         later = {item for item in items if another_days(item, int(day))}
         config.hook.pytest_deselected(items=list(later))
         items[:] = [item for item in items if item not in later]
