@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+import django
 import pytest
 from django.db import connection
 from django.test import Client
@@ -210,6 +211,8 @@ def assert_costs(ask: str, file: File, phone: Phone) -> None:
     statements, trips = COSTS[ask]
     assert len(sent) == statements, sent
     if connection.vendor == "postgresql":
+        if ask == "sign_in" and django.VERSION >= (6,):
+            trips -= 1  # it needs one less
         assert len(waits) == trips, " ".join(waits)
 
 
