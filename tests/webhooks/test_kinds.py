@@ -11,6 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin.conf import conf
+from optin.events import news_of
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
 from optin.models import (
@@ -293,3 +294,24 @@ def test_nothing_waits(world: World) -> None:
     activate(world)
     choose_password(world)
     assert told() == []
+
+
+# -- what depends on the facts of an event -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "data", "news"),
+    [
+        ("check", "otp_incorrect", {"locked_until": "x"}, ("factor.locked", "wrong_codes")),
+        (
+            "check",
+            "otp_incorrect",
+            {"disabled": True, "programs": True},
+            ("factor.disabled", "wrong_codes_of_programs"),
+        ),
+        ("revoke", "untold", {"revocation": 1}, ("revocation.cancelled", "untold")),
+    ],
+    ids=["person", "programs", "not carried out"],
+)
+def test_the_facts_decide(kind: str, outcome: str, data: Any, news: tuple[str, str]) -> None:
+    assert [*news_of(kind, outcome, data)] == [news]

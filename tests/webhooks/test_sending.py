@@ -369,7 +369,7 @@ def test_staff_take_an_endpoint_over_and_see_that_nobody_answers_for_it(
 ) -> None:
     events(mine, 1)
     tenants.end_membership(user, file, origin=ORIGIN)
-    assert [need.pk for need in health.endpoints(timezone.now())] == [mine.endpoint.pk]
+    assert [need.pk for need in health.needs(timezone.now())] == [mine.endpoint.pk]
     endpoints.switch(mine.row, on=True, origin=ORIGIN)
     assert send() == 1
     assert mine.row.made_by is None

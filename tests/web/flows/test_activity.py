@@ -64,13 +64,18 @@ def test_a_kind_is_about_a_person_or_not() -> None:
         assert words or rows[OTHERS].owner or kind in OF_NOBODY
 
 
-def test_no_refusal_is_told_as_a_success() -> None:
+def test_no_refusal_is_told_as_a_success_nor_the_reverse() -> None:
     for kind in Kind:
         rows = EVENTS[kind]
         right = {row.owner for row in rows.values() if row.is_done and row.owner}
         if not rows[OTHERS].is_done:
             right.discard(rows[OTHERS].owner)
         assert not right & {row.owner for row in rows.values() if not row.is_done}, kind
+        if not rows[OTHERS].is_done:
+            # These two left things as they were.
+            done = [rows[o] for o in rows.keys() - {"unchanged", "restored"} if rows[o].is_done]
+            words = {row.owner for row in done if row.owner and not row.counted}
+            assert rows[OTHERS].owner not in words, kind
 
 
 def test_a_removal_that_was_called_off_is_not_one_of_staff() -> None:
