@@ -26,7 +26,15 @@ from optin.models import (
     WebhookEvent,
 )
 from optin.models.messages import LEASE, State
-from optin.operations import challenges, not_me, own_removals, passwords, sign_in, staff_actions
+from optin.operations import (
+    challenges,
+    not_me,
+    own_removals,
+    passwords,
+    revocations,
+    sign_in,
+    staff_actions,
+)
 from optin.operations import webhooks as endpoints
 from optin.operations.authenticators import Removal
 from optin.outcomes import By, CodeOutcome, RevocationOutcome, SendOutcome
@@ -273,6 +281,13 @@ def asked(world: World, settings: Settings) -> int:
 def test_a_new_password(world: World, asked: int) -> None:
     choose_password(world)
     assert told()[1:] == [("revocation.cancelled", "secured", asked)]
+
+
+def test_a_sign_in_with_a_factor(world: World, asked: int) -> None:
+    person = Person(world.user, world.file, world.phone, world.clock)
+    assert person.check(person.text()).outcome is CodeOutcome.OK
+    assert revocations.signed_in(present(world), origin=PAGE)
+    assert told()[1:] == [("revocation.cancelled", "signed_in", asked)]
 
 
 def test_this_was_not_me(world: World, asked: int) -> None:
