@@ -34,9 +34,12 @@ def many_hashers(settings: Settings) -> Iterator[None]:
 # -- a server of several processes -------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the default limits, for all tests that need no others."""
+    """A server with the default limits, for all tests here that need no others.
+
+    It ends with them: after 5 minutes it would seal what other tests write.
+    """
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
 
