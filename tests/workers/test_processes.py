@@ -175,7 +175,7 @@ def test_workers_that_are_killed_all_the_time_lose_nothing(
     references = {message.reference for message in texts(MESSAGES, file)}
     with process(tmp_path, gateway, "-m", "tests.workers.many", str(WORKERS)) as many:
         children = Path(f"/proc/{many.pid}/task/{many.pid}/children")
-        eventually(sent)
+        eventually(sent, 120)  # the workers have started; a busy machine takes its time
         kills = 0
         while kills < KILLS and sent() < MESSAGES:
             victims = children.read_text().split()
