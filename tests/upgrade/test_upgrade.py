@@ -20,7 +20,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from tests.kit.server import PRESENT, Code, empty_database
 from tests.upgrade.releases import release
 
-OLDEST = "v0.17.0"
+OLDEST = "0.17.0"
 """From which one can upgrade."""
 NEWER_RING = {"OPTIN_KEYS": "second:" + "A" * 43 + "=,first:" + "B" * 42 + "A="}
 RING = {"OPTIN_KEYS": "first:" + "B" * 42 + "A=", "OPTIN_DIGEST_KEY": "C" * 42 + "A="}
@@ -85,14 +85,16 @@ def schema(url: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tag", [OLDEST, "v0.19.0"])
+@pytest.mark.parametrize("version", [OLDEST, "0.19.0"])
 @pytest.mark.parametrize(
     "vendor", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 )
-def test_a_database_of_an_earlier_release_goes_on(vendor: str, tag: str, tmp_path: Path) -> None:
+def test_a_database_of_an_earlier_release_goes_on(
+    vendor: str, version: str, tmp_path: Path
+) -> None:
     """Pending codes, active numbers, counts, access keys and the trail all hold, under a newer key
     ring too; the tables are those of a new database."""
-    old = release(tag).unpack(tmp_path / "old")
+    old = release(version).unpack(tmp_path / "old")
     with database(vendor, tmp_path / "fresh") as fresh, database(vendor, tmp_path / "used") as env:
         run(PRESENT, fresh, "manage.py", "migrate")
         run(old, env, "manage.py", "migrate")
