@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import phonenumbers
-from django.core.management import get_commands, load_command_class
 
 import optin
 from optin import fiction, sandbox
@@ -94,22 +93,6 @@ def settings() -> Iterator[str]:
         )
 
 
-# -- commands ----------------------------------------------------------------------
-
-
-APPS = {"optin", "tools"}
-
-
-def commands() -> Iterator[str]:
-    """Each command of the application, by the first sentence of its help."""
-    names = sorted(name for name, app in get_commands().items() if app in APPS)
-    told = [(name, load_command_class(get_commands()[name], name).help) for name in names]
-    yield table(
-        ("Command", "What it does"),
-        [(code(name), re.split(r"(?<=[.]) ", words)[0]) for name, words in told],
-    )
-
-
 # -- metrics -----------------------------------------------------------------------
 
 
@@ -184,7 +167,6 @@ def packages() -> Iterator[str]:
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "packages": packages,
     "settings": settings,
-    "commands": commands,
     "metrics": every_metric,
     "kinds": kinds,
     "rules": rules,

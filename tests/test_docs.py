@@ -17,7 +17,6 @@ from docs import generate
 from optin import checks
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.audit import repeats
-from optin.causes import Why
 from optin.conf import every_setting, parse
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
@@ -31,7 +30,6 @@ from tests.kit.documents import (
     OPERATORS,
     OWN_SECRETS,
     README,
-    STAFF,
     anchors,
     production_environment,
 )
@@ -215,18 +213,6 @@ def test_what_was_refused_is_found_as_it_was(
 @pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
 def test_each_code_is_told_to_client_developers(code: str) -> None:
     assert f"`{code}`" in CLIENTS
-
-
-def test_each_cause_is_told_to_staff_as_the_page_has_it() -> None:
-    """One row each in staff.md, in words of the code; dots stand for what differs (P-21)."""
-    rows = re.findall(r"^\| <!--(.+?)-->(.+?) \|", STAFF, re.MULTILINE)
-    assert sorted(" ".join(names for names, _ in rows).split()) == sorted(Why)
-    paths = [*ROOT.glob("optin/support/**/*.py"), ROOT / "optin" / "events.py"]
-    sources = "".join(path.read_text("utf-8") for path in paths)
-    words = re.sub(r'"\s+f?"', "", sources)  # a string may go on in the next line
-    shown = [said for _, row in rows for said in re.findall(r"\*(.+?)\*", row)]
-    pieces = {piece.strip(" :") for said in shown for piece in said.split("...")}
-    assert {piece for piece in pieces if piece not in words} == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
