@@ -19,7 +19,6 @@ from optin.conf import Conf, Rate, Setting, parse
 from optin.events import EVENTS, OTHERS
 from optin.models import AuditEvent
 from optin.runtime import metrics
-from optin.support import wording
 
 PAGES = [
     Path(__file__).parent / name
@@ -125,16 +124,6 @@ def _with_words(kind: AuditEvent.Kind) -> list[str]:
     return [outcome for outcome, row in rows.items() if row.staff != rows[OTHERS].staff]
 
 
-def rules() -> Iterator[str]:
-    """What ``rule`` of an event can be, in the words that staff read."""
-    counted = {name: f"*{name}*" for name in ("count", "limit", "span", "region")}
-    counted["fault"] = ""
-    yield table(
-        ("Rule", "Meaning"),
-        [(code(name), row.counted % counted) for name, row in wording.RULES.items()],
-    )
-
-
 # -- the sandbox -------------------------------------------------------------------
 
 
@@ -169,7 +158,6 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "settings": settings,
     "metrics": every_metric,
     "kinds": kinds,
-    "rules": rules,
     "endings": endings,
 }
 

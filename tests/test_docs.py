@@ -15,7 +15,6 @@ from django.utils import timezone
 
 from docs import generate
 from optin import checks
-from optin.api.answers import ERRORS, TOKEN_ERRORS
 from optin.audit import repeats
 from optin.conf import every_setting, parse
 from optin.messaging import delivery
@@ -208,11 +207,6 @@ def test_what_was_refused_is_found_as_it_was(
 
 
 # -- commands, codes, links --------------------------------------------------------
-
-
-@pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS}))
-def test_each_code_is_told_to_client_developers(code: str) -> None:
-    assert f"`{code}`" in CLIENTS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
