@@ -5,13 +5,11 @@ factor too, if two-factor sign-in is on. Otherwise a thief with her cookie could
 owner out (G-02).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F, Min, QuerySet, Value
 from oauth2_provider.models import (
     AccessToken,
@@ -21,9 +19,9 @@ from oauth2_provider.models import (
 )
 
 from optin.conf import conf
-from optin.models import AccessKey, AuditEvent, Purpose, User
+from optin.models import AccessKey, AuditEvent, User
 from optin.operations import tenants
-from optin.operations.factors import Factors, Standing, read_caller_locked, refuse_ended
+from optin.operations.factors import Factors, Standing, asked_by_session
 from optin.operations.opt_ins import KeepSession
 from optin.origin import Origin
 
@@ -40,7 +38,7 @@ def sign_out(user: User, *, standing: Standing, origin: Origin, end: Callable[[]
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
-    with _allowed(user, standing, factor=True) as factors:
+    with asked_by_session(user, standing) as factors:
         ended = end()
         if ended:
             _record(Kind.SESSION, "ended", factors, origin)
@@ -55,7 +53,7 @@ def sign_out_others(
     :param keep_session: as for ``opt_ins.verify_opt_in``.
     :raises PasswordNeeded, FactorNeeded, SignedOut, Deactivated: as ``sign_out``.
     """
-    with _allowed(user, standing, factor=True) as factors:
+    with asked_by_session(user, standing) as factors:
         factors.user.end_sessions(factors.now, waiting=False)
         keep_session(factors.user)
         _record(Kind.SESSION, "others_ended", factors, origin)
@@ -108,7 +106,7 @@ def revoke_application(user: User, application: Any, *, standing: Standing, orig
 
     :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
     """
-    with _allowed(user, standing) as factors:
+    with asked_by_session(user, standing, factor=False) as factors:
         own = {"user": factors.user, "application": application}
         ended = [
             AccessToken.objects.filter(**own).delete()[0],
@@ -134,21 +132,11 @@ def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -
 
     :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
     """
-    with _allowed(user, standing):
+    with asked_by_session(user, standing, factor=False):
         key = keys_of(user).filter(pk=key_id).first()
         if key:
             tenants.end_access_key(key, origin=origin)
     return key is not None
-
-
-@contextmanager
-def _allowed(user: User, standing: Standing, *, factor: bool = False) -> Iterator[Factors]:
-    """The transaction of a change, with the lock of *user* held."""
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
-        refuse_ended(factors, user)
-        standing.demand(factors.now, factor=factor and factors.is_on)
-        yield factors
 
 
 def _record(

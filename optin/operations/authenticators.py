@@ -34,6 +34,7 @@ from optin.operations import verification
 from optin.operations.factors import (
     Factors,
     Standing,
+    asked_by_session,
     forget_recovery_codes,
     read_caller_locked,
     record,
@@ -122,16 +123,13 @@ def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> b
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
-        refuse_ended(factors, user)
-        standing.demand(factors.now)
+    with asked_by_session(user, standing, factor=False) as factors:
         has_both = bool(factors.active and factors.app)
         text_first = first is By.TEXT
         if has_both and factors.user.text_first is not text_first:
             User.objects.filter(pk=user.pk).update(text_first=text_first)
             outcome = "text_first" if text_first else "app_first"
-            record(Kind.APP, outcome, factors, None, origin, factors.now, data={})
+            record(Kind.APP, outcome, factors, None, origin)
     return has_both
 
 
@@ -148,16 +146,12 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
-        now = factors.now
-        refuse_ended(factors, user)
-        standing.demand(now, factor=True)
+    with asked_by_session(user, standing) as factors:
         if not standing.is_beyond_texts:
             raise FactorNeeded
         row = factors.active
-        result = _barred(factors, standing, now) or Change(_allow(row))
-        record(Kind.NO_TEXTS, result.outcome, factors, row, origin, now, data={})
+        result = _barred(factors, standing) or Change(_allow(row))
+        record(Kind.NO_TEXTS, result.outcome, factors, row, origin)
     return result
 
 
@@ -192,12 +186,8 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
-        now = factors.now
-        refuse_ended(factors, user)
-        standing.demand(now, factor=factors.is_on)
-        result = _barred(factors, standing, now) or Change(FactorOutcome.STARTED)
+    with asked_by_session(user, standing) as factors:
+        result = _barred(factors, standing) or Change(FactorOutcome.STARTED)
         if result.outcome is FactorOutcome.STARTED:
             AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
             AuthenticatorApp.objects.create(
@@ -205,9 +195,9 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
                 name="app",
                 secret_encrypted=AuthenticatorApp.seal(codes.new_app_secret(), user.pk),
                 begun_by=AuthenticatorApp.begun(origin.session),
-                created_at=now,
+                created_at=factors.now,
             )
-        record(Kind.APP, result.outcome, factors, None, origin, now, data={})
+        record(Kind.APP, result.outcome, factors, None, origin)
     return result
 
 
@@ -233,22 +223,22 @@ def confirm_app(
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
         now = factors.now
         attempt = verification.attempt_digest(origin, code, "set up")
-        if verification.repeated(factors, None, attempt, now):  # only a right one is remembered
+        if verification.repeated(factors, None, attempt):  # only a right one is remembered
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
         standing.demand(now, factor=factors.is_on)
-        result = _barred(factors, standing, now) or _confirm(factors, code, origin, now)
+        result = _barred(factors, standing) or _confirm(factors, code, origin)
         if result.outcome is FactorOutcome.OK:
             right = Verification(CodeOutcome.OK, by=By.APP)
-            verification.remember(factors.user, attempt, right, now)
+            verification.remember(factors, attempt, right)
             factors.user.save_counts()
             keep_session(factors.user)
-        record(Kind.APP, result.outcome, factors, None, origin, now, data={})
+        record(Kind.APP, result.outcome, factors, None, origin)
     return result
 
 
-def _confirm(factors: Factors, code: str, origin: Origin, now: datetime) -> Change:
-    user = factors.user
+def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
+    user, now = factors.user, factors.now
     waiting = AuthenticatorApp.objects.waiting_of(user, origin.session, now)
     if waiting is None:
         return Change(FactorOutcome.NOTHING_WAITING)
@@ -313,17 +303,13 @@ def keep_recovery_codes(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     parsed = [codes.parse_any(text) for text in texts]
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
-        now = factors.now
-        refuse_ended(factors, user)
-        standing.demand(now, factor=True)
-        result = _barred(factors, standing, now) or Change(_keep(factors, parsed, instead_of, now))
-        record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin, now, data={})
+    with asked_by_session(user, standing) as factors:
+        result = _barred(factors, standing) or Change(_keep(factors, parsed, instead_of))
+        record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin)
     return result
 
 
-def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -> FactorOutcome:
+def _keep(factors: Factors, parsed: list[str], instead_of: int) -> FactorOutcome:
     user = factors.user
     if not factors.is_on:
         return FactorOutcome.NOT_OPTED_IN
@@ -331,8 +317,8 @@ def _keep(factors: Factors, parsed: list[str], instead_of: int, now: datetime) -
         return FactorOutcome.UNCHANGED  # the same form, sent twice: a used code stays used
     if newest_recovery_code(user) != instead_of:
         return FactorOutcome.NOTHING_WAITING
-    RecoveryCode.objects.replace(user, parsed, now)
-    delivery.notify(user, Notice.Kind.RECOVERY_CODES, now)
+    RecoveryCode.objects.replace(user, parsed, factors.now)
+    delivery.notify(user, Notice.Kind.RECOVERY_CODES, factors.now)
     return FactorOutcome.OK
 
 
@@ -348,30 +334,25 @@ def turn_off(
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     """
     code = codes.parse_any(otp)
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_OUT, every_factor=True, origin=None)
-        now = factors.now
-        refuse_ended(factors, user)
-        standing.demand(now)
+    with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:
         row = factors.active
-        result = verification.check_any(
-            factors, code, Purpose.OPT_OUT, removal, origin=origin, now=now
-        )
+        result = verification.check_any(factors, code, Purpose.OPT_OUT, removal, origin=origin)
         if result.repeated:
             return result
-        removed = remove(factors, removal, now) if result.outcome is CodeOutcome.OK else []
+        removed = remove(factors, removal) if result.outcome is CodeOutcome.OK else []
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "removed": removed}
-        record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=data)
+        record(Kind.OPT_OUT, result.outcome, factors, row, origin, data=data)
     return result
 
 
-def remove(factors: Factors, removal: Removal, now: datetime, *, told: bool = True) -> list[str]:
+def remove(factors: Factors, removal: Removal, *, told: bool = True) -> list[str]:
     """Remove factors of the locked user, and tell them if *told*; return which ones.
 
     Sessions stay: they have proved more than will be asked for. Refresh tokens end
     (docs/contract.md, section 3.4).
     """
+    now = factors.now
     removed = []
     if factors.active and removal is not Removal.APP:
         factors.active.release(now)
@@ -389,8 +370,8 @@ def remove(factors: Factors, removal: Removal, now: datetime, *, told: bool = Tr
     return removed
 
 
-def _barred(factors: Factors, standing: Standing, now: datetime) -> Change | None:
+def _barred(factors: Factors, standing: Standing) -> Change | None:
     """Say why nothing may be changed now, if so."""
-    if refusal := verification.barred(factors, now, changing=standing.is_beyond_texts):
+    if refusal := verification.barred(factors, changing=standing.is_beyond_texts):
         return Change(FactorOutcome(refusal.outcome), retry_after=refusal.retry_after)
     return None

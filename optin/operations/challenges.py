@@ -1,7 +1,7 @@
 """Challenge somebody who has opted in: text a code, verify it, opt out with it."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -40,10 +40,9 @@ def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None
     """Text a code for *purpose* to the user's active number."""
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, origin=origin)
-        now = factors.now
         if origin.session:
             refuse_ended(factors, user)
-        result = challenge_locked(factors, purpose, origin=origin, file=file, now=now)
+        result = challenge_locked(factors, purpose, origin=origin, file=file)
     return result
 
 
@@ -52,14 +51,13 @@ def challenge_locked(
     purpose: Purpose,
     *,
     origin: Origin,
-    now: datetime,
     file: File | None = None,
 ) -> Sending:
     """``challenge`` for a caller that holds the lock of the user."""
     row = factors.active
-    result = text_challenge(factors, row, purpose, origin, file, now)
+    result = text_challenge(factors, row, purpose, origin, file)
     data = {**result.facts, "purpose": purpose}
-    record(Kind.CHALLENGE, result.outcome, factors, row, origin, now, data=data, file=file)
+    record(Kind.CHALLENGE, result.outcome, factors, row, origin, data=data, file=file)
     return result
 
 
@@ -75,10 +73,9 @@ def check(
         code = codes.parse_any(otp)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
-        now = factors.now
         if origin.session:
             refuse_ended(factors, user)
-        result = check_locked(factors, purpose, code, origin=origin, file=file, now=now)
+        result = check_locked(factors, purpose, code, origin=origin, file=file)
     return result
 
 
@@ -88,19 +85,16 @@ def check_locked(
     code: str,
     *,
     origin: Origin,
-    now: datetime,
     file: File | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = verification.check_any(factors, code, purpose, origin=origin, now=now)
+    result = verification.check_any(factors, code, purpose, origin=origin)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}
         if purpose == Purpose.SIGN_IN and result.outcome is CodeOutcome.OK:
-            limits.remember_network(factors.user, origin, now)
-        record(
-            Kind.CHECK, result.outcome, factors, factors.active, origin, now, data=data, file=file
-        )
+            limits.remember_network(factors.user, origin, factors.now)
+        record(Kind.CHECK, result.outcome, factors, factors.active, origin, data=data, file=file)
     return result
 
 
@@ -119,12 +113,12 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
         row = factors.active
         if factors.user.is_test:
             sandbox.prepare_opt_out(factors, origin)
-        result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin, now=now)
+        result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin)
         if result.outcome is CodeOutcome.OK and row:
             row.release(now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
-        record(Kind.OPT_OUT, result.outcome, factors, row, origin, now, data=result.data, file=file)
+        record(Kind.OPT_OUT, result.outcome, factors, row, origin, data=result.data, file=file)
     return result
 
 
@@ -134,9 +128,8 @@ def text_challenge(
     purpose: Purpose,
     origin: Origin,
     file: File | None,
-    now: datetime,
 ) -> Sending:
-    if refusal := barred(factors, now):
+    if refusal := barred(factors):
         return refusal
     if row is None:
         return Sending(SendOutcome.NOT_OPTED_IN)
@@ -146,7 +139,7 @@ def text_challenge(
         purpose=purpose,
         file_id=file.pk if file else None,
         origin=origin,
-        now=now,
+        now=factors.now,
         is_test=factors.user.is_test,
     )
     if isinstance(decision, limits.Refused):
@@ -157,7 +150,7 @@ def text_challenge(
             retry_after=decision.retry_after,
             data=decision.data,
         )
-    return text_code(row, purpose, factors.pending_of(row), None, decision, now)
+    return text_code(factors, row, purpose, None, decision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,9 @@ from optin.operations import verification
 from optin.operations.factors import (
     Factors,
     Standing,
-    read_caller_locked,
+    asked_by_session,
     read_locked,
     record,
-    refuse_ended,
 )
 from optin.operations.revocations import Carried, mails_leave
 from optin.operations.verification import REPEATED_WITHIN
@@ -83,16 +82,13 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     address = fit_address(address)
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
+    with asked_by_session(user, standing) as factors:
         now = factors.now
-        refuse_ended(factors, user)
-        standing.demand(now, factor=factors.is_on)
         waits = EmailChange.objects.open().filter(user=factors.user).first()
         if waits and _is_repeated(waits, address, now):
             return EmailOutcome.ASKED
         change, over = None, None
-        if barred := _barred(factors, standing, now):
+        if barred := _barred(factors, standing):
             outcome = barred
         elif same(factors.user.email, address):
             outcome = EmailOutcome.UNCHANGED
@@ -106,9 +102,9 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
     return outcome
 
 
-def _barred(factors: Factors, standing: Standing, now: datetime) -> EmailOutcome | None:
+def _barred(factors: Factors, standing: Standing) -> EmailOutcome | None:
     """Say why no address may be changed now, if so: whoever has a lost phone is to change none."""
-    refusal = verification.barred(factors, now, changing=standing.is_beyond_texts)
+    refusal = verification.barred(factors, changing=standing.is_beyond_texts)
     return EmailOutcome(refusal.outcome) if refusal else None
 
 
@@ -153,17 +149,15 @@ def prove(user: User, change: EmailChange, *, standing: Standing, origin: Origin
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.CHANGE, origin=None)
+    with asked_by_session(user, None) as factors:
         now = factors.now
-        refuse_ended(factors, user)
         found = EmailChange.objects.filter(pk=change.pk, user=factors.user).first()
         if found is None or not found.waits(now):
             is_done = found is not None and found.closed_as == Closed.DONE
             outcome = EmailOutcome.UNCHANGED if is_done else EmailOutcome.NOTHING_WAITING
         elif found.proved_at:
             outcome = EmailOutcome.UNCHANGED
-        elif barred := _barred(factors, standing, now):
+        elif barred := _barred(factors, standing):
             outcome = barred
         else:
             delay = conf.email_delay if found.old_address else 0
@@ -333,4 +327,4 @@ def _record(
         data["change"] = change.pk
     if change and change.due_at and outcome is EmailOutcome.PROVED:
         data["due_at"] = change.due_at.isoformat()
-    record(Kind.EMAIL, outcome, factors, None, origin, factors.now, data=data)
+    record(Kind.EMAIL, outcome, factors, None, origin, data=data)

@@ -4,10 +4,13 @@ Every operation that decides about a code or a factor starts here: ``read_locked
 the user, and all that is read after it is current until the transaction ends.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from optin.conf import CLOCK_SLACK
@@ -135,6 +138,32 @@ def refuse_ended(factors: Factors, user: User) -> None:
         raise SignedOut
 
 
+@contextmanager
+def asked_by_session(
+    user: User,
+    standing: Standing | None,
+    *,
+    factor: bool = True,
+    purpose: Purpose = Purpose.CHANGE,
+) -> Iterator[Factors]:
+    """Run the block as the transaction of what a session asks for, with its user locked.
+
+    :param user: as the session has them.
+    :param standing: what it has proved. It must have proved the password lately and, where
+        *factor*, a second factor too while two-factor sign-in is on. None asks for nothing.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    :raises SignedOut: and
+    :raises Deactivated: if the session was ended meanwhile.
+    """
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
+        refuse_ended(factors, user)
+        if standing:
+            standing.demand(factors.now, factor=factor and factors.is_on)
+        yield factors
+
+
 def _is_fresh(verified_at: datetime | None, now: datetime) -> bool:
     return verified_at is not None and verified_at - CLOCK_SLACK <= now < verified_at + FRESH
 
@@ -174,9 +203,8 @@ def record(
     factors: Factors,
     row: ProviderUser | None,
     origin: Origin,
-    now: datetime,
     *,
-    data: dict[str, Any],
+    data: Mapping[str, Any] | None = None,
     file: File | None = None,
     reason: str = "",
 ) -> None:
@@ -184,7 +212,7 @@ def record(
     AuditEvent.objects.record(
         kind,
         outcome,
-        now=now,
+        now=factors.now,
         origin=origin,
         user_id=factors.user.pk,
         file_id=file.pk if file else None,

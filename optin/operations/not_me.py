@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db import transaction
 from oauth2_provider.models import AccessToken
 
 from optin.conf import CLOCK_SLACK
@@ -22,14 +21,17 @@ from optin.models import (
     KnownNetwork,
     Notice,
     ProviderUser,
-    Purpose,
     RecoveryCode,
     User,
     WebhookEndpoint,
 )
 from optin.operations import email_changes
 from optin.operations.authenticators import Removal, overview, remove
-from optin.operations.factors import Factors, Standing, read_caller_locked, refuse_ended
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    asked_by_session,
+)
 from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, close_begun, trying
 from optin.origin import Origin
@@ -148,11 +150,8 @@ def shut_out(
     :raises SignedOut: and
     :raises Deactivated: if the session was ended meanwhile.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
-        refuse_ended(factors, user)
+    with asked_by_session(user, standing) as factors:
         locked, number, now = factors.user, factors.active, factors.now
-        standing.demand(now, factor=factors.is_on)
         until = now + CLOSED_FOR if number else None
         close_begun(locked, number, now)
         end_all(locked, now, waiting=False)
@@ -202,7 +201,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any
             done = Effect.TAKEN  # by somebody who was faster
     elif done is Effect.REMOVES:
         which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
-        removed = remove(factors, which, now, told=False)  # the mail about all of it tells
+        removed = remove(factors, which, told=False)  # the mail about all of it tells
     close_begun(user, number, now)
     if done is not Effect.BY_MAIL_ALONE:
         # A list that was made since may be the thief's.

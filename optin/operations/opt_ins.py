@@ -25,6 +25,7 @@ from optin.operations import sandbox, verification
 from optin.operations.factors import (
     Factors,
     Standing,
+    asked_by_session,
     read_caller_locked,
     record,
     refuse_ended,
@@ -96,8 +97,8 @@ def _opt_in(
         digest = ProviderUser.digest_of(number.e164, factors.user)
         result = (
             (factors.user.is_test and sandbox.answer_opt_in(factors, number, origin))
-            or _may_opt_in(factors, number, digest, standing, now)
-            or send_code(factors, number, digest, file, origin, now, reference)
+            or _may_opt_in(factors, number, digest, standing)
+            or send_code(factors, number, digest, file, origin, reference)
         )
         AuditEvent.objects.record(
             Kind.OPT_IN,
@@ -119,13 +120,12 @@ def _may_opt_in(
     number: MobileNumber,
     digest: str,
     standing: Standing | None,
-    now: datetime,
 ) -> Sending | None:
     """Say why no code may be made for *number*, if so."""
     if refusal := not_allowed(number):
         return refusal
     beyond = standing is not None and standing.is_beyond_texts
-    if refusal := barred(factors, now, changing=beyond):
+    if refusal := barred(factors, changing=beyond):
         return refusal
     if factors.active and factors.active.number_digest == digest:
         return Sending(SendOutcome.ALREADY_OPTED_IN)
@@ -147,14 +147,13 @@ def send_code(
     digest: str,
     file: File,
     origin: Origin,
-    now: datetime,
     reference: str = "",
 ) -> Sending:
     """Reserve a text for *number* and send its code, unless a limit says no.
 
     If a rule about others says no, the result is as if the text was sent, but none leaves.
     """
-    user = factors.user
+    user, now = factors.user, factors.now
     row = next((r for r in factors.rows.values() if r.number_digest == digest), None)
     decision = limits.reserve_text(
         user_id=user.pk,
@@ -187,7 +186,7 @@ def send_code(
         row.insert()
     else:
         _bring_up_to_date(row, number, file, reference)
-    return text_code(row, Purpose.OPT_IN, factors.pending_of(row), file, decision, now)
+    return text_code(factors, row, Purpose.OPT_IN, file, decision)
 
 
 def _bring_up_to_date(row: ProviderUser, number: MobileNumber, file: File, reference: str) -> None:
@@ -220,16 +219,13 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
 def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
     """Record that nothing can be sent to *row*, such as where the key of its number is gone."""
     result = Sending(SendOutcome.UNREADABLE)
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.OPT_IN, origin=None)
-        refuse_ended(factors, user)
+    with asked_by_session(user, None) as factors:
         record(
             Kind.OPT_IN,
             result.outcome,
             factors,
             row,
             origin,
-            factors.now,
             data=result.facts,
             file=row.file,
         )
@@ -259,18 +255,18 @@ def verify_opt_in(
         factors = read_caller_locked(user, Purpose.OPT_IN, origin=origin)
         now = factors.now
         row = factors.rows.get(provider_user_id)
-        if known := verification.repeated(factors, row, attempt, now):
+        if known := verification.repeated(factors, row, attempt):
             return known
         if origin.session:
             refuse_ended(factors, user)
         if factors.user.is_test:
             result = sandbox.judge_opt_in(factors, row, file, code, origin)
         else:
-            result = verification.judge_opt_in(factors, row, file, code, now)
+            result = verification.judge_opt_in(factors, row, file, code)
         old, other = factors.active, None
         if result.outcome is CodeOutcome.OK and row:
             for_the_first_time = row.verified_at is None
-            result, other = _activate(factors, row, result, attempt, now)
+            result, other = _activate(factors, row, result, attempt)
             if not other:
                 keep_session(factors.user)
                 if old:
@@ -279,7 +275,7 @@ def verify_opt_in(
                 if for_the_first_time and not factors.user.is_test:
                     _count_verified(row, factors.pending[row.pk])
         elif result.compared:
-            result = verification.count_failure(factors, result, attempt, now)
+            result = verification.count_failure(factors, result, attempt)
         AuditEvent.objects.record(
             Kind.VERIFY_OPT_IN,
             result.outcome,
@@ -317,19 +313,19 @@ def belongs_to_another(user: User, provider_user_id: int) -> bool:
 
 
 def _activate(
-    factors: Factors, row: ProviderUser, result: Verification, attempt: str, now: datetime
+    factors: Factors, row: ProviderUser, result: Verification, attempt: str
 ) -> tuple[Verification, ProviderUser | None]:
     """Make *row* the user's active number, now that its code was right.
 
     Returns the row of the user who has the number active already, if somebody has:
     then the code is used up, and nothing else changes but the count.
     """
-    user, old = factors.user, factors.active
+    user, old, now = factors.user, factors.active, factors.now
     factors.pending[row.pk].close_as_verified(now)
     other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
     if other:
         result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
-        verification.count_right(factors, result, attempt, now)
+        verification.count_right(factors, result, attempt)
         delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
         return result, other
     if len(factors.pending) > 1:
@@ -339,7 +335,7 @@ def _activate(
     # Earlier sign-ins had no second factor, or another one.
     user.session_epoch += 1
     user.sign_ins_ended_at = now
-    verification.count_right(factors, result, attempt, now)
+    verification.count_right(factors, result, attempt)
     user.revoke_grants(now)
     kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
     delivery.notify(user, kind, now, row, about_id=row.pk)

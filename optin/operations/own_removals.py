@@ -19,7 +19,7 @@ from optin.conf import conf
 from optin.models import Purpose, Revocation, User
 from optin.operations import revocations
 from optin.operations.authenticators import Overview, overview
-from optin.operations.factors import read_caller_locked, read_locked, refuse_ended
+from optin.operations.factors import asked_by_session, read_locked
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
 
@@ -54,9 +54,7 @@ def ask(user: User, *, origin: Origin) -> Way:
     :raises SignedOut: and
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
-        refuse_ended(factors, user)
+    with asked_by_session(user, None) as factors:
         user, now = factors.user, factors.now
         way, waits = _judge(user, Overview(factors.active, factors.app, 0), now), None
         if way.outcome is RevocationOutcome.ASKED and way.due_at:

@@ -239,7 +239,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
 
 def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin: Origin) -> None:
     """Close *waits*, which came to *outcome*; tell the person of *factors*, and record it."""
-    row, now = factors.active, factors.now
+    row = factors.active
     data = {"failures": factors.user.failures, "revocation": waits.pk}
     if waits.is_own:
         data["own"] = True
@@ -249,7 +249,7 @@ def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin:
         delivery.notify(factors.user, kind, now, row)
     elif factors.is_on:
         _tell_off(waits, now)
-    record(Kind.REVOKE, outcome, factors, row, origin, now, reason=waits.reason, data=data)
+    record(Kind.REVOKE, outcome, factors, row, origin, reason=waits.reason, data=data)
 
 
 def obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
@@ -431,5 +431,5 @@ def record_wish(
     data: dict[str, Any] = dict(over.data) if over else {}
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
-    row, now = factors.active, factors.now
-    record(Kind.REVOCATION, outcome, factors, row, origin, now, reason=reason, data=data)
+    row = factors.active
+    record(Kind.REVOCATION, outcome, factors, row, origin, reason=reason, data=data)

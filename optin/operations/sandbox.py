@@ -69,7 +69,7 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     else:
         return None
     user.save_counts()
-    return barred(factors, now)
+    return barred(factors)
 
 
 def _begin_anew(factors: Factors, number: MobileNumber) -> None:
@@ -95,13 +95,13 @@ def judge_opt_in(
     asked = _answer(Call.VERIFY, row.last_three, origin) if row else ""
     if asked == CodeOutcome.OTP_EXPIRED and row:
         _age(factors.pending_of(row))
-    result = verification.judge_opt_in(factors, row, file, code, now)
+    result = verification.judge_opt_in(factors, row, file, code)
     if asked != CodeOutcome.MOBILE_NUMBER_IN_USE or result.outcome is not CodeOutcome.OK:
         return result
     if row and (pending := factors.pending_of(row)):
         pending.close_as_verified(now)
     in_use = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
-    verification.count_right(factors, in_use, "", now)
+    verification.count_right(factors, in_use, "")
     return in_use
 
 

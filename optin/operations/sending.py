@@ -1,7 +1,7 @@
 """Text a code to a number: the part that opt-ins and challenges share."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -65,14 +65,14 @@ class Sending:
         return row.why if row else None
 
 
-def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sending | None:
+def barred(factors: Factors, *, changing: bool = False) -> Sending | None:
     """``verification.barred`` for a request for a text, with the count of wrong codes."""
-    refusal = verification.barred(factors, now, changing=changing)
+    refusal = verification.barred(factors, changing=changing)
     if refusal is None:
         return None
     count, limit = 0, 0
     if refusal.outcome is CodeOutcome.LOCKED:
-        bar = max(factors.bars, key=lambda bar: bar.locked_for(now) or timedelta())
+        bar = max(factors.bars, key=lambda bar: bar.locked_for(factors.now) or timedelta())
         count, limit = bar.failures, conf.lock_after
     elif bars := [bar for bar in factors.bars if bar.disabled_at]:
         count, limit = bars[0].failures, conf.disable_after
@@ -87,14 +87,14 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Sendin
 
 
 def text_code(
+    factors: Factors,
     row: ProviderUser,
     purpose: Purpose,
-    pending: PendingOtp | None,
     file: File | None,
     decision: limits.Decision,
-    now: datetime,
 ) -> Sending:
     """Text the open code of *row* again while it is good; else make a new one."""
+    pending, now = factors.pending_of(row), factors.now
     file_id = file.pk if file else None
     repeat = (
         pending is not None

@@ -145,7 +145,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
         if factors.active and (factors.user.text_first or not factors.app):
-            sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+            sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
             return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
         outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN
         if outcome is SignInOutcome.SIGNED_IN:
@@ -295,13 +295,13 @@ def _second_factor(
         _record(outcome, factors.user, origin, now)
         return TokenAnswer(outcome, retry_after=left, why=Why.LOCKED if left else None)
     if not code:
-        sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin, now=now)
+        sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
         if sending.outcome in {SendOutcome.LOCKED, SendOutcome.SEND_LIMIT}:
             return TokenAnswer(
                 TokenOutcome.NOT_NOW, retry_after=sending.retry_after, why=sending.why
             )
         return TokenAnswer(TokenOutcome.CODE_REQUIRED, why=sending.why)
-    verified = challenges.check_locked(factors, Purpose.SIGN_IN, code, origin=origin, now=now)
+    verified = challenges.check_locked(factors, Purpose.SIGN_IN, code, origin=origin)
     if verified.outcome is CodeOutcome.LOCKED:
         return TokenAnswer(TokenOutcome.NOT_NOW, retry_after=verified.retry_after, why=Why.LOCKED)
     if verified.outcome is not CodeOutcome.OK:

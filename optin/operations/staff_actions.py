@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
@@ -68,7 +67,7 @@ class StaffAction:
                 outcome = self.change(factors)
             if outcome is StaffOutcome.OK:
                 delivery.notify(factors.user, self.notice, factors.now, row)
-            record(self.kind, outcome, factors, row, origin, factors.now, reason=reason, data=data)
+            record(self.kind, outcome, factors, row, origin, reason=reason, data=data)
         return outcome
 
 
@@ -165,7 +164,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
         elif code is None or row is None or not factors.user.is_active:
             result = StaffOutcome.NOTHING_WAITING
         else:
-            result = _resend(factors, row, code, origin, now)
+            result = _resend(factors, row, code, origin)
         if isinstance(result, Sending):
             outcome, facts = result.outcome.value, result.facts
         else:
@@ -178,7 +177,6 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
             factors,
             row,
             origin,
-            now,
             data=data,
             file=file,
             reason=reason,
@@ -186,12 +184,10 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
     return result
 
 
-def _resend(
-    factors: Factors, row: ProviderUser, code: PendingOtp, origin: Origin, now: datetime
-) -> Sending:
+def _resend(factors: Factors, row: ProviderUser, code: PendingOtp, origin: Origin) -> Sending:
     if code.purpose != Purpose.OPT_IN or code.file is None:
-        return text_challenge(factors, row, Purpose(code.purpose), origin, code.file, now)
-    if refusal := barred(factors, now):
+        return text_challenge(factors, row, Purpose(code.purpose), origin, code.file)
+    if refusal := barred(factors):
         return refusal
     try:
         number = MobileNumber.stored(row.open_number())
@@ -199,4 +195,4 @@ def _resend(
         return Sending(SendOutcome.UNREADABLE)
     if refusal := not_allowed(number):
         return refusal
-    return send_code(factors, number, row.number_digest, code.file, origin, now)
+    return send_code(factors, number, row.number_digest, code.file, origin)

@@ -104,13 +104,11 @@ def record_malformed(
         )
 
 
-def judge_opt_in(
-    factors: Factors, row: ProviderUser | None, file: File, code: str, now: datetime
-) -> Verification:
+def judge_opt_in(factors: Factors, row: ProviderUser | None, file: File, code: str) -> Verification:
     """Decide, and change nothing: in the order of docs/contract.md, section 4."""
     pending = factors.pending_of(row) if row else None
     # A code beside an active number is that of a change: it was begun with a factor.
-    if refusal := barred(factors, now, changing=bool(pending and row is not factors.active)):
+    if refusal := barred(factors, changing=bool(pending and row is not factors.active)):
         return refusal
     if row is None or row.file_id != file.pk:
         return _incorrect(NotCompared.NUMBER_UNKNOWN)
@@ -118,11 +116,11 @@ def judge_opt_in(
         if row.confirmed:
             return Verification(CodeOutcome.ALREADY_VERIFIED)
         return _incorrect(NotCompared.NOTHING_PENDING)
-    return _judge_code(pending, code, now)
+    return _judge_code(pending, code, factors.now)
 
 
 def judge(
-    factors: Factors, code: str, place: str, now: datetime, *, recovery: RecoveryCode | None = None
+    factors: Factors, code: str, place: str, *, recovery: RecoveryCode | None = None
 ) -> Verification:
     """Decide about an attempt at any factor that was read, and change nothing.
 
@@ -130,13 +128,13 @@ def judge(
     :param recovery: the unused row of *code*, if it has the shape of a recovery code.
     """
     if codes.is_recovery(code):
-        return _judge_recovery(factors, recovery, now)
+        return _judge_recovery(factors, recovery)
     if factors.app and len(code) == codes.APP_DIGITS:
-        return _judge_app(factors, factors.app, code, place, now)
-    return _judge_text(factors, code, now)
+        return _judge_app(factors, factors.app, code, place)
+    return _judge_text(factors, code)
 
 
-def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verification | None:
+def barred(factors: Factors, *, changing: bool = False) -> Verification | None:
     """Say why no texted code of this user is heard at all, if so.
 
     :param changing: it is the code of a new number: that staff suspended the present
@@ -147,16 +145,16 @@ def barred(factors: Factors, now: datetime, *, changing: bool = False) -> Verifi
     if suspended or any(count.disabled_at for count in factors.bars):
         by_person = suspended or factors.user.otp_disabled_at
         return Verification(CodeOutcome.FACTOR_DISABLED, only_programs=not by_person)
-    return _locked(factors, now)
+    return _locked(factors)
 
 
-def _locked(factors: Factors, now: datetime) -> Verification | None:
-    left = [wait for count in factors.bars if (wait := count.locked_for(now))]
+def _locked(factors: Factors) -> Verification | None:
+    left = [wait for count in factors.bars if (wait := count.locked_for(factors.now))]
     return Verification(CodeOutcome.LOCKED, retry_after=max(left)) if left else None
 
 
-def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: datetime) -> Verification:
-    if refusal := _locked(factors, now):
+def _judge_recovery(factors: Factors, recovery: RecoveryCode | None) -> Verification:
+    if refusal := _locked(factors):
         return refusal
     if not factors.is_on:
         return Verification(CodeOutcome.NOT_OPTED_IN)
@@ -166,25 +164,23 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None, now: dateti
     return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY, data=data)
 
 
-def _judge_app(
-    factors: Factors, app: AuthenticatorApp, code: str, place: str, now: datetime
-) -> Verification:
+def _judge_app(factors: Factors, app: AuthenticatorApp, code: str, place: str) -> Verification:
     """Decide about a code that may be the app's, or a texted one of the same length.
 
     A disabling or a suspension stops texts, but not the app. After many wrong codes it takes two
     in a row from one place (G-03): a guesser does not find two, but the owner has them.
     """
-    if refusal := _locked(factors, now):
+    if refusal := _locked(factors):
         return refusal
     try:
-        step = app.step_of(code, now)
+        step = app.step_of(code, factors.now)
         otherwise = Verification(CodeOutcome.OTP_INCORRECT, compared=True, at_app=True)
     except keys.UndecryptableError:
         step, otherwise = None, _incorrect(NotCompared.APP_KEY_GONE)
-    takes_two = factors.user.takes_two_codes(now)
+    takes_two = factors.user.takes_two_codes(factors.now)
     if step is not None and (not takes_two or app.is_second(step, place)):
         return Verification(CodeOutcome.OK, compared=True, by=By.APP, step=step)
-    by_text = _judge_text(factors, code, now)
+    by_text = _judge_text(factors, code)
     if by_text.outcome is CodeOutcome.OK:
         return by_text
     if step is not None:
@@ -192,9 +188,9 @@ def _judge_app(
     return replace(by_text, at_app=otherwise.at_app) if by_text.compared else otherwise
 
 
-def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
+def _judge_text(factors: Factors, code: str) -> Verification:
     """Decide about a code for the active number, in the order of docs/contract.md, section 4."""
-    if refusal := barred(factors, now):
+    if refusal := barred(factors):
         return refusal
     row = factors.active
     if row is None:
@@ -204,7 +200,7 @@ def _judge_text(factors: Factors, code: str, now: datetime) -> Verification:
     pending = factors.pending_of(row)
     if pending is None:
         return _incorrect(NotCompared.NOTHING_PENDING)
-    return _judge_code(pending, code, now)
+    return _judge_code(pending, code, factors.now)
 
 
 def _judge_code(pending: PendingOtp, code: str, now: datetime) -> Verification:
@@ -229,28 +225,27 @@ def _incorrect(why: NotCompared) -> Verification:
     return Verification(CodeOutcome.OTP_INCORRECT, data={"why": why.value})
 
 
-def check_any(
-    factors: Factors, code: str, *aims: object, origin: Origin, now: datetime
-) -> Verification:
+def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
     :param aims: as for ``attempt_digest``.
     """
+    now = factors.now
     attempt = attempt_digest(origin, code, *aims)
-    if known := repeated(factors, factors.active, attempt, now):
+    if known := repeated(factors, factors.active, attempt):
         return known
     recovery = None
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
-    result = judge(factors, code, origin.place, now, recovery=recovery)
+    result = judge(factors, code, origin.place, recovery=recovery)
     if factors.app and result.step is not None and not result.compared:
         factors.app.keep_first(result.step, origin.place)
-        remember(factors.user, attempt, result, now)
+        remember(factors, attempt, result)
         factors.user.save_counts()
     if not result.compared:
         return result
     if result.outcome is not CodeOutcome.OK:
-        return count_failure(factors, result, attempt, now)
+        return count_failure(factors, result, attempt)
     if result.tried:
         result.tried.close_as_verified(now)
     if factors.app and result.step is not None:
@@ -261,7 +256,7 @@ def check_any(
     if result.by is not By.TEXT:
         # Another factor ends the disabling of texted codes (S-07a).
         factors.count.set(disabled_at=None)
-    count_right(factors, result, attempt, now)
+    count_right(factors, result, attempt)
     return result
 
 
@@ -277,9 +272,7 @@ def attempt_digest(origin: Origin, code: str, *aims: object) -> str:
     return keys.digest("guess", f"{origin.session} {aim} {code}")
 
 
-def repeated(
-    factors: Factors, row: ProviderUser | None, attempt: str, now: datetime
-) -> Verification | None:
+def repeated(factors: Factors, row: ProviderUser | None, attempt: str) -> Verification | None:
     """Return what was decided about *attempt* a moment ago, if it was: nothing is counted.
 
     A double click, a reload and a second tab send the same code again.
@@ -288,7 +281,7 @@ def repeated(
     if not attempt or attempt != user.last_attempt or user.last_attempt_at is None:
         return None
     # The first half may have been decided by another server, whose clock is ahead.
-    if not -CLOCK_SLACK <= now - user.last_attempt_at < REPEATED_WITHIN:
+    if not -CLOCK_SLACK <= factors.now - user.last_attempt_at < REPEATED_WITHIN:
         return None
     outcome, _, by = user.last_attempt_as.partition(" ")
     pending = factors.pending_of(row) if row else None
@@ -300,18 +293,16 @@ def repeated(
     )
 
 
-def count_right(factors: Factors, result: Verification, attempt: str, now: datetime) -> None:
+def count_right(factors: Factors, result: Verification, attempt: str) -> None:
     """Start the count again: a right code was entered."""
-    remember(factors.user, attempt, result, now)
+    remember(factors, attempt, result)
     factors.count.forget()
     factors.user.save_counts()
 
 
-def count_failure(
-    factors: Factors, result: Verification, attempt: str, now: datetime
-) -> Verification:
+def count_failure(factors: Factors, result: Verification, attempt: str) -> Verification:
     """Count a wrong code: a try of the code and a failure of the user, who may lock."""
-    user, count = factors.user, factors.count
+    user, count, now = factors.user, factors.count, factors.now
     # While the app takes two codes, one code opens nothing. So it is not counted as a guess.
     uses_up = result.at_app and not user.takes_two_codes(now)
     count.add()
@@ -331,7 +322,7 @@ def count_failure(
     if mail:
         delivery.notify(user, mail, now)
     data |= bars
-    remember(user, attempt, result, now)
+    remember(factors, attempt, result)
     user.save_counts()
     return Verification(
         result.outcome,
@@ -369,8 +360,9 @@ def _tries_left(pending: PendingOtp | None) -> int | None:
     return max(conf.otp_tries - pending.tries, 0) if pending else None
 
 
-def remember(user: User, attempt: str, result: Verification, now: datetime) -> None:
+def remember(factors: Factors, attempt: str, result: Verification) -> None:
     """Keep what came of the attempt of a session; the caller saves the counts."""
     decided = f"{result.outcome} {result.by or ''}".strip()
+    user, now = factors.user, factors.now
     user.last_attempt = attempt
     user.last_attempt_as, user.last_attempt_at = (decided, now) if attempt else ("", None)
