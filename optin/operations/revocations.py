@@ -239,7 +239,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
 
 def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin: Origin) -> None:
     """Close *waits*, which came to *outcome*; tell the person of *factors*, and record it."""
-    row = factors.active
+    row, now = factors.active, factors.now
     data = {"failures": factors.user.failures, "revocation": waits.pk}
     if waits.is_own:
         data["own"] = True
@@ -431,5 +431,4 @@ def record_wish(
     data: dict[str, Any] = dict(over.data) if over else {}
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
-    row = factors.active
-    record(Kind.REVOCATION, outcome, factors, row, origin, reason=reason, data=data)
+    record(Kind.REVOCATION, outcome, factors, factors.active, origin, reason=reason, data=data)
