@@ -1,18 +1,17 @@
 """The pages for staff, on Django's admin.
 
 These pages show rows. Changes go through ``operations``; no form writes a row by itself. ``site``
-decides who may come in, ``rows`` how rows are shown, ``actions`` how staff ask for an operation;
-``matrix`` makes the table of permissions for ``docs/staff.md``. The pages are in English only.
+decides who may come in, ``rows`` how rows are shown, ``actions`` how staff ask for an operation.
+The pages are in English only.
 """
 
-from optin.admin import accounts, audit, begin, matrix, numbers, tenants, texts, webhooks
+from optin.admin import accounts, audit, begin, numbers, tenants, texts, webhooks
 from optin.admin.site import site
 
 __all__ = [
     "accounts",
     "audit",
     "begin",
-    "matrix",
     "numbers",
     "site",
     "tenants",

@@ -1,10 +1,8 @@
 """What nobody has in the admin, and what operations and roles must have (S-37, P-25)."""
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 
-from optin.admin import matrix
 from optin.models import (
     AuditEvent,
     ProviderUser,
@@ -70,9 +68,3 @@ def test_the_roles_of_the_code_are_those_of_the_database() -> None:
         for group in Group.objects.all()
     }
     assert kept == {role: set(powers) for role, powers in staff.ROLES.items()}
-
-
-def test_the_matrix_in_the_staff_guide_is_that_of_the_code() -> None:
-    """``manage.py shell -c "from optin.admin import matrix; print(matrix.table())"`` writes it."""
-    guide = (settings.BASE_DIR / "docs" / "staff.md").read_text(encoding="utf-8")
-    assert matrix.table() in guide
