@@ -35,7 +35,7 @@ call_command("migrate", verbosity=0)
 call_command("demo", json=True, stdout=(demo := io.StringIO()))
 print(demo.getvalue().replace("\\n", ""))
 """
-"""What ``make run`` does first: a month of history."""
+"""What ``make run`` does first: two weeks of history."""
 
 
 def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
@@ -75,7 +75,7 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
 
 
 def test_pictures_of_pages_of_staff(browser: Browser, tmp_path: Path) -> None:
-    """The first screen of each, with the month of a development start."""
+    """The first screen of each, with the history of a development start."""
     with serve(tmp_path, set_up=HISTORY) as site:
         window = Window(browser, site)
         page = window("/admin/")

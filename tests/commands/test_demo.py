@@ -1,13 +1,19 @@
-"""The sample data of a development start."""
+"""The sample data of a development start, and its history."""
 
 import json
-from datetime import timedelta
-from io import StringIO
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
+import time_machine
 from django.conf import LazySettings
 from django.contrib.auth import authenticate
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
+from django.db import transaction
+from django.db.models import Sum
+from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken
 
@@ -19,21 +25,32 @@ from optin.models import (
     GatewayHealth,
     Guard,
     Membership,
+    PendingOtp,
     ProviderUser,
+    Purpose,
     Revocation,
     SendCounter,
+    SmsMessage,
     User,
 )
 from optin.models.factors import has_active_factor
 from optin.models.messages import TRIPS_AT
 from optin.operations import opt_ins, revocations, send_controls, sign_in, staff
 from optin.origin import Face, Origin
-from tests.kit.people import NUMBER, ORIGIN
+from optin.support import statistics
+from optin.support.diagnosis import Question, Why, diagnose
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
+from tools.demo.cases import CALLERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BASE = "http://127.0.0.1:8000"
+COMMAND = Origin(Face.COMMAND)
+ROOT = Path(__file__).parents[2]
+SATURDAY_MORNING = datetime.fromisoformat("2026-11-28T09:30:00+11:00")
+FIRST_MINUTE = datetime.fromisoformat("2026-11-27T00:01:00+11:00")
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +62,7 @@ def development(settings: LazySettings) -> LazySettings:
 
 def demo(*arguments: str) -> str:
     """Run the command without a history, which takes a while."""
-    return start("--empty", *arguments)
-
-
-def start(*arguments: str) -> str:
-    out = StringIO()
-    call_command("demo", *arguments, stdout=out)
-    return out.getvalue()
+    return run("demo", "--empty", *arguments)
 
 
 def stored() -> list[object]:
@@ -68,61 +79,42 @@ def test_it_is_for_development_only(settings: LazySettings) -> None:
     settings.DEBUG = False
     for arguments in ([], ["--json"], ["--reset"], ["--empty"]):
         with pytest.raises(CommandError, match="development start only"):
-            start(*arguments)
+            run("demo", *arguments)
     assert not User.objects.exists()
 
 
-def test_the_json_has_the_documented_shape() -> None:
+def test_what_it_prints_has_the_documented_shape_and_is_true() -> None:
     """Scripts read it: these names, in this order."""
     data = json.loads(demo("--json"))
     assert list(data) == ["base_url", "simulator_url", "users"]
     assert (data["base_url"], data["simulator_url"]) == (BASE, f"{BASE}/simulator/")
-    for user in data["users"]:
-        assert list(user) == ["username", "password", "role", "file_ids", "access_keys"]
-        assert {type(pk) for pk in user["file_ids"]} <= {int}
-        assert list(user["access_keys"]) == [str(pk) for pk in user["file_ids"]]
-    assert {user["role"] for user in data["users"]} >= {"person", "staff"}
     assert any(user["file_ids"] == [777] for user in data["users"])
-
-
-def test_what_it_prints_is_true() -> None:
-    for person in json.loads(demo("--json"))["users"]:
+    for person in data["users"]:
+        assert list(person) == ["username", "password", "role", "file_ids", "access_keys"]
+        assert list(person["access_keys"]) == [str(pk) for pk in person["file_ids"]]
         user = authenticate(username=person["username"], password=person["password"])
         assert isinstance(user, User)
         assert user.is_staff is (person["role"] == "staff")
-        assert set(File.objects.open_to(user).values_list("pk", flat=True)) == set(
-            person["file_ids"]
-        )
+        files = File.objects.open_to(user).values_list("pk", flat=True)
+        assert set(files) == set(person["file_ids"])
         for file_id, text in person["access_keys"].items():
             key = AccessKey.objects.get(digest=keys.sha256(text))
             assert (key.user, key.file_id, key.revoked_at) == (user, int(file_id), None)
     assert sign_in.application()
 
 
-def test_a_second_start_prints_and_changes_the_same() -> None:
+def test_a_second_start_prints_and_changes_the_same(settings: LazySettings, phone: Phone) -> None:
     first, before = demo("--json"), stored()
+    ann = opt_in(phone)
     assert demo("--json") == first
     assert stored() == before
-    assert demo() == demo()
-
-
-def test_another_secret_makes_other_keys(settings: LazySettings) -> None:
-    first = json.loads(demo("--json"))
+    assert has_active_factor(ann)
     settings.SECRET_KEY = "another"
-    second = json.loads(demo("--json"))
-    assert first["users"][0]["access_keys"] != second["users"][0]["access_keys"]
+    other = json.loads(demo("--json"))["users"][0]["access_keys"]
+    assert other != json.loads(first)["users"][0]["access_keys"]
 
 
-def test_the_guide_says_how_to_try_it(settings: LazySettings) -> None:
-    said = demo()
-    for person in json.loads(demo("--json"))["users"]:
-        assert person["username"] in said
-        assert person["password"] in said
-    assert f"{BASE}/simulator/" in said
-    assert f"curl -s -X POST '{BASE}/User/opt-in-to-2fa?FileId=777&WsAccessKey=" in said
-    assert "application/xml" in said
-    assert "&amp;" not in said
-    assert str(settings.DATA_DIR / "sms.jsonl") in said
+# -- back to the start -------------------------------------------------------------
 
 
 def opt_in(phone: Phone) -> User:
@@ -135,16 +127,23 @@ def opt_in(phone: Phone) -> User:
     return ann
 
 
-def test_a_second_start_leaves_what_was_done(phone: Phone) -> None:
-    demo()
-    ann = opt_in(phone)
-    demo()
-    assert has_active_factor(ann)
+def close_what_they_tried(now: datetime) -> None:
+    """The number, its prefix and the gateway."""
+    number = ProviderUser.objects.get(user__username="ann")
+    prefix, later = Guard.prefix_of(number.open_number()), now + timedelta(hours=1)
+    Guard.objects.opt_out(number.number_digest, number.last_three, now)
+    Guard.objects.close(prefix, region="AU", unverified=20, now=now, begins=now, until=later)
+    for _ in range(TRIPS_AT):
+        GatewayHealth.objects.failed("simulator", now)
 
 
 def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
     printed = demo("--json")
     ann = opt_in(phone)
+    revocations.plan(ann, reason="lost", origin=ORIGIN)
+    close_what_they_tried(timezone.now())
+    for name, role in (("ann", "support"), ("sam", "auditor")):
+        staff.give_role(User.objects.get(username=name), role, reason="x", origin=COMMAND)
     ann.refresh_from_db()
     ann.is_active = False
     ann.otp_failures = 7
@@ -159,77 +158,119 @@ def test_reset_puts_the_people_back_to_the_start(phone: Phone) -> None:
 
     assert [row.user.username for row in ProviderUser.objects.all()] == ["sam"]
     assert not SendCounter.objects.filter(scope__startswith="asked").exists()
-    assert not AccessToken.objects.exists()
+    for model in (AccessToken, Guard, GatewayHealth, Revocation):
+        assert not model._default_manager.exists(), model
     assert not RefreshToken.objects.filter(revoked=None).exists()
     assert events < set(AuditEvent.objects.values_list("pk", flat=True))  # the trail remembers
     ann.refresh_from_db()
     assert ann.otp_failures == 0
-    test_what_it_prints_is_true()
-    opt_in(phone)
-
-
-def test_reset_forgets_what_support_was_asked_to_remove(phone: Phone) -> None:
-    demo()
-    user = User.objects.get(username="ann")
-    sending = opt_ins.opt_in(user, File.objects.get(pk=777), NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    opt_ins.verify_opt_in(
-        user, File.objects.get(pk=777), sending.provider_user_id, phone.code(), origin=ORIGIN
-    )
-    revocations.plan(user, reason="lost", origin=ORIGIN)
-    assert Revocation.objects.exists()
-    demo("--reset")
-    assert not Revocation.objects.exists()
-
-
-def test_reset_gives_back_the_roles_of_the_start() -> None:
-    demo()
-    for name, role in (("ann", "support"), ("sam", "auditor")):
-        user = User.objects.get(username=name)
-        staff.give_role(user, role, reason="x", origin=Origin(Face.COMMAND))
-
-    demo("--reset")
-
     assert list(User.objects.filter(is_staff=True).values_list("username")) == [("sam",)]
     assert User.objects.get(username="sam").is_superuser
     assert not User.objects.filter(groups__isnull=False).exists()
-
-
-def test_reset_lets_texts_go_again(phone: Phone) -> None:
-    """What their tries closed is open: the number, its prefix, the gateway."""
-    demo()
-    opt_in(phone)
-    now = timezone.now()
-    number = ProviderUser.objects.get(user__username="ann")
-    later = now + timedelta(hours=1)
-    Guard.objects.opt_out(number.number_digest, number.last_three, now)
-    prefix = Guard.prefix_of(number.open_number())
-    Guard.objects.close(prefix, region="AU", unverified=20, now=now, begins=now, until=later)
-    for _ in range(TRIPS_AT):
-        GatewayHealth.objects.failed("simulator", now)
-
-    demo("--reset")
-
-    assert not Guard.objects.exists()
-    assert not GatewayHealth.objects.exists()
+    test_what_it_prints_has_the_documented_shape_and_is_true()
     opt_in(phone)
 
 
-def test_reset_leaves_what_staff_decided_about_others(phone: Phone) -> None:
-    demo()
-    opt_in(phone)
-    origin = Origin(Face.COMMAND)
-    send_controls.deny(
-        send_controls.Target.number("+61491570158"), timedelta(days=1), reason="r", origin=origin
-    )
-    send_controls.stop_texts(reason="r", origin=origin)
+def test_reset_leaves_other_people_and_what_staff_decided_alone(
+    user: User, active: ProviderUser
+) -> None:
+    User.objects.filter(pk=user.pk).update(username="zoe", email="zoe@example.com")
+    target = send_controls.Target.number("+61491570158")
+    send_controls.deny(target, timedelta(days=1), reason="r", origin=COMMAND)
+    send_controls.stop_texts(reason="r", origin=COMMAND)
     demo("--reset")
     assert {guard.kind for guard in Guard.objects.all()} == {Guard.Kind.DENY, Guard.Kind.STOP}
-
-
-def test_reset_leaves_other_people_alone(user: User, active: ProviderUser, phone: Phone) -> None:
-    """Somebody who is not of the demo keeps number and password."""
-    User.objects.filter(pk=user.pk).update(username="zoe", email="zoe@example.com")
-    demo("--reset")
     assert has_active_factor(user)
     assert authenticate(username="zoe", password="correct horse battery")
+
+
+# -- the history -------------------------------------------------------------------
+
+
+@pytest.fixture(params=[SATURDAY_MORNING, FIRST_MINUTE], ids=["morning", "midnight"])
+def seeded(request: pytest.FixtureRequest) -> Iterator[datetime]:
+    """A first start, at that time."""
+    now: datetime = request.param
+    with time_machine.travel(now, tick=False):
+        run("demo")
+        yield now
+
+
+@pytest.mark.slow
+def test_a_first_start_is_sound(seeded: datetime) -> None:
+    for model, field in ((AuditEvent, "at"), (SmsMessage, "created_at"), (PendingOtp, "issued_at")):
+        assert not model._default_manager.filter(**{f"{field}__gt": seeded}).exists()
+    given = [row.open_number() for row in ProviderUser.objects.select_related("user")]
+    assert all(re.fullmatch(r"\+6149157\d{4}", number) for number in given)
+    assert not {"+61491570156", "+61491570157"} & set(given)  # a reader is told to try these
+    for name, question, why in (
+        ("mia", Question.NO_ENTRY, Why.DISABLED),
+        ("noah", Question.NO_TEXT, Why.NUMBER_MISTYPED),
+        ("olive", Question.NO_TEXT, Why.ANSWERED_STOP),
+        ("paul", Question.NO_ENTRY, Why.REVOCATION_WAITS),
+        ("quinn", Question.NO_TEXT, Why.APP_INSTEAD),
+    ):
+        user = User.objects.get(username=name)
+        found = [cause.why for cause in diagnose(user, seeded) if cause.question is question]
+        assert found[0] is why, name
+    figures_are_those_of_the_rows(statistics.read(seeded))
+    assert run("verify_audit").strip().endswith("0 findings, 0 not to be checked.")
+
+
+def figures_are_those_of_the_rows(found: statistics.Figures) -> None:
+    codes = PendingOtp.objects.filter(purpose=Purpose.OPT_IN)
+    assert found.of("opt_in").count == found.of("country", "AU").count == codes.count() > 50
+    assert found.of("opt_in", "proved").count == codes.filter(closed_as="proved").count() > 50
+    for state in ("delivered", "sent", "failed"):
+        assert found.of("text", state).count == SmsMessage.objects.filter(state=state).count() > 0
+    assert found.of("text").cost == SmsMessage.objects.aggregate(all=Sum("cost"))["all"] > 0
+    assert found.of("lock", "disabled").count == 1
+
+
+def test_the_guide_walks_through_every_case() -> None:
+    guide = (ROOT / "docs" / "staff.md").read_text()
+    walk = guide.split("## Five cases to try")[1].split("\n## ")[0]
+    assert all(f"| {name}: " in walk for name in CALLERS)
+
+
+def record_an_event() -> None:
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            AuditEvent.Kind.PURGE, "ok", now=timezone.now(), origin=ORIGIN, user_id=None
+        )
+
+
+@pytest.mark.parametrize("before", [lambda: make_user("zoe"), record_an_event, demo])
+def test_no_history_is_added_to_what_is_there(before: Callable[[], object]) -> None:
+    before()
+    assert "mia" not in run("demo")
+    assert not User.objects.filter(username__in=CALLERS).exists()
+
+
+@pytest.mark.slow
+def test_it_is_told_once_and_says_how_to_come_in() -> None:
+    found = re.search(r"All others, for example mia: password (\S+)", run("demo"))
+    assert found
+    assert User.objects.get(username="mia").check_password(found[1])
+    tables = (User, AuditEvent, SmsMessage)
+    before = [model._default_manager.count() for model in tables]
+    run("demo")
+    assert [model._default_manager.count() for model in tables] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--empty"], ["--empty", "--reset"]], ids=" ".join)
+def test_staff_come_in_with_what_is_printed(phone: Phone, arguments: list[str]) -> None:
+    """By the password that is printed and the code on the simulated phone: at once."""
+    said = run("demo", *arguments)
+    found = re.search(r"^ +sam +password (\S+)", said, re.MULTILINE)
+    assert found
+    assert "/admin/  Sign in as sam; the code arrives on the phone." in said
+    client = Client()
+    to_code = client.post(
+        "/sign-in/?next=/admin/", {"username": "sam", "password": found[1]}, follow=True
+    )
+    assert to_code.status_code == 200
+    answer = client.post(to_code.request["PATH_INFO"] + "?next=/admin/", {"code": phone.code()})
+    assert (answer.status_code, answer["Location"]) == (303, "/admin/")
+    assert client.get("/admin/").status_code == 200

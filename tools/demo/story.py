@@ -8,8 +8,7 @@ that grew in a month, and figures are counted from the rows like all others.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -52,8 +51,8 @@ from optin.support import statistics
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
 
-PRICE = Decimal("0.0450")
-"""What a text costs in the story."""
+GATEWAY, PRICE = "kannel", Decimal("0.0450")
+"""What takes the texts of the story, and what one costs."""
 
 SEALED_EVERY = timedelta(minutes=135)
 """``verify_audit`` takes a seal that was made later for one that replaces another."""
@@ -84,7 +83,6 @@ class Story:
     people: list[User] = field(default_factory=list)
     _rows: dict[type[models.Model], list[Any]] = field(default_factory=dict)
     _events: list[tuple[datetime, Callable[[], object]]] = field(default_factory=list)
-    _mails_about: list[tuple[Notice, models.Model]] = field(default_factory=list)
     _open: dict[tuple[int, str], PendingOtp] = field(default_factory=dict)
     _counts: Counter[tuple[str, str, datetime]] = field(default_factory=Counter)
     _verified: Counter[tuple[str, str, datetime]] = field(default_factory=Counter)
@@ -114,19 +112,16 @@ class Story:
         origin: Origin,
         user: User | None,
         row: ProviderUser | None = None,
-        number: str = "",
         reason: str = "",
         file: File | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Have an event recorded.
 
-        :param number: in E.164, where it has no *row*.
         :param facts: its data. Where a fact is a row, its id is told.
         """
 
         def record() -> None:
-            digest = row.number_digest if row else ProviderUser.digest_of(number) if number else ""
             AuditEvent.objects.record(
                 kind,
                 outcome,
@@ -135,28 +130,17 @@ class Story:
                 user_id=user.pk if user else None,
                 file_id=file.pk if file else None,
                 provider_user_id=row.pk if row else None,
-                number_digest=digest,
-                last_three=row.last_three if row else number[-3:],
+                number_digest=row.number_digest if row else "",
+                last_three=row.last_three if row else "",
                 reason=reason,
                 data={name: _id_of(fact) for name, fact in (facts or {}).items()},
             )
 
         self._events.append((at, record))
 
-    def do(self, at: datetime, what: Callable[[datetime], object]) -> None:
-        """Have something done between the events, when its time comes."""
-        self._events.append((at, lambda: what(at)))
-
-    def mail(
-        self,
-        user: User,
-        kind: Notice.Kind,
-        at: datetime,
-        end: str = "",
-        about: models.Model | None = None,
-    ) -> None:
+    def mail(self, user: User, kind: Notice.Kind, at: datetime, end: str = "") -> None:
         """Have a mail told of, which left at once."""
-        notice = self.add(
+        self.add(
             Notice(
                 user=user,
                 kind=kind,
@@ -168,8 +152,6 @@ class Story:
                 sent_at=at + SECOND,
             )
         )
-        if about:
-            self._mails_about.append((notice, about))
 
     # -- texts and codes ---------------------------------------------------------------
 
@@ -220,13 +202,8 @@ class Story:
         origin: Origin,
         *,
         state: State = State.DELIVERED,
-        gateway: str = "kannel",
-        failed: str = "",
     ) -> Code:
-        """A code, and its text.
-
-        :param failed: the gateway that was tried in vain before *gateway*.
-        """
+        """A code, and its text."""
         if before := self._open.get((id(row), purpose)):
             before.closed_at, before.closed_as = at, Closed.SUPERSEDED
         otp = self.add(
@@ -253,14 +230,12 @@ class Story:
                 claimed_at=at,
                 sent_at=at + SECOND,
                 delivered_at=arrived,
-                gateway=gateway,
+                gateway=GATEWAY,
                 segments=1,
                 cost=PRICE,
             )
         )
-        tried = [(failed, Fate.TRY_ANOTHER, "the gateway could not be reached")] if failed else []
-        for name, fate, reason in [*tried, (gateway, Fate.ACCEPTED, "")]:
-            self.add(GatewayTry(message=text, gateway=name, at=at, fate=fate, reason=reason))
+        self.add(GatewayTry(message=text, gateway=GATEWAY, at=at, fate=Fate.ACCEPTED))
         asked = purpose is Purpose.OPT_IN
         budgets = each_rate(Rule.TOTAL, "", conf.sends_total) if asked else []
         budgets += each_rate(Rule.FILE, str(file.pk), conf.sends_per_file) if file else []
@@ -274,29 +249,25 @@ class Story:
         row, user, facts = code.row, code.user, {"purpose": code.otp.purpose, "by": By.TEXT.value}
         del self._open[id(row), code.otp.purpose]
         user.last_login = at
-        (user.programs if code.origin.is_program else user.own).forget()
+        user.own.forget()
         kind = Kind.CHECK
         if code.otp.purpose == Purpose.OPT_IN:
             row.confirmed, row.verified_at = True, at
             user.session_epoch, user.sign_ins_ended_at = 1, at
             self._count(self._of_opt_in(row.open_number()), code.otp.issued_at, self._verified)
-            self.mail(user, Notice.Kind.ACTIVATED, at, row.last_three, row)
+            self.mail(user, Notice.Kind.ACTIVATED, at, row.last_three)
             kind, facts = Kind.VERIFY_OPT_IN, {}
         self.tell(kind, "ok", at, code.origin, user, row, file=code.otp.file, facts=facts)
 
     def miss(self, code: Code, at: datetime) -> None:
         """A wrong code is entered: it counts, and locks or disables at its limit."""
-        user, otp, by_program = code.user, code.otp, code.origin.is_program
-        count = user.programs if by_program else user.own
-        count.add()
+        user, otp = code.user, code.otp
+        user.own.add()
         otp.tries += 1
-        facts: dict[str, Any] = {"failures": count.failures, "try": otp.tries}
-        if by_program:
-            facts["programs"] = True
-        bars, mail = verification.bar(count, by_program, at)
+        bars, mail = verification.bar(user.own, False, at)
         if mail:
             self.mail(user, mail, at)
-        facts |= bars
+        facts: dict[str, Any] = {"failures": user.own.failures, "try": otp.tries, **bars}
         kind = Kind.VERIFY_OPT_IN
         if otp.purpose != Purpose.OPT_IN:
             kind, facts["purpose"] = Kind.CHECK, otp.purpose
@@ -326,25 +297,25 @@ class Story:
 
     def save(self) -> None:
         """Save all, seal the events, and count the figures."""
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                # Some hundred commits need not wait for the disk: nobody has used this yet.
+                cursor.execute("PRAGMA synchronous=NORMAL")
         self._events.sort(key=lambda event: event[0])
         # The thread that seals would do it now, all at once: ``verify_audit`` would find that late.
         committed.disconnect(dispatch_uid="keep_sealing")
         try:
-            with _not_waiting_for_the_disk():
-                with transaction.atomic():
-                    self._save_rows()
-                    for _at, record in self._events:
-                        record()
-                self._seal()
-                statistics.roll_up(self.now)
+            with transaction.atomic():
+                self._save_rows()
+                for _at, record in self._events:
+                    record()
+            self._seal()
+            statistics.roll_up(self.now)
         finally:
             committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")
 
     def _save_rows(self) -> None:
         for model, clock in _ORDER.items():
-            if model is Notice:
-                for notice, about in self._mails_about:
-                    notice.about_id = about.pk
             # Lists show rows by their ids.
             rows = sorted(self._rows.pop(model, []), key=attrgetter(clock))
             model._default_manager.bulk_create(rows)
@@ -381,25 +352,6 @@ class Story:
             seals.logger.setLevel(level)
 
 
-@contextmanager
-def _not_waiting_for_the_disk() -> Iterator[None]:
-    """Let the hundreds of commits of the block return before they are on the disk.
-
-    After a power cut some of them may be missing; no table is damaged.
-    """
-    less, usual = {
-        "sqlite": ("PRAGMA synchronous=NORMAL", "PRAGMA synchronous=FULL"),
-        "postgresql": ("SET synchronous_commit = off", "RESET synchronous_commit"),
-    }[connection.vendor]
-    with connection.cursor() as cursor:
-        cursor.execute(less)
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(usual)
-
-
 def _id_of(fact: object) -> object:
     """Rows have their ids only once they are saved."""
     return fact.pk if isinstance(fact, models.Model) else fact
@@ -428,5 +380,4 @@ _ORDER: dict[type[models.Model], str] = {
 _CHANGED = (
     *("is_staff", "last_login", "session_epoch", "sign_ins_ended_at"),
     *("otp_failures", "otp_locked_until", "otp_disabled_at"),
-    *("program_failures", "program_locked_until", "program_disabled_at"),
 )

@@ -83,9 +83,8 @@ class Command(BaseCommand):
                 _reset()
         boss = User.objects.get(username=BOSS)
         if is_new and not empty:
-            password, client = _hash(others_password()), sign_in.application()
             files = [File.objects.get(pk=pk) for pk in FILES]
-            demo.tell(now, files, boss, password, client.pk if client else 0)
+            demo.tell(now, files, boss, _hash(others_password()))
         elif is_new or reset:
             demo.tell_of_boss(now, File.objects.get(pk=next(iter(FILES))), boss)
         self.stdout.write(
