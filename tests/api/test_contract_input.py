@@ -8,9 +8,7 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 
-from optin.api.answers import ERRORS
 from optin.models import PendingOtp, ProviderUser, User
-from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.clients import FORMATS, MEDIA_TYPES, NAMESPACES, Answer, Api
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
@@ -76,13 +74,6 @@ def test_leading_slashes_count_as_one(slashes: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/authorisation/ping", "/Authorisation/PING/", "/AUTHORISATION/ping"]
-)
-def test_ping_path(api: Api, path: str) -> None:
-    assert api.send("GET", path).status == 200
-
-
-@pytest.mark.parametrize(
     "path",
     [
         "/User/opt-in-to-2fa//",
@@ -140,47 +131,23 @@ def test_parameter_given_twice(api: Api, user: User, phone: Phone, query: str) -
     assert_refused(answer, user, phone)
 
 
-@pytest.mark.parametrize("query", ["x=1&X=2", "WsAccessKey=a&wsaccesskey=b"])
-def test_parameter_given_twice_at_ping(api: Api, query: str) -> None:
-    assert api.ping(query=query).brief == (400, "invalid_request")
+def test_file_id_at_ping(api: Api) -> None:
+    """Optional, but well-formed. Credentials are looked at first."""
+    for query in ("FileId=", "FileId=0777", "FileId=777&fileid=777", "x=1&X=2"):
+        assert api.ping(query=query).brief == (400, "invalid_request")
+        assert Api().ping(query=query).brief == (401, "not_authenticated")
 
 
-@pytest.mark.parametrize("file_id", ["", "0", "0777", "777.0", "x", "2147483648"])
-def test_malformed_file_id_at_ping(api: Api, file_id: str) -> None:
-    assert api.ping(query=f"FileId={file_id}").brief == (400, "invalid_request")
-    # Credentials are looked at first.
-    assert Api().ping(query=f"FileId={file_id}").brief == (401, "not_authenticated")
-
-
-NOT_AN_ID = {
-    "missing": None,
-    "empty": "",
-    "zero": "0",
-    "leading zero": "0777",
-    "negative": "-777",
-    "signed": "+777",
-    "fraction": "777.0",
-    "exponent": "1e3",
-    "hexadecimal": "0x309",
-    "underscore": "7_7_7",
-    "space before": " 777",
-    "space after": "777 ",
-    "line end": "777\n",
-    "Arabic digits": "\u0667\u0667\u0667",
-    "full-width digits": "\uff17\uff17\uff17",
-    "superscript": "\u00b2",
-    "over int": "2147483648",
-    "overlong": "9" * 5000,
-    "true": "true",
-    "NUL": "777\x00",
-    "list": "777,888",
-}
+NOT_AN_ID = [
+    *("", "0", "0777", "-777", "+777", "777.0", "1e3", "0x309", "7_7_7", " 777", "777 ", "777\n"),
+    *("\u0667\u0667\u0667", "\uff17\uff17\uff17", "\u00b2", "2147483648", "9" * 5000, "true"),
+    *("777\x00", "777,888"),
+]
 
 
 def test_malformed_file_id(api: Api, user: User, phone: Phone) -> None:
     """S-24"""
-    for value in NOT_AN_ID.values():
-        query = "" if value is None else f"FileId={quote(value)}"
+    for query in ("", *(f"FileId={quote(value)}" for value in NOT_AN_ID)):
         answer = api.post("opt-in-to-2fa", json.dumps({"MobileNumber": NUMBER}), query=query)
         assert_refused(answer, user, phone)
         assert "FileId" in answer.data["StatusMessage"]
@@ -228,38 +195,6 @@ def test_malformed_id_in_xml(api: Api, user: User, pending: ProviderUser, phone:
 
 
 @pytest.mark.parametrize(
-    "names", [("provideruserid", "otp"), ("PROVIDERUSERID", "OTP"), ("pRoViDeRuSeRiD", "oTP")]
-)
-def test_json_names_without_regard_to_case(
-    api: Api, pending: ProviderUser, phone: Phone, names: tuple[str, str]
-) -> None:
-    text = json.dumps({names[0]: pending.pk, names[1]: phone.code()})
-    assert api.post("verify-2fa-opt-in", text).status == 200
-
-
-@pytest.mark.parametrize("name", ["otp", "OTP", "oTP"])
-def test_xml_names_are_exact(
-    api: Api, user: User, pending: ProviderUser, phone: Phone, name: str
-) -> None:
-    text = (
-        f"<Verify2FAOptInRequest><ProviderUserId>{pending.pk}</ProviderUserId>"
-        f"<{name}>{phone.code()}</{name}></Verify2FAOptInRequest>"
-    )
-    answer = api.post("verify-2fa-opt-in", text, media_type="text/xml")
-    assert_refused(answer, user, phone)
-    assert answer.data["StatusMessage"] == "Otp is required."
-
-
-def test_json_names_fold_ascii_only(
-    api: Api, user: User, pending: ProviderUser, phone: Phone
-) -> None:
-    """A long s is no s, whatever ``upper()`` says."""
-    text = json.dumps({"ProviderU\u017ferId": pending.pk, "Otp": phone.code()})
-    answer = api.post("verify-2fa-opt-in", text)
-    assert_refused(answer, user, phone)
-
-
-@pytest.mark.parametrize(
     "extra",
     [
         '"confirmed": true',
@@ -294,39 +229,8 @@ def test_unknown_xml_elements_are_ignored_with_their_subtree(
     assert api.post("verify-2fa-opt-in", text, media_type=media_type).status == 200
 
 
-DUPLICATES = {
-    "json": '{{"ProviderUserId": {pk}, "Otp": "{code}", "Otp": "{code}"}}',
-    "json in two cases": '{{"ProviderUserId": {pk}, "Otp": "{code}", "otp": "{code}"}}',
-    "json unknown": '{{"ProviderUserId": {pk}, "Otp": "{code}", "x": 1, "X": 2}}',
-    "json nested": '{{"ProviderUserId": {pk}, "Otp": "{code}", "x": {{"a": 1, "A": 1}}}}',
-    "xml": "<Verify2FAOptInRequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
-    "<Otp>{code}</Otp></Verify2FAOptInRequest>",
-    "xml nil then value": f"<Verify2FAOptInRequest {NAMESPACES}><ProviderUserId>{{pk}}"
-    '</ProviderUserId><Otp xsi:nil="true"/><Otp>{code}</Otp></Verify2FAOptInRequest>',
-    "xml nested": "<Verify2FAOptInRequest><ProviderUserId>{pk}</ProviderUserId>"
-    "<Otp>{code}<b/></Otp></Verify2FAOptInRequest>",
-    "xml namespace": '<Verify2FAOptInRequest xmlns="urn:x"><ProviderUserId>{pk}</ProviderUserId>'
-    "<Otp>{code}</Otp></Verify2FAOptInRequest>",
-    "xml namespace of an unknown element": "<Verify2FAOptInRequest><ProviderUserId>{pk}"
-    '</ProviderUserId><Otp>{code}</Otp><x xmlns="urn:x"/></Verify2FAOptInRequest>',
-    "xml root": "<verify2faoptinrequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
-    "</verify2faoptinrequest>",
-    "xml other root": "<OptInTo2FARequest><ProviderUserId>{pk}</ProviderUserId><Otp>{code}</Otp>"
-    "</OptInTo2FARequest>",
-}
-
-
-def test_ambiguous_body(api: Api, user: User, pending: ProviderUser, phone: Phone) -> None:
-    """S-21, S-23"""
-    for form in DUPLICATES.values():
-        media_type = "text/xml" if form.startswith("<") else "application/json"
-        text = form.format(pk=pending.pk, code=phone.code())
-        answer = api.post("verify-2fa-opt-in", text, media_type=media_type)
-        assert_refused(answer, user, phone, phone.code())
-
-
 @pytest.mark.parametrize("nil", ["true", "1"])
-def test_nil_is_absent(api: Api, user: User, active: ProviderUser, phone: Phone, nil: str) -> None:
+def test_nil_is_absent(api: Api, active: ProviderUser, phone: Phone, nil: str) -> None:
     """Fine for an optional property: the opt-out sends a code; 400 for a required one."""
     text = f'<OptOutFrom2FARequest {NAMESPACES}><Otp xsi:nil="{nil}" /></OptOutFrom2FARequest>'
     answer = api.post("opt-out-from-2fa", text, media_type="text/xml")
@@ -382,30 +286,21 @@ def test_otp_spelling(
         assert PendingOtp.objects.get().tries == 1
 
 
-NOT_A_CODE = {
-    "empty": "",
-    "spaces": "   ",
-    "letters": "abcdefg",
-    "digits and a letter": "123456a",
-    "six digits": "123456",
-    "eight digits": "12345678",
-    "Arabic digits": "\u0661\u0662\u0663\u0664\u0665\u0666\u0667",
-    "full-width digits": "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",
-    "minus sign": "\u2212" + "1234567",
-    "zero width space": "123\u200b4567",
-    "plus": "+123456",
-    "fraction": "12345.7",
-    "two codes": "1234567,7654321",
-    "65 characters": "1234567" + " " * 58,
-    "overlong": "1" * 8000,
-}
+NOT_A_CODE = [
+    *("", "   ", "abcdefg", "123456a", "123456", "12345678", "+123456", "12345.7"),
+    "\u0661\u0662\u0663\u0664\u0665\u0666\u0667",  # Arabic digits
+    "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",  # full-width digits
+    "\u22121234567",  # a minus sign
+    "123\u200b4567",  # a zero width space
+    *("1234567,7654321", "1234567" + " " * 58, "1" * 8000),
+]
 
 
 @pytest.mark.parametrize("media_type", FORMATS)
 def test_malformed_otp_costs_no_try(
     api: Api, user: User, pending: ProviderUser, phone: Phone, media_type: str
 ) -> None:
-    for otp in NOT_A_CODE.values():
+    for otp in NOT_A_CODE:
         answer = api.verify(pending.pk, otp, media_type=media_type)
         assert_refused(answer, user, phone, otp.strip() if len(otp) > 6 else "")
     assert api.verify(pending.pk, phone.code()).status == 200
@@ -446,23 +341,7 @@ def test_leading_zeros_count(api: Api, pending: ProviderUser, media_type: str) -
 # -- MobileNumber ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        "0491 570 156",
-        "0491570156",
-        "+61 491 570 156",
-        "+61491570156",
-        "+61 (0)491 570 156",
-        "(0491) 570-156",
-        "0491.570.156",
-        "0491\u2011570\u2011156",
-        "0491\u00a0570\u00a0156",
-        "0491\u2009570\u202f156",
-        "  0491 570 156  ",
-        "0011 61 491 570 156",
-    ],
-)
+@pytest.mark.parametrize("number", ["0491 570 156", "+61 (0)491 570-156", "0011 61 491570156"])
 def test_mobile_number_spelling(api: Api, phone: Phone, number: str) -> None:
     assert api.opt_in(number).status == 200
     assert phone.messages[-1][0] == "+61491570156"
@@ -472,22 +351,9 @@ def test_mobile_number_spelling(api: Api, phone: Phone, number: str) -> None:
     ("number", "code"),
     [
         ("", "invalid_request"),
-        ("0", "mobile_number_invalid"),
-        ("hello", "mobile_number_invalid"),
-        ("02 9374 4000", "mobile_number_invalid"),  # a landline
-        ("1800 123 456", "mobile_number_invalid"),
-        ("000", "mobile_number_invalid"),
-        ("0491 570 15", "mobile_number_invalid"),
-        ("0491 570 1566", "mobile_number_invalid"),
-        ("0491 570 156 ext 5", "mobile_number_invalid"),
-        ("0491 570 156;phone-context=+61", "mobile_number_invalid"),
-        ("0491570156x", "mobile_number_invalid"),
-        ("\u0660\u0664\u0669\u0661\u0665\u0667\u0660\u0661\u0665\u0666", "mobile_number_invalid"),
-        ("0491570156" + "0" * 23, "mobile_number_invalid"),
+        *((number, "mobile_number_invalid") for number in ("0", "02 9374 4000", "0491 570 15")),
         ("0" * 16_000, "mobile_number_invalid"),
         ("+64 21 123 4567", "region_not_allowed"),
-        ("+44 7400 123456", "region_not_allowed"),
-        ("+1 201 555 0123", "region_not_allowed"),
     ],
     ids=lambda value: value[:20],
 )
@@ -533,12 +399,8 @@ def test_opt_out_without_a_code(
     assert api.opt_out(otp, media_type=media_type).brief == (401, "2fa_code_required")
 
 
-def test_opt_out_with_null(api: Api, active: ProviderUser) -> None:
-    assert api.call("opt-out-from-2fa", {"Otp": None}).brief == (401, "2fa_code_required")
-
-
-@pytest.mark.parametrize("body", [b"null", BOM + b"null", b" \r\n\tnull\n", BOM + b" null "])
-@pytest.mark.parametrize("media_type", ["application/json", "text/json"])
+@pytest.mark.parametrize("body", [b"null", BOM + b" \r\n\tnull\n"])
+@pytest.mark.parametrize("media_type", JSON_TYPES)
 def test_null_is_an_empty_body(
     api: Api, active: ProviderUser, body: bytes, media_type: str
 ) -> None:
@@ -578,43 +440,3 @@ def test_xml_as_dotnet_writes_it(
         "verify-2fa-opt-in", bom + text.encode(), media_type='application/xml; charset="utf-8"'
     )
     assert answer.status == 200
-
-
-@pytest.mark.parametrize(
-    "otp",
-    [
-        "<![CDATA[{code}]]>",
-        "{head}<!-- x -->{tail}",
-        "{head}<?x y?>{tail}",
-        "&#32;{code}&#x20;",
-        "{head}<![CDATA[{tail}]]>",
-    ],
-)
-def test_what_xml_allows_inside_a_value_does_not_change_it(
-    api: Api, pending: ProviderUser, phone: Phone, otp: str
-) -> None:
-    """S-21"""
-    code = phone.code()
-    text = otp.format(code=code, head=code[:3], tail=code[3:])
-    body = INDENTED.format(declared="", pk=pending.pk, code=text)
-    assert api.post("verify-2fa-opt-in", body, media_type="text/xml").status == 200
-
-
-@pytest.mark.parametrize("bom", [b"", BOM], ids=["no BOM", "BOM"])
-@pytest.mark.parametrize("media_type", JSON_TYPES)
-def test_json_as_dotnet_writes_it(
-    api: Api, pending: ProviderUser, phone: Phone, bom: bytes, media_type: str
-) -> None:
-    text = f'{{\r\n  "ProviderUserId": {pending.pk},\r\n  "Otp": "{phone.code()}"\r\n}}\r\n'
-    answer = api.post(
-        "verify-2fa-opt-in", bom + text.encode(), media_type=f"{media_type}; charset=UTF-8"
-    )
-    assert answer.status == 200
-
-
-def test_the_answers_of_the_operation_are_codes_of_the_contract() -> None:
-    """Every refusal an operation can return has a row in the table of answers."""
-    codes = set(CodeOutcome) - {CodeOutcome.OK}
-    texts = set(SendOutcome) - {SendOutcome.SENT, SendOutcome.RESENT}
-    texts -= {SendOutcome.WAITING, SendOutcome.UNREADABLE}  # of challenges, and of pages
-    assert codes | texts <= ERRORS.keys()

@@ -86,18 +86,6 @@ def test_success_and_error_are_the_sample_byte_for_byte(
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_sample_as_it_stands_is_read_and_its_otp_is_malformed(user: User, media_type: str) -> None:
-    """``sample string 2`` is no code; everything around it is right."""
-    answer = Api(token=bearer(user), media_type=media_type).post(
-        "verify-2fa-opt-in", sample(media_type)
-    )
-    assert answer.brief == (400, "invalid_request")
-    assert "code" in answer.data["StatusMessage"]
-    assert answer.media_type == f"{media_type}; charset=utf-8"
-    assert b"sample string" not in answer.content
-
-
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
 def test_opt_in_result(user: User, file: File, phone: Phone, media_type: str) -> None:
     answer = Api(token=bearer(user), media_type=media_type).opt_in(NUMBER)
     pk = ProviderUser.objects.get().pk
@@ -135,12 +123,3 @@ def test_ping_is_a_bare_boolean(user: User, accept: str) -> None:
     assert answer.media_type == f"{accept}; charset=utf-8"
     head = api.send("HEAD", "/authorisation/ping")
     assert (head.status, head.content, head.media_type) == (200, b"", answer.media_type)
-
-
-def test_credentials_are_interchangeable(
-    user: User, pending: ProviderUser, phone: Phone, access_key: str
-) -> None:
-    by_key = Api(key=access_key).verify(pending.pk, wrong(phone.code()))
-    by_token = Api(token=bearer(user)).verify(pending.pk, wrong(phone.code()))
-    both = Api(token=bearer(user), key=access_key).verify(pending.pk, wrong(phone.code()))
-    assert by_key.content == by_token.content == both.content

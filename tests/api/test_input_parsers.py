@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.parsers import BaseParser
-from rest_framework_xml.parsers import XMLParser
 
 from optin.api import parsers
 from optin.api.parsers import MAX_DEPTH, MalformedBody
@@ -254,21 +253,6 @@ def test_form_is_read(body: bytes, properties: dict[str, str]) -> None:
 )
 def test_sixteen_levels_are_read(parser: type[BaseParser], body: bytes) -> None:
     assert read(parser, body) == {}
-
-
-@pytest.mark.parametrize("parser", XML)
-def test_nothing_inherited_guesses_types(
-    parser: type[BaseParser], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The package's own conversion would turn one code in ten into another."""
-
-    def guess(*args: object) -> None:
-        raise AssertionError("the inherited conversion was used")
-
-    monkeypatch.setattr(XMLParser, "_xml_convert", guess)
-    monkeypatch.setattr(XMLParser, "_type_convert", guess)
-
-    assert read(parser, otp("0123456"))["Otp"] == "0123456"
 
 
 # -- whatever is sent --------------------------------------------------------------

@@ -17,14 +17,13 @@ from django.test import Client
 from oauth2_provider.models import (
     AbstractApplication,
     AccessToken,
-    RefreshToken,
 )
 
 from optin.api.oauth import RandomSecretHasher
 from optin.conf import Rate
 from optin.models import AuditEvent, File, Membership, User
 from optin.operations import tenants
-from tests.kit.clients import Api, bearer
+from tests.kit.clients import Api, Tokens, bearer
 from tests.kit.oauth import (
     CHALLENGE,
     ENDINGS,
@@ -33,7 +32,6 @@ from tests.kit.oauth import (
     VERIFIER,
     Application,
     data,
-    deactivate,
     error,
     exchange,
     grant,
@@ -106,14 +104,6 @@ def test_metadata(settings: Any, host: str) -> None:
     assert "registration_endpoint" not in metadata
     assert "device_authorization_endpoint" not in metadata
     assert "evil" not in response.content.decode()
-
-
-def test_metadata_of_a_foreign_host() -> None:
-    response = Client(raise_request_exception=False).get(
-        "/.well-known/oauth-authorization-server", headers={"Host": "evil.example.com"}
-    )
-
-    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
@@ -276,12 +266,6 @@ def test_redirects_go_to_https_only(uri: str) -> None:
     assert "redirect_uris" in caught.value.message_dict
 
 
-def test_redirects_are_compared_exactly(client_app: AbstractApplication) -> None:
-    assert client_app.redirect_uri_allowed(REDIRECT)
-    for uri in (f"{REDIRECT}/x", f"{REDIRECT}?a=b", REDIRECT.replace("https", "http")):
-        assert not client_app.redirect_uri_allowed(uri)
-
-
 @pytest.mark.parametrize(
     "registered_for",
     [
@@ -387,7 +371,9 @@ def test_bad_resource(machine: AbstractApplication, resource: str) -> None:
     assert post("token", body.rpartition("&")[0], "machine").status_code == 200
 
 
-def test_introspection(machine: AbstractApplication, user: User) -> None:
+def test_introspection(
+    machine: AbstractApplication, user: User, clock: time_machine.Traveller
+) -> None:
     token = bearer(user, "2fa fileid:777")
     found = data(post("introspect", {"token": token}, "machine"))
 
@@ -396,15 +382,10 @@ def test_introspection(machine: AbstractApplication, user: User) -> None:
     assert found["username"] == "ann"
     assert data(post("introspect", {"token": "unknown"}, "machine")) == {"active": False}
 
-
-def test_introspection_of_what_works_nowhere(
-    machine: AbstractApplication, user: User, clock: time_machine.Traveller
-) -> None:
-    token = bearer(user)
+    # What works nowhere: of a deactivated person, or ended.
     User.objects.update(is_active=False)
     assert data(post("introspect", {"token": token}, "machine")) == {"active": False}
     User.objects.update(is_active=True)
-    assert data(post("introspect", {"token": token}, "machine"))["active"] is True
     clock.shift(3600)
     assert data(post("introspect", {"token": token}, "machine")) == {"active": False}
 
@@ -502,13 +483,6 @@ def test_code_without_a_challenge(
     assert error(exchange(code, code_verifier=verifier)) == (400, "invalid_grant")
 
 
-def test_code_works_once(user: User, client_app: AbstractApplication) -> None:
-    code = grant(user, client_app)
-    assert works(exchange(code))
-
-    assert error(exchange(code)) == (400, "invalid_grant")
-
-
 def test_code_works_for_a_minute(
     user: User, client_app: AbstractApplication, clock: time_machine.Traveller
 ) -> None:
@@ -549,18 +523,6 @@ def test_refresh_token_from_before(
     end(user, file, phone)
 
     assert error(refresh(tokens)) == (400, "invalid_grant")
-
-
-def test_access_token_from_before_a_deactivation(
-    user: User, file: File, phone: Phone, client_app: AbstractApplication
-) -> None:
-    """Also after the person may sign in again."""
-    tokens = exchange(grant(user, client_app))
-    assert works(tokens)
-    deactivate(user, file, phone)
-    User.objects.update(is_active=True)
-
-    assert not works(tokens)
 
 
 # -- refresh -----------------------------------------------------------------------
@@ -716,20 +678,14 @@ def test_refresh_token_is_bound_to_its_resource(
     assert error(answer) == (400, "invalid_target")
 
 
-def test_refresh_token_is_bound_to_its_client(user: User, client_app: AbstractApplication) -> None:
-    make_client(Application.GRANT_AUTHORIZATION_CODE, "other")
-    token = data(exchange(grant(user, client_app)))["refresh_token"]
-    body = {"grant_type": "refresh_token", "refresh_token": token}
-
-    assert error(post("token", body, "other")) == (400, "invalid_grant")
-    assert error(post("token", body, secret="")) == (401, "invalid_client")
-    assert RefreshToken.objects.filter(revoked=None).exists()
-
-
-def test_secrets_are_kept_as_digests(user: User, client_app: AbstractApplication) -> None:
-    """S-34."""
-    first = data(exchange(grant(user, client_app)))
-    second = data(post("token", {"grant_type": "refresh_token", **_only_refresh(first)}))
+def test_secrets_are_kept_as_digests(
+    user: User, client_app: AbstractApplication, password_clients: None
+) -> None:
+    """S-34: no table holds a token, a client's secret or a password."""
+    first = exchange(grant(user, client_app))
+    by_password = Tokens().sign_in().data
+    later = Tokens().refresh(by_password["refresh_token"]).data
+    given = [data(first), data(refresh(first)), by_password, later]
     kept = ""
     with connection.cursor() as cursor:
         for model in apps.get_models(include_auto_created=True):
@@ -737,11 +693,8 @@ def test_secrets_are_kept_as_digests(user: User, client_app: AbstractApplication
             kept += repr(cursor.fetchall())
 
     assert "2fa fileid:777" in kept
-    for tokens in (first, second):
+    for tokens in given:
         assert tokens["access_token"] not in kept
         assert tokens["refresh_token"] not in kept
     assert SECRET not in kept
-
-
-def _only_refresh(tokens: dict[str, Any]) -> dict[str, str]:
-    return {"refresh_token": tokens["refresh_token"]}
+    assert PASSWORD not in kept

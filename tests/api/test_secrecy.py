@@ -8,12 +8,9 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from optin.models import AuditEvent, ProviderUser, SendCounter, User
-from optin.operations import passwords
-from optin.operations.factors import Factors, read_locked
-from tests.kit.clients import FORM, Tokens, error
+from optin.models import AuditEvent, SendCounter, User
+from tests.kit.clients import FORM, Tokens
 from tests.kit.people import PASSWORD
-from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,18 +40,6 @@ def test_a_form_that_breaks_off_is_no_wrong_password(user: User, password_client
     assert (status, "invalid_request" in text) == (400, True)
     assert not AuditEvent.objects.exists()
     assert not SendCounter.objects.exists()
-
-
-def test_an_opt_out_that_breaks_off_texts_nothing(
-    active: ProviderUser, access_key: str, phone: Phone
-) -> None:
-    texts = len(phone.messages)
-    path = f"/User/opt-out-from-2fa?FileId=777&WsAccessKey={access_key}"
-
-    status, _ = send(path, "application/json", io.BytesIO(b""), CONTENT_LENGTH="30")
-
-    assert status == 400
-    assert len(phone.messages) == texts
 
 
 class Talkative(io.BytesIO):
@@ -109,17 +94,3 @@ def test_a_person_without_a_file_gets_a_token_for_none(
     )
 
     assert joined.status_code == 403
-
-
-def test_a_password_that_was_changed_meanwhile_is_wrong(
-    user: User, password_clients: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def after_a_change(person: User, purpose: Any, **options: Any) -> Factors:
-        again = User.objects.get(pk=person.pk)
-        again.set_password("another one")
-        User.objects.filter(pk=person.pk).update(password=again.password)
-        return read_locked(person, purpose, **options)
-
-    monkeypatch.setattr(passwords, "read_locked", after_a_change)
-
-    assert error(Tokens().sign_in()) == (400, "invalid_grant")

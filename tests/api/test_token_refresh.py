@@ -10,12 +10,11 @@ from django.http import HttpResponse
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
 from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
-from optin.operations import challenges, opt_ins, retention, sign_in, staff_actions
-from optin.origin import Face, Origin
-from optin.outcomes import CodeOutcome, StaffOutcome
+from optin.operations import challenges, retention, sign_in
+from optin.outcomes import CodeOutcome
 from tests.kit.clients import BODIES, Answer, Api, Tokens, bearer, error
 from tests.kit.oauth import post
-from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
@@ -148,16 +147,6 @@ def test_purge_keeps_what_lives_and_no_more(old: Answer, clock: time_machine.Tra
     assert not RefreshToken.objects.exists()
 
 
-def test_rotation_turned_on_takes_what_is_there(old: Answer, settings: LazySettings) -> None:
-    """The swap ends the access tokens of before."""
-    later = refresh(old)
-    settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
-    new = refresh(old).data
-
-    assert new["refresh_token"] != old.data["refresh_token"]
-    assert [works(one) for one in (old, later)] == [False, False]
-
-
 def test_it_is_refreshed_here_alone(old: Answer) -> None:
     """Under /o/ whoever took it would have a new one for ever, and its own client none."""
     body = {"grant_type": "refresh_token", "refresh_token": old.data["refresh_token"]}
@@ -210,17 +199,6 @@ def test_rotation(old: Answer, media_type: str) -> None:
 
 
 @pytest.mark.usefixtures("rotating")
-def test_chain(old: Answer) -> None:
-    answer = old
-    for _ in range(4):
-        answer = refresh(answer)
-        assert works(answer)
-    assert AccessToken.objects.count() == 1
-    assert RefreshToken.objects.filter(revoked=None).count() == 1
-    assert RefreshToken.objects.values("token_family").distinct().count() == 1
-
-
-@pytest.mark.usefixtures("rotating")
 @pytest.mark.parametrize("generations", [1, 2, 3])
 def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
     """S-34: access tokens too, however old the token is that was used again."""
@@ -255,16 +233,6 @@ def test_one_body_for_all_that_is_wrong_with_a_token(old: Answer) -> None:
     assert {error(answer) for answer in answers} == {REFUSED}
     assert len({answer.content for answer in answers}) == 1
     assert error(Tokens().refresh("x" * 513)) == (400, "invalid_request")
-
-
-@pytest.mark.usefixtures("rotating")
-@pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 0.1, 200), (30 * DAY, 400)])
-def test_thirty_days(
-    old: Answer, clock: time_machine.Traveller, seconds: float, status: int
-) -> None:
-    clock.shift(seconds)
-
-    assert refresh(old).status == status
 
 
 @pytest.mark.usefixtures("rotating")
@@ -332,15 +300,6 @@ def test_scope_is_never_widened(user: User, had: str, asked: str) -> None:
     assert refresh(old).status == 200
 
 
-def test_membership_that_ended_ends_at_once(user: User, old: Answer) -> None:
-    """A scope names the file; whether it is open is read at each call."""
-    Membership.objects.update(active=False)
-    new = refresh(old)
-
-    assert new.status == 200
-    assert Api(token=new.data["access_token"]).opt_out().brief == (403, "file_access_denied")
-
-
 # -- what ends them ----------------------------------------------------------------
 
 
@@ -373,22 +332,6 @@ def test_ended(user: User, old: Answer, change: Callable[[User], None]) -> None:
     assert error(refresh(old)) == REFUSED
 
 
-def test_tokens_from_before_an_activation_do_not_refresh(
-    user: User, file: File, old: Answer, phone: Phone
-) -> None:
-    """S-30: they had no second factor; those from after it had."""
-    row = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    still = refresh(old)
-    assert still.status == 200  # asking for a code changes nothing
-    assert row.provider_user_id
-    opt_ins.verify_opt_in(user, file, row.provider_user_id, phone.code(), origin=ORIGIN)
-
-    assert error(refresh(still)) == REFUSED
-    Tokens().sign_in()
-    newer = Tokens().sign_in(verification_code=phone.code())
-    assert refresh(newer).status == 200
-
-
 def test_opting_out_leaves_tokens_as_they_are(
     user: User, file: File, active: ProviderUser, phone: Phone
 ) -> None:
@@ -399,20 +342,6 @@ def test_opting_out_leaves_tokens_as_they_are(
     assert result.outcome is CodeOutcome.OK
 
     assert works(tokens)
-    assert refresh(tokens).status == 200
-
-
-@pytest.mark.parametrize("action", [staff_actions.suspend, staff_actions.unlock])
-def test_what_staff_do_leaves_tokens_as_they_are(
-    user: User,
-    active: ProviderUser,
-    phone: Phone,
-    action: Callable[..., StaffOutcome],
-) -> None:
-    Tokens().sign_in()
-    tokens = Tokens().sign_in(verification_code=phone.code())
-    action(user, reason="test", origin=Origin(Face.COMMAND))
-
     assert refresh(tokens).status == 200
 
 

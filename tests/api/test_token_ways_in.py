@@ -3,12 +3,9 @@
 A new address must be named here: in ``WAYS_IN``, with a proof, or in ``NO_WAYS_IN``.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 from django.conf import settings
@@ -16,28 +13,32 @@ from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils import timezone
 from oauth2_provider.models import (
-    AbstractApplication,
     AccessToken,
     Grant,
     RefreshToken,
-    get_application_model,
 )
 
 from optin.models import File, Purpose, User
-from optin.operations import challenges, opt_ins, staff_actions
+from optin.operations import challenges, staff_actions
 from optin.web.session_store import SessionStore
 from tests.kit.clients import Tokens
-from tests.kit.people import NUMBER, ORIGIN, PASSWORD
+from tests.kit.oauth import (
+    ASKED,
+    REDIRECT,
+    Application,
+    activate,
+    data,
+    exchange,
+    grant,
+    make_client,
+    post,
+)
+from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import MAY
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
-
-SECRET = "s" * 128
-VERIFIER = "v" * 64
-REDIRECT = "https://client.example.com/"
 
 
 @dataclass
@@ -51,60 +52,22 @@ class Scene:
     code: str
     remembered: Client  # was signed in on the pages
 
-    def at_o_token(self, **body: str) -> None:
-        credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
-        Client().post("/o/token/", body, headers={"Authorization": f"Basic {credentials}"})
 
-
-def make_client(grant_type: str, client_id: str) -> AbstractApplication:
-    model = get_application_model()
-    client: AbstractApplication = model.objects.create(
-        client_id=client_id,
-        client_secret=SECRET,
-        client_type=model.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=grant_type,
-        redirect_uris=REDIRECT,
-    )
-    return client
-
-
-def exchange(code: str) -> dict[str, str]:
-    return {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": REDIRECT,
-        "code_verifier": VERIFIER,
-    }
+def at_o_token(**body: str) -> None:
+    post("token", body)
 
 
 @pytest.fixture
 def scene(user: User, file: File, phone: Phone) -> Scene:
-    client = make_client(get_application_model().GRANT_AUTHORIZATION_CODE, "client")
-    digest = hashlib.sha256(VERIFIER.encode()).digest()
-    challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    client = make_client(Application.GRANT_AUTHORIZATION_CODE)
     for code in ("first", "second"):
-        Grant.objects.create(
-            user=user,
-            application=client,
-            code=code,
-            expires=timezone.now() + timedelta(seconds=60),
-            redirect_uri=REDIRECT,
-            scope="full",
-            code_challenge=challenge,
-            code_challenge_method="S256",
-        )
+        grant(user, client, code, scope="full")
     scene = Scene(user, phone, "", "", "second", Client())
     scene.remembered.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     assert scene.remembered.get("/account/").status_code == 200
     scene.refresh_token = Tokens().sign_in().data["refresh_token"]
-    credentials = base64.b64encode(f"client:{SECRET}".encode()).decode()
-    response = Client().post(
-        "/o/token/", exchange("first"), headers={"Authorization": f"Basic {credentials}"}
-    )
-    scene.refresh_token_of_client = response.json()["refresh_token"]
-    sending = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    opt_ins.verify_opt_in(user, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    scene.refresh_token_of_client = data(exchange("first"))["refresh_token"]
+    activate(user, file, phone)
     return scene
 
 
@@ -131,12 +94,12 @@ def by_refresh(scene: Scene) -> None:
 
 
 def by_o_token(scene: Scene) -> None:
-    scene.at_o_token(**exchange(scene.code))
-    scene.at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token_of_client)
-    scene.at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token)
+    exchange(scene.code)
+    at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token_of_client)
+    at_o_token(grant_type="refresh_token", refresh_token=scene.refresh_token)
     for grant_type in ("password", "implicit", "urn:ietf:params:oauth:grant-type:device_code"):
-        scene.at_o_token(grant_type=grant_type, username="ann", password=PASSWORD)
-    scene.at_o_token(grant_type="client_credentials", username="ann", password=PASSWORD)
+        at_o_token(grant_type=grant_type, username="ann", password=PASSWORD)
+    at_o_token(grant_type="client_credentials", username="ann", password=PASSWORD)
 
 
 def half(scene: Scene) -> Client:
@@ -158,10 +121,10 @@ def by_page(scene: Scene) -> None:
 def by_page_code(scene: Scene) -> None:
     used = scene.phone.code()  # of the opt-in
     client = half(scene)
-    for data in ({"code": used}, {"code": wrong(scene.phone.code())}, {"code": ""}, {}):
-        client.post("/sign-in/code/", data)
-        client.post("/sign-in/code/send/", data)
-        Client().post("/sign-in/code/", data)
+    for sent in ({"code": used}, {"code": wrong(scene.phone.code())}, {"code": ""}, {}):
+        client.post("/sign-in/code/", sent)
+        client.post("/sign-in/code/send/", sent)
+        Client().post("/sign-in/code/", sent)
     # The code of another purpose, and one that comes too late.
     challenges.challenge(scene.user, Purpose.OPT_OUT, origin=ORIGIN)
     client.post("/sign-in/code/", {"code": scene.phone.code()})
@@ -187,19 +150,11 @@ def by_password_reset(scene: Scene) -> None:
 
 
 def by_o_authorize(scene: Scene) -> None:
-    query = {
-        "response_type": "code",
-        "client_id": "client",
-        "redirect_uri": REDIRECT,
-        "scope": "2fa",
-        "code_challenge": "c" * 43,
-        "code_challenge_method": "S256",
-    }
     for client in (Client(), scene.remembered, half(scene)):
         for method in (client.get, client.post):
-            response = method("/o/authorize/", query | {"allow": "Allow"})
+            response = method("/o/authorize/", ASKED | {"allow": "Allow"})
             assert not response.get("Location", "").startswith(REDIRECT)
-        response = client.post("/o/authorize/", {"allow": "Allow"}, query_params=query)
+        response = client.post("/o/authorize/", {"allow": "Allow"}, query_params=ASKED)
         assert not response.get("Location", "").startswith(REDIRECT)
     assert not Grant.objects.exists()
 
@@ -325,9 +280,3 @@ def test_with_the_code_the_pages_are_open(scene: Scene) -> None:
     client.post("/sign-in/code/", {"code": scene.phone.code()})
 
     assert len(signed_in_sessions()) == 1
-
-
-def test_without_2fa_the_other_ways_are_open(user: User) -> None:
-    tokens = Tokens().sign_in()
-
-    assert Tokens().refresh(tokens.data["refresh_token"]).status == 200
