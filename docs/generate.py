@@ -40,7 +40,6 @@ def code(text: str) -> str:
 _FORM: dict[Callable[[str], Any], str] = {
     parse.integer: "number",
     parse.integers: "numbers",
-    parse.rate: "rate",
     parse.rates: "rates",
     parse.words: "names",
     parse.boolean: "boolean",

@@ -369,7 +369,7 @@ def check_deployment() -> Iterator[CheckMessage]:
     )
 
 
-@_deployment
+@_start
 def check_names() -> Iterator[CheckMessage]:
     """A name with a typing error leaves the default in force."""
     known = {setting.name for setting in every_setting()}

@@ -31,7 +31,7 @@ COUNTED: tuple[Setting[Any], ...] = (
         Conf.lock_seconds,
         Conf.disable_after,
     ),
-    *(Conf.app_failures, Conf.guess_budget, Conf.sends_per_number, Conf.sends_per_user),
+    *(Conf.guess_budget, Conf.sends_per_number, Conf.sends_per_user),
     Conf.observe,
 )
 """The settings that matter, and the bound that checks compare with."""

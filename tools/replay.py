@@ -36,7 +36,7 @@ Kind = AuditEvent.Kind
 REPLAYED: tuple[Setting[Any], ...] = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
-    *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.observe),
+    *(Conf.own_sends_total, Conf.observe),
 )
 """The settings that can be replayed with other values."""
 

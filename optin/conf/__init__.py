@@ -84,6 +84,11 @@ conf = Conf()
 
 REMOVED = {
     "OPTIN_ALARM_SHARE": f"An alarm sounds at {ALARM_SHARE} percent of a budget.",
+    "OPTIN_APP_FAILURES": "After 100 wrong codes of an app in 30 days it takes two in a row.",
+    "OPTIN_BREAKER_SECONDS": "A breaker counts for an hour, and closes a prefix for an hour.",
+    "OPTIN_BREAKER_SHARE": "A breaker closes if fewer than 20 percent are verified.",
+    "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK": "A new network has 3 in an hour.",
+    "OPTIN_OWN_SENDS_RESERVE": "Each user gets 3 texts beyond OPTIN_OWN_SENDS_TOTAL.",
     "OPTIN_STAFF_REVOKE_DELAY": "A revocation by support waits for a day.",
 }
 """Former settings, and what is true without them."""

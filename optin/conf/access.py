@@ -36,16 +36,14 @@ class Access:
     failed_sign_ins_per_name_total = limit(
         82,
         Rate(100, 3600),
-        doc="Wrong passwords for one name, over all networks. Beyond it, "
-        "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK applies.",
+        doc="Wrong passwords for one name, over all networks. Beyond it, a network (/24, IPv6: "
+        "/48) from which this person never signed in has 3 in an hour.",
     )
     # A /48, because one customer may have a whole one.
-    failed_sign_ins_per_new_network = limit(
-        83,
-        Rate(3, 3600),
-        doc="Then: wrong passwords for one name from a network (/24, IPv6: /48) from which this "
-        "person never signed in.",
-    )
+    failed_sign_ins_per_new_network = (Rate(3, 3600),)
+    """Wrong passwords for one name beyond that, from a network from which this person never signed
+    in."""
+
     sign_ins_per_ip = limit(
         81,
         Rate(300, 300),

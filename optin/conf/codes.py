@@ -1,8 +1,8 @@
 """Codes, and what wrong ones lead to."""
 
-from optin.conf.faults import between, bucket
+from optin.conf.faults import between
 from optin.conf.kinds import number
-from optin.conf.parse import integer, integers, rate
+from optin.conf.parse import integer, integers
 from optin.conf.setting import (
     MAX_FAILURES,
     MAX_GUESS_BUDGET,
@@ -58,14 +58,9 @@ class Codes:
     )
     # Right codes start the count of the others again each day: without this one, a guesser has 100
     # guesses a day. So 1316 a year are left of 36 600.
-    app_failures = Setting(
-        120,
-        Rate(100, 2_592_000),
-        parse=rate,
-        fault=bucket,
-        doc="After so many wrong codes of an app, even with right ones in between, it takes two "
-        "codes in a row. Wrong codes are forgotten one by one, all within these seconds.",
-    )
+    app_failures = Rate(100, 2_592_000)
+    """After so many wrong codes of an app, it takes two codes in a row (G-03). They are forgotten
+    one by one, all within these seconds."""
     guess_budget = number(
         119,
         1,

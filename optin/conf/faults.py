@@ -83,12 +83,6 @@ def positive(values: tuple[Rate, ...]) -> str:
     return ""
 
 
-def bucket(value: Rate) -> str:
-    if 0 < value.count <= 1_000_000 and 0 < value.seconds <= 31_536_000:
-        return ""
-    return "must have a count from 1 to 1000000, and a number of seconds from 1 to 31536000"
-
-
 def waits(values: tuple[int, ...]) -> str:
     if values and all(0 <= value <= 3600 for value in values):
         return ""

@@ -41,14 +41,6 @@ def rates(text: str) -> tuple[Rate, ...]:
     return tuple(Rate(integer(count), integer(seconds)) for count, seconds in pairs)
 
 
-def rate(text: str) -> Rate:
-    """Read one ``count/seconds``."""
-    found = rates(text)
-    if len(found) != 1:
-        raise ValueError("must be count/seconds, once")
-    return found[0]
-
-
 def key(text: str) -> bytes:
     """Read the ``KEY_BYTES`` bytes that *text* writes in base64url."""
     # The decoder would skip what is no base64url, and take a shorter key for the rest.

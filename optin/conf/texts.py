@@ -54,17 +54,11 @@ class Texts:
     own_sends_total = limit(
         90,
         Rate(100_000, 86400),
-        doc="Texts for signing in and changes in all. Beyond it, each user still gets "
-        "OPTIN_OWN_SENDS_RESERVE.",
+        doc="Texts for signing in and changes in all. Beyond it, each user still gets 3.",
     )
     # With it, other accounts cannot shut a user out.
-    own_sends_reserve = number(
-        91,
-        3,
-        1,
-        1000,
-        "Texts that each user gets in each window of OPTIN_OWN_SENDS_TOTAL, even beyond it.",
-    )
+    own_sends_reserve = 3
+    """Texts that each user gets in each window of ``own_sends_total``, even beyond it."""
     observe = names(
         126,
         "Names of the settings of limits on texts that only observe. These limits refuse "
@@ -111,8 +105,8 @@ class Texts:
         20,
         0,
         1_000_000,
-        "Unverified opt-ins under one prefix (a number without its last 4 digits) that close "
-        "it to opt-ins, if fewer than OPTIN_BREAKER_SHARE percent are verified; 0: no breakers.",
+        "Unverified opt-ins in an hour under one prefix (a number without its last 4 digits) that "
+        "close it for an hour, if fewer than 20 percent are verified; 0: no breakers.",
     )
     # More than honest people ask for, also if an employer's telephones share a prefix.
     breaker_texts = number(
@@ -120,31 +114,23 @@ class Texts:
         100,
         0,
         1_000_000,
-        "Texts of opt-ins under one prefix that close it however many are verified; 0: never. "
-        "OPTIN_BREAKER_UNPROVED=0 switches this off too.",
+        "Texts of opt-ins in an hour under one prefix that close it however many are verified; "
+        "0: never. OPTIN_BREAKER_UNPROVED=0 switches this off too.",
     )
-    breaker_share = number(
-        50,
-        20,
-        1,
-        100,
-        "Percent of the opt-ins under a prefix that are verified: with fewer it is closed.",
-    )
-    breaker_seconds = number(
-        51,
-        3600,
-        60,
-        604_800,
-        "Seconds in which opt-ins are counted for breakers and regions, and for which a "
-        "prefix is closed.",
-    )
+    breaker_share = 20
+    """Percent of the opt-ins under a prefix that are verified: with fewer it is closed."""
+
+    breaker_seconds = 3600
+    """Seconds in which opt-ins are counted for breakers and regions, and for which a prefix is
+    closed."""
+
     alarm_unproved = number(
         52,
         100,
         0,
         1_000_000,
-        "Unverified opt-ins in one region that cause an alarm, if fewer than "
-        "OPTIN_BREAKER_SHARE percent are verified; 0: no alarm. A region is never closed.",
+        "Unverified opt-ins in an hour in one region that cause an alarm, if fewer than "
+        "20 percent are verified; 0: no alarm. A region is never closed.",
     )
     alarm_email = names(54, "Who gets alarms by mail.", mailboxes)
 

@@ -117,7 +117,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     program_locked_until = models.DateTimeField(null=True, blank=True)
     program_disabled_at = models.DateTimeField(null=True, blank=True)
     # When the last wrong code of the app is forgotten: each adds its part of
-    # ``OPTIN_APP_FAILURES``. No right code takes from it.
+    # ``conf.app_failures``. No right code takes from it.
     app_failures_until = models.DateTimeField(null=True, blank=True)
     # Part of the session hash: adding one ends all sessions in one statement.
     session_epoch = models.PositiveIntegerField(default=0)
@@ -188,7 +188,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         return self.failures >= MAX_FAILURES or self.two_codes_until(now) is not None
 
     def two_codes_until(self, now: datetime) -> datetime | None:
-        """Until when ``OPTIN_APP_FAILURES`` lets the app take two codes in a row, if it does."""
+        """Until when ``conf.app_failures`` lets the app take two codes in a row, if it does."""
         if self.app_failures_until is None:
             return None
         until = self.app_failures_until - timedelta(seconds=conf.app_failures.seconds) + _part()

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import time_machine
-from django.conf import LazySettings
 from oauth2_provider.models import AccessToken
 
 from optin import codes
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.models import AuditEvent, File, RecoveryCode, User
 from optin.outcomes import By
 from tests.kit.clients import BODIES, Api, Tokens, error
@@ -103,9 +102,11 @@ def test_an_app_alone_sends_no_text(person: Person, call: str) -> None:
     assert Tokens(call=call).sign_in(verification_code=person.app_code()).status == 200
 
 
-def test_a_client_gets_in_with_the_next_code(person: Person, settings: LazySettings) -> None:
+def test_a_client_gets_in_with_the_next_code(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """G-03: the first of two is answered like a wrong one, so a client needs nothing new."""
-    settings.OPTIN_APP_FAILURES = Rate(1, 3600)
+    monkeypatch.setattr(conf, "app_failures", Rate(1, 3600))
     person.set_up(By.APP)
     for code in (person.wrong(By.APP), person.app_code()):
         assert error(Tokens().sign_in(verification_code=code)) == REFUSED

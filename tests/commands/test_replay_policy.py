@@ -56,7 +56,6 @@ LOOSE = {
     "OPTIN_SENDS_PER_FILE": (Rate(40, 86_400),),
     "OPTIN_SENDS_TOTAL": (Rate(24, 3600),),
     "OPTIN_OWN_SENDS_TOTAL": (Rate(8, 3600),),
-    "OPTIN_OWN_SENDS_RESERVE": 2,
     "OPTIN_BREAKER_UNPROVED": 9,
 }
 """Numbers that each refuse some of the mix."""

@@ -1,6 +1,7 @@
 """How many guesses get through (G-03): what the owner sees of it, and what a guesser gets."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.models import AuthenticatorApp, User
 from optin.operations import staff_actions
 from optin.origin import Face, Origin
@@ -29,9 +30,13 @@ DAY = guesses.DAY
 
 
 @pytest.fixture
-def attacked(person: Person, settings: LazySettings) -> Person:
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conf, "app_failures", FEW)
+
+
+@pytest.fixture
+def attacked(person: Person, few: None) -> Person:
     """Somebody with the app alone, at whose account three wrong codes were entered."""
-    settings.OPTIN_APP_FAILURES = FEW
     person.set_up(By.APP)
     guess(person, 3)
     return person
@@ -120,8 +125,7 @@ def test_no_code_is_a_first_and_a_second(attacked: Person) -> None:
 
 
 @pytest.mark.parametrize("by", [By.TEXT, By.RECOVERY])
-def test_another_factor_lets_in_as_ever(full: Person, settings: LazySettings, by: By) -> None:
-    settings.OPTIN_APP_FAILURES = FEW
+def test_another_factor_lets_in_as_ever(full: Person, few: None, by: By) -> None:
     guess(full, 3)
     assert full.check(full.right(by)).outcome is OK
 
@@ -207,8 +211,10 @@ def test_texted_and_recovery_codes_do_not_count(full: Person) -> None:
     assert full.now.app_failures_until is None
 
 
-def test_a_code_that_may_be_either_counts_for_both(full: Person, settings: LazySettings) -> None:
-    settings.OPTIN_OTP_DIGITS, settings.OPTIN_APP_FAILURES = 6, FEW
+def test_a_code_that_may_be_either_counts_for_both(
+    full: Person, few: None, settings: LazySettings
+) -> None:
+    settings.OPTIN_OTP_DIGITS = 6
     full.text()
     guess(full, 1)
     assert {"try", "app_until", "failures"} <= newest_event().data.keys()
@@ -218,24 +224,41 @@ def test_a_code_that_may_be_either_counts_for_both(full: Person, settings: LazyS
 
 # -- the guesser -------------------------------------------------------------------
 
+Given = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def given(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Change settings, and constants beside them."""
+
+    def change(values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if name.isupper():
+                setattr(settings, name, value)
+            else:
+                monkeypatch.setattr(conf, name, value)
+
+    return change
+
+
 SHORT = {
     "OPTIN_LOCK_AFTER": 4,
     "OPTIN_LOCK_SECONDS": (900, 3600),
     "OPTIN_DISABLE_AFTER": 10,
     "OPTIN_SENDS_PER_NUMBER": (),
     "OPTIN_SENDS_PER_USER": (),
-    "OPTIN_APP_FAILURES": Rate(12, DAY),
+    "app_failures": Rate(12, DAY),
 }
 
 LONG_FIRST = SHORT | {"OPTIN_LOCK_SECONDS": (7200, 2400)}
 ONE_LOCK = SHORT | {"OPTIN_LOCK_AFTER": 7, "OPTIN_LOCK_SECONDS": (1800,)}
 FEW_TEXTS = SHORT | {"OPTIN_SENDS_PER_USER": (Rate(1, DAY),), "OPTIN_OTP_TRIES": 2}
-NO_CEILING = SHORT | {"OPTIN_APP_FAILURES": Rate(10_000, DAY)}
+NO_CEILING = SHORT | {"app_failures": Rate(10_000, DAY)}
 OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
 
 
 @pytest.mark.parametrize(
-    ("kind", "given"),
+    ("kind", "values"),
     [
         pytest.param(By.TEXT, SHORT, id="texts"),
         pytest.param(By.TEXT, LONG_FIRST, id="texts, the first lock is the longest"),
@@ -254,11 +277,10 @@ OWNER_SHUT_OUT = SHORT | {"OPTIN_LOCK_SECONDS": (50_000, 3600)}
 )
 @pytest.mark.slow
 def test_a_guesser_gets_what_is_printed_and_no_more(
-    full: Person, settings: LazySettings, kind: str, given: dict[str, Any]
+    full: Person, given: Given, kind: str, values: dict[str, Any]
 ) -> None:
     """G-03: at least nine tenths of it, or it would be no figure to go by."""
-    for name, value in given.items():
-        setattr(settings, name, value)
+    given(values)
     for seconds in (guesses.HOUR, DAY, 2 * DAY):
         plan = guesses.plan(kind, seconds)
         compared = Guesser(full, kind).attack(plan, seconds)
@@ -266,10 +288,9 @@ def test_a_guesser_gets_what_is_printed_and_no_more(
 
 
 @pytest.mark.parametrize("begins_at", [0, 3, 4, 8])
-def test_no_other_plan_gets_more(full: Person, settings: LazySettings, begins_at: int) -> None:
+def test_no_other_plan_gets_more(full: Person, given: Given, begins_at: int) -> None:
     """What is printed is the best that a guesser can do."""
-    for name, value in NO_CEILING.items():
-        setattr(settings, name, value)
+    given(NO_CEILING)
     most = guesses.plan(By.APP, guesses.HOUR).guesses
     for lasts in (0, 900, 2700, 3599):
         compared = Guesser(full, By.APP).attack(Plan(0, begins_at, lasts), guesses.HOUR)
@@ -280,21 +301,18 @@ def test_no_other_plan_gets_more(full: Person, settings: LazySettings, begins_at
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("values", "found"),
     [
         ({}, []),
         ({"OPTIN_OTP_DIGITS": 6}, ["optin.W213"]),
         ({"OPTIN_OTP_DIGITS": 6, "OPTIN_GUESS_BUDGET": 3}, []),
-        ({"OPTIN_APP_FAILURES": Rate(1000, 3600)}, ["optin.E119"]),
-        ({"OPTIN_APP_FAILURES": Rate(1000, 3600), "OPTIN_GUESS_BUDGET": 10}, ["optin.E119"]),
+        ({"app_failures": Rate(1000, 3600)}, ["optin.E119"]),
+        ({"app_failures": Rate(1000, 3600), "OPTIN_GUESS_BUDGET": 10}, ["optin.E119"]),
         ({"OPTIN_LOCK_AFTER": 0}, []),  # which has its own fault
     ],
 )
-def test_checks_warn_and_refuse(
-    settings: LazySettings, given: dict[str, Any], found: list[str]
-) -> None:
-    for name, value in given.items():
-        setattr(settings, name, value)
+def test_checks_warn_and_refuse(given: Given, values: dict[str, Any], found: list[str]) -> None:
+    given(values)
     assert [message.id for message in checks.check_guesses()] == found
 
 
@@ -305,9 +323,11 @@ def test_a_year_at_the_app_is_under_one_percent() -> None:
     assert rows[guesses.TOGETHER].chance < 0.01
 
 
-def test_the_command_prints_the_budget(capsys: Any, settings: LazySettings) -> None:
+def test_the_command_prints_the_budget(
+    capsys: Any, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also above the bound that stops the start."""
-    settings.OPTIN_APP_FAILURES = Rate(1000, 3600)
+    monkeypatch.setattr(conf, "app_failures", Rate(1000, 3600))
     call_command("guess_budget")
     lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]

@@ -12,7 +12,7 @@ import time_machine
 from django.conf import LazySettings
 from django.utils import timezone
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.gateways import Text
 from optin.messaging import delivery
 from optin.models import (
@@ -265,12 +265,15 @@ class Owners:
 
 
 @pytest.fixture
-def owners(alone: LazySettings, asker: Asker, phone: Phone) -> Owners:
+def owners(
+    alone: LazySettings, monkeypatch: pytest.MonkeyPatch, asker: Asker, phone: Phone
+) -> Owners:
     for n, user in enumerate(asker.users[:3]):
         row = asker.ask(user=n, number=n).provider_user_id
         assert row
         opt_ins.verify_opt_in(user, asker.file, row, phone.code(), origin=ORIGIN)
-    alone.OPTIN_OWN_SENDS_TOTAL, alone.OPTIN_OWN_SENDS_RESERVE = (Rate(4, 86_400),), 2
+    alone.OPTIN_OWN_SENDS_TOTAL = (Rate(4, 86_400),)
+    monkeypatch.setattr(conf, "own_sends_reserve", 2)
     return Owners(asker.users)
 
 

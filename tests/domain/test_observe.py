@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.db import transaction
 from django.utils import timezone
 
-from optin.conf import OBSERVABLE, Rate
+from optin.conf import OBSERVABLE, Rate, conf
 from optin.limits import Rule
 from optin.limits.rules import SETTINGS
 from optin.models import AuditEvent, Guard, ProviderUser, Purpose, SendCounter
@@ -78,10 +78,15 @@ OWN = [
 
 @pytest.mark.parametrize(("setting", "rule"), OWN)
 def test_each_limit_on_texts_to_sign_in(
-    active: ProviderUser, alone: LazySettings, phone: Phone, setting: str, rule: str
+    active: ProviderUser,
+    alone: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+    phone: Phone,
+    setting: str,
+    rule: str,
 ) -> None:
     setattr(alone, setting, (Rate(1, 600),))
-    alone.OPTIN_OWN_SENDS_RESERVE = 1
+    monkeypatch.setattr(conf, "own_sends_reserve", 1)
     alone.OPTIN_OBSERVE = (setting,)
     for _ in range(2):
         challenges.challenge(active.user, Purpose.SIGN_IN, origin=TOKEN)

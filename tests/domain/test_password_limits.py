@@ -18,7 +18,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import not_me, passwords, sign_in
@@ -365,10 +365,10 @@ def test_right_passwords_from_one_address_are_limited(person: Person, settings: 
 
 
 @pytest.fixture
-def attacked(settings: Settings) -> None:
+def attacked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name is under attack from 3 wrong passwords on; new networks get 1 then."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(3, 3600),)
-    settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = (Rate(1, 3600),)
+    monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", (Rate(1, 3600),))
 
 
 def attack(name: str) -> None:

@@ -16,7 +16,7 @@ import time_machine
 from django.utils import timezone
 
 from optin.causes import Why
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
 from optin.models import File, Guard, Membership, ProviderUser, SmsMessage, User
@@ -78,7 +78,10 @@ def stage(
     phone: Phone,
     clock: time_machine.Traveller,
     settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Stage:
+    monkeypatch.setattr(conf, "own_sends_reserve", 0)
+    monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", ONE)
     return Stage(user, stranger, file, phone, clock, settings)
 
 
@@ -105,7 +108,6 @@ def limited_at_sign_in(name: str) -> Seed:
     def seed(at: Stage) -> None:
         at.activate()
         setattr(at.settings, f"OPTIN_{name}", ONE)
-        at.settings.OPTIN_OWN_SENDS_RESERVE = 0
         at.enter()
         at.clock.shift(BEYOND_WAITS)
 
@@ -360,7 +362,8 @@ def kept_code_call(at: Stage) -> Answer:
 def two_codes(at: Stage) -> None:
     """An app takes two codes in a row now, and the first is entered."""
     app = add_app(at.user)
-    at.settings.OPTIN_APP_FAILURES = ONE[0]
+    until = timezone.now() + timedelta(days=30)
+    User.objects.filter(pk=at.user.pk).update(app_failures_until=until)
     at.clock.shift(60)
     assert at.tokens.sign_in(verification_code=wrong(app.code())).status == 400
     at.enter()
@@ -414,7 +417,6 @@ def wrong_passwords(name: str) -> Seed:
 def new_network(at: Stage) -> None:
     """Many wrong passwords from everywhere: a network where they never signed in has one try."""
     at.settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = ONE
-    at.settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = ONE
     wrong_password_call(at)
 
 

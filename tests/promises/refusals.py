@@ -53,17 +53,15 @@ OF_RATES = (
     *("SENDS_PER_NUMBER", "SENDS_PER_USER", "SENDS_PER_IP", "SENDS_PER_CLIENT", "SENDS_PER_FILE"),
     *("SENDS_TOTAL", "OWN_SENDS_TOTAL", "SIGN_INS_PER_IP", "FAILED_SIGN_INS_PER_NAME"),
     *("FAILED_SIGN_INS_PER_IP", "FAILED_SIGN_INS_PER_NAME_TOTAL"),
-    *("FAILED_SIGN_INS_PER_NEW_NETWORK", "REQUESTS_PER_USER"),
+    "REQUESTS_PER_USER",
 )
 CHOICES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(OF_RATES, RATES),
     "RESEND_WAIT": ((30, 60, 120), (0,), (3600,), (1, 700)),
     "BREAKER_UNPROVED": (0, 2, 3),
     "BREAKER_TEXTS": (0, 2, 4),
-    "BREAKER_SHARE": (10, 100),
     "LOCK_AFTER": (3, 5),
     "LOCK_SECONDS": ((60, 300), (7,), (86_400,)),
-    "OWN_SENDS_RESERVE": (0, 1, 3),
 }
 """What operators may set: each setting by its name without ``OPTIN_``."""
 
@@ -121,11 +119,8 @@ class Refusals(RuleBasedStateMachine):
         self.set("RESEND_WAIT", (0,))
         self.set("BREAKER_UNPROVED", 0)
         self.set("BREAKER_TEXTS", 0)
-        self.set("BREAKER_SECONDS", 3600)
-        self.set("BREAKER_SHARE", 10)
         self.set("LOCK_AFTER", 5)
         self.set("LOCK_SECONDS", (60,))
-        self.set("OWN_SENDS_RESERVE", 0)
         self.set("DISABLE_AFTER", 99)
         self.opt_in(0, 0)  # the first has an active number
 

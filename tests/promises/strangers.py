@@ -62,7 +62,6 @@ THEMES: dict[str, dict[str, tuple[Any, ...]]] = {
     "passwords": {
         **dict.fromkeys(("FAILED_SIGN_INS_PER_NAME", "FAILED_SIGN_INS_PER_IP"), _FEW),
         "FAILED_SIGN_INS_PER_NAME_TOTAL": _FEW,
-        "FAILED_SIGN_INS_PER_NEW_NETWORK": _FEW,
         "SENDS_PER_IP": _HERS,
         "SIGN_INS_PER_IP": ((Rate(10, 300),),),
     },
@@ -80,7 +79,7 @@ THEMES: dict[str, dict[str, tuple[Any, ...]]] = {
 """What operators may set: each setting by its name without ``OPTIN_``. In a trace, those of two
 themes at most are small: else one limit would stop strangers before they reach another."""
 CHOICES = {name: choices for theme in THEMES.values() for name, choices in theme.items()}
-FIXED = {"OWN_SENDS_RESERVE": 3, "RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",)}
+FIXED = {"RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",)}
 
 SHIFTS = (0.3, 4, 29, 61, 299, 600, 3600, 90_000)
 WAYS_IN = ("page", "token", "token-2fa")

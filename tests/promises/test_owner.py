@@ -131,7 +131,6 @@ def _a_stranger_at_her_address_is_sent_many_texts(at: Strangers) -> str:
 
 def _a_stranger_beside_her_where_she_is_new(at: Strangers) -> str:
     at.set("FAILED_SIGN_INS_PER_NAME_TOTAL", (Rate(2, 3600),))
-    at.set("FAILED_SIGN_INS_PER_NEW_NETWORK", (Rate(1, 3600),))
     _wrong_passwords(at, "2001:db8:9:1::1", 3)
     assert at.visit(ip="203.0.113.77") == ""  # new there too, but alone
     return at.visit(ip="2001:db8:9:2::1")
@@ -163,7 +162,6 @@ def _her_texts_are_used_up_with_her_password(at: Strangers) -> str:
 
 def _all_texts_and_then_hers_are_used_up(at: Strangers) -> str:
     at.set("OWN_SENDS_TOTAL", (Rate(2, 86_400),))
-    at.set("OWN_SENDS_RESERVE", 1)
     _own_sign_ins(at, "203.0.113.5", 2)
     assert at.visit("token") == ""
     return at.visit("token")

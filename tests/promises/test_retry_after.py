@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django.fixtures import Settings
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.limits import attempts
 from optin.models import File, ProviderUser, Purpose, User
 from optin.operations import opt_ins, sign_in
@@ -43,7 +43,7 @@ STEPS = 15
 
 @pytest.fixture
 def settings_go_back(settings: Settings) -> None:
-    for name in (*CHOICES, "BREAKER_SECONDS", "DISABLE_AFTER"):
+    for name in (*CHOICES, "DISABLE_AFTER"):
         setattr(settings, f"OPTIN_{name}", ())  # what a trace sets later goes when this does
 
 
@@ -53,6 +53,8 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "SEARCHES", (Rate(3, 3600), Rate(5, 86_400)))
     monkeypatch.setattr(attempts, "REVOCATIONS", (Rate(3, 86_400),))
     monkeypatch.setattr(attempts, "EMAILS", (Rate(3, 86_400),))
+    monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", (Rate(1, 3600),))
+    monkeypatch.setattr(conf, "own_sends_reserve", 0)
 
 
 @pytest.mark.usefixtures("settings_go_back")
@@ -122,7 +124,6 @@ def _of_a_clock_ahead(m: Refusals) -> Ask:
 def _of_a_name_under_attack(m: Refusals) -> Ask:
     """A new network is slowed down for an hour, but no longer than the attack lasts."""
     m.set("FAILED_SIGN_INS_PER_NAME_TOTAL", (Rate(1, 60),))
-    m.set("FAILED_SIGN_INS_PER_NEW_NETWORK", (Rate(1, 3600),))
 
     def tries(m: Refusals) -> Refusal | None:
         return of_sign_in(sign_in.sign_in("nobody", "x", origin=FACES[1]))
@@ -141,7 +142,6 @@ def _of_a_prefix_that_is_denied_for_less(m: Refusals) -> Ask:
 def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
     m.set("SENDS_PER_USER", (Rate(2, 86_400),))
     m.set("BREAKER_UNPROVED", 2)
-    m.set("BREAKER_SHARE", 50)
     for _ in range(2):
         assert not _asks(m)
     return _asks
@@ -150,7 +150,6 @@ def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
 def _pumps(m: Refusals) -> None:
     """Ask for as many unverified opt-ins as let the next one close the prefix."""
     m.set("BREAKER_UNPROVED", 2)
-    m.set("BREAKER_SHARE", 100)
     for _ in range(2):
         assert not _asks(m)
 

@@ -139,7 +139,7 @@ def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
     settings: LazySettings, phone: Phone
 ) -> None:
     """G-01: another server closes the prefix first, until a minute later."""
-    settings.OPTIN_BREAKER_UNPROVED, settings.OPTIN_BREAKER_SHARE = 2, 100
+    settings.OPTIN_BREAKER_UNPROVED = 2
     hour = timedelta(seconds=conf.breaker_seconds)
     file = File.objects.create(id=1, name="file")
 
@@ -165,13 +165,15 @@ def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
     assert hour < told <= hour + timedelta(minutes=1)
 
 
-def test_exactly_the_allowed_own_texts_leave(settings: LazySettings, phone: Phone) -> None:
+def test_exactly_the_allowed_own_texts_leave(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch, phone: Phone
+) -> None:
     """The ceiling of texts for signing in, once all have had what they get in any case."""
     settings.OPTIN_RESEND_WAIT = (0,)
     settings.OPTIN_SENDS_PER_IP = settings.OPTIN_SENDS_PER_CLIENT = ()
     file = File.objects.create(id=1, name="file")
     users = [make_user(f"user{n}", file) for n in range(20)]
-    settings.OPTIN_OWN_SENDS_RESERVE = 1
+    monkeypatch.setattr(conf, "own_sends_reserve", 1)
     settings.OPTIN_OWN_SENDS_TOTAL = (Rate(len(users) + ALLOWED, LONG),)
 
     def ask(user: User) -> SendOutcome:

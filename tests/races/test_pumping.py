@@ -10,7 +10,7 @@ from optin.models import AuditEvent, File, SendCounter
 from tests.kit.people import make_user, number
 from tests.kit.races import at_once
 from tests.kit.server import serving
-from tests.races.traces import WEEK, Handsets, attack, honest_day
+from tests.races.traces import Handsets, attack, honest_day
 from tests.races.ways import ByHttp
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -51,8 +51,6 @@ def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path, settin
         ),
         "OPTIN_BREAKER_UNPROVED": "1000",
         setting: "7",
-        "OPTIN_BREAKER_SHARE": "50",
-        "OPTIN_BREAKER_SECONDS": WEEK,
     }
     with serving(tmp_path, env, workers=4) as server:
         way = ByHttp(server)

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from oauth2_provider.models import AccessToken, RefreshToken
 from pytest_django.fixtures import Settings
 
+from optin.conf import conf
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.operations import sign_in
 from optin.outcomes import TokenOutcome
@@ -67,11 +68,11 @@ def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
 
 
 def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
-    user: User, settings: Settings
+    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S-41: beyond the ceiling of the name, which 20 tries from elsewhere reach exactly."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = rate(20)
-    settings.OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK = rate(1)
+    monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", rate(1))
 
     def attempt(network: str, n: int) -> str:
         origin = replace(FROM, ip=f"{network}.{n % 10}.1")

@@ -16,14 +16,12 @@ HONEST = 99
 IN_FORCE = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
-    *(Conf.own_sends_total, Conf.own_sends_reserve, Conf.sms_regions),
-    *(Conf.breaker_unproved, Conf.breaker_texts, Conf.breaker_share, Conf.breaker_seconds),
-    Conf.alarm_unproved,
+    *(Conf.own_sends_total, Conf.sms_regions),
+    *(Conf.breaker_unproved, Conf.breaker_texts, Conf.alarm_unproved),
     *(Conf.otp_digits, Conf.otp_lifetime, Conf.otp_tries),
     *(Conf.lock_after, Conf.lock_seconds, Conf.disable_after),
     *(Conf.failed_sign_ins_per_ip, Conf.failed_sign_ins_per_name),
-    *(Conf.failed_sign_ins_per_name_total, Conf.failed_sign_ins_per_new_network),
-    *(Conf.sign_ins_per_ip, Conf.observe),
+    *(Conf.failed_sign_ins_per_name_total, Conf.sign_ins_per_ip, Conf.observe),
 )
 """The settings that decide how an attack goes. None is a secret."""
 

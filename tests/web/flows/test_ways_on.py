@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.models import File, User
 from optin.operations import opt_ins, staff_actions
 from optin.web.context import link_to
@@ -207,10 +207,15 @@ def test_switched_off_names_what_the_person_has(
 
 @pytest.mark.parametrize("failures", [0, 99], ids=["by the rate", "at NIST's ceiling"])
 def test_app_that_takes_two_codes_says_so(
-    browser: Browser, user: User, clock: Clock, settings: Any, failures: int
+    browser: Browser,
+    user: User,
+    clock: Clock,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
 ) -> None:
     """G-03. Of the first code too, be it right or sent twice."""
-    settings.OPTIN_APP_FAILURES = Rate(100 if failures else 1, 3600)
+    monkeypatch.setattr(conf, "app_failures", Rate(100 if failures else 1, 3600))
     settings.OPTIN_LOCK_AFTER = 7
     secret = set_up_app(user)
     User.objects.filter(pk=user.pk).update(otp_failures=failures)
