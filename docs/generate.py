@@ -15,8 +15,9 @@ import phonenumbers
 
 import optin
 from optin import fiction, sandbox
-from optin.conf import Conf, Rate, Setting, parse
+from optin.conf import Rate, Setting, parse
 from optin.events import EVENTS, OTHERS
+from optin.gateways import SUBJECTS
 from optin.models import AuditEvent
 from optin.runtime import metrics
 
@@ -71,11 +72,11 @@ def written(value: object) -> str:
 
 
 def settings() -> Iterator[str]:
-    """One table for each module of ``optin.conf``."""
+    """One table for each subject."""
     head = ("Variable", "Form", "Default", "Meaning")
-    for subject in Conf.__bases__:
+    for subject in SUBJECTS:
         yield f"#### {subject.__name__}"
-        yield inspect.getdoc(sys.modules[subject.__module__]) or ""
+        yield (inspect.getdoc(sys.modules[subject.__module__]) or "").split("\n\n")[0]
         found = [value for value in vars(subject).values() if isinstance(value, Setting)]
         yield table(
             head,

@@ -13,8 +13,8 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
 from optin.audit import against, restores
-from optin.conf import CHECKS, REMOVED, Conf, conf, every_setting
-from optin.gateways import KNOWN, Http, Kannel, Simulator, for_region, make
+from optin.conf import CHECKS, REMOVED, Conf, conf
+from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_region, make
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
@@ -58,7 +58,7 @@ def _if(is_wrong: object, name: str, words: str, hint: str) -> Iterator[CheckMes
 def check_settings() -> Iterator[CheckMessage]:
     """Each setting of ``optin.conf`` by its own rule."""
     for setting in every_setting():
-        fault = setting.fault(setting.__get__(conf, type(conf)))
+        fault = setting.fault(setting.value)
         if fault:
             yield Error(f"{setting.name} {fault}.", hint=setting.__doc__, id=setting.check_id)
 
@@ -293,7 +293,7 @@ THREADS = 96
 def check_delivery() -> Iterator[CheckMessage]:
     """What makes texts go astray, or leaves nobody knowing what became of them."""
     real = set(conf.gateways) - {Simulator.name}
-    url = urlsplit(conf.gateway_kannel_url)
+    url = urlsplit(Kannel.url.value)
     yield from _if(
         real and not conf.receipt_secret,
         "W204",
@@ -307,7 +307,7 @@ def check_delivery() -> Iterator[CheckMessage]:
         "Use https (its sendsms-port-ssl), or a smsbox on this machine.",
     )
     yield from _if(
-        Http.name in real and not (conf.gateway_http_id or conf.gateway_http_taken),
+        Http.name in real and not (Http.id.value or Http.taken.value),
         "W218",
         "The gateway http is believed to have sent each text to which it answers 2xx.",
         "Say in OPTIN_GATEWAY_HTTP_ID or OPTIN_GATEWAY_HTTP_TAKEN what its answer has if it did.",

@@ -16,7 +16,8 @@ from django.utils import timezone
 from docs import generate
 from optin import checks
 from optin.audit import repeats
-from optin.conf import every_setting, parse
+from optin.conf import parse
+from optin.gateways import every_setting
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, PendingOtp, User
 from optin.models.refusal_counts import WINDOW

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from optin.conf import CHECKS, MAX_GUESS_BUDGET, Conf, conf
+from optin.gateways import Twilio
 from tools import guesses, lint
 
 
@@ -33,7 +34,7 @@ def check_texts(**kwargs: Any) -> list[CheckMessage]:
         Conf.service_name.fault(conf.service_name)
         or Conf.base_url.fault(conf.base_url)
         or Conf.senders.fault(conf.senders)
-        or Conf.gateway_twilio_sender.fault(conf.gateway_twilio_sender)
+        or Twilio.sender.fault(Twilio.sender.value)
     ):
         return []  # check_settings tells
     return [

@@ -9,9 +9,13 @@ from django.conf import settings
 
 from optin import gateways
 from optin.conf import Conf, Rate, conf
-from optin.gateways import KNOWN, TWILIO, Http, Kannel, Simulator
+from optin.gateways import Http, Kannel, Simulator, Twilio
 
 DAY = 86_400  # seconds
+
+WithSettings = type[Http] | type[Kannel] | type[Twilio]
+
+_WITH_SETTINGS: dict[str, WithSettings] = {each.name: each for each in (Http, Kannel, Twilio)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +128,8 @@ def _served(name: str) -> tuple[str, tuple[str, ...], Decimal | None] | None:
     """Return what a gateway is called, its regions and its price."""
     if name == Simulator.name:
         return name, (), Decimal(0)
-    if name in KNOWN:
-        price: Decimal = getattr(conf, f"gateway_{name}_price")
-        return name, getattr(conf, f"gateway_{name}_regions"), price if _is_priced(name) else None
+    if known := _WITH_SETTINGS.get(name):
+        return name, known.regions.value, known.price.value if _is_priced(known) else None
     try:
         gateway = gateways.make(name)
     except ValueError:
@@ -134,22 +137,18 @@ def _served(name: str) -> tuple[str, tuple[str, ...], Decimal | None] | None:
     return gateway.name, gateway.regions, gateway.price
 
 
-def _is_priced(name: str) -> bool:
+def _is_priced(gateway: WithSettings) -> bool:
     """Whether the operator gave a price: 0 may be one."""
-    setting = f"OPTIN_GATEWAY_{name.upper()}_PRICE"
+    setting = gateway.price.name
     known = {setting, f"{setting}_FILE", f"{setting}_COMMAND"} & set(settings.OPTIN_VARIABLES)
-    return bool(known) or bool(getattr(conf, f"gateway_{name}_price"))
+    return bool(known) or bool(gateway.price.value)
 
 
 def _own_sender(name: str) -> tuple[str, str]:
     """Return the setting of a gateway's own sender, and the sender."""
-    own = {
-        Http.name: conf.gateway_http_sender,
-        Kannel.name: conf.gateway_kannel_sender,
-        TWILIO: conf.gateway_twilio_sender,
-    }
-    return (f"OPTIN_GATEWAY_{name.upper()}_SENDER", own[name]) if name in own else ("", "")
+    known = _WITH_SETTINGS.get(name)
+    return (known.sender.name, known.sender.value) if known else ("", "")
 
 
 def _tells_sender() -> bool:
-    return "{sender}" in conf.gateway_http_body
+    return "{sender}" in Http.body.value

@@ -23,8 +23,9 @@ from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
 from optin import keys
-from optin.conf import Conf, every_setting
+from optin.conf import Conf
 from optin.conf.parse import unquoted
+from optin.gateways import every_setting
 from optin.runtime import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -170,7 +171,7 @@ def _development_secret() -> str:
     return path.read_text(encoding="utf-8")
 
 
-# -- the service's own settings: names, defaults and meaning are in optin.conf -----
+# -- the service's own settings: names, defaults and meaning are in optin.conf and optin.gateways
 
 for _setting in every_setting():
     _text = _read(env.str, _setting.name, None, "must be text")

@@ -1,4 +1,4 @@
-"""Every setting of the service: its name, type, default, unit and source.
+"""Every setting of the service but those of one gateway: its name, type, default, unit and source.
 
 ``conf.otp_digits`` is the Django setting ``OPTIN_OTP_DIGITS``; the environment
 variable of the same name sets it (``twofa_site.settings`` is the only reader of
@@ -6,7 +6,6 @@ the environment). Values are read at access, so tests can override them.
 ``checks`` stops the start where ``fault`` finds something wrong.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from optin.conf.access import Access
@@ -49,7 +48,6 @@ __all__ = [
     "Rate",
     "Setting",
     "conf",
-    "every_setting",
 ]
 
 CHECKS = "optin"
@@ -76,7 +74,7 @@ class Conf(Codes, Texts, Gateways, Access, Service):
 
     def enforced(self, setting: Setting[tuple[Rate, ...]]) -> tuple[Rate, ...]:
         """Return the rates of *setting* that are enforced: none, if it is only observed."""
-        return () if self.is_observed(setting) else setting.__get__(self, type(self))
+        return () if self.is_observed(setting) else setting.value
 
 
 conf = Conf()
@@ -88,13 +86,8 @@ REMOVED = {
     "OPTIN_BREAKER_SECONDS": "A breaker counts for an hour, and closes a prefix for an hour.",
     "OPTIN_BREAKER_SHARE": "A breaker closes if fewer than 20 percent are verified.",
     "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK": "A new network has 3 in an hour.",
+    "OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER": "The header is Idempotency-Key.",
     "OPTIN_OWN_SENDS_RESERVE": "Each user gets 3 texts beyond OPTIN_OWN_SENDS_TOTAL.",
     "OPTIN_STAFF_REVOKE_DELAY": "A revocation by support waits for a day.",
 }
 """Former settings, and what is true without them."""
-
-
-def every_setting() -> Iterator[Setting[Any]]:
-    """All settings, by subject."""
-    for subject in Conf.__bases__:
-        yield from (value for value in vars(subject).values() if isinstance(value, Setting))

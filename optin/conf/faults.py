@@ -157,10 +157,6 @@ def sendable(values: tuple[tuple[str, str], ...]) -> str:
     return ""
 
 
-def header_name(value: str) -> str:
-    return "" if not value or _HEADER_NAME.fullmatch(value) else "must be the name of a header"
-
-
 def level(value: str) -> str:
     known = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
     return "" if value in known else f"must be one of {', '.join(known)}"

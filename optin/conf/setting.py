@@ -61,7 +61,8 @@ class Setting(Generic[T]):
     :param fault: returns what is wrong with a value, as a sentence, or ``""``.
     :param doc: meaning and unit, in two short sentences at most: operators read it. Reasons are
         comments beside it.
-    :param name: of the setting, where it is not ``OPTIN_`` and the attribute's name.
+    :param name: of the setting, where it is not ``OPTIN_`` and the attribute's name. The class of a
+        gateway puts its ``prefix`` between them.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Setting(Generic[T]):
         self._default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = self.name or f"OPTIN_{name.upper()}"
+        self.name = self.name or f"OPTIN_{getattr(owner, 'prefix', '')}{name.upper()}"
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -91,8 +92,10 @@ class Setting(Generic[T]):
     def __get__(self, instance: object, owner: type) -> T: ...
 
     def __get__(self, instance: object | None, owner: type) -> Self | T:
-        if instance is None:
-            return self
+        return self if instance is None else self.value
+
+    @property
+    def value(self) -> T:
         value: T = getattr(settings, self.name)
         return value
 

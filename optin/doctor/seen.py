@@ -15,7 +15,7 @@ from django.core import signing
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from optin.conf import conf, every_setting
+from optin.gateways import every_setting
 from optin.origin import ip_of
 
 PATH = "/seen"
@@ -74,9 +74,7 @@ def _release() -> str:
 
 def digests() -> dict[str, str]:
     """Return a keyed digest of each setting: they can be compared, and tell no value."""
-    values: dict[str, object] = {
-        setting.name: setting.__get__(conf, type(conf)) for setting in every_setting()
-    }
+    values: dict[str, object] = {setting.name: setting.value for setting in every_setting()}
     database = settings.DATABASES["default"]
     values["DATABASE_URL"] = [database[k] for k in ("HOST", "PORT", "NAME", "USER", "PASSWORD")]
     values["DEBUG"] = settings.DEBUG

@@ -6,12 +6,12 @@ gateway, write a class like ``protocol.Gateway`` that is made without arguments;
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from django.conf import settings
 from django.utils.module_loading import import_string
 
-from optin.conf import conf
+from optin.conf import Conf, Setting, conf
 from optin.gateways.http import Http, kept_id
 from optin.gateways.kannel import Kannel
 from optin.gateways.protocol import (
@@ -28,11 +28,12 @@ from optin.gateways.protocol import (
 )
 from optin.gateways.sandbox import Sandbox
 from optin.gateways.simulator import Simulator
+from optin.gateways.twilio import Twilio
 
 __all__ = [
     "KNOWN",
+    "SUBJECTS",
     "TIMEOUT",
-    "TWILIO",
     "Callback",
     "Fate",
     "Forged",
@@ -46,71 +47,30 @@ __all__ = [
     "Simulator",
     "SmsError",
     "Text",
+    "Twilio",
+    "every_setting",
     "for_region",
     "kept_id",
     "make",
     "named",
 ]
 
-TWILIO = "twilio"
-"""Its name here, where its class is unknown unless it is in use."""
-
-
-def _twilio() -> Gateway:
-    try:
-        maker: Callable[..., Gateway] = import_string("optin.gateways.twilio.Twilio")
-    except ImportError:
-        raise ValueError(
-            "the package twilio is not installed: "
-            "pip install --require-hashes -r requirements-twilio.txt."
-        ) from None
-    return maker(
-        url=conf.gateway_twilio_url,
-        account=conf.gateway_twilio_account,
-        token=conf.gateway_twilio_token,
-        key=conf.gateway_twilio_key,
-        key_secret=conf.gateway_twilio_key_secret,
-        sender=conf.gateway_twilio_sender,
-        service=conf.gateway_twilio_service,
-        receipt_secret=conf.receipt_secret,
-        regions=conf.gateway_twilio_regions,
-        price=conf.gateway_twilio_price,
-        https_only=not settings.DEBUG,
-    )
-
-
-_MAKERS: dict[str, Callable[[], Gateway]] = {
-    Simulator.name: lambda: Simulator(settings.DATA_DIR),
-    Http.name: lambda: Http(
-        url=conf.gateway_http_url,
-        headers=conf.gateway_http_headers,
-        body=conf.gateway_http_body,
-        sender=conf.gateway_http_sender,
-        id_path=conf.gateway_http_id,
-        taken=conf.gateway_http_taken,
-        idempotency_header=conf.gateway_http_idempotency_header,
-        receipt_secret=conf.receipt_secret,
-        receipt_id=conf.gateway_http_receipt_id,
-        receipt_state=conf.gateway_http_receipt_state,
-        receipt_from=conf.gateway_http_receipt_from,
-        regions=conf.gateway_http_regions,
-        price=conf.gateway_http_price,
-        https_only=not settings.DEBUG,
-    ),
-    Kannel.name: lambda: Kannel(
-        url=conf.gateway_kannel_url,
-        user=conf.gateway_kannel_user,
-        password=conf.gateway_kannel_password,
-        sender=conf.gateway_kannel_sender,
-        receipt_secret=conf.receipt_secret,
-        regions=conf.gateway_kannel_regions,
-        price=conf.gateway_kannel_price,
-    ),
-    TWILIO: _twilio,
+_SHIPPED: dict[str, Callable[[], Gateway]] = {
+    gateway.name: gateway for gateway in (Simulator, Http, Kannel, Twilio)
 }
 
-KNOWN = frozenset(_MAKERS)
+KNOWN = frozenset(_SHIPPED)
 """The names that ``OPTIN_GATEWAYS`` may hold, beside dotted paths."""
+
+SUBJECTS: tuple[type, ...] = (*Conf.__bases__, Http, Kannel, Twilio)
+"""The classes that declare settings."""
+
+
+def every_setting() -> Iterator[Setting[Any]]:
+    """All settings, by subject."""
+    for subject in SUBJECTS:
+        yield from (value for value in vars(subject).values() if isinstance(value, Setting))
+
 
 _PARTS = ("name", "regions", "price", "send", "receipt")
 """Attributes of every ``Gateway``."""
@@ -123,8 +83,8 @@ def make(name: str) -> Gateway:
 
     :raises ValueError: if its settings do not fit, with a reason that holds no secret.
     """
-    if name in _MAKERS:
-        return _MAKERS[name]()
+    if name in _SHIPPED:
+        return _SHIPPED[name]()
     try:
         gateway: Gateway = import_string(name)()
     except ImportError as exc:

@@ -9,13 +9,15 @@ settings say is in it, or if its body does not come in time.
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from django.conf import settings
 from requests.structures import CaseInsensitiveDict
 
+from optin.conf import Setting, conf, kinds, parse
+from optin.conf.faults import remote, sendable
+from optin.conf.kinds import text
 from optin.gateways.call import Call
 from optin.gateways.protocol import (
     Callback,
@@ -41,7 +43,7 @@ _LOCAL_DIGITS = 8
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 
 
-DEFAULT_WORDS = {
+_STATES = {
     "delivered": Report.DELIVERED,
     "failed": Report.FAILED,
     "undelivered": Report.FAILED,
@@ -58,49 +60,50 @@ DEFAULT_WORDS = {
 
 
 class Http:
+    """Its settings say how the gateway is asked, and how it answers."""
+
     name = "http"
+    prefix = "GATEWAY_HTTP_"
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        headers: Sequence[tuple[str, str]],
-        body: str,
-        sender: str,
-        id_path: str,
-        taken: tuple[str, ...] = (),
-        idempotency_header: str,
-        receipt_secret: str = "",
-        receipt_id: str = "id",
-        receipt_state: str = "status",
-        receipt_from: str = "",
-        receipt_words: Mapping[str, Report] = DEFAULT_WORDS,
-        regions: tuple[str, ...] = (),
-        price: Decimal = Decimal(0),
-        https_only: bool,
-    ) -> None:
-        """Read the settings; ``optin.conf`` says what each means.
+    url = text(30, "Where it posts a text to.", remote)
+    headers: Setting[tuple[tuple[str, str], ...]] = Setting(
+        31,
+        (),
+        parse=parse.headers,
+        fault=sendable,
+        doc="Its headers, as Name: value, separated by two pipe characters.",
+    )
+    body = text(
+        32,
+        "What it posts: JSON or a form, with {to}, {body}, {reference} and {sender} in its values.",
+    )
+    sender = text(33, "What {sender} stands for: the name or number that texts come from.")
+    id = text(34, "Where its answer, in JSON, has its id of the text. It must be there.")
+    taken: Setting[tuple[str, ...]] = Setting(
+        127,
+        (),
+        parse=parse.field,
+        doc="What its answer, in JSON, has if it took the text: path=value. Without a value, "
+        "nothing may be there.",
+    )
+    receipt_id = text(37, "The field of a receipt with the gateway's id of the text.", default="id")
+    receipt_state = text(
+        38, "The field of a receipt that says delivered, failed, ...", default="status"
+    )
+    receipt_from = text(56, "The field of a receipt with the number from which STOP or START came.")
+    regions = kinds.regions(39)
+    price = kinds.price(40)
 
-        :raises ValueError: if they do not fit together, with the reason as a sentence
-            that holds no value.
-        """
-        if not url:
+    def __init__(self) -> None:
+        """:raises ValueError: if the settings do not fit, as a sentence that holds no value."""
+        if not self.url:
             raise ValueError("OPTIN_GATEWAY_HTTP_URL is not set.")
-        if https_only and not url.lower().startswith("https://"):
+        if not (settings.DEBUG or self.url.lower().startswith("https://")):
             raise ValueError("OPTIN_GATEWAY_HTTP_URL must begin with https://.")
-        self.regions, self.price = regions, price
-        self.url = url
-        self._headers = CaseInsensitiveDict(headers)
+        self._headers = CaseInsensitiveDict(self.headers)
         self._headers.setdefault("Content-Type", _JSON)
         self._headers.setdefault("User-Agent", "optin")
-        self._template = _template(body, self._headers["Content-Type"])
-        self._sender = sender
-        self._id_path, self._taken = id_path, taken
-        self._idempotency_header = idempotency_header
-        self._receipt_secret = receipt_secret
-        self._receipt_id, self._receipt_state = receipt_id, receipt_state
-        self._receipt_from = receipt_from
-        self._receipt_words = receipt_words
+        self._template = _template(self.body, self._headers["Content-Type"])
 
     def send(self, text: Text) -> str:
         """Post the text; see ``gateways.Gateway.send``. Without an id in the answer: ""."""
@@ -108,15 +111,18 @@ class Http:
             "to": text.to,
             "body": text.body,
             "reference": text.reference,
-            "sender": text.sender or self._sender,
+            "sender": text.sender or self.sender,
             "valid_for": str(text.valid_for),
             "receipt_url": text.receipt_url,
         }
-        headers = {**self._headers, "Accept-Encoding": "identity"}
-        if self._idempotency_header:
-            headers[self._idempotency_header] = text.reference
+        headers = {
+            **self._headers,
+            "Accept-Encoding": "identity",
+            # The same for each attempt at one text.
+            "Idempotency-Key": text.reference,
+        }
         filled = self._encode(_filled(self._template, words))
-        reads = bool(self._id_path or self._taken)
+        reads = bool(self.id or self.taken)
         call = Call(self.url, headers, filled, reads=reads, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
@@ -127,16 +133,16 @@ class Http:
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a receipt of JSON or of a form, by the names that the settings give."""
-        check_secret(callback, self._receipt_secret)
+        check_secret(callback)
         facts = _facts(callback)
-        word = facts.get(self._receipt_state, "").strip().lower()
-        theirs, ours = facts.get(self._receipt_id, ""), facts.get("reference", "")
-        number = _e164(facts.get(self._receipt_from, "")) if self._receipt_from else ""
+        word = facts.get(self.receipt_state, "").strip().lower()
+        theirs, ours = facts.get(self.receipt_id, ""), facts.get("reference", "")
+        number = _e164(facts.get(self.receipt_from, "")) if self.receipt_from else ""
         if not (theirs or ours or number):
             raise Malformed
         # A word that is not known tells nothing: that of another carrier, or a step between.
-        report = self._receipt_words.get(word, Report.UNDER_WAY)
-        reason = word if word in self._receipt_words else ""
+        report = _STATES.get(word, Report.UNDER_WAY)
+        reason = word if word in _STATES else ""
         return Receipt(report, ours, theirs[:MAX_ID], reason, number)
 
     def _encode(self, filled: Any) -> bytes:
@@ -153,10 +159,10 @@ class Http:
             found = json.loads(answer)
         except (ValueError, RecursionError):
             raise unclear(status) from None
-        if self._taken and _word(_at(found, self._taken[0])) != self._taken[1]:
+        if self.taken and _word(_at(found, self.taken[0])) != self.taken[1]:
             raise unclear(status)
-        theirs = _at(found, self._id_path) if self._id_path else ""
-        if self._id_path and (type(theirs) not in {str, int} or theirs == ""):
+        theirs = _at(found, self.id) if self.id else ""
+        if self.id and (type(theirs) not in {str, int} or theirs == ""):
             raise unclear(status)
         # An id is one word: a sentence may be the request, repeated with all its secrets.
         return str(theirs) if " " not in str(theirs) else ""
@@ -260,11 +266,12 @@ def _filled(template: Any, words: dict[str, str]) -> Any:
     return template
 
 
-def check_secret(callback: Callback, secret: str) -> None:
+def check_secret(callback: Callback) -> None:
     """Let pass what came to the address that only the gateway knows.
 
     :raises Forged: otherwise, and where none was set.
     """
+    secret = conf.receipt_secret
     if not secret or not hmac.compare_digest(callback.secret.encode(), secret.encode()):
         raise Forged
 

@@ -5,8 +5,9 @@ twice: its own number for a text comes in the second report only, so the receipt
 address that it calls back holds our reference.
 """
 
-from decimal import Decimal
-
+from optin.conf import kinds
+from optin.conf.faults import header_word, remote
+from optin.conf.kinds import text
 from optin.gateways.call import Call
 from optin.gateways.http import check_secret, fate_of, knows_us, unclear
 from optin.gateways.protocol import Callback, Fate, Malformed, Receipt, Report, SmsError, Text
@@ -27,37 +28,31 @@ _NOT_ROUTABLE = b"Not routable"
 
 
 class Kannel:
+    """Its settings are those of an account at one Kannel."""
+
     name = "kannel"
+    prefix = "GATEWAY_KANNEL_"
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        user: str,
-        password: str,
-        sender: str,
-        receipt_secret: str,
-        regions: tuple[str, ...] = (),
-        price: Decimal = Decimal(0),
-    ) -> None:
-        """Read the settings; ``optin.conf`` says what each means.
+    url = text(41, "Kannel's sendsms, as in http://127.0.0.1:13013/cgi-bin/sendsms.", remote)
+    user = text(42, "The name of a sendsms-user group of Kannel.", header_word)
+    password = text(43, "Its password.", header_word)
+    sender = text(44, "The number or name that texts come from.", header_word)
+    regions = kinds.regions(45)
+    price = kinds.price(46)
 
-        :raises ValueError: if they do not fit, as a sentence that holds no value.
-        """
-        if not (url and user and password):
+    def __init__(self) -> None:
+        """:raises ValueError: if the settings do not fit, as a sentence that holds no value."""
+        if not (self.url and self.user and self.password):
             raise ValueError(
                 "OPTIN_GATEWAY_KANNEL_URL, _USER and _PASSWORD must be set, all three."
             )
-        self.regions, self.price = regions, price
-        self.url, self._user, self._password = url, user, password
-        self._sender, self._receipt_secret = sender, receipt_secret
 
     def send(self, text: Text) -> str:
         """Post the text to ``sendsms``; Kannel gives no id with its answer."""
         headers = {
             **self._headers(),
             "X-Kannel-To": text.to,
-            "X-Kannel-From": text.sender or self._sender,
+            "X-Kannel-From": text.sender or self.sender,
             "X-Kannel-Coding": "0",
             # Whole minutes. Kannel also keeps to it while the text waits in its own queue.
             "X-Kannel-Validity": str(text.valid_for // 60),
@@ -88,13 +83,13 @@ class Kannel:
         return {
             "Content-Type": "text/plain; charset=utf-8",
             "User-Agent": "optin",
-            "X-Kannel-Username": self._user,
-            "X-Kannel-Password": self._password,
+            "X-Kannel-Username": self.user,
+            "X-Kannel-Password": self.password,
         }
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a delivery report: a GET of the address that the text was sent with."""
-        check_secret(callback, self._receipt_secret)
+        check_secret(callback)
         reference = callback.query.get("reference", "")
         try:
             report, reason = _REPORTS[callback.query.get("report", "")]

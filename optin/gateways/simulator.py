@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from django.conf import settings
+
 from optin.gateways.protocol import Callback, Forged, Receipt, SmsError, Text
 
 FILE_NAME = "sms.jsonl"
@@ -33,8 +35,8 @@ class Simulator:
     regions: tuple[str, ...] = ()
     price = Decimal(0)
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
+    def __init__(self, folder: Path | None = None) -> None:
+        self.path: Path = (folder or settings.DATA_DIR) / FILE_NAME
 
     def send(self, text: Text) -> str:
         """Append the message; see ``gateways.Gateway.send``."""

@@ -8,11 +8,15 @@ the package's client knows neither our time-out nor our cap.
 import json
 import re
 from base64 import b64encode
-from decimal import Decimal
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from twilio.request_validator import RequestValidator
+from django.conf import settings
+from django.utils.module_loading import import_string
 
+from optin.conf import faults, kinds
+from optin.conf.faults import address, header_word, sid
+from optin.conf.kinds import text
 from optin.gateways.call import Call
 from optin.gateways.http import check_secret, fate_of, kept_id, knows_us, unclear
 from optin.gateways.protocol import (
@@ -54,50 +58,46 @@ _REPORTS = {
 
 
 class Twilio:
+    """Its settings are those of an account."""
+
     name = "twilio"
+    prefix = "GATEWAY_TWILIO_"
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        account: str,
-        token: str,
-        key: str,
-        key_secret: str,
-        sender: str,
-        service: str,
-        receipt_secret: str,
-        regions: tuple[str, ...] = (),
-        price: Decimal = Decimal(0),
-        https_only: bool,
-    ) -> None:
-        """Read the settings; ``optin.conf`` says what each means.
+    account = text(61, "The account SID: AC and 32 hexadecimal digits.", sid("AC"))
+    token = text(
+        62,
+        "The primary auth token, with which receipts are signed. Without it there are none.",
+        header_word,
+    )
+    key = text(63, "The SID of an API key that sends in its place: SK and 32 digits.", sid("SK"))
+    key_secret = text(64, "The secret of that key.", header_word)
+    sender = text(65, "The number or name that texts come from.", faults.sender)
+    service = text(
+        66, "The SID of a Messaging Service, which chooses the sender: MG and 32 digits.", sid("MG")
+    )
+    url = text(67, "Where Twilio is called.", address, default="https://api.twilio.com")
+    regions = kinds.regions(68)
+    price = kinds.price(69)
 
-        :raises ValueError: if they do not fit together, as a sentence that holds no value.
-        """
-        if https_only and not url.lower().startswith("https://"):
+    def __init__(self) -> None:
+        """:raises ValueError: if the settings do not fit, as a sentence that holds no value."""
+        if not (settings.DEBUG or self.url.lower().startswith("https://")):
             raise ValueError("OPTIN_GATEWAY_TWILIO_URL must begin with https://.")
-        if not account:
+        if not self.account:
             raise ValueError("OPTIN_GATEWAY_TWILIO_ACCOUNT is not set.")
-        if bool(key) != bool(key_secret):
+        if bool(self.key) != bool(self.key_secret):
             raise ValueError("OPTIN_GATEWAY_TWILIO_KEY and _KEY_SECRET must be set both, or none.")
-        if not (token or key):
+        if not (self.token or self.key):
             raise ValueError("OPTIN_GATEWAY_TWILIO_TOKEN or _KEY and _KEY_SECRET must be set.")
-        if not (sender or service):
+        if not (self.sender or self.service):
             raise ValueError("OPTIN_GATEWAY_TWILIO_SENDER or _SERVICE must be set.")
-        self.regions, self.price = regions, price
-        self.url = f"{url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
-        user = f"{key}:{key_secret}" if key else f"{account}:{token}"
-        self._authorization = f"Basic {b64encode(user.encode()).decode()}"
-        self._sender, self._service = sender, service
-        self._receipt_secret = receipt_secret
         # Callbacks are signed with the token, also where a key sends.
-        self._validator = RequestValidator(token) if token else None
+        self._validator = _validator()(self.token) if self.token else None
 
     def send(self, text: Text) -> str:
         """Post the text; see ``gateways.Gateway.send``."""
         body = urlencode(self._form(text)).encode()
-        call = Call(self.url, self._headers(), body, reads=True, patience=text.patience)
+        call = Call(self._address, self._headers(), body, reads=True, patience=text.patience)
         status, answer = call.run()
         if not 200 <= status < 300:
             raise _refusal(status, answer or b"")
@@ -113,12 +113,17 @@ class Twilio:
 
         :raises SmsError: if it says neither.
         """
-        status, _ = Call(self.url, self._headers(), b"", reads=False).run()
+        status, _ = Call(self._address, self._headers(), b"", reads=False).run()
         return knows_us(status)
 
+    @property
+    def _address(self) -> str:
+        return f"{self.url.rstrip('/')}/2010-04-01/Accounts/{self.account}/Messages.json"
+
     def _headers(self) -> dict[str, str]:
+        user, password = self.key or self.account, self.key_secret or self.token
         return {
-            "Authorization": self._authorization,
+            "Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}",
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": "optin",
             "Accept-Encoding": "identity",
@@ -127,9 +132,9 @@ class Twilio:
     def _form(self, text: Text) -> dict[str, str]:
         form = {
             "To": text.to,
-            "From": text.sender or self._sender,
+            "From": text.sender or self.sender,
             # With both, Twilio sends from that sender, which must be in the service's pool.
-            "MessagingServiceSid": self._service,
+            "MessagingServiceSid": self.service,
             "Body": text.body,
             "ValidityPeriod": str(max(1, min(text.valid_for, _LONGEST_VALIDITY))),
             # One that nobody could check is not asked for.
@@ -139,7 +144,7 @@ class Twilio:
 
     def receipt(self, callback: Callback) -> Receipt:
         """Read a status callback: a form, signed together with the address that we gave."""
-        check_secret(callback, self._receipt_secret)
+        check_secret(callback)
         facts = self._signed(callback)
         status, theirs = facts.get("MessageStatus", ""), facts.get("MessageSid", "")
         reference = callback.query.get("reference", "")
@@ -173,6 +178,17 @@ class Twilio:
         if not self._validator.validate(callback.url, facts, signature):
             raise Forged
         return facts
+
+
+def _validator() -> Any:
+    """:raises ValueError: if the package is missing."""
+    try:
+        return import_string("twilio.request_validator.RequestValidator")
+    except ImportError:
+        raise ValueError(
+            "the package twilio is not installed: "
+            "pip install --require-hashes -r requirements-twilio.txt."
+        ) from None
 
 
 def _refusal(status: int, answer: bytes) -> SmsError:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.hashers import make_password
 
 from optin.gateways import Simulator
@@ -127,7 +126,7 @@ def _opt_in(user: User, file: File, number: str) -> None:
     origin = Origin(Face.COMMAND)
     sending = opt_ins.opt_in(user, file, number, origin=origin)
     assert sending.provider_user_id
-    texts = Simulator(settings.DATA_DIR).latest(20)
+    texts = Simulator().latest(20)
     code = next(text for text in texts if text.to == number).body.split()[0]
     opt_ins.verify_opt_in(user, file, sending.provider_user_id, code, origin=origin)
 

@@ -18,6 +18,7 @@ from optin.models import AuditEvent, File, GatewayHealth, GatewayTry, Guard, Sms
 from optin.models.messages import LEASE, TRIPPED_FOR, TRIPS_AT, State
 from optin.operations import opt_ins
 from optin.outcomes import SendOutcome
+from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import AWAY, ELSEWHERE, REFUSED, SILENT, STOPPED, Gateways, Stub
 from tests.kit.world import World
@@ -322,9 +323,7 @@ def hanging() -> tuple[socket.socket, str]:
 
 
 def http(url: str) -> Http:
-    options: dict[str, Any] = {"headers": [], "body": '{"a": "{to}", "b": "{body}"}'}
-    options |= {"sender": "", "id_path": "", "idempotency_header": "", "https_only": False}
-    return Http(url=url, **options)
+    return made(Http, url=url, body='{"a": "{to}", "b": "{body}"}')
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from optin.models import File, GatewayHealth, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
+from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.wire import (
     AWKWARD,
@@ -54,11 +55,9 @@ def gateway(server: Server, **changes: Any) -> Http:
         "headers": [("Authorization", f"Bearer {KEY}")],
         "body": JSON,
         "sender": "Books",
-        "id_path": "messages.0.id",
-        "idempotency_header": "Idempotency-Key",
-        "https_only": False,
+        "id": "messages.0.id",
     }
-    return Http(**options | changes)
+    return made(Http, **options | changes)
 
 
 def send(http: Http, **changes: Any) -> str:
@@ -116,17 +115,6 @@ def test_a_form_takes_any_text_as_it_is(server: Server, text: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "sent"), [("X-Client-Ref", {"X-Client-Ref": REFERENCE}), ("", {})], ids=str
-)
-def test_the_reference_goes_in_the_header_that_a_setting_names(
-    server: Server, name: str, sent: dict[str, str]
-) -> None:
-    send(gateway(server, idempotency_header=name))
-    headers = server.requests[0].headers
-    assert {n: v for n, v in headers.items() if v == REFERENCE} == sent
-
-
 def test_no_proxy_and_no_password_come_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -148,7 +136,7 @@ def test_no_proxy_and_no_password_come_from_the_environment(
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_2xx_is_accepted(server: Server, status: int) -> None:
     server.answer = says(status)
-    assert send(gateway(server, id_path="")) == ""
+    assert send(gateway(server, id="")) == ""
 
 
 @pytest.mark.parametrize(
@@ -193,7 +181,7 @@ def test_the_id_is_read_from_where_a_setting_says(
     server: Server, path: str, answer: str, theirs: str
 ) -> None:
     server.answer = says(202, answer)
-    assert send(gateway(server, id_path=path)) == theirs
+    assert send(gateway(server, id=path)) == theirs
 
 
 @pytest.mark.parametrize(
@@ -224,7 +212,7 @@ def test_without_the_id_that_a_setting_names_a_2xx_is_an_unknown_attempt(
     server: Server, answer: bytes
 ) -> None:
     server.answer = says(200, answer)
-    assert not_taken(gateway(server, id_path="id"))
+    assert not_taken(gateway(server, id="id"))
 
 
 def not_taken(http: Http) -> bool:
@@ -236,7 +224,7 @@ def not_taken(http: Http) -> bool:
 
 @pytest.mark.parametrize("answer", ["", "OK", "<html></html>", "4: Bad", '{"error": 0}'])
 def test_without_kannels_own_words_a_2xx_is_an_unknown_attempt(server: Server, answer: str) -> None:
-    kannel = Kannel(url=server.url, user="optin", password=KEY, sender="", receipt_secret="")
+    kannel = made(Kannel, url=server.url, user="optin", password=KEY)
     text = Text(to=NUMBER, body=BODY, reference=REFERENCE)
     for words in ("0: Accepted for delivery", "3: Queued for later delivery"):
         server.answer = says(202, words)
@@ -253,7 +241,7 @@ def test_without_kannels_own_words_a_2xx_is_an_unknown_attempt(server: Server, a
 def test_an_id_that_no_database_keeps_is_left_out(server: Server, made: str) -> None:
     """The text was taken: to send it again would be to send it twice."""
     server.answer = says(200, f'{{"id": {made}}}')
-    assert send(gateway(server, id_path="id")) == ""
+    assert send(gateway(server, id="id")) == ""
 
 
 @pytest.mark.parametrize(
@@ -270,7 +258,7 @@ def test_an_id_that_no_database_keeps_is_left_out(server: Server, made: str) -> 
 def test_a_setting_says_what_an_answer_has_if_the_text_was_taken(
     server: Server, taken: tuple[str, str], right: str, wrong: str
 ) -> None:
-    http = gateway(server, id_path="", taken=taken)
+    http = gateway(server, id="", taken=taken)
     server.answer = says(200, right)
     assert send(http) == ""
     server.answer = says(200, wrong)
@@ -280,7 +268,7 @@ def test_a_setting_says_what_an_answer_has_if_the_text_was_taken(
 def test_a_long_id_is_cut(server: Server) -> None:
     """So that it fits its column."""
     server.answer = says(200, json.dumps({"id": "i" * 500}))
-    assert send(gateway(server, id_path="id")) == "i" * 100
+    assert send(gateway(server, id="id")) == "i" * 100
 
 
 def test_an_answer_without_end_is_left(server: Server) -> None:
@@ -330,8 +318,8 @@ def test_a_2xx_whose_body_is_late_is_no_unknown_attempt(server: Server) -> None:
     """S-44: the next gateway would send the text a second time."""
     server.answer = drips
     text = Text(to=NUMBER, body=BODY, reference=REFERENCE, patience=0.5)
-    kannel = Kannel(url=server.url, user="optin", password=KEY, sender="", receipt_secret="")
-    for each in (gateway(server, id_path="id"), kannel):
+    kannel = made(Kannel, url=server.url, user="optin", password=KEY)
+    for each in (gateway(server, id="id"), kannel):
         began = time.perf_counter()
         assert each.send(text) == ""
         assert time.perf_counter() - began < 2
@@ -341,7 +329,7 @@ def test_a_2xx_whose_body_is_late_is_no_unknown_attempt(server: Server) -> None:
 def test_without_an_id_to_read_the_status_is_enough(server: Server) -> None:
     server.answer = drips
     began = time.perf_counter()
-    assert send(gateway(server, id_path="")) == ""
+    assert send(gateway(server, id="")) == ""
     assert time.perf_counter() - began < 2
 
 
@@ -444,7 +432,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
     with pytest.raises(SmsError) as caught:
-        send(gateway(secure, https_only=True))
+        send(gateway(secure))
     assert str(caught.value) == "the gateway could not be reached (its certificate is not valid)"
     assert caught.value.fate is Fate.TRY_ANOTHER
     assert secure.connections == 1
@@ -458,7 +446,7 @@ def test_a_certificate_of_an_authority_of_ones_own_serves(
     settings.OPTIN_GATEWAY_CA = str(certificate)
     assert len(trust().get_ca_certs()) > 100
     secure.answer = says(200, '{"messages": [{"id": "m-1"}]}')
-    assert send(gateway(secure, https_only=True)) == "m-1"
+    assert send(gateway(secure)) == "m-1"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from optin.messaging import wording
 from optin.messaging.segments import size
 from optin.models import SmsMessage
 from optin.models.messages import State
+from tests.kit.gateways import made
 from tests.kit.kannel import Carrier, is_here, kannel_in
 from tests.kit.people import NUMBER
 from tests.kit.server import Site, needs, running
@@ -47,7 +48,7 @@ pytestmark = [pytest.mark.kannel, pytest.mark.slow]
 
 def kannel(carrier: Carrier, **changes: str) -> Kannel:
     options: dict[str, Any] = {"url": carrier.url, "user": "optin", "password": carrier.password}
-    return Kannel(**options | {"sender": "Books", "receipt_secret": ""} | changes)
+    return made(Kannel, **options | {"sender": "Books"} | changes)
 
 
 def text(**changes: Any) -> Text:

@@ -35,6 +35,7 @@ from optin.models.messages import LEASE, State
 from optin.operations import challenges, opt_ins
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, SendOutcome
+from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 from tests.kit.world import World
@@ -62,19 +63,15 @@ class Taker(Http):
 def http(settings: LazySettings, monkeypatch: pytest.MonkeyPatch, world: World) -> Taker:
     settings.OPTIN_RECEIPT_SECRET = SECRET
     settings.OPTIN_GATEWAYS = ("http", "kannel")
-    gateway = Taker(
+    gateway = made(
+        Taker,
         url="https://sms.example.com/",
-        headers=[],
         body='{"to": "{to}", "b": "{body}"}',
-        sender="",
-        id_path="id",
-        idempotency_header="",
-        receipt_secret=SECRET,
+        id="id",
         receipt_from="from",
-        https_only=True,
     )
     gateway.phone = world.phone
-    kannel = Kannel(url="http://k/", user="u", password="p", sender="", receipt_secret=SECRET)
+    kannel = made(Kannel, url="http://k/", user="u", password="p")
     both = {"http": gateway, "kannel": kannel}
     monkeypatch.setattr(gateways, "for_region", lambda region: [gateway])
     monkeypatch.setattr(gateways, "make", lambda name: both[name])
@@ -276,8 +273,8 @@ def _without_tokens(page: bytes) -> bytes:
     return re.sub(rb'name="csrfmiddlewaretoken" value="\w+"', b"", page)
 
 
-def test_without_a_secret_of_ours_none_is_right(http: Taker) -> None:
-    http._receipt_secret = ""
+def test_without_a_secret_of_ours_none_is_right(http: Taker, settings: LazySettings) -> None:
+    settings.OPTIN_RECEIPT_SECRET = ""
     assert report("delivered") == 404
     assert state() == State.SENT
 

@@ -26,6 +26,7 @@ from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
+from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.wire import (
     AWKWARD,
@@ -63,10 +64,8 @@ def gateway(server: Server, **changes: Any) -> Twilio:
         "key_secret": "",
         "sender": "Books",
         "service": "",
-        "receipt_secret": SECRET,
-        "https_only": False,
     }
-    return Twilio(**options | changes)
+    return made(Twilio, **options | changes)
 
 
 def send(twilio: Twilio, **changes: Any) -> str:
@@ -332,7 +331,6 @@ def test_what_is_no_answer_is_an_unknown_attempt(server: Server) -> None:
         ({"key_secret": KEY_SECRET}, "_KEY and _KEY_SECRET must be set both"),
         ({"key": KEY, "token": ""}, "_KEY and _KEY_SECRET must be set both"),
         ({"sender": ""}, "_SENDER or _SERVICE must be set"),
-        ({"https_only": True}, "_URL must begin with https://"),
     ],
 )
 def test_what_it_misses_is_told(server: Server, changes: dict[str, Any], told: str) -> None:
@@ -348,7 +346,8 @@ def test_without_its_package_the_start_is_stopped(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.OPTIN_GATEWAYS = ("twilio",)
-    monkeypatch.delitem(sys.modules, "optin.gateways.twilio")
+    settings.OPTIN_GATEWAY_TWILIO_ACCOUNT = ACCOUNT
+    settings.OPTIN_GATEWAY_TWILIO_TOKEN = settings.OPTIN_GATEWAY_TWILIO_SENDER = "x"
     for name in ("twilio", "twilio.request_validator"):
         monkeypatch.setitem(sys.modules, name, None)
     [found] = checks.check_gateways()

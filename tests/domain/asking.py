@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from optin.conf import every_setting
+from optin.gateways import every_setting
 from optin.models import File, User
 from optin.operations import opt_ins
 from optin.operations.sending import Sending

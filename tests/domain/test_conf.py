@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import twofa_site.settings as settings_module
-from optin.conf import MAX_HOST, MIN_OTP_LIFETIME, Rate, conf, every_setting, faults, parse
+from optin.conf import MAX_HOST, MIN_OTP_LIFETIME, Rate, conf, faults, parse
+from optin.gateways import every_setting
 from optin.messaging import delivery
 from tests.kit.documents import OWN_SECRETS, production_environment
 
@@ -104,8 +105,6 @@ DOCUMENTED: list[tuple[str, str, Any]] = [
     ("OPTIN_GATEWAY_HTTP_TAKEN", "a.0.status = ok=1", ("a.0.status", "ok=1")),
     ("OPTIN_GATEWAY_HTTP_TAKEN", "error=", ("error", "")),
     ("OPTIN_GATEWAY_HTTP_TAKEN", "", ()),
-    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "X-Request-Id", "X-Request-Id"),
-    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "", ""),
     ("OPTIN_GATEWAY_HTTP_RECEIPT_ID", " message.id ", "message.id"),
     ("OPTIN_GATEWAY_HTTP_RECEIPT_STATE", "state", "state"),
     ("OPTIN_GATEWAY_HTTP_RECEIPT_FROM", "from", "from"),
@@ -271,8 +270,6 @@ WRONG: list[tuple[str, Any]] = [
     ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", "caf\u00e9"),)),
     ("OPTIN_GATEWAY_HTTP_HEADERS", (("A", "1"), ("a", "2"))),
     ("OPTIN_GATEWAY_HTTP_HEADERS", (("content-length", "1"),)),
-    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a b"),
-    ("OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER", "a:"),
     ("OPTIN_GATEWAY_HTTP_REGIONS", ("au",)),
     ("OPTIN_GATEWAY_KANNEL_URL", "127.0.0.1:13013"),
     ("OPTIN_GATEWAY_KANNEL_USER", "two\r\nlines"),

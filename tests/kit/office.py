@@ -6,7 +6,6 @@ Made by the services where they can make it; the words are what people and gatew
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.conf import settings
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
@@ -47,7 +46,7 @@ Read = Callable[[], str]
 
 
 def _simulated() -> str:
-    return Simulator(settings.DATA_DIR).latest(1)[0].body.split()[0]
+    return Simulator().latest(1)[0].body.split()[0]
 
 
 def fill(read_code: Read = _simulated) -> dict[str, int]:

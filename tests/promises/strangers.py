@@ -19,8 +19,8 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from optin.conf import Rate, conf, every_setting
-from optin.gateways import Http, Text
+from optin.conf import Rate, conf
+from optin.gateways import Http, Text, every_setting
 from optin.models import (
     AccessKey,
     File,
@@ -37,6 +37,7 @@ from optin.origin import Face, Origin
 from optin.runtime import throttle
 from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import Answer, Api, bearer
+from tests.kit.gateways import made
 from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
 
@@ -100,16 +101,12 @@ def taker(phone: Phone) -> Http:
         def send(self, text: Text) -> str:
             return phone.send(text)
 
-    return Taker(
+    return made(
+        Taker,
         url="https://sms.example.com/",
-        headers=[],
         body='{"to": "{to}", "b": "{body}"}',
-        sender="",
-        id_path="id",
-        idempotency_header="",
-        receipt_secret=SECRET,
+        id="id",
         receipt_from="from",
-        https_only=True,
     )
 
 

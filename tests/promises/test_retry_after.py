@@ -55,6 +55,7 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "EMAILS", (Rate(3, 86_400),))
     monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", (Rate(1, 3600),))
     monkeypatch.setattr(conf, "own_sends_reserve", 0)
+    monkeypatch.setattr(conf, "breaker_share", 100)
 
 
 @pytest.mark.usefixtures("settings_go_back")

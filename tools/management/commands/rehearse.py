@@ -10,7 +10,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from optin import gateways
-from optin.conf import conf, every_setting
+from optin.conf import conf
+from optin.gateways import every_setting
 from optin.management.commands import BaseCommand
 from tools.rehearsals import kept, playing, report
 from tools.rehearsals.attacks import ATTACKS
@@ -83,7 +84,7 @@ class Command(BaseCommand):
 def _prices() -> dict[str, Decimal]:
     """What a text costs in each region, by the gateway that is tried first."""
     for setting in every_setting():
-        if fault := setting.fault(setting.__get__(conf, type(conf))):
+        if fault := setting.fault(setting.value):
             raise CommandError(f"{setting.name} {fault} ({setting.check_id}).")
     try:
         found = {region: gateways.for_region(region) for region in conf.sms_regions}

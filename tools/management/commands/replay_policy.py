@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from dotenv import dotenv_values
 
-from optin.conf import every_setting
+from optin.gateways import every_setting
 from optin.management.commands import BaseCommand
 from tools import replay
 from tools.replay import REPLAYED, Replay
