@@ -2,15 +2,14 @@
 
 import re
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import time_machine
 from django.core import mail
 from django.db import OperationalError
-from django.http import HttpResponse
 from django.test import Client
-from oauth2_provider.models import AbstractApplication, AccessToken, Grant
+from oauth2_provider.models import AbstractApplication, Grant
 
 from optin.models import AuditEvent, File, Membership, ProviderUser, User
 from optin.operations import sign_in
@@ -79,22 +78,6 @@ def consents() -> list[tuple[str, int | None, Any]]:
 # -- the way there -----------------------------------------------------------------
 
 
-def test_sign_in_leads_back(user: User) -> None:
-    http = anybody()
-    response: Any = http.get(authorize())
-    assert response.status_code == 303
-    to = response["Location"]
-    assert (urlsplit(to).path, parse_qs(urlsplit(to).query)) == (
-        "/sign-in/",
-        {"next": [authorize()]},
-    )
-
-    back: Any = http.post(to, {"username": "ann", "password": PASSWORD})
-
-    assert back["Location"] == authorize()
-    assert http.get(authorize()).status_code == 200
-
-
 def test_sign_in_with_a_code_leads_back(user: User, active: ProviderUser, phone: Phone) -> None:
     """S-30, S-36: in between, a half session gets nothing."""
     http = anybody()
@@ -109,21 +92,6 @@ def test_sign_in_with_a_code_leads_back(user: User, active: ProviderUser, phone:
 
     assert back["Location"] == authorize()
     assert answer(decide(http, authorize()))["code"]
-
-
-def test_nobody_gets_a_code_without_signing_in(user: User) -> None:
-    response = anybody().post(authorize(), {"allow": "Allow", "scope": "2fa fileid:777"})
-
-    assert response["Location"].startswith("/sign-in/?")
-    assert not Grant.objects.exists()
-
-
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-def test_get_and_post_only(person: Client, method: str) -> None:
-    response = person.generic(method, authorize())
-
-    assert response.status_code == 405
-    assert response["Allow"] == "GET, HEAD, POST"
 
 
 # -- what the page says ------------------------------------------------------------
@@ -333,14 +301,6 @@ def test_a_person_is_always_asked(person: Client, more: dict[str, str], *, skip:
     assert shown_scope(response)
     assert not Grant.objects.exists()
     assert answer(decide(person, authorize(**more)))["code"]
-
-
-def test_csrf(user: User, person: Client) -> None:
-    person.handler.enforce_csrf_checks = True
-    response = person.post(authorize(), {"allow": "Allow", "scope": "2fa fileid:777"})
-
-    assert response.status_code == 403
-    assert not Grant.objects.exists()
 
 
 # -- requests that cannot be served ------------------------------------------------
@@ -556,29 +516,7 @@ def test_form_leads_to_the_registered_origin(person: Client, uri: str, action: s
     assert form_action(response) == f"form-action 'self'{action}"
 
 
-@pytest.mark.parametrize("url", ["/account/", "/sign-in/", "/", "/nothing"])
-def test_no_other_page_leads_elsewhere(person: Client, url: str) -> None:
-    response = person.get(f"{url}?{urlencode(ASKED)}", follow=True)
-
-    assert form_action(response) == "form-action 'self'"
-
-
 # -- what ends meanwhile -----------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", ENDINGS)
-def test_session_that_ended_gets_nothing(
-    user: User, file: File, phone: Phone, person: Client, end: Any
-) -> None:
-    """S-34."""
-    shown = shown_scope(person.get(authorize()))
-    end(user, file, phone)
-
-    response = person.post(authorize(), {"allow": "Allow", "scope": shown})
-
-    assert response["Location"].startswith("/sign-in/?")
-    assert not Grant.objects.exists()
-    assert not consents()
 
 
 @pytest.mark.parametrize("end", ENDINGS)
@@ -648,10 +586,3 @@ def test_another_person_in_the_same_browser(user: User, file: File) -> None:
 
     assert http.post(authorize(), sent).status_code == 403
     assert not Grant.objects.exists()
-
-
-def test_access_tokens_come_by_exchange_only(person: Client) -> None:
-    response: HttpResponse = decide(person, authorize())
-
-    assert not AccessToken.objects.exists()
-    assert "access_token" not in response["Location"]

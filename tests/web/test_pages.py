@@ -75,18 +75,6 @@ def test_page_is_sound_and_strict(address: str, status: int, development: Simula
         assert forbidden not in text
 
 
-def test_hsts_is_sent_over_https(settings: Any) -> None:
-    settings.SECURE_HSTS_SECONDS = 31_536_000
-    assert "max-age=31536000" in Client().get("/", secure=True)["Strict-Transport-Security"]
-
-
-@pytest.mark.parametrize("file", ["style.css", "icon.svg"])
-def test_static_files_are_served_from_where_they_lie(file: str) -> None:
-    response = Client().get(f"/static/optin/{file}")
-    assert response.status_code == 200
-    assert b"".join(response.streaming_content)  # type: ignore[attr-defined]
-
-
 # -- start -------------------------------------------------------------------------
 
 
@@ -126,10 +114,6 @@ def test_simulator_is_there_in_development_only(
     response = Client().get("/simulator/")
     assert response.status_code == status
     assert ("1234567" in text_of(response)) == (status == 200)
-
-
-def test_simulator_says_what_it_is_while_empty(development: Simulator) -> None:
-    assert "No text yet" in text_of(Client().get("/simulator"))
 
 
 def test_simulator_loads_itself_again_without_scripts(development: Simulator) -> None:

@@ -234,17 +234,6 @@ def test_session_that_was_renewed_meanwhile_ends_under_each_id(ann: Browser) -> 
     assert not is_in(old)
 
 
-def test_second_press_ends_nothing(ann: Browser) -> None:
-    elsewhere()
-    ann.go(ACCESS)
-    handle = named(ann, "session")[0]
-    press(ann, session=handle)
-    assert post(ann, session=handle).status_code == 303
-    ann.reload()
-    assert ann.page.flash == "That browser is signed out already."
-    assert events() == ["ended"]
-
-
 # -- attacks -----------------------------------------------------------------------
 
 
@@ -291,12 +280,16 @@ def ended() -> list[str]:
     return list(found.exclude(outcome="made").values_list("outcome", flat=True))
 
 
-@FORMS
-def test_each_form_works(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
-    """Else the tests below would prove nothing."""
-    press(ann, **{name: named(ann, name)[0]})
+@pytest.mark.parametrize("name", ["session", "application", "key"])
+def test_pressed_twice_it_ends_once(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
+    fields = {name: named(ann, name)[0]}
+    press(ann, **fields)
     assert not lives()
-    assert len(ended()) == 1
+    mails = len(mail.outbox)
+    assert post(ann, **fields).status_code == 303
+    ann.reload()
+    assert "already" in ann.page.flash
+    assert (len(ended()), len(mail.outbox)) == (1, mails)
 
 
 @FORMS
@@ -322,25 +315,6 @@ def test_password_is_asked_for_first(
     assert post(thief, **fields)["Location"].split("?")[0] == CONFIRM
     assert ended() == []
     assert lives()
-
-
-@FORMS
-@pytest.mark.parametrize("end", ["signed out", "deactivated", "other password"])
-def test_who_is_not_signed_in_any_more_ends_nothing(
-    end: str, name: str, ann: Browser, user: User, lives: Callable[[], bool]
-) -> None:
-    fields = {name: named(ann, name)[0]}
-    if end == "signed out":
-        ann.tab().send("/sign-out/")
-    elif end == "deactivated":
-        User.objects.filter(pk=user.pk).update(is_active=False)
-    else:
-        user.set_password(NEW_PASSWORD)
-        user.save()
-    ann.client.handler.enforce_csrf_checks = False
-    assert post(ann, **fields)["Location"].split("?")[0] == "/sign-in/"
-    assert ended() == []
-    assert end != "signed out" or lives()
 
 
 @FORMS
@@ -448,17 +422,6 @@ def test_revoked_application_can_do_nothing(
     assert "The access of an application was ended" in ann.page.text
 
 
-def test_second_revocation_of_an_application_changes_nothing(
-    allowed: Any, ann: Browser, client_app: AbstractApplication
-) -> None:
-    ann.go(ACCESS)
-    press(ann, application=str(client_app.pk))
-    assert post(ann, application=str(client_app.pk)).status_code == 303
-    ann.reload()
-    assert ann.page.flash == "This access has ended already."
-    assert events(AuditEvent.Kind.CONSENT) == ["revoked"]
-
-
 def test_nobody_revokes_what_somebody_else_allowed(
     allowed: Any, ann: Browser, stranger: User, client_app: AbstractApplication
 ) -> None:
@@ -514,18 +477,6 @@ def test_revoked_key_opens_nothing(key: str, ann: Browser, user: User, file: Fil
     assert "An access key of your account" in str(mail.outbox[-1].body)
     ann.go("/account/activity/")
     assert "An access key was revoked" in ann.page.text
-
-
-def test_second_revocation_of_a_key_changes_nothing(key: str, ann: Browser) -> None:
-    ann.go(ACCESS)
-    asked = named(ann, "key")[0]
-    press(ann, key=asked)
-    sent = len(mail.outbox)
-    post(ann, key=asked)
-    ann.reload()
-    assert ann.page.flash == "This access has ended already."
-    assert events(AuditEvent.Kind.ACCESS_KEY) == ["made", "revoked"]
-    assert len(mail.outbox) == sent
 
 
 def test_nobody_revokes_a_key_of_somebody_else(key: str, ann: Browser, stranger: User) -> None:

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from optin.models import AuditEvent, EmailChange, User
 from optin.operations import email_changes
 from optin.origin import Face, Origin
-from tests.kit.browser import CONFIRM, HOST, NEW_PASSWORD, Browser, link_in_mail, sign_in
+from tests.kit.browser import CONFIRM, HOST, PROVE, Browser, link_in_mail, sign_in
 from tests.kit.people import PASSWORD, make_user
 
 pytestmark = [
@@ -107,41 +107,16 @@ def test_an_account_without_an_address_gets_one_at_once(user: User, browser: Bro
     assert email_of(user) == NEW
 
 
-def test_without_a_delay_it_is_changed_at_once(
-    user: User, browser: Browser, settings: Settings
-) -> None:
-    settings.OPTIN_EMAIL_DELAY = 0
-    proved(browser)
-    assert browser.page.heading == "Your e-mail address was changed"
-    assert email_of(user) == NEW
-    assert mail.outbox[-1].to == [OLD]
-
-
-def test_until_then_a_new_password_is_mailed_to_the_old_address(browser: Browser) -> None:
-    proved(browser)
-    for address, to in ((OLD, [[OLD]]), (NEW, [])):
-        mails = len(mail.outbox)
-        browser.go("/password-reset/")
-        browser.send(email=address)
-        assert [message.to for message in mail.outbox[mails:]] == to
-
-
 # -- what is asked for first -------------------------------------------------------
 
 
-def test_the_password_is_asked_for_again(ann: Browser, clock: Clock) -> None:
-    """A stolen session is not enough."""
+def test_the_password_and_a_factor_are_asked_for_again(ann_on: Browser, clock: Clock) -> None:
+    """A stolen session is not enough, nor is a stolen password."""
     clock.shift(timedelta(minutes=21))
-    ann.go(EMAIL)
-    assert ann.path == CONFIRM
-    ann.send(password=PASSWORD)
-    assert ann.path == EMAIL
-
-
-def test_and_a_second_factor_while_there_is_one(ann_on: Browser) -> None:
-    """Nor is a stolen password."""
     ann_on.go(EMAIL)
-    assert ann_on.path == "/account/two-factor/prove/"
+    assert ann_on.path == CONFIRM
+    ann_on.send(password=PASSWORD)
+    assert ann_on.path == PROVE
     assert not EmailChange.objects.exists()
 
 
@@ -223,38 +198,6 @@ def test_for_anybody_else_it_is_no_link(browser: Browser, stranger: User) -> Non
     assert answer.status_code == 404
     assert EmailChange.objects.get().proved_at is None
     assert email_of(stranger) == "ben@example.com"
-
-
-def test_it_works_once(user: User, browser: Browser, settings: Settings) -> None:
-    """Not after another address took its place by another way."""
-    settings.OPTIN_EMAIL_DELAY = 0
-    browser.go(asked(browser))
-    press = browser.submission()
-    press(browser)
-    press(browser)
-    assert browser.page.heading == "Your e-mail address was changed"
-    assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
-    User.objects.filter(pk=user.pk).update(email=OLD)
-    press(browser)
-    assert email_of(user) == OLD
-
-
-def test_it_works_for_a_day(browser: Browser, clock: Clock) -> None:
-    path = asked(browser)
-    clock.shift(timedelta(hours=24))
-    sign_in(browser)
-    assert NEW not in browser.page.html
-    assert browser.go(path).status == 404
-    assert browser.page.heading == "This link no longer works"
-
-
-def test_a_newer_request_replaces_it(browser: Browser) -> None:
-    first = asked(browser)
-    ask(browser, "other@example.org")
-    assert browser.go(first).status == 404
-    browser.go("/account/")
-    assert "other@example.org" in says(browser)
-    assert NEW not in browser.page.html
 
 
 @pytest.mark.parametrize("part", ["account/email", "email-stop"])
@@ -345,31 +288,6 @@ def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
     assert browser.go(path).status == 404
     event = AuditEvent.objects.filter(kind="email").latest("pk")
     assert (event.outcome, event.face) == ("cancelled", "web")
-
-
-def test_forms_want_their_token(browser: Browser) -> None:
-    path = asked(browser)
-    for address in (path, link_in_mail("/email-stop/"), CANCEL, EMAIL):
-        answer: Any = browser.client.post(address, {"email": "thief@example.org"}, secure=True)
-        assert answer.status_code == 403
-    change = EmailChange.objects.get()
-    assert (change.is_open, change.proved_at) == (True, None)
-
-
-def test_a_new_password_by_the_old_address_stops_it(
-    user: User, browser: Browser, clock: Clock
-) -> None:
-    """What the owner does who knows nothing of links."""
-    proved(browser)
-    owner = Browser("Firefox")
-    owner.go("/password-reset/")
-    owner.send(email=OLD)
-    owner.go(link_in_mail("/password-reset/"))
-    owner.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
-    assert EmailChange.objects.get().closed_as == "secured"
-    clock.shift(timedelta(days=2))
-    assert carry_out() == (0, 0)
-    assert email_of(user) == OLD
 
 
 # -- afterwards --------------------------------------------------------------------

@@ -1,26 +1,21 @@
 """What people do, from the first page to the last, without scripts, errors on the way included."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import time_machine
-from django.conf import LazySettings
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.signing import TimestampSigner
 from django.db.models import F
 from django.utils import timezone
-from oauth2_provider.models import get_application_model
 
 from optin import keys
 from optin.messaging.wording import mail_for
-from optin.models import AuditEvent, File, Guard, Notice, PendingOtp, ProviderUser, User
+from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
 from optin.operations import authenticators, passwords, staff_actions
 from optin.support import wording
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
@@ -130,24 +125,6 @@ def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Ph
     assert phone.messages == []
 
 
-def test_a_number_for_films_does_not_do_where_texts_leave(
-    ann: Browser, phone: Phone, clock: time_machine.Traveller, settings: LazySettings
-) -> None:
-    """Also one that was named before, as in an upgrade."""
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    settings.OPTIN_FICTIONAL_NUMBERS = "no"
-    clock.shift(timedelta(seconds=61))
-    ann.click(f"{NUMBER_PAGE}code/not-received/")
-    ann.send(f"{NUMBER_PAGE}code/send/")
-    assert "Enter it again" in ann.page.text
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    assert_error(ann, "number", "That is not a mobile number.")
-    assert ann.answer.status_code == 422
-    assert len(phone.messages) == 1
-
-
 def test_opt_in_asks_for_the_password_again_after_20_minutes(
     ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -183,12 +160,6 @@ def test_opt_in_for_one_of_several_files(
     assert ProviderUser.objects.get(user=user, confirmed=True).file_id == other_file.pk
 
 
-def test_opt_in_of_somebody_without_a_file_is_no_dead_end(ann: Browser, user: User) -> None:
-    user.memberships.all().delete()
-    ann.go(NUMBER_PAGE)
-    assert ann.page.leads_to(APP)
-
-
 def test_turn_off(ann_on: Browser, user: User, phone: Phone) -> None:
     """P-08: what happens is said before the button; the code is of the purpose."""
     ann_on.click(TWO_FACTOR)
@@ -196,6 +167,7 @@ def test_turn_off(ann_on: Browser, user: User, phone: Phone) -> None:
     assert "Your password alone" in ann_on.page.text
     ann_on.send(f"{OFF}send/")
     assert "turn OFF" in phone.body
+    assert "data-digits" not in ann_on.page.inputs["code"]  # it waits for the button
     ann_on.send(code=wrong(phone.code()))
     assert_error(ann_on, "code", "That code is not right.")
     assert is_on(user)
@@ -264,21 +236,16 @@ def test_sign_in_leads_to_where_one_was_going(browser: Browser, active: Any, pho
     assert browser.page.address.endswith("/account/activity/?before=900")
 
 
-@pytest.mark.parametrize("name", ["ann", "nobody"])
-def test_wrong_password(name: str, browser: Browser, user: User) -> None:
-    browser.go("/sign-in/")
-    browser.send(username=name, password="not it")
-    assert browser.page.title.startswith("Error:")
-    assert "The name or the password is not right." in browser.page.errors
-    assert browser.answer.status_code == 422
-    assert "not it" not in browser.page.html
-
-
-def test_sign_in_with_nothing_typed(browser: Browser, db: None) -> None:
+def test_wrong_password(browser: Browser, user: User) -> None:
     browser.go("/sign-in/")
     browser.send(username="", password="")
     assert_error(browser, "username", "Enter your user name or e-mail address.")
     assert_error(browser, "password", "Enter your password.")
+    browser.send(username="ann", password="not it")
+    assert browser.page.title.startswith("Error:")
+    assert "The name or the password is not right." in browser.page.errors
+    assert browser.answer.status_code == 422
+    assert "not it" not in browser.page.html
 
 
 # -- errors of codes (P-10) --------------------------------------------------------
@@ -564,6 +531,7 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
     for typed, says in (
         ("", "Enter the code."),
         ("1", "too short"),
+        ("1234567", "That code is too long. The code has 6 digits."),
         (wrong(app_code(secret)), "compare the setup key with the one on this page."),
     ):
         ann.send(code=typed)
@@ -620,38 +588,20 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
     assert "You chose to be asked for the app first" in ann.go("/account/activity/").text
 
 
-def test_choice_can_be_taken_back_once_texts_are_stopped(user: User, phone: Phone) -> None:
+def test_the_choice_is_between_two_factors(user: User, phone: Phone) -> None:
+    """It ends with the app, also where a form from before is sent."""
     ann, _ = with_both(user, phone)
     ann.send(FIRST, press="first")
-    number = ProviderUser.objects.get(user=user)
-    Guard.objects.opt_out(number.number_digest, number.last_three, timezone.now())
     ann.go(TWO_FACTOR)
-    ann.send(FIRST, press="first")
-    user.refresh_from_db()
-    assert not user.text_first
-    assert FIRST not in ann.page.html
-
-
-def test_choice_ends_with_the_app(user: User, phone: Phone) -> None:
-    ann, _ = with_both(user, phone)
-    ann.send(FIRST, press="first")
-    user.authenticator_apps.all().delete()
-    set_up_app(User.objects.get(pk=user.pk))
-    user.refresh_from_db()
-    assert not user.text_first
-
-
-def test_nothing_is_asked_for_first_where_there_is_no_app(user: User, phone: Phone) -> None:
-    """The form of a page from before the app was removed."""
-    ann, _ = with_both(user, phone)
     press = ann.submission(FIRST, press="first")
     user.authenticator_apps.all().delete()
     press(ann)
     assert ann.path == TWO_FACTOR
-    user.refresh_from_db()
-    assert not user.text_first
     assert not ann.page.flash
     assert FIRST not in ann.page.html
+    set_up_app(User.objects.get(pk=user.pk))
+    user.refresh_from_db()
+    assert not user.text_first
 
 
 def test_this_was_not_me(
@@ -818,65 +768,6 @@ def test_reset_link_of_somebody_deactivated(browser: Browser, user: User) -> Non
 # -- an application ----------------------------------------------------------------
 
 
-def test_authorization_code_grant(browser: Browser, user: User, active: Any, phone: Phone) -> None:
-    """Through the sign-in and its code to the consent, and back with a code for a token."""
-    model = get_application_model()
-    secret = "s" * 128
-    model.objects.create(
-        client_id="client",
-        client_secret=secret,
-        client_type=model.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=model.GRANT_AUTHORIZATION_CODE,
-        redirect_uris="https://client.example.com/",
-        name="Ledger",
-    )
-    verifier = "v" * 64
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-    query = {
-        "response_type": "code",
-        "client_id": "client",
-        "redirect_uri": "https://client.example.com/",
-        "scope": "2fa",
-        "state": "xyz",
-        "code_challenge": challenge.decode().rstrip("="),
-        "code_challenge_method": "S256",
-    }
-    browser.go(f"/o/authorize/?{urlencode(query)}")
-    assert browser.path == "/sign-in/"
-    browser.send(username="ann", password=PASSWORD)
-    browser.send(code=phone.code())
-    assert browser.path == "/o/authorize/"
-    assert "Ledger" in browser.page.text
-
-    form = browser.page.form("", set())
-    response: Any = browser.client.post(
-        browser.page.address,
-        {**form.fields, "allow": form.buttons["allow"]},
-        secure=True,
-        headers={"origin": f"https://{HOST}"},
-    )
-
-    assert response.status_code == 303
-    back = urlsplit(response["Location"])
-    answer = parse_qs(back.query)
-    assert (back.netloc, answer["state"]) == ("client.example.com", ["xyz"])
-    credentials = base64.b64encode(f"client:{secret}".encode()).decode()
-    token: Any = Browser().client.post(
-        "/o/token/",
-        {
-            "grant_type": "authorization_code",
-            "code": answer["code"][0],
-            "redirect_uri": "https://client.example.com/",
-            "code_verifier": verifier,
-        },
-        secure=True,
-        headers={"Authorization": f"Basic {credentials}"},
-    )
-    assert token.status_code == 200
-    kinds = AuditEvent.objects.about(user).values_list("kind", "outcome")
-    assert ("consent", "ok") in set(kinds)
-
-
 # -- no dead ends ------------------------------------------------------------------
 
 
@@ -888,26 +779,6 @@ def test_lost_phone_without_recovery_codes(browser: Browser, active: Any) -> Non
     assert "Contact support." in browser.page.text
     browser.click("/sign-in/code/")
     assert browser.page.inputs["code"]
-
-
-@pytest.mark.parametrize("state", ["suspended", "disabled"])
-def test_switched_off_texts_lead_to_the_other_ways(
-    state: str, browser: Browser, user: User, active: Any, phone: Phone
-) -> None:
-    """S-07a."""
-    codes = make_recovery_codes(user)
-    if state == "suspended":
-        staff_actions.suspend(user, reason="test", origin=ORIGIN)
-    else:
-        User.objects.filter(pk=user.pk).update(otp_disabled_at=timezone.now())
-    sent = len(phone.messages)
-    sign_in(browser)
-    assert browser.path == "/sign-in/code/"
-    assert "switched off for your account" in browser.page.text
-    assert len(phone.messages) == sent
-    browser.click("/sign-in/recovery/")
-    browser.send(recovery=codes[0])
-    assert browser.path == NUMBER_PAGE
 
 
 def test_factor_that_staff_removed_meanwhile(

@@ -342,13 +342,6 @@ def test_those_of_other_files_are_not_there(
     assert not WebhookRepeat.objects.exists()
 
 
-def test_without_its_token_nothing_happens(mia: Browser, endpoint: WebhookEndpoint) -> None:
-    for fields in EVERY_ACT:
-        assert post(mia, path(endpoint), token="x" * 32, **fields).status_code == 403
-    assert post(mia, f"{LIST}add/777/", token="x" * 32, **FORM).status_code == 403
-    assert outcomes() == [("made", None)]
-
-
 def test_a_get_changes_nothing(mia: Browser, endpoint: WebhookEndpoint) -> None:
     mia.go(f"{path(endpoint)}?do=remove")
     assert outcomes() == [("made", None)]
@@ -373,12 +366,6 @@ def test_so_is_the_second_factor(ann_on: Browser, manager: User, phone: Phone) -
     ann_on.send(f"{PROVE}send/")
     ann_on.send(code=phone.code())
     assert ann_on.path == LIST
-
-
-def test_a_stranger_is_led_to_sign_in(endpoint: WebhookEndpoint) -> None:
-    browser = Browser()
-    browser.go(path(endpoint))
-    assert browser.path == "/sign-in/"
 
 
 # -- who manages -------------------------------------------------------------------

@@ -9,9 +9,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin.models import ProviderUser, Revocation, User
-from optin.operations import own_removals, revocations
+from optin.operations import revocations
 from optin.origin import Face, Origin
-from tests.kit.apps import make_recovery_codes
 from tests.kit.browser import Browser, link_in_mail, sign_in
 from tests.kit.phone import Phone
 
@@ -111,41 +110,6 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
     assert mail.outbox[-1].subject == "Your second factors are not removed"
 
 
-def test_a_recovery_code_that_is_found_cancels_it_too(half: Browser, user: User) -> None:
-    codes = make_recovery_codes(user)
-    half.go(LOST)
-    half.send(LOST)
-    half.go(RECOVERY)
-    half.send(recovery=codes[0])
-    assert Revocation.objects.get().closed_as == "signed_in"
-
-
-def test_when_it_is_due_the_password_is_enough(half: Browser, clock: Clock) -> None:
-    half.go(LOST)
-    half.send(LOST)
-    for _ in range(3):
-        clock.shift(timedelta(days=1))
-        own_removals.remind(origin=COMMAND)
-        revocations.carry_out(origin=COMMAND)
-    sign_in(half)
-    assert half.path == "/account/"
-    assert "removed, as asked on the sign-in page" in half.page.text
-
-
-def test_somebody_who_is_signed_in_sees_it_and_can_cancel(
-    ann_on: Browser, user: User, clock: Clock
-) -> None:
-    thief = Browser(ip="198.51.100.7")
-    clock.shift(timedelta(minutes=2))
-    sign_in(thief)
-    thief.go(LOST)
-    thief.send(LOST)
-    ann_on.go("/account/")
-    assert "Somebody who knows your password asked, on the sign-in page" in ann_on.page.text
-    ann_on.send("/account/cancel-revocation/")
-    assert Revocation.objects.get().closed_as == "cancelled"
-
-
 # -- who cannot ask ----------------------------------------------------------------
 
 
@@ -157,14 +121,6 @@ def test_without_the_password_of_the_last_ten_minutes_nobody_asks(
     assert stranger.path == "/sign-in/"
     half.go(LOST)
     clock.shift(timedelta(minutes=10))
-    half.send(LOST)
-    assert half.path == "/sign-in/"
-    assert not Revocation.objects.exists()
-
-
-def test_after_a_new_password_the_old_half_session_asks_for_nothing(half: Browser) -> None:
-    half.go(LOST)
-    User.objects.get().end_sign_ins(timezone.now())
     half.send(LOST)
     assert half.path == "/sign-in/"
     assert not Revocation.objects.exists()

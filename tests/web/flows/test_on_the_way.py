@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import pytest
 import time_machine
 
-from optin.models import Membership, ProviderUser, User
-from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from optin.models import ProviderUser, User
+from tests.kit.apps import app_code, make_recovery_codes
 from tests.kit.browser import HOST, Browser
 from tests.kit.people import PASSWORD
 from tests.kit.phone import Phone, wrong
@@ -72,28 +72,6 @@ def test_by_text(staff: Browser, phone: Phone) -> None:
     assert is_there(staff)
 
 
-def test_by_app(staff: Browser) -> None:
-    secret = begin_app(staff)
-    staff.send(code=wrong(app_code(secret)))
-    assert "not right" in staff.page.errors
-    staff.send(code="12")
-    staff.send(code=app_code(secret))
-    assert staff.path == SUCCESS
-    staff.click(LOG)
-    assert is_there(staff)
-
-
-def test_by_app_for_who_belongs_to_no_file(staff: Browser, user: User) -> None:
-    """Staff often do not."""
-    Membership.objects.filter(user=user).update(active=False)
-    staff.click(NUMBER)
-    assert "does not belong to a file" in staff.page.text
-    secret = begin_app(staff)
-    staff.send(code=app_code(secret))
-    staff.click(LOG)
-    assert is_there(staff)
-
-
 def test_with_recovery_codes(staff: Browser) -> None:
     """P-07 offers them on the way."""
     secret = begin_app(staff)
@@ -101,14 +79,6 @@ def test_with_recovery_codes(staff: Browser) -> None:
     staff.click(RECOVERY)
     staff.send()
     assert "These codes work from now on." in staff.page.text
-    staff.click(LOG)
-    assert is_there(staff)
-
-
-def test_recovery_codes_can_be_left_for_later(staff: Browser) -> None:
-    secret = begin_app(staff)
-    staff.send(code=app_code(secret))
-    staff.click(RECOVERY)
     staff.click(LOG)
     assert is_there(staff)
 
@@ -130,31 +100,6 @@ def leave(staff: Browser) -> str:
     return [link for link in staff.page.links if link.startswith(TWO_FACTOR + "?")][-1]
 
 
-def test_with_the_password_asked_for_again(staff: Browser, clock: time_machine.Traveller) -> None:
-    """Who reads for long: a change needs a password of the last 20 minutes."""
-    clock.shift(timedelta(minutes=11))
-    staff.reload()
-    clock.shift(timedelta(minutes=11))
-    staff.click(APP)
-    assert staff.path == "/account/confirm/"
-    staff.send(password=PASSWORD)
-    staff.send()
-    staff.send(code=app_code("".join(staff.page.codes[0].split())))
-    staff.click(LOG)
-    assert is_there(staff)
-
-
-def test_who_has_one_meanwhile_goes_on(staff: Browser) -> None:
-    """From the page that they were left on, in another tab."""
-    secret = begin_app(staff)
-    other = staff.tab()
-    other.send(code=app_code(secret))
-    staff.go(leave(staff))
-    assert staff.page.heading == "Two-factor sign-in is on"
-    staff.click(LOG)
-    assert is_there(staff)
-
-
 def test_who_lost_the_phone_sets_up_anew_on_the_way(
     browser: Browser, user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -174,32 +119,7 @@ def test_who_lost_the_phone_sets_up_anew_on_the_way(
     assert is_there(browser)
 
 
-def test_who_lost_the_app_sets_up_anew_on_the_way(browser: Browser, user: User) -> None:
-    User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
-    set_up_app(user)
-    code = make_recovery_codes(user)[0]
-    browser.go(ASKED)
-    browser.send(username="ann", password=PASSWORD)
-    browser.click("/sign-in/recovery/")
-    browser.send(recovery=code)
-    assert browser.path == APP
-    browser.go(leave(browser))
-    browser.click(LOG)
-    assert is_there(browser)
-
-
-ELSEWHERE = {
-    "host": "https://evil.example/",
-    "no-scheme": "//evil.example/",
-    "backslash": "/\\evil.example/",
-    "script": "javascript:evil(1)",
-    "relative": "evil/",
-    "control": "\x08//evil.example/",
-    "quote": '"><a href="https://evil.example/',
-}
-
-
-@pytest.mark.parametrize("then", ELSEWHERE.values(), ids=ELSEWHERE)
+@pytest.mark.parametrize("then", ["//evil.example/", '"><a href="https://evil.example/'])
 @pytest.mark.parametrize("is_on", [False, True], ids=["off", "on"])
 def test_no_page_leads_elsewhere(ann: Browser, is_on: bool, then: str) -> None:
     """S-60, whatever page it is given to, and whatever becomes of its form."""

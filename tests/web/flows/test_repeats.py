@@ -52,183 +52,176 @@ class Story:
     failures: int = 0
     decided: tuple[str, str] | None = None  # the event that there is one of
     signed_in: bool = True
+    joins: bool = False  # the session that the first half began
 
 
-Setting = Callable[[Browser, User, Phone, time_machine.Traveller], Story]
+@dataclass
+class At:
+    """Whoever is at the browser, and what they have."""
+
+    browser: Browser
+    user: User
+    phone: Phone
+    clock: time_machine.Traveller
 
 
-def with_number(browser: Browser, phone: Phone, clock: time_machine.Traveller) -> None:
+Setting = Callable[[At], Story]
+
+
+def with_number(at: At, browser: Browser) -> None:
     """Opted in on the pages a while ago, and signed in."""
     sign_in(browser)
     browser.go(NUMBER_PAGE)
     browser.send(number=NUMBER)
-    browser.send(code=phone.code())
-    clock.shift(timedelta(minutes=11))
+    browser.send(code=at.phone.code())
+    at.clock.shift(timedelta(minutes=11))
 
 
-def password(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    browser.go("/sign-in/")
-    return Story(browser.submission(username="ann", password="correct horse battery"), "/account/")
+def password(at: At) -> Story:
+    at.browser.go("/sign-in/")
+    return Story(at.browser.submission(username="ann", password=PASSWORD), "/account/")
 
 
-def password_before_a_code(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    with_number(Browser(), phone, clock)
-    browser.go("/sign-in/")
-    submit = browser.submission(username="ann", password="correct horse battery")
+def password_before_a_code(at: At) -> Story:
+    with_number(at, Browser())
+    at.browser.go("/sign-in/")
+    submit = at.browser.submission(username="ann", password=PASSWORD)
     return Story(submit, "/sign-in/code/", texts=1, signed_in=False)
 
 
-def sign_in_code(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    with_number(Browser(), phone, clock)
-    sign_in(browser)
-    return Story(browser.submission(code=phone.code()), "/account/", decided=("check", "ok"))
+def sign_in_code(at: At) -> Story:
+    with_number(at, Browser())
+    sign_in(at.browser)
+    return Story(at.browser.submission(code=at.phone.code()), "/account/", decided=("check", "ok"))
 
 
-def wrong_sign_in_code(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    with_number(Browser(), phone, clock)
-    sign_in(browser)
-    submit = browser.submission(code=wrong(phone.code()))
+def wrong_sign_in_code(at: At) -> Story:
+    with_number(at, Browser())
+    sign_in(at.browser)
+    submit = at.browser.submission(code=wrong(at.phone.code()))
     event = ("check", "otp_incorrect")
     return Story(submit, "/sign-in/code/", failures=1, decided=event, signed_in=False)
 
 
-def recovery_code_at_sign_in(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    with_number(Browser(), phone, clock)
-    code = make_recovery_codes(user)[0]
-    sign_in(browser)
-    browser.click("/sign-in/recovery/")
-    return Story(browser.submission(recovery=code), NUMBER_PAGE, decided=("check", "ok"))
+def recovery_code_at_sign_in(at: At) -> Story:
+    with_number(at, Browser())
+    code = make_recovery_codes(at.user)[0]
+    sign_in(at.browser)
+    at.browser.click("/sign-in/recovery/")
+    return Story(at.browser.submission(recovery=code), NUMBER_PAGE, decided=("check", "ok"))
 
 
-def recovery_code_without_a_number(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
+def recovery_code_without_a_number(at: At) -> Story:
     """What is lost is the app."""
-    set_up_app(user)
-    code = make_recovery_codes(user)[0]
-    sign_in(browser)
-    browser.click("/sign-in/recovery/")
-    return Story(browser.submission(recovery=code), APP, decided=("check", "ok"))
+    set_up_app(at.user)
+    code = make_recovery_codes(at.user)[0]
+    sign_in(at.browser)
+    at.browser.click("/sign-in/recovery/")
+    return Story(at.browser.submission(recovery=code), APP, decided=("check", "ok"))
 
 
-def number(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    sign_in(browser)
-    browser.go(NUMBER_PAGE)
-    return Story(browser.submission(number=NUMBER), NUMBER_CODE, texts=1)
+def number(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(NUMBER_PAGE)
+    return Story(at.browser.submission(number=NUMBER), NUMBER_CODE, texts=1)
 
 
-def number_code(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    sign_in(browser)
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
+def number_code(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(NUMBER_PAGE)
+    at.browser.send(number=NUMBER)
     event = ("verify_opt_in", "ok")
-    return Story(browser.submission(code=phone.code()), SUCCESS, decided=event)
+    return Story(at.browser.submission(code=at.phone.code()), SUCCESS, decided=event, joins=True)
 
 
-def wrong_number_code(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    sign_in(browser)
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
-    submit = browser.submission(code=wrong(phone.code()))
+def wrong_number_code(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(NUMBER_PAGE)
+    at.browser.send(number=NUMBER)
+    submit = at.browser.submission(code=wrong(at.phone.code()))
     return Story(submit, NUMBER_CODE, failures=1, decided=("verify_opt_in", "otp_incorrect"))
 
 
-def send_again(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    sign_in(browser)
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
-    clock.shift(60)
-    browser.click(f"{NUMBER_CODE}not-received/")
-    return Story(browser.submission(f"{NUMBER_CODE}send/"), NUMBER_CODE, texts=1)
+def send_again(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(NUMBER_PAGE)
+    at.browser.send(number=NUMBER)
+    at.clock.shift(60)
+    at.browser.click(f"{NUMBER_CODE}not-received/")
+    return Story(at.browser.submission(f"{NUMBER_CODE}send/"), NUMBER_CODE, texts=1)
 
 
-def proof(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    with_number(browser, phone, clock)
-    clock.shift(timedelta(minutes=9))
-    browser.go(CONFIRM)
-    browser.send(password="correct horse battery")
-    browser.go(NUMBER_PAGE)
-    browser.send(f"{PROVE}send/")
-    return Story(browser.submission(code=phone.code()), NUMBER_PAGE, decided=("check", "ok"))
+def proof(at: At) -> Story:
+    with_number(at, at.browser)
+    at.clock.shift(timedelta(minutes=9))
+    at.browser.go(CONFIRM)
+    at.browser.send(password=PASSWORD)
+    at.browser.go(NUMBER_PAGE)
+    at.browser.send(f"{PROVE}send/")
+    submit = at.browser.submission(code=at.phone.code())
+    return Story(submit, NUMBER_PAGE, decided=("check", "ok"), joins=True)
 
 
-def password_again(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    sign_in(browser)
-    clock.shift(timedelta(minutes=20))
-    browser.go(NUMBER_PAGE)
-    return Story(browser.submission(password="correct horse battery"), NUMBER_PAGE)
+def password_again(at: At) -> Story:
+    sign_in(at.browser)
+    at.clock.shift(timedelta(minutes=20))
+    at.browser.go(NUMBER_PAGE)
+    return Story(at.browser.submission(password=PASSWORD), NUMBER_PAGE, joins=True)
 
 
-def new_password(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    sign_in(browser)
-    browser.go("/account/password/")
+def new_password(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go("/account/password/")
     return Story(
-        browser.submission(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD),
+        at.browser.submission(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD),
         "/account/",
         decided=("password", "changed"),
     )
 
 
-def not_me(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    with_number(browser, phone, clock)
-    browser.go(link_in_mail("/not-me/"))
+def not_me(at: At) -> Story:
+    with_number(at, at.browser)
+    at.browser.go(link_in_mail("/not-me/"))
     return Story(
-        browser.submission(password=PASSWORD),
+        at.browser.submission(password=PASSWORD),
         "/not-me/done/",
         decided=("disown", "ok"),
         signed_in=False,
     )
 
 
-def turn_off(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    with_number(browser, phone, clock)
-    browser.go(OFF)
-    browser.send(f"{OFF}send/")
-    return Story(browser.submission(code=phone.code()), TWO_FACTOR, decided=("opt_out", "ok"))
+def turn_off(at: At) -> Story:
+    with_number(at, at.browser)
+    at.browser.go(OFF)
+    at.browser.send(f"{OFF}send/")
+    return Story(at.browser.submission(code=at.phone.code()), TWO_FACTOR, decided=("opt_out", "ok"))
 
 
-def keep_codes(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    with_number(browser, phone, clock)
-    browser.go(RECOVERY)
-    return Story(browser.submission(), RECOVERY, decided=("recovery_codes", "ok"))
+def keep_codes(at: At) -> Story:
+    with_number(at, at.browser)
+    at.browser.go(RECOVERY)
+    return Story(at.browser.submission(), RECOVERY, decided=("recovery_codes", "ok"))
 
 
-def first_app_code(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    sign_in(browser)
-    browser.go(APP)
-    browser.send()
-    secret = next(text for text in browser.page.codes if len(text) > 30)
-    return Story(browser.submission(code=app_code(secret)), SUCCESS, decided=("app", "ok"))
+def first_app_code(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(APP)
+    at.browser.send()
+    secret = next(text for text in at.browser.page.codes if len(text) > 30)
+    submit = at.browser.submission(code=app_code(secret))
+    return Story(submit, SUCCESS, decided=("app", "ok"), joins=True)
 
 
-def app_code_at_sign_in(
-    browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> Story:
-    secret = set_up_app(user)
-    sign_in(browser)
-    submit = browser.submission(code=app_code(secret, 1))
+def app_code_at_sign_in(at: At) -> Story:
+    secret = set_up_app(at.user)
+    sign_in(at.browser)
+    submit = at.browser.submission(code=app_code(secret, 1))
     return Story(submit, "/account/", decided=("check", "ok"))
 
 
-def sign_out(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> Story:
-    sign_in(browser)
-    return Story(browser.submission("/sign-out/"), "/sign-in/", signed_in=False)
+def sign_out(at: At) -> Story:
+    sign_in(at.browser)
+    return Story(at.browser.submission("/sign-out/"), "/sign-in/", signed_in=False)
 
 
 SETTINGS: list[Setting] = [
@@ -258,14 +251,13 @@ SETTINGS: list[Setting] = [
 class Told:
     """What was there before a form was sent."""
 
-    user: User
-    phone: Phone
+    at: At
     texts: int
     events: int
 
     @classmethod
-    def now(cls, user: User, phone: Phone, story: Story) -> "Told":
-        return cls(user, phone, len(phone.messages), cls.events_of(user, story))
+    def now(cls, at: At, story: Story) -> "Told":
+        return cls(at, len(at.phone.messages), cls.events_of(at.user, story))
 
     @staticmethod
     def events_of(user: User, story: Story) -> int:
@@ -273,40 +265,42 @@ class Told:
         return AuditEvent.objects.about(user).filter(kind=kind, outcome=outcome).count()
 
     def assert_once(self, story: Story) -> None:
-        assert len(self.phone.messages) == self.texts + story.texts
-        assert failures(self.user) == story.failures
-        assert self.events_of(self.user, story) == self.events + bool(story.decided)
+        assert len(self.at.phone.messages) == self.texts + story.texts
+        assert failures(self.at.user) == story.failures
+        assert self.events_of(self.at.user, story) == self.events + bool(story.decided)
 
 
 @pytest.fixture
-def story(
-    request: pytest.FixtureRequest,
-    browser: Browser,
-    user: User,
-    phone: Phone,
-    clock: time_machine.Traveller,
-) -> Story:
+def at(browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller) -> At:
+    return At(browser, user, phone, clock)
+
+
+@pytest.fixture
+def story(request: pytest.FixtureRequest, at: At) -> Story:
     setting: Setting = request.param
-    return setting(browser, user, phone, clock)
+    return setting(at)
 
 
-every_form = pytest.mark.parametrize(
-    "story", SETTINGS, indirect=True, ids=lambda setting: setting.__name__
-)
+def stories(*settings: Setting) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("story", settings, indirect=True, ids=lambda s: s.__name__)
 
 
-@every_form
+def assert_led_on(browser: Browser, story: Story) -> None:
+    # Recovery codes travel in no address and no session: the answer itself shows them.
+    assert browser.answer.status_code == (200 if story.leads_to == RECOVERY else 303)
+    assert browser.path == story.leads_to
+    assert ("not right" in browser.page.errors) == bool(story.failures)
+
+
+@stories(*SETTINGS)
 @pytest.mark.parametrize("cookies", ["of the first answer", "as they were"])
-def test_sent_twice(
-    cookies: str,
-    story: Story,
-    browser: Browser,
-    user: User,
-    phone: Phone,
-    clock: time_machine.Traveller,
-) -> None:
-    """The second click comes before the first answer, or after its cookies were taken."""
-    before = Told.now(user, phone, story)
+def test_sent_twice(cookies: str, story: Story, at: At) -> None:
+    """The second click comes before the first answer, or after its cookies were taken.
+
+    A reload of the page to which it leads sends nothing: that is a GET.
+    """
+    before = Told.now(at, story)
+    browser, old = at.browser, at.browser.session
     twin = browser.copy() if cookies == "as they were" else browser.tab()
 
     story.submit(browser)
@@ -314,8 +308,14 @@ def test_sent_twice(
     story.submit(twin)
 
     assert browser.path == story.leads_to
+    if cookies == "as they were":
+        assert_led_on(twin, story)
+    twin.reload()
+    assert twin.page.status == 200
     before.assert_once(story)
-    clock.shift(timedelta(minutes=2))
+    if cookies == "as they were" and story.joins:
+        assert twin.session == browser.session != old  # there is no third
+    at.clock.shift(timedelta(minutes=2))
     if cookies == "as they were":
         assert_signed_in(first, story)
     assert_signed_in(twin, story)
@@ -326,46 +326,12 @@ def assert_signed_in(browser: Browser, story: Story) -> None:
     assert (browser.path == "/account/") == story.signed_in
 
 
-@every_form
-def test_second_answer_leads_where_the_first_did(
-    story: Story, browser: Browser, clock: time_machine.Traveller
-) -> None:
-    twin = browser.copy()
-    story.submit(browser)
-    story.submit(twin)
-    # Recovery codes travel in no address and no session: the answer itself shows them.
-    assert twin.answer.status_code == (200 if story.leads_to == RECOVERY else 303)
-    assert twin.path == story.leads_to
-    assert ("not right" in twin.page.errors) == bool(story.failures)
-
-
-@pytest.mark.parametrize(
-    "story",
-    [number_code, proof, password_again, first_app_code],
-    indirect=True,
-    ids=lambda setting: setting.__name__,
-)
-def test_both_halves_go_on_in_one_session(story: Story, browser: Browser) -> None:
-    """The second half joins the session that the first began: there is no third."""
-    twin = browser.copy()
-    old = browser.session
-    story.submit(browser)
-    story.submit(twin)
-    assert twin.session == browser.session != old
-
-
 @pytest.mark.postgresql
-@every_form
-def test_sent_twice_at_once(
-    story: Story,
-    browser: Browser,
-    user: User,
-    phone: Phone,
-    clock: time_machine.Traveller,
-) -> None:
+@stories(*SETTINGS)
+def test_sent_twice_at_once(story: Story, at: At) -> None:
     """Both in flight at the same time, with the same cookies."""
-    before = Told.now(user, phone, story)
-    twins = [browser.copy(), browser.copy()]
+    before = Told.now(at, story)
+    twins = [at.browser.copy(), at.browser.copy()]
     start = Barrier(len(twins), timeout=30)
 
     def press(twin: Browser) -> None:
@@ -382,54 +348,33 @@ def test_sent_twice_at_once(
     for twin in twins:
         assert twin.answer.status_code == (200 if story.leads_to == RECOVERY else 303)
         assert twin.path == story.leads_to
-    clock.shift(timedelta(minutes=2))
+    at.clock.shift(timedelta(minutes=2))
     for twin in twins:
         assert_signed_in(twin, story)
 
 
-# -- back, reload, two tabs --------------------------------------------------------
+# -- back, two tabs ----------------------------------------------------------------
 
 
-@every_form
-def test_reload_after_it_was_sent(story: Story, browser: Browser, user: User, phone: Phone) -> None:
-    """The answer is a GET: nothing is sent again, and no dialog asks."""
-    story.submit(browser)
-    after = Told.now(user, phone, story)
-    browser.reload()
-    assert browser.page.status == 200
-    assert (len(phone.messages), Told.events_of(user, story)) == (after.texts, after.events)
-    assert failures(user) == story.failures
-
-
-@pytest.mark.parametrize("minutes", [0, 2])
-def test_back_and_the_proved_code_again(
-    minutes: int, browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """It leads on, counting nothing: at once by what was remembered, later by what is so."""
-    story = number_code(browser, user, phone, clock)
-    story.submit(browser)
-    clock.shift(timedelta(minutes=minutes))
-    story.submit(browser)
-    assert browser.path == SUCCESS
-    assert failures(user) == 0
-    assert AuditEvent.objects.filter(kind="verify_opt_in", outcome="ok").count() == 1
-
-
-@pytest.mark.parametrize(
-    "story",
-    [proof, turn_off, first_app_code, number_code, wrong_number_code, wrong_sign_in_code],
-    indirect=True,
-    ids=lambda setting: setting.__name__,
-)
-def test_back_and_the_same_code_again(
-    story: Story, browser: Browser, user: User, phone: Phone
-) -> None:
+@stories(proof, turn_off, first_app_code, number_code, wrong_number_code, wrong_sign_in_code)
+def test_back_and_the_same_code_again(story: Story, at: At) -> None:
     """It is the same guess, though the session may have a new id by now."""
-    before = Told.now(user, phone, story)
-    story.submit(browser)
-    story.submit(browser)
-    assert browser.path == story.leads_to
-    assert bool(browser.page.errors) == bool(story.failures)
+    before = Told.now(at, story)
+    story.submit(at.browser)
+    story.submit(at.browser)
+    assert at.browser.path == story.leads_to
+    assert bool(at.browser.page.errors) == bool(story.failures)
+    before.assert_once(story)
+
+
+def test_back_and_the_proved_code_minutes_later(at: At) -> None:
+    """It leads on, counting nothing."""
+    story = number_code(at)
+    before = Told.now(at, story)
+    story.submit(at.browser)
+    at.clock.shift(timedelta(minutes=2))
+    story.submit(at.browser)
+    assert at.browser.path == SUCCESS
     before.assert_once(story)
 
 

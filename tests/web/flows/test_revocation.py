@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.core import mail
 
 from optin.models import AuditEvent, ProviderUser, Revocation, User
 from optin.operations import revocations
@@ -64,21 +63,6 @@ def test_the_link_asks_and_a_post_cancels(
     assert active.confirmed
 
 
-def test_it_works_once_and_says_so(waits: Revocation, browser: Browser) -> None:
-    """P-12: the second half of a double click, and the link weeks later, read the same."""
-    browser.go(link_in_mail("/revocation/"))
-    press = browser.submission()
-    press(browser)
-    events = AuditEvent.objects.count()
-    press(browser)
-    assert browser.page.heading == "Your second factors are not removed"
-    browser.go(link_in_mail("/revocation/"))
-    assert browser.page.heading == "Your second factors are not removed"
-    assert not browser.page.forms or CANCEL not in browser.page.html
-    assert AuditEvent.objects.count() == events
-    assert len([m for m in mail.outbox if "not removed" in m.subject]) == 1
-
-
 def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock: Clock) -> None:
     path = link_in_mail("/revocation/")
     browser.go(path)
@@ -93,20 +77,6 @@ def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock:
     assert browser.page.leads_to("/account/two-factor/")
     assert ended_as(waits) == "done"
     assert AuditEvent.objects.count() == events
-
-
-@pytest.mark.parametrize("path", ["/revocation/nothing/", "/revocation/1-1:forged/"])
-def test_a_forged_link(path: str, waits: Revocation, browser: Browser) -> None:
-    assert browser.go(path).status == 404
-    assert "no longer works" in browser.page.heading
-    answer: Any = browser.client.post(
-        path,
-        {"csrfmiddlewaretoken": "x"},
-        secure=True,
-        headers={"origin": "https://2fa.example.com"},
-    )
-    assert answer.status_code in {403, 404}
-    assert ended_as(waits) == ""
 
 
 def test_an_altered_link(waits: Revocation, stranger: User, browser: Browser) -> None:
@@ -124,19 +94,6 @@ def test_an_altered_link(waits: Revocation, stranger: User, browser: Browser) ->
     assert ended_as(waits) == ""
 
 
-def test_a_link_ends_nothing_but_what_it_was_mailed_for(
-    waits: Revocation, user: User, browser: Browser
-) -> None:
-    """A used one does not reach what was asked for since."""
-    path = link_in_mail("/revocation/")
-    browser.go(path)
-    press = browser.submission()
-    press(browser)
-    revocations.plan(user, reason="again", origin=COMMAND)
-    press(browser)
-    assert Revocation.objects.filter(user=user, closed_at=None).count() == 1
-
-
 def test_a_used_link_says_that_another_removal_waits(
     waits: Revocation, user: User, browser: Browser
 ) -> None:
@@ -149,12 +106,6 @@ def test_a_used_link_says_that_another_removal_waits(
     assert DUE in browser.page.text
     assert browser.page.leads_to("/account/")
     assert "not removed" not in browser.page.html
-
-
-def test_the_form_wants_its_token(waits: Revocation, browser: Browser) -> None:
-    answer: Any = browser.client.post(link_in_mail("/revocation/"), secure=True)
-    assert answer.status_code == 403
-    assert ended_as(waits) == ""
 
 
 # -- signed in ---------------------------------------------------------------------
@@ -182,25 +133,6 @@ def test_a_warning_with_a_button_while_it_waits(
     assert "The removal of your second factors was cancelled" in ann_on.go("/account/").text
 
 
-def test_a_get_cancels_nothing(ann_on: Browser, user: User) -> None:
-    revocations.plan(user, reason="test", origin=COMMAND)
-    assert ann_on.go(CANCEL).status == 200
-    assert CANCEL in ann_on.page.html
-    assert Revocation.objects.get().is_open
-
-
-def test_nothing_waits_to_be_cancelled(ann_on: Browser, user: User) -> None:
-    """It was carried out, or cancelled in another tab."""
-    revocations.plan(user, reason="test", origin=COMMAND)
-    ann_on.go("/account/")
-    press = ann_on.submission(CANCEL)
-    press(ann_on)
-    events = AuditEvent.objects.count()
-    press(ann_on)
-    assert ann_on.path == "/account/"
-    assert AuditEvent.objects.count() == events
-
-
 def test_nobody_cancels_for_another(
     waits: Revocation, stranger: User, browser: Browser, clock: Clock
 ) -> None:
@@ -216,16 +148,4 @@ def test_nobody_cancels_for_another(
     browser.send("/sign-out/")
     nobody = browser.client.post(CANCEL, body, secure=True, headers=headers)
     assert nobody.status_code in {303, 403}
-    assert ended_as(waits) == ""
-
-
-def test_who_is_past_the_password_alone_sees_and_cancels_nothing(
-    waits: Revocation, browser: Browser, clock: Clock
-) -> None:
-    """The thief of a password has not come in yet."""
-    clock.shift(600)
-    sign_in(browser)
-    assert browser.path == "/sign-in/code/"
-    assert "will be removed" not in browser.page.html
-    assert browser.go("/account/").address.startswith("https://2fa.example.com/sign-in/")
     assert ended_as(waits) == ""

@@ -94,17 +94,6 @@ def test_only_whoever_has_an_account_gets_a_mail() -> None:
 
 
 @pytest.mark.usefixtures("people")
-def test_locked_out_sign_ins_refuse_the_right_password_too(settings: LazySettings) -> None:
-    """... from there only: nobody is locked out by somebody elsewhere (S-07)."""
-    too_many("anna")
-    there, elsewhere = Browser(), Browser(ip="198.51.100.7")
-    sign_in(there, "anna")
-    assert there.answer.status_code == 429
-    sign_in(elsewhere, "anna")
-    assert elsewhere.path == "/account/"
-
-
-@pytest.mark.usefixtures("people")
 def test_the_password_again_counts_as_well() -> None:
     """A session that somebody took over is no way to guess the password."""
     browser = Browser()

@@ -86,31 +86,6 @@ def test_turning_texts_on_again_asks_for_a_proof(ann_on: Browser, user: User, ph
     assert (ann_on.path, times(ann_on), ann_on.page.flash) == (TWO_FACTOR, 0, ON_AGAIN)
 
 
-def test_asked_from_a_page_of_before(
-    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    clock.shift(timedelta(minutes=15))
-    sign_in(browser)
-    clock.shift(timedelta(minutes=2))
-    browser.click("/sign-in/code/not-received/")
-    stop()
-    browser.send("/sign-in/code/send/")
-    assert (browser.path, times(browser), browser.page.flash) == ("/sign-in/code/", 1, "")
-    assert len(phone.messages) == 2
-
-
-def test_a_code_that_came_before_is_still_taken(
-    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    clock.shift(timedelta(minutes=15))
-    sign_in(browser)
-    stop()
-    browser.reload()
-    assert times(browser) == 1
-    browser.send(code=phone.code())
-    assert browser.path == "/account/"
-
-
 @pytest.mark.parametrize("path", [f"{TWO_FACTOR}prove/", f"{TWO_FACTOR}off/"])
 def test_other_pages_that_ask_for_a_code(
     ann_on: Browser, clock: time_machine.Traveller, path: str
@@ -121,17 +96,6 @@ def test_other_pages_that_ask_for_a_code(
     assert (ann_on.path, times(ann_on)) == (path, 1)
     ann_on.reload()
     assert times(ann_on) == 1
-
-
-def test_allowed_again(browser: Browser, active: ProviderUser, phone: Phone) -> None:
-    stop()
-    sign_in(browser)
-    Guard.objects.opt_in(active.number_digest)
-    browser.reload()
-    assert times(browser) == 0
-    browser.send("/sign-in/code/send/")
-    browser.send(code=phone.code())
-    assert browser.path == "/account/"
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["of somebody", "of nobody"])

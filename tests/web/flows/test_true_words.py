@@ -10,10 +10,8 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from optin.models import ProviderUser, User
-from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.apps import set_up_app
 from tests.kit.browser import (
-    APP,
-    CONFIRM,
     NUMBER_CODE,
     NUMBER_PAGE,
     OFF,
@@ -113,13 +111,6 @@ def test_texted_code_of_the_length_before(
     assert (ann.path, failures(user)) == (SUCCESS, 0)
 
 
-def test_code_of_an_app_has_six_digits(ann: Browser) -> None:
-    ann.go(APP)
-    ann.send()
-    ann.send(code="1234567")
-    assert "That code is too long. The code has 6 digits." in ann.page.errors
-
-
 # -- mails -------------------------------------------------------------------------
 
 
@@ -153,37 +144,6 @@ def test_without_a_mail_server_no_mail_is_told_of(
 # -- numbers -----------------------------------------------------------------------
 
 
-def test_new_number_is_named_beside_an_app(ann: Browser, user: User, phone: Phone) -> None:
-    secret = set_up_app(user)
-    sign_in(fresh := Browser())
-    fresh.send(code=app_code(secret, 1))
-    for number in (NUMBER, OTHER_NUMBER):
-        fresh.go(NUMBER_PAGE)
-        fresh.send(number=number)
-        fresh.send(code=phone.code_to(number))
-        assert (fresh.path, f"... {number[-3:]}" in fresh.page.text) == (SUCCESS, True)
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "00 61 491 570 156",
-        "0061491570156",
-        "0011 61 491 570 156",
-        "(0491) 570 156",
-        "[0491] 570-156",
-        "(+61) 491 570 156",
-        "+61 (0) 491 570 156",
-        "\uff10\uff14\uff19\uff11 \uff15\uff17\uff10 \uff11\uff15\uff16",
-        "\uff0b61\u3000491\u200b570\u2060156",
-    ],
-)
-def test_number_as_people_write_it(typed: str, ann: Browser, phone: Phone) -> None:
-    ann.go(NUMBER_PAGE)
-    ann.send(number=typed)
-    assert (ann.path, phone.messages[-1][0]) == (NUMBER_CODE, NUMBER)
-
-
 @pytest.mark.parametrize(
     ("regions", "example", "countries"),
     [
@@ -208,41 +168,6 @@ def test_hint_of_the_countries(
 
 
 # -- codes as people paste them ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        lambda code: "".join(chr(ord(digit) + 0xFEE0) for digit in code),  # full-width
-        lambda code: f"\u200e{code[:3]}\u200b{code[3:]}\ufeff",
-        lambda code: f"G\u00fcltig: {code}!",
-        lambda code: f"Sign-in code {code}",  # 16 letters and digits, as a recovery code has
-    ],
-    ids=["full-width", "nothing to see", "a sentence", "like a recovery code"],
-)
-def test_code_of_each_kind_is_taken_as_it_came(
-    spelling: Callable[[str], str], ann: Browser, user: User, phone: Phone
-) -> None:
-    ann.go(APP)
-    ann.send()
-    secret = next(text for text in ann.page.codes if len(text) > 30)
-    ann.send(code=spelling(app_code(secret)))
-    assert ann.path == SUCCESS
-    (recovery, *_) = make_recovery_codes(user)
-    sign_in(fresh := Browser())
-    fresh.click("/sign-in/recovery/")
-    wide = "".join(chr(ord(sign) + 0xFEE0) for sign in recovery)
-    fresh.send(recovery=f"\u200b{wide}")
-    assert fresh.path == APP
-
-
-@pytest.mark.parametrize("typed", ["1234567 or 7654321", "call 1234567x", "12 1234"])
-def test_text_with_no_one_code_is_no_guess(typed: str, ann: Browser, user: User) -> None:
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=typed)
-    assert ann.page.title.startswith("Error:")
-    assert failures(user) == 0
 
 
 # -- what was not done ---------------------------------------------------------------
@@ -272,26 +197,6 @@ def test_refusals_look_like_refusals(
     ann_on.reload()
     assert "You were signed out" in ann_on.page.flash
     assert is_refusal(ann_on)
-
-
-def test_what_cannot_be_allowed_asks_for_nothing(ann: Browser) -> None:
-    ann.go("/o/authorize/?client_id=nobody")
-    assert ann.page.title.startswith("We cannot process this request")
-    assert "Allow" not in ann.page.title
-
-
-def test_wrong_password_before_a_number_is_told_at_its_field_each_time(
-    ann: Browser, clock: time_machine.Traveller
-) -> None:
-    clock.shift(timedelta(minutes=20))
-    ann.go(NUMBER_PAGE)
-    for _ in range(2):
-        assert ann.path == CONFIRM
-        ann.send(password="not it")
-        assert "#id_password" in ann.page.links
-        assert "That password is not right." in ann.page.errors
-    ann.send(password=PASSWORD)
-    assert ann.path == NUMBER_PAGE
 
 
 @pytest.mark.parametrize(
