@@ -1,6 +1,6 @@
 """What is told of texts, consents and ended removals: in the transaction of each, and no more."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -73,17 +73,12 @@ def activate(world: World) -> int:
 
 
 def test_a_limit(world: World) -> None:
-    assert world.ask().outcome is SendOutcome.SEND_LIMIT  # a text went out a moment ago
+    """Equal refusals are told once: asking again and again must not fill the queues."""
+    for _ in range(3):
+        assert world.ask().outcome is SendOutcome.SEND_LIMIT  # a text went out a moment ago
 
     assert told() == [("text.refused", "send_limit", world.row.pk)]
     assert WebhookEvent.objects.get().file_id == world.file.pk
-
-
-def test_equal_refusals_are_told_once_an_hour(world: World) -> None:
-    """Otherwise whoever asks again and again fills the queue of every endpoint."""
-    for _ in range(5):
-        world.ask()
-    assert len(told()) == 1
 
 
 def test_a_region(world: World) -> None:
@@ -119,13 +114,6 @@ def test_what_a_gateway_does_with_a_text(
         assert told() == []  # it is tried again
         delivery.send_due(timezone.now())
     assert told() == [(*event, number)]
-
-
-def test_a_text_that_waits_is_not_told(world: World) -> None:
-    activate(world)
-    world.phone.fail_with = AWAY
-    challenges.challenge(world.user, Purpose.SIGN_IN, origin=ORIGIN)
-    assert told() == []
 
 
 @pytest.mark.parametrize("suspended", [False, True])
@@ -208,31 +196,21 @@ def test_a_text_that_leaves_asks_for_no_endpoint(world: World) -> None:
 # -- consent -----------------------------------------------------------------------
 
 
-def _consent(world: World, give: Any, file_ids: Collection[int]) -> None:
-    how = {"standing": proved(), "origin": PAGE, "give": give, "file_ids": file_ids}
-    sign_in.consent(present(world), client_id="shop", **how)
+def test_an_application_may_act_in_the_file(world: World) -> None:
+    """Told of a person with a number, in the file of this, and only if they let it."""
 
+    def consent(give: Any, *file_ids: int) -> None:
+        how = {"standing": proved(), "origin": PAGE, "give": give, "file_ids": file_ids}
+        sign_in.consent(present(world), client_id="shop", **how)
 
-def consent(world: World, *files: int) -> None:
-    _consent(world, lambda: None, files)
-
-
-def test_an_application_that_may_act_in_the_file(world: World) -> None:
+    file_id = world.file.pk
+    consent(lambda: None, file_id)  # without a number
     number = activate(world)
-    consent(world, 1, world.file.pk)
+    consent(lambda: None, file_id + 1)
+    consent(None, file_id)
+    assert told() == []
+    consent(lambda: None, 1, file_id)
     assert told() == [("consent.given", "person", number)]
-
-
-def test_an_application_that_may_not_act_there_is_not_told(world: World) -> None:
-    activate(world)
-    consent(world, world.file.pk + 1)
-    _consent(world, None, [world.file.pk])
-    assert told() == []
-
-
-def test_a_person_without_a_number_is_not_told(world: World) -> None:
-    consent(world, world.file.pk)
-    assert told() == []
 
 
 # -- an app ------------------------------------------------------------------------
@@ -278,37 +256,35 @@ def asked(world: World, settings: Settings) -> int:
     return number
 
 
-def test_a_new_password(world: World, asked: int) -> None:
-    choose_password(world)
-    assert told()[1:] == [("revocation.cancelled", "secured", asked)]
-
-
-def test_a_sign_in_with_a_factor(world: World, asked: int) -> None:
+def sign_in_with_a_factor(world: World) -> None:
     person = Person(world.user, world.file, world.phone, world.clock)
     assert person.check(person.text()).outcome is CodeOutcome.OK
     assert revocations.signed_in(present(world), origin=PAGE)
-    assert told()[1:] == [("revocation.cancelled", "signed_in", asked)]
 
 
-def test_this_was_not_me(world: World, asked: int) -> None:
-    notice = Notice.objects.get(kind=Notice.Kind.ACTIVATED)
-    not_me.disown(notice, PASSWORD, origin=PAGE)
+def say_not_me(world: World) -> None:
+    not_me.disown(Notice.objects.get(kind=Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert Revocation.objects.get().closed_as == Revocation.Closed.SECURED
-    assert set(told()[1:]) == {
-        ("revocation.cancelled", "secured", asked),
-        ("number.removed", "not_me", asked),
-    }
 
 
-def test_a_suspension(world: World, asked: int) -> None:
+def suspend(world: World) -> None:
     staff_actions.suspend(world.user, reason="stolen", origin=ORIGIN)
-    assert told()[1:] == [("revocation.cancelled", "secured", asked)]
 
 
-def test_nothing_waits(world: World) -> None:
-    activate(world)
-    choose_password(world)
-    assert told() == []
+@pytest.mark.parametrize(
+    ("secure", "events"),
+    [
+        (choose_password, {("revocation.cancelled", "secured")}),
+        (sign_in_with_a_factor, {("revocation.cancelled", "signed_in")}),
+        (say_not_me, {("revocation.cancelled", "secured"), ("number.removed", "not_me")}),
+        (suspend, {("revocation.cancelled", "secured")}),
+    ],
+)
+def test_a_removal_that_ends(
+    world: World, asked: int, secure: Callable[[World], None], events: set[tuple[str, str]]
+) -> None:
+    secure(world)
+    assert set(told()[1:]) == {(*event, asked) for event in events}
 
 
 # -- what depends on the facts of an event -----------------------------------------

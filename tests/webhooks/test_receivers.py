@@ -212,16 +212,6 @@ def test_it_refuses_what_is_not_signed(
     assert receiver.post(headers, body) == 204
 
 
-def test_it_refuses_another_secret(receives: Callable[[str], Receiver], client: Client) -> None:
-    receiver = receives(client.endpoint.new_secret())
-    client.server.answer = receiver.stands_behind(client.server)
-    endpoints.send_test(client.endpoint, origin=ORIGIN)
-    send()
-
-    assert [each.status for each in client.tries] == [400]
-    assert receiver.handled == []
-
-
 def test_it_takes_what_was_signed_within_five_minutes(
     receives: Callable[[str], Receiver], client: Client, clock: time_machine.Traveller
 ) -> None:

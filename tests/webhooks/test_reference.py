@@ -1,7 +1,6 @@
 """``Client-Reference``: what a client calls the number of an opt-in, in the events about it."""
 
 import logging
-from xml.etree.ElementTree import fromstring
 
 import pytest
 import time_machine
@@ -9,7 +8,6 @@ from django.core import serializers
 
 from optin.models import (
     AuditEvent,
-    File,
     Membership,
     ProviderUser,
     SmsMessage,
@@ -19,7 +17,7 @@ from optin.models import (
 from optin.operations import erasure, staff_actions
 from optin.runtime import metrics
 from optin.support.timeline import timeline
-from tests.kit.clients import Answer, Api, bearer
+from tests.kit.clients import Answer, Api
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
 from tests.webhooks.kit import Client, send, settle
@@ -54,6 +52,7 @@ def told(api: Api) -> list[str]:
 def test_it_is_in_each_event_about_the_number(
     client: Client, api: Api, user: User, phone: Phone
 ) -> None:
+    """Until the person is erased."""
     answer = opt_in(api, OURS)
     assert list(answer.data) == ["ProviderUserId"]
     activate(api, phone, answer)
@@ -62,25 +61,14 @@ def test_it_is_in_each_event_about_the_number(
     assert told(api) == [OURS] * 3
     send()
     assert [each["data"]["Reference"] for each in client.received()] == [OURS] * 3
-
-
-@pytest.mark.parametrize("reference", ["!", "~" * 64, "<&>\"'%s{}\\"])
-def test_any_visible_ascii(api: Api, phone: Phone, reference: str) -> None:
-    activate(api, phone, opt_in(api, reference))
-    assert told(api) == [reference]
-    api.accept = "text/xml"
-    assert told_in_xml(api) == reference
-
-
-def told_in_xml(api: Api) -> str | None:
-    content = api.send("GET", "/events", query=api.query()).content
-    return fromstring(content).findtext("events/Event/data/Reference")  # noqa: S314
+    erasure.erase(user, reason="asked", origin=ORIGIN)
+    assert {event.reference for event in WebhookEvent.objects.all()} == {""}
 
 
 @pytest.mark.parametrize(
-    "reference", ["", "x" * 65, "two words", "tab\tbed", "caf\xe9", "\x7f", "\x00", "x" * 9000]
+    "reference", ["", "x" * 65, "two words", "tab\tbed", "caf\xe9", "\x7f", "\x00"]
 )
-def test_what_it_cannot_be(api: Api, reference: str) -> None:
+def test_what_it_cannot_be(api: Api, phone: Phone, reference: str) -> None:
     answer = opt_in(api, reference)
     assert answer.brief == (400, "invalid_request")
     assert answer.data["StatusMessage"] == (
@@ -88,6 +76,8 @@ def test_what_it_cannot_be(api: Api, reference: str) -> None:
     )
     assert not SmsMessage.objects.exists()
     assert not ProviderUser.objects.exists()
+    activate(api, phone, opt_in(api, "~" * 64))
+    assert told(api) == ["~" * 64]
 
 
 def test_its_place_in_the_order_of_refusals(api: Api) -> None:
@@ -112,24 +102,6 @@ def test_the_last_one_counts_and_stays(
     assert api.opt_in(NUMBER, headers={"Client-Reference": "refused"}).brief == (429, "send_limit")
     activate(api, phone, answer)
     assert told(api) == ["", OURS]  # of the text that was refused, and of the number
-
-
-def test_the_client_of_another_file_does_not_learn_it(
-    api: Api, user: User, phone: Phone, clock: time_machine.Traveller, other_file: File
-) -> None:
-    opt_in(api, OURS)
-    Membership.objects.create(user=user, file=other_file, manages=True)
-    clock.shift(300)
-    other = Api(token=bearer(user), file_id=other_file.pk)
-    activate(other, phone, opt_in(other))
-    assert told(other) == [""]
-
-
-def test_erasing_the_person_deletes_it(api: Api, user: User, phone: Phone) -> None:
-    activate(api, phone, opt_in(api, OURS))
-    erasure.erase(user, reason="asked", origin=ORIGIN)
-    assert not ProviderUser.objects.exists()
-    assert [event.reference for event in WebhookEvent.objects.all()] == [""]
 
 
 def test_staff_see_it_and_neither_trail_nor_logs_nor_metrics_do(
