@@ -10,15 +10,15 @@ anything: PostgreSQL's ``DETAIL`` the row that it refused, a codec the bytes tha
 not read, a library the address that it could not reach. No values of variables either.
 """
 
+import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from traceback import walk_tb
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
-
-import structlog
-from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 FORMATS = ("json", "plain")
 
@@ -39,25 +39,37 @@ _NUMBER = re.compile(r"(?<!\w)\+\d{8,15}\b")
 # -- for the other modules ---------------------------------------------------------
 
 
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """Puts what is given by name into the line, each as a fact of its own."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        exc_info = kwargs.pop("exc_info", None)
+        return msg, {"exc_info": exc_info, "extra": {"facts": kwargs}}
+
+
 def logger(name: str) -> Any:
-    """Return the structlog logger *name*."""
-    return structlog.stdlib.get_logger(name)
+    """Return the logger *name*: ``logger.info("request", status=200)``."""
+    return _Logger(logging.getLogger(name))
+
+
+_of_request: ContextVar[Mapping[str, object]] = ContextVar("facts", default=MappingProxyType({}))
 
 
 def begin(**facts: object) -> None:
     """Begin a request: *facts* stand in each of its lines, and nothing of the last one."""
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**facts)
+    _of_request.set(facts)
 
 
 def add(**facts: object) -> None:
     """Add *facts* to the lines of this request from here on."""
-    structlog.contextvars.bind_contextvars(**facts)
+    _of_request.set({**_of_request.get(), **facts})
 
 
 def end() -> None:
     """End the request: later lines of this thread are not its own."""
-    structlog.contextvars.clear_contextvars()
+    _of_request.set({})
 
 
 def frames_of(exc: BaseException | None) -> list[str]:
@@ -69,38 +81,14 @@ def frames_of(exc: BaseException | None) -> list[str]:
 
 
 def configuration(level: str, form: str) -> dict[str, Any]:
-    """Set structlog up; return ``LOGGING`` for the standard library's side of it.
+    """Return ``LOGGING``.
 
     :param form: one of ``FORMATS``.
     """
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    renderer: Processor = structlog.processors.JSONRenderer() if form == "json" else plain
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "processors": [
-                    structlog.contextvars.merge_contextvars,
-                    structlog.stdlib.add_log_level,
-                    structlog.stdlib.add_logger_name,
-                    structlog.processors.TimeStamper(fmt="iso", utc=True),
-                    describe_exception,
-                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    redact,
-                    renderer,
-                ],
-            }
-        },
+        "formatters": {"line": {"()": Line, "form": form}},
         "filters": {"clients_words": {"()": WithoutClientsWords}},
         "handlers": {
             "console": {
@@ -163,28 +151,38 @@ class WithoutClientsWords(logging.Filter):
             record.msg, record.args = template.partition("%")[0].strip(), ()
 
 
-# -- processors --------------------------------------------------------------------
+# -- the line ----------------------------------------------------------------------
 
 
-def describe_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Replace an exception by its type and the frames that it came through."""
-    exc_info = event.pop("exc_info", None)
-    # The formatter would add these by itself.
-    for name in ("exception", "stack_info", "exc_text"):
-        event.pop(name, None)
-    if exc := _exception_of(exc_info, event.get("_record")):
-        event["exception"] = [_described(each) for each in _chain(exc)]
-    return event
+class Line(logging.Formatter):
+    """Writes a line of this service, of Django or of the server."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._is_json = form == "json"
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            **_of_request.get(),
+            **getattr(record, "facts", {}),
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = [_described(each) for each in _chain(record.exc_info[1])]
+        redact(line)
+        return json.dumps(line, default=repr) if self._is_json else _plain(line)
 
 
-def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def redact(line: dict[str, Any]) -> None:
     """Blank out what looks like a secret. A net, not the plan."""
-    if event.get("logger") == "optin.audit":
-        return event  # seals and lines of the ledger: digests, proved with each character
-    for name, value in event.items():
+    if line.get("logger") == "optin.audit":
+        return  # seals and lines of the ledger: digests, proved with each character
+    for name, value in line.items():
         if isinstance(value, str):
-            event[name] = redacted(value)
-    return event
+            line[name] = redacted(value)
 
 
 def redacted(text: str) -> str:
@@ -195,13 +193,13 @@ def redacted(text: str) -> str:
     return _BEARER.sub(r"\1[redacted]", text)
 
 
-def plain(_: WrappedLogger, __: str, event: EventDict) -> str:
+def _plain(line: dict[str, Any]) -> str:
     """Write a line for a person: the frames of an exception below it."""
-    exception = event.pop("exception", ())
-    head = [event.pop(name, "") for name in ("timestamp", "level", "logger", "event")]
+    exception = line.pop("exception", ())
+    head = [line.pop(name) for name in ("timestamp", "level", "logger", "event")]
     # A line break in a message would forge a line.
     parts = [str(part).replace("\n", "\\n").replace("\r", "\\r") for part in head]
-    facts = [f"{name}={_written(value)}" for name, value in event.items()]
+    facts = [f"{name}={_written(value)}" for name, value in line.items()]
     return "\n  ".join([" ".join([*parts, *facts]), *_lines(exception)])
 
 
@@ -214,15 +212,6 @@ def _lines(exceptions: Iterable[dict[str, Any]]) -> Iterator[str]:
     for each in exceptions:
         yield f"{each['type']}: {each['message']}" if "message" in each else each["type"]
         yield from (f"  {frame}" for frame in each["frames"])
-
-
-def _exception_of(exc_info: ExcInfo | BaseException | bool | None, record: Any) -> Any:
-    """Return the exception of a line, however it was given."""
-    if isinstance(exc_info, BaseException):
-        return exc_info
-    if not isinstance(exc_info, tuple):
-        exc_info = getattr(record, "exc_info", None)
-    return exc_info[1] if isinstance(exc_info, tuple) else None
 
 
 def _is_routine(record: logging.LogRecord) -> bool:

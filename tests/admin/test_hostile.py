@@ -328,8 +328,7 @@ def test_hostile_text_is_harmless_everywhere(
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[str]:
     """What the log of the service has of all that, in each form."""
     for form in logs.FORMATS:
-        formatter = logs.configuration("DEBUG", form)["formatters"]["line"]
-        formatter = formatter["()"](processors=formatter["processors"])
+        formatter = logs.Line(form)
         for record in caplog.records:
             if logs.WithoutClientsWords().filter(record):
                 yield formatter.format(record)

@@ -14,10 +14,8 @@ class Lines:
 
     def __init__(self, form: str) -> None:
         self.stream = StringIO()
-        made = logs.configuration("DEBUG", form)
         self.handler = logging.StreamHandler(self.stream)
-        formatter = dict(made["formatters"]["line"])
-        self.handler.setFormatter(formatter.pop("()")(**formatter))
+        self.handler.setFormatter(logs.Line(form))
         self.handler.addFilter(logs.WithoutClientsWords())
 
     @property
