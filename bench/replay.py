@@ -1,4 +1,4 @@
-"""``replay_policy`` over a trail of 30 days: the time for a million events, and the memory.
+"""``limits replay`` over a trail of 30 days: the time for a million events, and the memory.
 
 Of ten events, six are requests for texts, of which one is refused, and four are codes that were
 entered. The memory must not grow with the trail: it is measured at two sizes. The time of the
@@ -66,7 +66,7 @@ def main() -> None:
                 AuditEvent.objects.bulk_create(some)
             connections.close_all()
             since = DAYS * 2 if part == 1 else DAYS
-            cost, words = trail.command(f"replay_policy --env {env.name} --since {since}d --json")
+            cost, words = trail.command(f"limits replay --env {env.name} --since {since}d --json")
             found = json.loads(words)
             size = f"{part * count // 5:,} events, {found['decided']:,} decided"
             print(f"{size:<40} {cost.of(1_000_000)}", flush=True)

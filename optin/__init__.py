@@ -37,6 +37,9 @@ What changes state:
 What looks at the whole installation:
     ``doctor``      one check for each thing that can be wrong, and what to do
 
+What staff and operators can ask for:
+    ``actions``     one declaration each, from which a page of the admin and a command are made
+
 The faces (parse, call one operation, present). They never import each other:
     ``api``         the wire contract
     ``web``         the pages for people

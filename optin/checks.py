@@ -215,8 +215,8 @@ def check_trial() -> Iterator[CheckMessage]:
             GatewayHealth.objects.filter(gateway=Simulator.name).exists(),
             "E305",
             "The numbers of the trial would get codes from a real gateway.",
-            "Nobody verified them with a phone. Run manage end_trial, which removes them and "
-            "asks for others: see Try it without a gateway in docs/install.md.",
+            "Nobody verified them with a phone. Run manage person end-trial, which removes them "
+            "and asks for others: see Try it without a gateway in docs/install.md.",
         )
 
 
@@ -276,7 +276,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
     return Error(
         "OPTIN_KEYS is not the ring that this database was written with.",
         hint=f"It needs the key {key_id!r}, which {what}. Put the former one back, behind the "
-        "current one; rotate_keys tells when it may go. If it is lost for good, see Keys in "
+        "current one; manage keys rotate tells when it may go. If it is lost for good, see Keys in "
         "docs/run.md. (At a development start keys are made from SECRET_KEY, which "
         "is kept in DATA_DIR.)",
         id="optin.E301",

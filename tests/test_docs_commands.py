@@ -72,11 +72,11 @@ LIKE = {
     ),
     # It plays for minutes.
     "tests/commands/test_rehearse.py::test_the_shipped_settings_keep_the_promise": (
-        r"manage rehearse "
+        r"manage limits rehearse "
     ),
     # They need a file with numbers.
     "tests/commands/test_replay_policy.py::test_it_says_who_would_have_been_refused_and_verified": (
-        r"manage replay_policy --env new.env"
+        r"manage limits replay --env new.env"
     ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
@@ -86,14 +86,14 @@ LIKE = {
         r"ssh .* manage verify_audit --against -$"
     ),
     "tests/audit/test_notary_places.py::test_to_a_file": (
-        r"manage (notarise$|verify_audit --against notes)"
+        r"manage (audit notarise$|verify_audit --against notes)"
     ),
     "tests/audit/test_verify.py::test_the_copies_may_come_by_the_standard_input": (
         r"ssh .* manage verify_audit --copies -"
     ),
     # They need a file of the stream.
     "tests/audit/test_stream.py::test_it_goes_on_with_a_chosen_event": (
-        r"manage stream_audit --from (1|now)$"
+        r"manage audit stream --from (1|now)$"
     ),
     "tests/audit/test_stream.py::test_the_lines_are_copies_of_the_seals_for_verify_audit": (
         r"manage verify_audit --copies \S+\.jsonl$"
@@ -150,7 +150,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     """In the order of the document, once ann has opted in; each must end with success."""
     lines = run_here("manage ")
     # The queries come first, after the people whom they are about: commands remove what they show.
-    first = [line for line in lines if line.startswith("manage create_person")]
+    first = [line for line in lines if line.startswith("manage person create")]
     queries = [line for line in lines if line.startswith("manage shell ")]
     others = [line for line in lines if line not in {*first, *queries}]
     assert first
@@ -160,7 +160,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         env = environment(base, tmp_path)
         # A key of this run in place of the one of the document.
-        key = manage("create_access_key", "ann", "777", env=env).stdout.splitlines()[-1]
+        key = manage("access_key", "create", "ann", "777", env=env).stdout.splitlines()[-1]
         script = [line.replace("3b7f0c", key[:6]) for line in (*first, *queries, *others)]
         ran = subprocess.run(
             [sys.executable, "-m", "tests.kit.one_process"],

@@ -23,7 +23,7 @@ LEVELS = {
             ("messaging",),
             ("support",),
             ("operations",),
-            ("doctor",),
+            ("doctor", "actions"),
             ("api", "web", "admin", "management", "tasks"),
             ("checks", "apps"),  # the start may look at everything
         )

@@ -17,7 +17,7 @@ def check_guesses(**kwargs: Any) -> list[CheckMessage]:
         return []  # check_settings tells
     chance = guesses.budget()[-1].chance
     words = f"A year of guesses at one account succeeds with a chance of {guesses.percent(chance)}"
-    hint = "Run manage guess_budget to see the chance for each kind of code."
+    hint = "Run manage limits guesses to see the chance for each kind of code."
     if chance * 100 > MAX_GUESS_BUDGET:
         words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
         return [Error(words, hint=hint, id=Conf.guess_budget.check_id)]

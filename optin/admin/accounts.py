@@ -9,16 +9,17 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
+from optin.actions.accounts import ACTIONS
 from optin.admin import pointers
-from optin.admin.account_actions import ACTIONS, Offer, Standing, offer_of, standing_of
-from optin.admin.actions import OFFERED
-from optin.admin.rows import Choice, ReadOnlyAdmin, at, plain, text, when
-from optin.admin.site import origin_of, site
+from optin.admin.actions import OFFERED, origin_of
+from optin.admin.offers import Offer, Standing, offer_of, standing_of
+from optin.admin.rows import Choice, ReadOnlyAdmin, at, text, when
+from optin.admin.site import site
 from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
@@ -27,7 +28,7 @@ from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import exact, moment, moment_by
+from optin.support.wording import exact, moment, moment_by, plain
 
 
 class IsStaff(Choice):
@@ -41,6 +42,8 @@ class AccountAdmin(ReadOnlyAdmin):
 
     change_list_template = "admin/accounts.html"
     change_form_template = "admin/account.html"
+    of_one = ACTIONS
+    leads_to = "change"
     list_display = (
         text("username", "user name"),
         text("email", "e-mail"),
@@ -147,15 +150,6 @@ class AccountAdmin(ReadOnlyAdmin):
             "led": pointers.why(request, user) if before else None,
             "only": only,
         }
-
-    def own_urls(self) -> list[URLPattern]:
-        def find(pk: int) -> User | None:
-            return User.objects.filter(pk=pk).first()  # type: ignore[no-any-return]
-
-        def home(user: User) -> str:
-            return reverse("admin:optin_user_change", args=[user.pk])
-
-        return [each.urls("optin_user", find, home, one=True) for each in ACTIONS]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         return super().changelist_view(request, {"may_find": True, **(extra_context or {})})

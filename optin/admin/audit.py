@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from optin import phones
+from optin.admin.actions import origin_of
 from optin.admin.cells import cell, lines
 from optin.admin.rows import (
     Pages,
@@ -27,12 +28,11 @@ from optin.admin.rows import (
     by_id,
     choice,
     masked,
-    plain,
     reason,
     text,
     when,
 )
-from optin.admin.site import origin_of, site
+from optin.admin.site import site
 from optin.audit import repeats
 from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
@@ -41,6 +41,7 @@ from optin.models import AuditEvent, File, User
 from optin.operations import staff
 from optin.origin import Face
 from optin.support import wording
+from optin.support.wording import plain
 
 T = TypeVar("T")
 
@@ -79,8 +80,8 @@ class Until(Day):
 class Outcome(Typed):
     title = parameter_name = "outcome"
 
-    def read(self, asked: str) -> str:
-        return plain(asked)[:32]
+    def read(self, asked: str) -> str | None:
+        return asked if asked.isprintable() else None
 
 
 SAVED = {

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable
 
-from optin.admin.rows import plain
+from optin.support.wording import plain
 
 # Before the start of a cell; and before what starts one where lists are parted by semicolons,
 # as a spreadsheet in German does with the whole line.

@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from optin.admin.cells import cell, lines
-from optin.admin.rows import plain
 from optin.conf import ALARM_SHARE, conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
@@ -32,7 +31,7 @@ from optin.support.charts import (
     raw,
 )
 from optin.support.statistics import Amount, Figures, Hours
-from optin.support.wording import moment
+from optin.support.wording import moment, plain
 
 MAY_SEE = "optin.view_auditevent"
 

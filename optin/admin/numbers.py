@@ -4,34 +4,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
 from django.utils import timezone
 
-from optin.admin.actions import Action, Done, told
+from optin.actions.accounts import REVEAL
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, when
 from optin.admin.site import site
 from optin.models import PendingOtp, ProviderUser
-from optin.operations import staff
-from optin.origin import Origin
-from optin.outcomes import StaffOutcome
-
-
-def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
-    result = staff.reveal(row, reason=data["reason"], origin=origin)
-    if result.outcome is not StaffOutcome.OK:
-        unreadable = "The number cannot be read: its key is no longer in the key ring."
-        return told(result.outcome, {StaffOutcome.UNREADABLE: unreadable})
-    return Done("This is the full number. It is shown only once.", secret=result.number)
-
-
-REVEAL = Action(
-    "reveal",
-    "Show the number in full",
-    staff.REVEAL,
-    "The number is shown once. The audit trail keeps who looked at it and why.",
-    _reveal,
-)
 
 
 class State(Choice):
@@ -49,6 +27,8 @@ class State(Choice):
 
 @admin.register(ProviderUser, site=site)
 class NumberAdmin(ReadOnlyAdmin):
+    of_one = (REVEAL,)
+    leads_to = "change"
     nothing = "No numbers yet. This list shows the last three digits of each one that was entered."
     list_display = ("id", account, "number", file, "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
@@ -74,25 +54,6 @@ class NumberAdmin(ReadOnlyAdmin):
         if row.confirmed:
             return "suspended" if row.suspended_at else "active"
         return "released" if row.released_at else "not verified"
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        tools = []
-        if request.user.has_perm(REVEAL.permission):
-            address = reverse("admin:optin_provideruser_reveal", args=[object_id])
-            tools.append((address, REVEAL.title))
-        context = {"tools": tools, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
-
-    def own_urls(self) -> list[URLPattern]:
-        def find(pk: int) -> ProviderUser | None:
-            return ProviderUser.objects.select_related("user").filter(pk=pk).first()
-
-        def home(row: ProviderUser) -> str:
-            return reverse("admin:optin_provideruser_change", args=[row.pk])
-
-        return [REVEAL.urls("optin_provideruser", find, home, one=True)]
 
 
 @admin.register(PendingOtp, site=site)

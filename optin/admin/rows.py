@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, ClassVar
-from unicodedata import category
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
@@ -22,26 +21,17 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
+from optin.actions.base import Action
+from optin.admin.actions import links, name_of, url_of
 from optin.conf import conf
 from optin.models import User
 from optin.support import wording
+from optin.support.wording import plain
 
 BEFORE = "before"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
-# Unicode's categories of what is not seen: control characters, those that turn the direction
-# of what follows or have no width, private ones, and ends of lines and paragraphs.
-_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 
 Shown = Callable[[Any], Any]
-
-
-def plain(text: object) -> str:
-    """Return *text*, which anybody may have written, so that it looks as it is."""
-    written = str(text)
-    if written.isprintable():
-        return written
-    written = written.replace("\r\n", "\n").replace("\n", " ")  # of a field with lines
-    return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in _UNSEEN else c for c in written)
 
 
 def masked(text: object) -> str:
@@ -49,7 +39,7 @@ def masked(text: object) -> str:
 
     For what is written by staff or by gateways, who are asked not to name one.
     """
-    return wording.quoted(plain(text))
+    return wording.quoted(str(text))
 
 
 def at(moment: datetime | None, zone: tzinfo | None = None) -> str:
@@ -205,6 +195,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     sortable_by = ()
     change_list_template = "admin/list.html"
     change_form_template = "admin/row.html"
+    of_list: tuple[Action, ...] = ()
+    """What staff can ask for on the page of the list."""
+    of_one: tuple[Action, ...] = ()
+    """What they can ask for on the page of one row."""
+    leads_to = "changelist"
+    """The page after an action on one row: the list, or ``change``, the page of the row."""
     shown: ClassVar[tuple[Any, ...]] = ()
     nothing = "There are none."  # what a list says that has no rows
 
@@ -232,20 +228,36 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         """The list and one row; no history, which would be empty, and no way to write."""
-        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        name = name_of(self)
 
         def view(page: Any) -> Any:
             return self.admin_site.admin_view(require_safe(page))
 
+        def home(row: Any) -> str:
+            rows = self.model._default_manager
+            if row and self.leads_to == "change" and rows.filter(pk=row.pk).exists():
+                return reverse(f"admin:{name}_change", args=[row.pk])
+            return reverse(f"admin:{name}_changelist")
+
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
             *self.own_urls(),
+            *(url_of(each, self, home, one=False) for each in self.of_list),
+            *(url_of(each, self, home, one=True) for each in self.of_one),
             path("<int:object_id>/change/", view(self._row), name=f"{name}_change"),
         ]
 
     def own_urls(self) -> list[URLPattern]:
-        """More links and actions."""
+        """More addresses."""
         return []
+
+    def offered(self, row: Any) -> Sequence[Action]:
+        """Return what would change anything for *row*."""
+        return self.of_one
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        tools = {"tools": links(self, self.of_list, request)}
+        return super().changelist_view(request, {**tools, **(extra_context or {})})
 
     def _row(self, request: HttpRequest, object_id: int) -> Any:
         return self.change_view(request, str(object_id))
@@ -257,11 +269,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().change_view(request, object_id, form_url, {**named, **(extra_context or {})})
 
     def render_change_form(  # type: ignore[override]
-        self, request: HttpRequest, context: Any, **kwargs: Any
+        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
     ) -> Any:
+        context["tools"] = links(self, self.offered(obj), request, obj.pk)
         for name in ("subtitle", "original"):
             context[name] = plain(context[name] or "")
-        return super().render_change_form(request, context, **kwargs)
+        return super().render_change_form(request, context, obj=obj, **kwargs)
 
     def look_up(self, rows: Sequence[Any]) -> None:
         """Read what a page of rows shows besides them, for all at once."""

@@ -19,12 +19,11 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
 from optin.admin import figures, home
-from optin.admin.rows import plain
 from optin.conf import conf
 from optin.models.factors import has_active_factor
-from optin.origin import Face, Origin
 from optin.outcomes import By
 from optin.runtime.redirects import local
+from optin.support.wording import plain
 
 View = Callable[..., HttpResponseBase]
 
@@ -151,11 +150,6 @@ class StaffSite(AdminSite):
             "may_see_figures": user.has_perm(figures.MAY_SEE),
         }
         return {**super().each_context(request), **more}
-
-
-def origin_of(request: HttpRequest) -> Origin:
-    """Return which member of staff asks, and from where."""
-    return Origin.of(Face.ADMIN, request.META, actor_id=request.user.pk)
 
 
 def _by_suspended(request: HttpRequest) -> bool:

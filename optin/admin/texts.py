@@ -1,24 +1,13 @@
 """What leaves the service, and what stops it."""
 
-from datetime import timedelta
-from typing import Any
-
-from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
 
 from optin import phones
-from optin.admin.actions import Action, Done, ReasonForm, told
+from optin.actions.texts import EVERY
 from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, masked, reason, text, when
 from optin.admin.site import site
-from optin.errors import InvalidMobileNumber
 from optin.models import GatewayHealth, Guard, Notice, SmsMessage
 from optin.models.messages import State
-from optin.operations import send_controls, staff
-from optin.operations.send_controls import Target
-from optin.origin import Origin
-from optin.outcomes import StaffOutcome
 
 # Several values of one kind of row stand beside each other, as staff compare them.
 
@@ -94,143 +83,9 @@ class GatewayAdmin(ReadOnlyAdmin):
     shown = list_display
 
 
-# -- what stops texts --------------------------------------------------------------
-
-
-class NumberForm(ReasonForm):
-    """A number, or all that share its first digits."""
-
-    number = forms.CharField(
-        max_length=phones.MAX_LENGTH,
-        label="Mobile number",
-        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
-    )
-    covers = forms.ChoiceField(
-        choices=[("number", "this number"), ("prefix", "its whole prefix")], label="Covers"
-    )
-
-    field_order = ("number", "covers", "days", "reason")
-
-    def target(self) -> Target:
-        make = Target.prefix if self.cleaned_data["covers"] == "prefix" else Target.number
-        return make(self.cleaned_data["number"])
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                self.cleaned_data["target"] = self.target()
-            except InvalidMobileNumber as exc:
-                self.add_error("number", exc.message)
-        return self.cleaned_data
-
-
-class ListForm(NumberForm):
-    days = forms.IntegerField(min_value=1, max_value=366, initial=30, label="Days")
-
-
-class PrefixForm(ListForm):
-    covers = None  # type: ignore[assignment]
-
-    def target(self) -> Target:
-        return Target.prefix(self.cleaned_data["number"])
-
-
-class OneNumberForm(NumberForm):
-    covers = None  # type: ignore[assignment]
-
-    def target(self) -> Target:
-        return Target.number(self.cleaned_data["number"])
-
-
-def _switch(operation: Any, done: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = operation(reason=data["reason"], origin=origin)
-        return told(outcome, {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "Already set."})
-
-    return do
-
-
-def _put(operation: Any, done: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        lasts = timedelta(days=data["days"])
-        operation(data["target"], lasts, reason=data["reason"], origin=origin)
-        return Done(done)
-
-    return do
-
-
-def _take(operation: Any, done: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = operation(data["target"], reason=data["reason"], origin=origin)
-        words = {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "It was not on a list."}
-        return told(outcome, words)
-
-    return do
-
-
-SEND_CONTROL_ACTIONS = (
-    Action(
-        "stop",
-        "Stop all texts",
-        staff.SEND_CONTROLS,
-        "Stops all texts of every kind. Waiting texts expire.",
-        _switch(send_controls.stop_texts, "All texts are stopped."),
-        is_destructive=True,
-    ),
-    Action(
-        "allow",
-        "Allow texts again",
-        staff.SEND_CONTROLS,
-        "Ends the stop of all texts.",
-        _switch(send_controls.allow_texts, "Texts leave again."),
-    ),
-    Action(
-        "deny",
-        "Deny opt-ins",
-        staff.SEND_CONTROLS,
-        "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
-        "working.",
-        _put(send_controls.deny, "On the deny list."),
-        ListForm,
-    ),
-    Action(
-        "safe",
-        "Keep safe",
-        staff.SEND_CONTROLS,
-        "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
-        _put(send_controls.keep_safe, "On the safe list."),
-        ListForm,
-    ),
-    Action(
-        "lift",
-        "Open a prefix",
-        staff.SEND_CONTROLS,
-        "Opens a prefix that a breaker closed.",
-        _put(send_controls.lift_breaker, "The prefix is open."),
-        PrefixForm,
-    ),
-    Action(
-        "unlist",
-        "Take off the lists",
-        staff.SEND_CONTROLS,
-        "Takes a number or prefix off the deny or safe list.",
-        _take(send_controls.unlist, "Taken off the lists."),
-        NumberForm,
-    ),
-    Action(
-        "texts-again",
-        "Allow texts to a number",
-        staff.SEND_CONTROLS,
-        "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
-        _take(send_controls.allow_number, "Texts may go to it again."),
-        OneNumberForm,
-    ),
-)
-
-
 @admin.register(Guard, site=site)
 class SendControlAdmin(ReadOnlyAdmin):
-    change_list_template = "admin/actions_list.html"
+    of_list = EVERY
     nothing = "No stop and no list entry. Numbers that are denied, kept safe or closed stand here."
     list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
@@ -241,27 +96,3 @@ class SendControlAdmin(ReadOnlyAdmin):
         return phones.mask(control.last_three) or "-"
 
     ends = staticmethod(when("until"))
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(
-            request, tools_for(request, "optin_guard", SEND_CONTROL_ACTIONS)
-        )
-
-    def own_urls(self) -> list[URLPattern]:
-        def home(row: Any) -> str:
-            return reverse("admin:optin_guard_changelist")
-
-        return [
-            each.urls("optin_guard", lambda pk: None, home, one=False)
-            for each in SEND_CONTROL_ACTIONS
-        ]
-
-
-def tools_for(request: HttpRequest, model: str, actions: Any) -> dict[str, Any]:
-    """Return, for a list, the operations that whoever asks may ask for."""
-    tools = [
-        (reverse(f"admin:{model}_{each.name}"), each.title)
-        for each in actions
-        if request.user.has_perm(each.permission)
-    ]
-    return {"tools": tools}

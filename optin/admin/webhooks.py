@@ -5,23 +5,20 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern, reverse
 from django.utils import timezone
 
-from optin.admin.actions import Action, Done, told
-from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, plain, text, when
+from optin.actions.base import Action, Done, FileField, NoForm, told
+from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, text, when
 from optin.admin.site import site
-from optin.admin.tenants import NoForm
-from optin.admin.texts import tools_for
-from optin.models import File, WebhookEndpoint
-from optin.models.files import MAX_FILE_ID
+from optin.models import WebhookEndpoint
 from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
 from optin.operations import staff, webhooks
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 from optin.runtime import outside
+from optin.support.wording import plain
 
 SHOWN_TRIES = 50
 """Attempts on the page of an endpoint, the newest."""
@@ -57,14 +54,8 @@ class EndpointForm(NoForm):
 
 
 class NewEndpointForm(EndpointForm):
-    file_id = forms.IntegerField(min_value=1, max_value=MAX_FILE_ID, label="File id")
+    file_id = FileField()
     field_order = ("file_id", "url", "description", "kinds")
-
-    def clean_file_id(self) -> File:
-        file = File.objects.filter(pk=self.cleaned_data["file_id"]).first()
-        if file is None:
-            raise forms.ValidationError("There is no such file.")
-        return file
 
 
 class AgainForm(NoForm):
@@ -99,7 +90,7 @@ def _edit(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
 def _send_again(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
     count = webhooks.send_again(row, **data, origin=origin)
     if not count:
-        return Done("There is nothing to send again.", messages.WARNING)
+        return Done("There is nothing to send again.", StaffOutcome.UNCHANGED)
     return Done(f"Events that will be sent again: {count}.")
 
 
@@ -198,13 +189,14 @@ OF_ONE = (
         is_destructive=True,
     ),
 )
-_NAME = "optin_webhookendpoint"
 
 
 @admin.register(WebhookEndpoint, site=site)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
     nothing = "No endpoint yet. An endpoint is sent what happens to second factors in its file."
-    change_list_template = "admin/actions_list.html"
+    of_list = (MAKE,)
+    of_one = OF_ONE
+    leads_to = "change"
     change_form_template = "admin/webhook.html"
     list_display = (text("url", "address"), file, "state", when("created_at", "made"))
     list_filter = (by_id("file_id", "file id"),)
@@ -257,23 +249,18 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, tools_for(request, _NAME, [MAKE]))
+    def offered(self, row: Any) -> list[Action]:
+        hidden = {"off"} if row.off_at else set()
+        if row.paused:
+            hidden.add("test")
+        if not (row.off_at or row.paused):
+            hidden.add("on")
+        return [each for each in OF_ONE if each.name not in hidden]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        row = self._find(int(object_id))
-        hidden = {"off"} if row and row.off_at else set()
-        if row and row.paused:
-            hidden.add("test")
-        if row and not (row.off_at or row.paused):
-            hidden.add("on")
-        tools = [
-            (reverse(f"admin:{_NAME}_{each.name}", args=[object_id]), each.title)
-            for each in OF_ONE
-            if each.name not in hidden
-        ]
+        row = WebhookEndpoint.objects.filter(pk=object_id).first()
         tries = row.tries.order_by("-pk")[:SHOWN_TRIES] if row else []
         shown = [
             {
@@ -287,23 +274,4 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
             }
             for each in tries
         ]
-        return super().change_view(request, object_id, form_url, {"tools": tools, "tries": shown})
-
-    def own_urls(self) -> list[URLPattern]:
-        def home(row: WebhookEndpoint) -> str:
-            return reverse(f"admin:{_NAME}_change", args=[row.pk])
-
-        def list_of(row: Any) -> str:
-            return reverse(f"admin:{_NAME}_changelist")
-
-        return [
-            MAKE.urls(_NAME, self._find, list_of, one=False),
-            *(
-                each.urls(_NAME, self._find, list_of if each.name == "remove" else home, one=True)
-                for each in OF_ONE
-            ),
-        ]
-
-    @staticmethod
-    def _find(pk: int) -> WebhookEndpoint | None:
-        return WebhookEndpoint.objects.filter(pk=pk).first()
+        return super().change_view(request, object_id, form_url, {"tries": shown})

@@ -31,7 +31,7 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
     if refusal := trials.why_not(to):
         yield _refused(
             refusal,
-            "Use another phone, or end that: manage number allow, or manage stop_texts --end.",
+            "Use another phone, or end that: manage number allow, or manage texts allow.",
         )
         return
     serving = gateways.for_region(to.region)

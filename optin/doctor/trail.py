@@ -49,7 +49,7 @@ def keys_() -> Iterator[Finding]:
             f"{len(lost)} sampled numbers are not found by OPTIN_DIGEST_KEY: "
             f"{', '.join(map(str, lost[:3]))}.",
             seen="Their digests were made again.",
-            do=f"If redigest did not end, run it again. {_KEYS}",
+            do=f"If keys redigest did not end, run it again. {_KEYS}",
         )
 
 

@@ -22,7 +22,7 @@ from optin.support.wording import moment, section, some
 WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 
 ROLLED_UP = timedelta(minutes=75)
-"""The figures of this hour are counted at least so often, if roll_up runs every 5 minutes."""
+"""The figures of this hour are counted at least so often, if a worker or send_due counts them."""
 
 
 KNOWN_WITHIN = 12.0
@@ -183,5 +183,5 @@ def regular() -> Iterator[Finding]:
         yield fault(
             f"The figures of the admin have not been counted {when}.",
             seen="optin_span. This is the only trace that regular commands leave on a quiet day.",
-            do=f"manage roll_up. {health.STARTING}",
+            do=f"manage send_due. {health.STARTING}",
         )

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Rehearsal(models.Model):
-    """What ``manage rehearse --keep`` found for one attack. A newer one takes its place."""
+    """What ``manage limits rehearse --keep`` found for one attack. A newer one takes its place."""
 
     attack = models.CharField(max_length=20, unique=True)  # a name of ``tools.rehearsals``
     at = models.DateTimeField()

@@ -208,7 +208,7 @@ def overdue(now: datetime) -> Iterator[Metric | Need]:
             f"{moment(addresses['first'])}.",
             AuditEvent,
             filters={"kind": AuditEvent.Kind.EMAIL.value, "outcome": "proved"},
-            do=f"manage revoke_due. {STARTING}",
+            do=f"manage send_due. {STARTING}",
             is_fault=True,
         )
 
@@ -220,7 +220,7 @@ def _removals(now: datetime, count: int, first: datetime, user: int) -> Need:
     if count > 1:
         then = f"are planned: one {then}" if is_late else "are planned: the next is at {}"
     words = f"{some(count, 'removal')} of second factors {then.format(moment(first))}."
-    do = f"manage revoke_due. {STARTING}" if is_late else ""
+    do = f"manage send_due. {STARTING}" if is_late else ""
     if count == 1:
         return Need(words, User, user, do=do, is_fault=is_late)
     filters = {"kind": AuditEvent.Kind.REVOCATION.value}
@@ -399,7 +399,8 @@ def notary(now: datetime) -> Iterator[Metric | Need]:
         since = moment(now - place.waits(now))
         yield Need(
             f"No note of the audit trail has been given to {place.name} since {since}.",
-            do=f"Run manage notarise: it prints the cause. {section('audit-trail', 'A notary')}",
+            do="Run manage audit notarise: it prints the cause. "
+            f"{section('audit-trail', 'A notary')}",
             is_fault=True,
         )
 

@@ -88,8 +88,9 @@ def some(count: int, unit: str, units: str = "") -> str:
     return f"{count:,} {unit if count == 1 else units or f'{unit}s'}"
 
 
-def plain(text: str) -> str:
+def plain(given: object) -> str:
     """Return what others wrote as one harmless line: no control or direction marks."""
+    text = str(given)
     if not text.isprintable():  # of those of C and Z, only a plain space is printable
         text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     return text.strip()

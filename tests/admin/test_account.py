@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from optin.admin.account_actions import ACTIONS
+from optin.actions.accounts import ACTIONS
 from optin.models import AuditEvent, EmailChange, File, ProviderUser, Purpose, User
 from optin.operations import (
     challenges,

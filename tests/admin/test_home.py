@@ -591,7 +591,7 @@ def test_with_workers_it_only_reads_and_says_when_nobody_counts(
     settings.OPTIN_DELIVERY = "worker"
     assert "These figures are old" in home(client)
     assert not Span.objects.exists()
-    call_command("roll_up")
+    call_command("send_due")
     assert "These figures are old" not in home(client)
     clock.shift(600)
     home(client)  # else the session is over

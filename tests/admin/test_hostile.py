@@ -43,7 +43,7 @@ from optin.models import (
     WebhookTry,
 )
 from optin.models.webhooks import ANSWER_KEPT, MAX_DESCRIPTION
-from optin.operations import opt_ins, staff_actions
+from optin.operations import opt_ins, staff_actions, tenants
 from optin.runtime import logs
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone
@@ -190,7 +190,7 @@ class Attack:
 
     def tenants(self) -> None:
         # Names that people read are refused; by a command, or from before, they are there.
-        self.post("optin/file/make/", "typedname", 422, file_id=777, name=...)
+        self.post("optin/file/make/", "typedname", 422, id=777, name=...)
         address = "https://shop.example/cb?redirect=<zz+onzz=1>\"'"
         application = {"redirect_uris": address, "by_code": "on"}
         make = "oauth2_provider/application/make/"
@@ -199,7 +199,7 @@ class Attack:
         assert not File.objects.exists()
         self.post(make, "redirect", 200, name="x", **application)
         get_application_model().objects.update(name=evil("appname"))
-        call_command("create_file", evil("filename"), "--id", "777")
+        tenants.create_file(777, evil("filename"), origin=ORIGIN)
         self.file = File.objects.get(pk=777)
         self.post("optin/membership/make/", "username", who=NAME.strip(), file_id=777)
         self.post("optin/accesskey/make/", "username", 200, who=MAIL, file_id=777)
@@ -245,14 +245,13 @@ class Attack:
         self.post(f"{at}/unlock/", "unlockreason", reason=...)
         self.post(f"{at}/role/", "rolereason", role="", reason=...)
         self.post(f"optin/provideruser/{number.pk}/reveal/", "revealreason", 200, reason=...)
-        deny: dict[str, Any] = {"number": NUMBER, "covers": "prefix", "days": "3"}
+        deny: dict[str, Any] = {"number": NUMBER, "prefix": "on", "days": "3"}
         self.post("optin/guard/deny/", "guardreason", reason=..., **deny)
-        call_command("stop_texts", "--reason", evil("commandreason"))
+        call_command("texts", "stop", "--reason", evil("commandreason"))
         self.marks.add("commandreason")
         # What is no choice is not repeated.
         self.post(f"{at}/role/", "norole", 422, role=..., reason="x")
-        self.post("optin/guard/unlist/", "nocover", 422, number=NUMBER, covers=..., reason="x")
-        self.marks -= {"norole", "nocover"}
+        self.marks.remove("norole")
         # Refused, and shown again.
         self.post(f"{at}/unlock/", "longreason", 422, reason=evil("longreason") * 9)
         self.marks.remove("longreason")  # in its field, as it was typed

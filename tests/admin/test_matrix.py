@@ -93,7 +93,7 @@ SENT: dict[str, Any] = {
     "url": "https://shop.example/hook",
     "message_id": "msg_0",
     "number": NUMBER,
-    "covers": "number",
+    "hours": "3",
     "days": "3",
     "_save": "1",
     "action": "delete_selected",

@@ -575,9 +575,9 @@ def test_no_tenancy_of_oneself_or_a_superior(
 
 def test_files_and_members(user: User, signed_in: In) -> None:
     client = signed_in("administrator")
-    assert "File 900 was made." in ask(client, "optin/file/make/", file_id="900", name="New")
+    assert "File 900 was made." in ask(client, "optin/file/make/", id="900", name="New")
     assert "File 901 was made." in ask(client, "optin/file/make/", name="Newer")
-    ask(client, "optin/file/make/", 422, file_id="900", name="Taken")
+    ask(client, "optin/file/make/", 422, id="900", name="Taken")
     ask(client, "optin/membership/make/", who="ann", file_id="900")
     membership = Membership.objects.get(user=user, file_id=900)
     assert File.objects.open_to(user).filter(pk=900).exists()
@@ -653,12 +653,12 @@ def test_the_stop_and_the_lists(signed_in: In) -> None:
     assert Guard.objects.is_stopped()
     assert "Texts leave again." in ask(client, "optin/guard/allow/", reason="over")
     assert not Guard.objects.is_stopped()
-    number: dict[str, Any] = {"number": NUMBER, "covers": "number", "days": "3", "reason": "x"}
-    assert "On the deny list." in ask(client, "optin/guard/deny/", **number)
-    assert "On the safe list." in ask(client, "optin/guard/safe/", **number)
+    number: dict[str, Any] = {"number": NUMBER, "days": "3", "reason": "x"}
+    assert "On the deny list until" in ask(client, "optin/guard/deny/", **number)
+    assert "On the safe list until" in ask(client, "optin/guard/safe/", **number)
     assert [guard.kind for guard in Guard.objects.all()] == ["safe"]
     assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
-    ask(client, "optin/guard/lift/", number=NUMBER, days="1", reason="x")
+    ask(client, "optin/guard/lift/", number=NUMBER, hours="1", reason="x")
     assert [(guard.kind, guard.covers) for guard in Guard.objects.all()] == [("lift", "prefix")]
     ask(client, "optin/guard/deny/", 422, **{**number, "number": "12"})
     ask(client, "optin/guard/texts-again/", number=NUMBER, reason="asked for it")
@@ -772,7 +772,7 @@ def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
     )
     (row,) = exported(signed_in("auditor"), "?kind=keys")
     for name in ("reason", "user agent"):
-        assert row[name][0] in {"'", "\ufffd"}
+        assert row[name][0] in {"'", "H"}
 
 
 @pytest.mark.parametrize(
@@ -787,8 +787,7 @@ def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
         ("x;'=1", "x;''=1"),
         ('"=1', "'\"=1"),
         ("x|-1", "x|'-1"),
-        ("line\r\nline", "line line"),
-        ("a\tb\x1b[31m", "a\ufffdb\ufffd[31m"),
+        ("a\tb\x1b[31m", "a b [31m"),
     ],
 )
 def test_a_cell_begins_no_formula_even_where_semicolons_part_cells(

@@ -51,7 +51,7 @@ def test_the_budget_is_that_of_the_settings_in_force(signed_in: In, settings: An
     said = words(client)
     line = re.search(r"Together (\S+) (\S+) (\S+) (0\.\d\d %)", said)
     assert line
-    assert line[4] in run("guess_budget")
+    assert line[4] in run("limits", "guesses")
     assert "within 1 % a year" in said
     settings.OPTIN_OTP_DIGITS = 6
     assert "above 1 % a year" in words(client)
@@ -88,7 +88,7 @@ def test_each_limit_has_its_mode_and_what_it_would_have_refused(
 def test_what_is_promised_is_said_before_it_was_tried(signed_in: In) -> None:
     said = words(signed_in("auditor"))
     assert "Texts under one prefix in an hour of the clock: at most 100 Honest visits" in said
-    assert "No result is stored yet. Run manage rehearse pumping --keep" in said
+    assert "No result is stored yet. Run manage limits rehearse pumping --keep" in said
     assert "The promise" not in said.partition("Rehearsals of attacks")[2]
 
 
@@ -107,10 +107,10 @@ def test_the_last_rehearsal_is_shown_with_what_changed_since(signed_in: In, sett
 
 @pytest.mark.slow
 def test_a_rehearsal_is_kept_where_that_is_asked_for(signed_in: In) -> None:
-    run("rehearse", "bombing", "--short")
+    run("limits", "rehearse", "bombing", "--short")
     assert not Rehearsal.objects.exists()
     for _ in range(2):
-        run("rehearse", "bombing", "--short", "--keep")
+        run("limits", "rehearse", "bombing", "--short", "--keep")
     assert Rehearsal.objects.count() == 1
     said = words(signed_in("auditor"))
     assert "Bombing The promise held in the short rehearsal on" in said

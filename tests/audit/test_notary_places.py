@@ -101,7 +101,7 @@ def test_notes_may_come_by_the_standard_input(
 ) -> None:
     settings.OPTIN_NOTARY = (f"file:{tmp_path}/notes",)
     seal_rows(3)
-    assert "given." in commands.run("notarise")
+    assert "given." in commands.run("audit", "notarise")
     with open(tmp_path / "notes", encoding="utf-8") as lines:
         monkeypatch.setattr("sys.stdin", lines)
         status, told = run("--against", "-")
@@ -264,7 +264,7 @@ def test_an_authority_that_is_down_keeps_no_other_place_from_its_note(
     seal_rows(3)
     assert faults() == ["the authority could not be reached (ConnectionError)", ""]
     with pytest.raises(CommandError, match="Not every place"):
-        commands.run("notarise")
+        commands.run("audit", "notarise")
     assert run("--against", str(tmp_path / "notes"))[0] == CLEAN
 
 
@@ -310,7 +310,7 @@ def test_once_a_day_if_a_seal_is_new(tmp_path: Path, settings: Settings, clock: 
         clock.shift(HOUR)
     assert given == [0, 23, 46]
     assert len((tmp_path / "notes").read_text().splitlines()) == 3
-    assert "each place has its note" in commands.run("notarise")
+    assert "each place has its note" in commands.run("audit", "notarise")
 
 
 def test_an_overdue_note_is_told(
@@ -344,5 +344,5 @@ def test_an_overdue_note_is_told(
     assert told() == (0, 0)
     settings.OPTIN_NOTARY = ()
     with pytest.raises(CommandError, match="OPTIN_NOTARY is not set"):
-        commands.run("notarise")
+        commands.run("audit", "notarise")
     assert [*health.notary(timezone.now())] == []

@@ -37,7 +37,7 @@ def test_without_the_setting_nothing_is_asked_of_the_database(
     with django_assert_num_queries(0):
         stream_audit.func(timestamp=0)
     with pytest.raises(CommandError, match="OPTIN_AUDIT_STREAM is not set"):
-        run("stream_audit")
+        run("audit", "stream")
 
 
 def test_it_begins_with_the_next_event_and_writes_each_once(target: Path) -> None:
@@ -68,18 +68,18 @@ def test_cron_writes_it(stream: Path) -> None:
 def test_many_events_are_several_batches(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_stream, "BATCH", 3)
     record_many(10)
-    assert "Wrote 10 lines." in run("stream_audit")
+    assert "Wrote 10 lines." in run("audit", "stream")
     assert Arrived.at(stream).ids == ids_in_trail()
 
 
 def test_it_goes_on_with_a_chosen_event(stream: Path) -> None:
     record_many(5)
     write()
-    run("stream_audit", "--from", "3")
+    run("audit", "stream", "--from", "3")
     assert Arrived.at(stream).ids == [1, 2, 3, 4, 5, 3, 4, 5]
 
     record_many(2)
-    run("stream_audit", "--from", "now")
+    run("audit", "stream", "--from", "now")
     later = record()
     write()
     assert Arrived.at(stream).ids[8:] == [later.pk]
@@ -88,7 +88,7 @@ def test_it_goes_on_with_a_chosen_event(stream: Path) -> None:
 @pytest.mark.parametrize("first", ["tomorrow", "-1", "9" * 19])
 def test_it_goes_on_with_no_other_text(stream: Path, first: str) -> None:
     with pytest.raises(CommandError, match="takes the id of an event, or now"):
-        run("stream_audit", f"--from={first}")
+        run("audit", "stream", f"--from={first}")
 
 
 # -- seals -------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_metrics_and_needs_tell_and_it_goes_on(
         assert audit_stream.write_due(seconds=1).fault == "Is a directory"
     assert "the audit stream could not be written: Is a directory" in caplog.text
     with pytest.raises(CommandError, match="could not be written: Is a directory"):
-        run("stream_audit")
+        run("audit", "stream")
 
     clock.shift(301)
     now = timezone.now()
@@ -355,9 +355,9 @@ def test_the_standard_output_has_nothing_but_lines(
     settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings.OPTIN_AUDIT_STREAM = "stdout"
-    run("stream_audit")
+    run("audit", "stream")
     record_many(2)
-    run("stream_audit")
+    run("audit", "stream")
     assert Arrived.of(capfd.readouterr().out).ids == [1, 2]
 
 

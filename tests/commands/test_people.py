@@ -1,4 +1,4 @@
-"""Commands that make people, end their access and give them passwords: each is in the trail."""
+"""Commands of Django and of packages, which the trail records, and the end of a trial."""
 
 import builtins
 import getpass
@@ -14,7 +14,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from optin import checks
-from optin.models import AuditEvent, File, Membership, ProviderUser, Purpose, User
+from optin.models import AuditEvent, File, ProviderUser, Purpose, User
 from optin.models.audit import AuditEventQuerySet
 from optin.models.factors import has_active_factor
 from optin.operations import challenges, opt_ins, passwords
@@ -54,71 +54,6 @@ def no_trail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def may_enter(name: str, password: str) -> bool:
     with passwords.trying(name, password, origin=ORIGIN) as tried:
         return tried.factors is not None
-
-
-def test_create_person(db: None) -> None:
-    assert run("create_person", "dora", "--email", "dora@example.com").startswith("Made dora, user")
-    dora = User.objects.get(username="dora")
-    assert (dora.email, dora.has_usable_password(), dora.is_staff) == (
-        "dora@example.com",
-        False,
-        False,
-    )
-    told = newest_event()
-    assert (told.kind, told.outcome, told.user_id, told.face) == (
-        Kind.PERSON,
-        "created",
-        dora.pk,
-        Face.COMMAND,
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "email", "said"),
-    [
-        ("", "", "cannot be blank"),
-        ("two words", "", "valid username"),
-        ("d" * 151, "", "at most 150"),
-        ("dora", "dora", "valid email"),
-        ("ANN", "", "already exists|unique"),
-        ("dora", "ANN@example.com", "already exists|unique"),
-    ],
-    ids=["empty", "words", "long", "no address", "name taken", "address taken"],
-)
-def test_create_person_refuses(user: User, phone: Phone, name: str, email: str, said: str) -> None:
-    with nothing_happens(phone), pytest.raises(CommandError, match=said):
-        run("create_person", name, "--email", email)
-
-
-def test_deactivate_person_and_activate_person(user: User) -> None:
-    assert may_enter("ann", PASSWORD)
-    with one_event(
-        Kind.PERSON, "deactivated", user_id=user.pk, reason="Ticket 1", face=Face.COMMAND
-    ):
-        said = run("deactivate_person", "ann", "--reason", "Ticket 1")
-    assert said == "ann is deactivated.\n"
-    assert not may_enter("ann", PASSWORD)
-    assert (
-        run("deactivate_person", "ann", "--reason", "Ticket 1") == "ann is deactivated already.\n"
-    )
-
-    with one_event(Kind.PERSON, "activated", user_id=user.pk, reason="Ticket 2", face=Face.COMMAND):
-        said = run("activate_person", "ANN@example.com", "--reason", "Ticket 2")
-    assert said == "ann is active.\n"
-    assert may_enter("ann", PASSWORD)
-
-
-@pytest.mark.parametrize("command", ["deactivate_person", "activate_person"])
-def test_a_reason_is_needed(user: User, phone: Phone, command: str) -> None:
-    User.objects.update(is_active=command == "deactivate_person")
-    with nothing_happens(phone), pytest.raises(CommandError, match="reason"):
-        run(command, "ann", "--reason", " ")
-
-
-def test_end_membership(user: User, file: File) -> None:
-    with one_event(Kind.MEMBER, "ended", user_id=user.pk, file_id=file.pk):
-        assert run("end_membership", "ann", "777") == "ann may not act in file 777.\n"
-    assert not Membership.objects.get(user=user, file=file).active
 
 
 # -- commands of Django and of packages ---------------------------------------------
@@ -214,14 +149,14 @@ def test_a_number_of_a_trial_gets_no_text_at_a_real_gateway(
 def test_the_end_of_a_trial_removes_the_numbers(trial: ProviderUser) -> None:
     """But no authenticator app: its codes were real ones."""
     set_up_app(trial.user)
-    assert "was removed" in run("end_trial")
+    assert "was removed" in run("person", "end-trial")
     trial.refresh_from_db()
     assert not trial.confirmed
     assert has_active_factor(trial.user)
     told = newest_event()
     assert (told.kind, told.face) == (Kind.REVOKE, Face.COMMAND)
     assert checks.check_trial() == []
-    assert run("end_trial") == ""
+    assert run("person", "end-trial") == ""
 
 
 def test_the_end_of_a_trial_asks_staff_for_a_real_number(
@@ -232,7 +167,7 @@ def test_the_end_of_a_trial_asks_staff_for_a_real_number(
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(builtins, "input", answer)
-    assert "with the password" not in run("end_trial")
+    assert "with the password" not in run("person", "end-trial")
     assert phone.messages[-1][0] == "+61412345678"
     assert ProviderUser.objects.get(user=trial.user, confirmed=True).last_three == "678"
 
@@ -240,4 +175,4 @@ def test_the_end_of_a_trial_asks_staff_for_a_real_number(
 def test_a_trial_that_goes_on_does_not_end(db: None, settings: LazySettings) -> None:
     settings.OPTIN_GATEWAYS = ("simulator",)
     with pytest.raises(CommandError, match="The trial goes on"):
-        run("end_trial")
+        run("person", "end-trial")

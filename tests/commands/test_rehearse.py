@@ -1,4 +1,4 @@
-"""``rehearse``: what attacks come to with the shipped settings, and that it can say no (G-05).
+"""``limits rehearse``: what attacks come to with the shipped settings (G-05).
 
 They are played in a process of its own, over an hour, on SQLite whatever ``DATABASE_URL`` is.
 """
@@ -47,7 +47,7 @@ OFF = (
 @pytest.fixture(scope="module")
 def shipped() -> dict[str, dict[str, Any]]:
     """The report of each attack, with the shipped settings."""
-    found = json.loads(run("rehearse", "all", "--short", "--json"))
+    found = json.loads(run("limits", "rehearse", "all", "--short", "--json"))
     return {one["attack"]: one for one in found}
 
 
@@ -104,7 +104,9 @@ def test_without_limits_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(name, "0")
     out = StringIO()
     with pytest.raises(CommandError, match="broken"):
-        call_command("rehearse", "pumping", "spraying", "bombing", "--short", "--json", stdout=out)
+        call_command(
+            "limits", "rehearse", "pumping", "spraying", "bombing", "--short", "--json", stdout=out
+        )
     pumping, spraying, bombing = map(measured, json.loads(out.getvalue()))
     assert pumping["Texts under one prefix in an hour of the clock"] > (100, False)
     assert spraying["Wrong passwords from one address in 5 minutes"] > (100, False)
@@ -121,7 +123,7 @@ def test_it_needs_neither_the_database_nor_a_gateway(
     ledger = tmp_path / "ledger.log"
     env = {**PRODUCTION, "DATA_DIR": str(tmp_path / "var"), "TMPDIR": str(temporary)}
     env["OPTIN_LEDGER"] = str(ledger)
-    done = manage("rehearse", "bombing", "--short", "--json", env=env)
+    done = manage("limits", "rehearse", "bombing", "--short", "--json", env=env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (report,) = json.loads(done.stdout)
@@ -140,6 +142,6 @@ def test_nothing_is_played_with_the_settings_of_the_service() -> None:
 
 def test_what_cannot_be_played_is_refused_at_once() -> None:
     with pytest.raises(CommandError, match="NZ is none of OPTIN_SMS_REGIONS"):
-        run("rehearse", "pumping", "--region", "NZ")
+        run("limits", "rehearse", "pumping", "--region", "NZ")
     with pytest.raises(CommandError, match="invalid choice"):
-        run("rehearse", "fire")
+        run("limits", "rehearse", "fire")

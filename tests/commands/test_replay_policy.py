@@ -1,4 +1,4 @@
-"""``replay_policy``: the recorded requests, decided again under other numbers (G-04)."""
+"""``limits replay``: the recorded requests, decided again under other numbers (G-04)."""
 
 import json
 import random
@@ -225,7 +225,7 @@ def forget_what_was_asked() -> None:
 
 
 def by_json(*arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run("replay_policy", "--json", *arguments))
+    found: dict[str, Any] = json.loads(run("limits", "replay", "--json", *arguments))
     return found
 
 
@@ -262,7 +262,7 @@ def test_it_says_who_would_have_been_refused_and_verified(asked: User, env: Path
         "rules": {"asked-user/600": 1},
     }
     assert (found["decided"], found["equal"], found["texts_saved"]) == (2, 1, 1)
-    said = run("replay_policy", "--env", str(env))
+    said = run("limits", "replay", "--env", str(env))
     assert re.search(rf"account {asked.pk} +1 +1  2026-11-02 12:01", said)
     assert "Texts saved       1\n" in said
     assert "Money saved       not known" in said
@@ -300,12 +300,12 @@ def test_money_is_what_a_text_cost_on_average(asked: User, env: Path) -> None:
         span=span, day=span.day, what=Figure.What.TEXT, name="sent", count=4, cost=Decimal("0.20")
     )
     assert by_json("--env", str(env))["money_saved"] == "0.0500"
-    assert "0.05 at 0.0500 a text" in run("replay_policy", "--env", str(env))
+    assert "0.05 at 0.0500 a text" in run("limits", "replay", "--env", str(env))
 
 
 def test_without_a_file_it_decides_by_the_numbers_in_force(asked: User) -> None:
     assert "2 requests, 2 of them with the same result (100.0 %)" in run(
-        "replay_policy", "--since", "12h"
+        "limits", "replay", "--since", "12h"
     )
 
 
@@ -359,18 +359,18 @@ def test_a_bad_file_is_refused_with_the_setting(tmp_path: Path, text: str, words
     path = tmp_path / "bad.env"
     path.write_text(text)
     with pytest.raises(CommandError, match=re.escape(words)):
-        run("replay_policy", "--env", str(path))
+        run("limits", "replay", "--env", str(path))
     with pytest.raises(CommandError, match="cannot be read: FileNotFoundError"):
-        run("replay_policy", "--env", str(tmp_path / "none.env"))
+        run("limits", "replay", "--env", str(tmp_path / "none.env"))
     with pytest.raises(CommandError, match="number of days or hours"):
-        run("replay_policy", "--since", "soon")
+        run("limits", "replay", "--since", "soon")
 
 
 def test_what_is_not_replayed_is_named_without_its_value(asked: User, env: Path) -> None:
     secret = "b" * 40
     env.write_text(f"OPTIN_SENDS_PER_USER=9/600\nOPTIN_BREAKER_UNPROVED=3\nSECRET_KEY={secret}\n")
     assert by_json("--env", str(env))["not_replayed"] == ["OPTIN_BREAKER_UNPROVED", "SECRET_KEY"]
-    assert secret not in run("replay_policy", "--env", str(env))
+    assert secret not in run("limits", "replay", "--env", str(env))
 
 
 def test_the_settings_are_in_force_again_afterwards(env: Path, settings: LazySettings) -> None:

@@ -234,9 +234,9 @@ MAKE_DORA = """
 from django.core.management import call_command
 from optin.models import User
 User.objects.create_user("dora", "dora@example.com")
-call_command("create_file", "Harbour Books", "--id", "777")
-call_command("add_member", "dora", "777")
-call_command("create_access_key", "dora", "777")
+call_command("file", "create", "Harbour Books", "--id", "777")
+call_command("file", "add-member", "dora", "777")
+call_command("access_key", "create", "dora", "777")
 """
 
 

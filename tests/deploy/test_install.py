@@ -357,7 +357,7 @@ def test_no_system_call_that_the_service_makes_is_filtered(installed: Debian) ->
     with path_in(installed, SETTINGS).open("a") as settings:
         settings.write("OPTIN_DELIVERY=worker\n")
     installed.must("systemctl daemon-reload; systemctl restart optin optin-worker@1")
-    installed.must("manage revoke_factor jo --reason 'Again. Jo'; rm -f /run/jar")
+    installed.must("manage person revoke-factor jo --reason 'Again. Jo'; rm -f /run/jar")
     before = len(texts(installed))
 
     browser, _ = opt_in(installed, f"https://{HOST}", "0491 570 157")
@@ -383,9 +383,9 @@ def test_the_page_restores_a_backup(installed: Debian) -> None:
     steps = page.partition("### To restore\n")[2].partition("\n### ")[0]
     commands = re.findall(r"^ {7}(\S(?:.*\\\n)*.*)$", steps, re.MULTILINE)
     assert [each for each in commands if "pg_restore" in each]
-    made = installed.must("manage create_access_key jo 1001 2>/dev/null")
+    made = installed.must("manage access_key create jo 1001 2>/dev/null")
     installed.must(f"{back_up}; cp /var/lib/optin-backup/optin-*.dump /srv/optin/optin.dump")
-    installed.must(f"manage revoke_access_key jo {made.split()[-1][:6]}")
+    installed.must(f"manage access_key revoke jo {made.split()[-1][:6]}")
     installed.must("cp /var/lib/optin/ledger /tmp/ledger.app2")
     installed.must("cp /var/lib/optin/ledger /tmp/ledger.worker1; chown optin /tmp/ledger.*")
 

@@ -364,7 +364,7 @@ def installed(folder: Path) -> Iterator[Installation]:
         _serve(made)
         made.restart_proxy()
         made.start_worker()
-        assert made.manage("roll_up").returncode == 0
+        assert made.manage("send_due").returncode == 0
         until(lambda: _is_at_rest(made))
         made.pids["postgresql"] = int(
             (cluster.folder / "data/postmaster.pid").read_text().split()[0]

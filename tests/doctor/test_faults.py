@@ -49,7 +49,7 @@ def test_right_after_a_start_nothing_is_wrong(installation: Installation) -> Non
             said, _ = examined.result()
     finally:
         installation.sql(NO_MAIL, role="owner")
-        installation.manage("roll_up")
+        installation.manage("send_due")
         installation.restart_worker()
     assert complaints(said) == []
 

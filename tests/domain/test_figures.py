@@ -531,7 +531,7 @@ def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) 
 
 
 def test_the_command_counts(pending: ProviderUser, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("roll_up")
+    call_command("send_due")
     assert capsys.readouterr().out == "Counted 1.\n"
     assert read(What.TEXT) == {("text", "sent"): 1}
 

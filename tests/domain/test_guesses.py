@@ -328,7 +328,7 @@ def test_the_command_prints_the_budget(
 ) -> None:
     """Also above the bound that stops the start."""
     monkeypatch.setattr(conf, "app_failures", Rate(1000, 3600))
-    call_command("guess_budget")
+    call_command("limits", "guesses")
     lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]
     names = [line[0] for line in lines[1:]]
@@ -336,4 +336,4 @@ def test_the_command_prints_the_budget(
     assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 5
     settings.OPTIN_LOCK_AFTER = 0
     with pytest.raises(CommandError, match="OPTIN_LOCK_AFTER must be from 1 to 100"):
-        call_command("guess_budget")
+        call_command("limits", "guesses")

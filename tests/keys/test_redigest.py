@@ -1,4 +1,4 @@
-"""``redigest``: a new digest key, while the service stands still."""
+"""``keys redigest``: a new digest key, while the service stands still."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -51,7 +51,7 @@ def stopped(ring: LazySettings, world: World) -> World:
 
 
 def redigest(*options: str) -> str:
-    return run("redigest", "--offline", *options)
+    return run("keys", "redigest", "--offline", *options)
 
 
 def test_all_goes_on_with_the_new_key(stopped: World, stranger: User) -> None:
@@ -232,7 +232,7 @@ def test_again_does_nothing(stopped: World) -> None:
 
 def test_without_offline(stopped: World) -> None:
     with nothing_happens(stopped.phone), pytest.raises(CommandError, match="Stop every process"):
-        run("redigest")
+        run("keys", "redigest")
 
 
 def test_while_the_service_decides(stopped: World, settings: LazySettings) -> None:

@@ -1,4 +1,4 @@
-"""``rotate_keys``: what is under an old key comes under the new one (S-51)."""
+"""``keys rotate``: what is under an old key comes under the new one (S-51)."""
 
 import signal
 import subprocess
@@ -80,7 +80,7 @@ def app(used: World, settings: LazySettings) -> App:
 
 def run_until_codes_are_over(world: World) -> None:
     world.clock.shift(600)
-    assert "older ones may be removed" in run("rotate_keys")
+    assert "older ones may be removed" in run("keys", "rotate")
 
 
 # -- what it does ------------------------------------------------------------------
@@ -88,7 +88,7 @@ def run_until_codes_are_over(world: World) -> None:
 
 def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySettings) -> None:
     with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
-        output = run("rotate_keys")
+        output = run("keys", "rotate")
 
     assert "Encrypted with the key new: 1 numbers, 1 apps, 0 webhooks." in output
     assert output.endswith("No other key than new is in use: older ones may be removed.\n")
@@ -116,7 +116,7 @@ def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) ->
     """S-65: it works, and the operator hears that its key must stay."""
     needed = r"must stay .* now: old \(0 numbers, 0 apps, 0 webhooks, 1 codes on their way\)"
     with one_event(AuditEvent.Kind.KEYS, "incomplete"), pytest.raises(CommandError, match=needed):
-        run("rotate_keys")
+        run("keys", "rotate")
 
     assert newest_event().data["needed"] == {
         "old": {"numbers": 0, "apps": 0, "webhooks": 0, "codes": 1}
@@ -126,14 +126,14 @@ def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) ->
     assert not Canary.objects.get().opens()  # whoever removes it now is told at the start
     settings.OPTIN_KEYS = BOTH
     assert seen.guess(seen.code()).outcome is CodeOutcome.OK
-    assert "older ones may be removed" in run("rotate_keys")
+    assert "older ones may be removed" in run("keys", "rotate")
     settings.OPTIN_KEYS = {"new": NEW}
     assert Canary.objects.get().opens()
 
 
 def test_a_code_that_is_over_keeps_nothing(seen: World) -> None:
     seen.clock.shift(600)
-    assert "older ones may be removed" in run("rotate_keys")
+    assert "older ones may be removed" in run("keys", "rotate")
 
 
 def test_only_the_ciphertext_changes(used: World, app: App) -> None:
@@ -145,14 +145,14 @@ def test_only_the_ciphertext_changes(used: World, app: App) -> None:
         ]
 
     before = others()
-    run("rotate_keys")
+    run("keys", "rotate")
     assert others() == before
 
 
 def test_again_changes_nothing(used: World, app: App) -> None:
-    run("rotate_keys")
+    run("keys", "rotate")
     sealed = used.row.number_encrypted, app.row.secret_encrypted
-    assert "Encrypted with the key new: 0 numbers, 0 apps, 0 webhooks." in run("rotate_keys")
+    assert "Encrypted with the key new: 0 numbers, 0 apps, 0 webhooks." in run("keys", "rotate")
     assert (used.row.number_encrypted, app.row.secret_encrypted) == sealed
 
 
@@ -162,7 +162,7 @@ def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPat
     add_apps(4)
     ring.OPTIN_KEYS = BOTH
 
-    told = [line for line in run("rotate_keys").splitlines() if line.endswith("so far.")]
+    told = [line for line in run("keys", "rotate").splitlines() if line.endswith("so far.")]
 
     numbers = [f"{n} numbers, 0 apps, 0 webhooks so far." for n in (3, 6, 7)]
     assert told == [*numbers, *(f"7 numbers, {n} apps, 0 webhooks so far." for n in (3, 4))]
@@ -172,7 +172,7 @@ def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPat
 def test_what_belongs_to_one_row_still_opens_in_no_other(ring: LazySettings, file: File) -> None:
     add_numbers(file, 2)
     ring.OPTIN_KEYS = BOTH
-    run("rotate_keys")
+    run("keys", "rotate")
     first, second = ProviderUser.objects.order_by("pk")
     second.number_encrypted = first.number_encrypted
     with pytest.raises(UndecryptableError):
@@ -182,7 +182,7 @@ def test_what_belongs_to_one_row_still_opens_in_no_other(ring: LazySettings, fil
 def test_the_secret_of_an_app_still_opens_for_nobody_else(ring: LazySettings) -> None:
     add_apps(2)
     ring.OPTIN_KEYS = BOTH
-    run("rotate_keys")
+    run("keys", "rotate")
     first, second = AuthenticatorApp.objects.order_by("pk")
     second.secret_encrypted = first.secret_encrypted
     with pytest.raises(UndecryptableError):
@@ -223,7 +223,7 @@ def test_numbers_that_do_not_open_are_left_and_named(used: World, other_file: Fi
     ProviderUser.objects.filter(pk=rows[0].pk).update(number_encrypted="gone:AAAA")
     ProviderUser.objects.filter(pk=rows[1].pk).update(number_encrypted="no colon")
 
-    output = run("rotate_keys")
+    output = run("keys", "rotate")
 
     named = f"provider users {rows[0].pk}, {rows[1].pk}."
     assert "2 numbers open with no key of OPTIN_KEYS" in output
@@ -239,7 +239,7 @@ def test_apps_that_do_not_open_are_left_and_named(used: World, app: App) -> None
     swapped = app.row.secret_encrypted  # of somebody else
     AuthenticatorApp.objects.filter(pk=second.pk).update(secret_encrypted=swapped)
 
-    output = run("rotate_keys")
+    output = run("keys", "rotate")
 
     assert "1 numbers, 1 apps, 0 webhooks." in output
     assert "2 apps open with no key of OPTIN_KEYS and were left as they are" in output
@@ -259,7 +259,7 @@ def test_an_app_alone_keeps_its_key(
     ring.OPTIN_KEYS = BOTH
     monkeypatch.setattr(key_rotation, "_pass", lambda *args: False)
     with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 webhooks, 0 codes"):
-        run("rotate_keys")
+        run("keys", "rotate")
     assert newest_event().data["needed"] == {
         "old": {"numbers": 0, "apps": 2, "webhooks": 0, "codes": 0}
     }
@@ -281,16 +281,16 @@ def test_keys_that_do_not_fit_change_nothing(
 ) -> None:
     settings.OPTIN_KEYS, settings.OPTIN_DIGEST_KEY = ring_now, digest
     with nothing_happens(used.phone), pytest.raises(CommandError, match=why):
-        run("rotate_keys")
+        run("keys", "rotate")
 
 
 def test_a_lost_key_is_given_up_by_name(used: World, settings: LazySettings) -> None:
     """Else the canary would refuse every start for good."""
     settings.OPTIN_KEYS = {"new": NEW}
     with pytest.raises(CommandError, match="a key that this database needs"):
-        run("rotate_keys", "--lost", "another")
+        run("keys", "rotate", "--lost", "another")
 
-    output = run("rotate_keys", "--lost", "old")
+    output = run("keys", "rotate", "--lost", "old")
 
     assert "1 numbers open with no key of OPTIN_KEYS" in output
     assert Canary.objects.get().opens()
@@ -299,7 +299,7 @@ def test_a_lost_key_is_given_up_by_name(used: World, settings: LazySettings) -> 
 
 def test_a_key_that_is_there_is_not_lost(used: World) -> None:
     with nothing_happens(used.phone), pytest.raises(CommandError, match="is not lost"):
-        run("rotate_keys", "--lost", "old")
+        run("keys", "rotate", "--lost", "old")
 
 
 # -- killed ------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
     assert python("manage.py", "migrate", env=old).returncode == 0
     shell(_SEED.format(count=count))
 
-    command = [sys.executable, "manage.py", "rotate_keys"]
+    command = [sys.executable, "manage.py", "keys", "rotate"]
     with subprocess.Popen(command, cwd=ROOT, env=both, stdout=subprocess.PIPE) as running:
         assert running.stdout
         running.stdout.readline()
@@ -345,7 +345,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
     assert 0 < int(left) < count
     assert int(left) % key_rotation.CHUNK == 0  # each chunk wholly or not at all
     assert canary == "old"
-    done = python("manage.py", "rotate_keys", env=both)
+    done = python("manage.py", "keys", "rotate", env=both)
     assert done.returncode == 0, done.stderr
     assert f"Encrypted with the key new: {left} numbers, 0 apps, 0 webhooks." in done.stdout
     new = environment(tmp_path, database, {"new": NEW}, DIGEST)
@@ -450,4 +450,4 @@ def test_an_opt_in_meanwhile_seals_with_the_current_key(seen: World) -> None:
     seen.clock.shift(30)
     assert opt_ins.opt_in(seen.user, seen.file, NUMBER, origin=ORIGIN).outcome is SendOutcome.RESENT
     with pytest.raises(CommandError, match="0 numbers, 0 apps, 0 webhooks, 1 codes"):
-        run("rotate_keys")
+        run("keys", "rotate")

@@ -85,9 +85,9 @@ class Everything(Scene):
                 "verify-2fa-opt-in", "Verify2FAOptInRequest", ProviderUserId=pk[1], Otp=otp
             )
         assert answer.status == 429
-        assert self.command("unlock", "ben", "--reason", "asked by phone") == 0
+        assert self.command("person", "unlock", "ben", "--reason", "asked by phone") == 0
         send("verify-2fa-opt-in", "Verify2FAOptInRequest", ProviderUserId=pk[1], Otp=code)
-        assert self.command("revoke_factor", "ben", "--reason", "phone lost") == 0
+        assert self.command("person", "revoke-factor", "ben", "--reason", "phone lost") == 0
 
     def nonsense(self) -> None:
         """Secrets in all the wrong places."""
@@ -226,7 +226,7 @@ class Everything(Scene):
         try:
             assert self.call("ann", "verify-2fa-opt-in", body).status == 503
             assert self.sign_in("token", "ann").status == 503
-            self.command("unlock", "ann", "--reason", "no trail")
+            self.command("person", "unlock", "ann", "--reason", "no trail")
         finally:
             self.site.sql("ALTER TABLE away RENAME TO optin_auditevent")
 

@@ -79,18 +79,18 @@ def test_no_secret_turns_up_where_commands_run(scene: Scene, keys: Keys) -> None
 
 
 def make_tenants(scene: Scene) -> None:
-    assert scene.run("create_file", "Sentinel Stores", "--id", "4711").out == "4711\n"
-    assert scene.command("create_file", "Sentinel Stores", "--id", "4711") == 1
-    assert scene.command("add_member", "ann", "4711") == 0
-    assert scene.command("create_access_key", "ben", "4711") == 1
-    key = scene.run_for_key("create_access_key", "ann", "4711")
+    assert scene.run("file", "create", "Sentinel Stores", "--id", "4711").out == "4711\n"
+    assert scene.command("file", "create", "Sentinel Stores", "--id", "4711") == 1
+    assert scene.command("file", "add-member", "ann", "4711") == 0
+    assert scene.command("access_key", "create", "ben", "4711") == 1
+    key = scene.run_for_key("access_key", "create", "ann", "4711")
     path = f"/User/opt-out-from-2fa?FileId=4711&WsAccessKey={key}"
     assert scene.site.send(path, {}).status == 409
     # As somebody would who has the whole key at hand.
-    assert scene.command("revoke_access_key", "ann", key) == 0
-    assert scene.command("revoke_access_key", "ann", key) == 1
+    assert scene.command("access_key", "revoke", "ann", key) == 0
+    assert scene.command("access_key", "revoke", "ann", key) == 1
     assert scene.site.send(path, {}).status == 401
-    assert scene.command("enable_password_clients") == 0
+    assert scene.command("password_clients", "on") == 0
 
 
 def opt_in(scene: Scene) -> None:
@@ -106,31 +106,32 @@ def opt_in(scene: Scene) -> None:
         scene.call("ben", "verify-2fa-opt-in", body, 888)
     # The server cannot make his text, for a fault whose words hold the number.
     scene.call("cam", "opt-in-to-2fa", {"MobileNumber": CAMS})
-    assert scene.run("send_due").out == "Sent 1.\n"
+    assert scene.run("send_due").out.startswith("Sent 1.\n")
     scene.code()
 
 
 def stop_people(scene: Scene) -> None:
     reason = ("--reason", "asked by phone")
     mail = {"EMAIL_URL": f"submission://optin:{MAIL_PASSWORD}@{NOBODY}"}
-    assert scene.run("unlock", "ben", *reason, **mail).out == "Unlocked ben.\n"
-    assert scene.run("send_due").out.endswith("Sent 1.\n")  # the mail
-    assert scene.command("revoke_factor", "ben", *reason) == 1
-    assert scene.command("revoke_factor", "ann", "--reason", " ") == 1
+    assert scene.run("person", "unlock", "ben", *reason, **mail).out.startswith("Unlocked.")
+    assert "Sent 1.\n" in scene.run("send_due").out  # the mail
+    assert scene.command("person", "revoke-factor", "ben", *reason) == 1
+    assert scene.command("person", "revoke-factor", "ann", "--reason", " ") == 1
 
 
 def rotate(scene: Scene, keys: Keys) -> None:
     both = keys.ring("new", "old")
-    assert scene.command("redigest", "--offline", **keys.digest("new")) == 1  # it still runs
+    # It still runs.
+    assert scene.command("keys", "redigest", "--offline", **keys.digest("new")) == 1
     for ring in (keys.ring("new"), {"OPTIN_KEYS": f"old:{keys.one('odd ring')}"}):
-        done = scene.run("rotate_keys", **ring)
+        done = scene.run("keys", "rotate", **ring)
         assert done.status == 1
         assert "Nothing was done" in done.err
-    assert scene.command("rotate_keys", "--lost", "old", **both) == 1
-    done = scene.run("rotate_keys", **both)
+    assert scene.command("keys", "rotate", "--lost", "old", **both) == 1
+    done = scene.run("keys", "rotate", **both)
     assert done.status == 1
     assert "old (0 numbers, " in done.err  # codes on their way
-    done = scene.run("rotate_keys", HOURS_LATER="1", **both)
+    done = scene.run("keys", "rotate", HOURS_LATER="1", **both)
     assert done.status == 0, done.err
     assert "No other key than new is in use" in done.out
 
@@ -142,18 +143,18 @@ def redigest(scene: Scene, keys: Keys) -> None:
         "UPDATE optin_provideruser SET number_encrypted = 'odd:' || substr(number_encrypted, 5) "
         "WHERE user_id IN (SELECT id FROM optin_user WHERE username = 'ben')"
     )
-    done = scene.run("rotate_keys", **settings | keys.digest("old"))
+    done = scene.run("keys", "rotate", **settings | keys.digest("old"))
     assert "1 numbers open with no key" in done.err
     assert scene.command("purge", **settings) == 1  # a check refuses these keys
-    assert scene.command("redigest", **settings) == 1
-    assert scene.command("redigest", "--offline", **settings | keys.ring("odd")) == 1
-    done = scene.run("redigest", "--offline", **settings)
+    assert scene.command("keys", "redigest", **settings) == 1
+    assert scene.command("keys", "redigest", "--offline", **settings | keys.ring("odd")) == 1
+    done = scene.run("keys", "redigest", "--offline", **settings)
     assert done.status == 1
     assert "1 numbers do not open" in done.err
-    done = scene.run("redigest", "--offline", "--leave-unreadable", **settings)
+    done = scene.run("keys", "redigest", "--offline", "--leave-unreadable", **settings)
     assert done.status == 0, done.err
     assert "numbers anew; 1 were left" in done.out
-    assert "already" in scene.run("redigest", "--offline", **settings).out
+    assert "already" in scene.run("keys", "redigest", "--offline", **settings).out
 
 
 def verify(scene: Scene, after: dict[str, str]) -> None:
@@ -166,10 +167,10 @@ def verify(scene: Scene, after: dict[str, str]) -> None:
 
 def let_go(scene: Scene, after: dict[str, str]) -> None:
     reason = ("--reason", "asked by letter")
-    assert scene.command("revoke_factor", "ann", *reason, **after) == 0
-    assert scene.command("erase", "cam", *reason, **after) == 1  # without --yes
-    assert scene.command("erase", "cam", "--yes", "--reason", "cam asked", **after) == 1
-    assert scene.command("erase", "cam", "--yes", *reason, **after) == 0
+    assert scene.command("person", "revoke-factor", "ann", *reason, **after) == 0
+    assert scene.command("person", "erase", "cam", *reason, **after) == 1  # without --yes
+    assert scene.command("person", "erase", "cam", "--yes", "--reason", "cam asked", **after) == 1
+    assert scene.command("person", "erase", "cam", "--yes", *reason, **after) == 0
     purged = scene.run("purge", HOURS_LATER="25", **after)
     assert purged.status == 0, purged.err
     for kind in ("codes", "texts", "numbers"):
@@ -182,9 +183,9 @@ def break_down(scene: Scene, keys: Keys, after: dict[str, str]) -> None:
     """Without an audit trail, without a database, and with keys that are none."""
     scene.site.sql("ALTER TABLE optin_auditevent RENAME TO away")
     try:
-        assert scene.command("rotate_keys", **after) == 1
-        assert scene.command("redigest", "--offline", **after | keys.digest("old")) == 1
-        assert scene.command("erase", "ben", "--yes", "--reason", "none", **after) == 1
+        assert scene.command("keys", "rotate", **after) == 1
+        assert scene.command("keys", "redigest", "--offline", **after | keys.digest("old")) == 1
+        assert scene.command("person", "erase", "ben", "--yes", "--reason", "none", **after) == 1
         assert scene.command("purge", **after) == 1
         assert scene.command("verify_audit", **after) == 2
     finally:
@@ -197,6 +198,6 @@ def break_down(scene: Scene, keys: Keys, after: dict[str, str]) -> None:
         {"OPTIN_KEYS": ",".join([keys.ring("new")["OPTIN_KEYS"]] * 2)},
         {"OPTIN_DIGEST_KEY": keys.one("new digest")[:-4]},
     ):
-        done = scene.run("rotate_keys", **after | wrong_keys)
+        done = scene.run("keys", "rotate", **after | wrong_keys)
         assert done.status == 1
         assert done.err.startswith(next(iter(wrong_keys))), done

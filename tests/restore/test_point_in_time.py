@@ -78,8 +78,8 @@ def test_what_was_done_after_the_moment_stays_done(
         second.run("pg_basebackup", "--dbname", first.url)
         with psycopg.connect(first.url) as line:
             (moment,) = line.execute("SELECT clock_timestamp()").fetchone() or ()
-        manage(env, "revoke_access_key", ben["username"], ben_key[:6])
-        manage(env, "erase", cam["username"], "--reason", "asked", "--yes")
+        manage(env, "access_key", "revoke", ben["username"], ben_key[:6])
+        manage(env, "person", "erase", cam["username"], "--reason", "asked", "--yes")
         assert call(server, "verify-2fa-opt-in", ann_key, code)[0] == 200
         assert call(server, "opt-in-to-2fa", ben_key, {}, file=888)[0] == 401
 
@@ -95,6 +95,6 @@ def test_what_was_done_after_the_moment_stays_done(
         assert call(server, "opt-in-to-2fa", ben_key, {}, file=888)[0] == 401
         assert urlopen(f"http://127.0.0.1:{server.port}/readyz").status == 200
     with pytest.raises(subprocess.CalledProcessError) as unknown:
-        manage(env, "unlock", cam["username"], "--reason", "called")
+        manage(env, "person", "unlock", cam["username"], "--reason", "called")
     assert "There is no user 'cam'" in unknown.value.stderr
     assert ": 0 findings, 0 not to be checked." in manage(env, "verify_audit", "--seal")

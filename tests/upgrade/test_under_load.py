@@ -143,7 +143,7 @@ def test_a_key_is_replaced_under_load(env: dict[str, str], tmp_path: Path) -> No
             swap(balancer, PRESENT, OPTIN_KEYS=f"{new},{old}")
             env["OPTIN_KEYS"] = f"{new},{old}"
             # Not at once: a code under the old key may be on its way.
-            assert any(PRESENT.manage("rotate_keys", env=env).returncode == 0 for _ in range(20))
+            assert any(PRESENT.manage("keys", "rotate", env=env).returncode == 0 for _ in range(20))
 
     assert [failure for person in persons for failure in person.failures] == []
     assert all(person.answers.total() > 50 for person in persons)

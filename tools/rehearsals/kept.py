@@ -45,7 +45,7 @@ def promises() -> list[Promise]:
 
 
 def _promise(attack: Attack, last: Rehearsal | None) -> Promise:
-    command = f"manage rehearse {attack.name} --keep"
+    command = f"manage limits rehearse {attack.name} --keep"
     if last is None:
         nothing = Stage(seed=0, hours=0, region="")
         bounds = [f"{bound.says}: at most {bound.at_most}" for bound in attack.bounds(nothing)]

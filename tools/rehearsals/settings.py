@@ -1,4 +1,4 @@
-"""The settings of a rehearsal (``manage.py rehearse``): the limits of production, nothing else.
+"""The settings of ``manage.py limits rehearse``: the limits of production, nothing else.
 
 The database is in a folder of its own, which is deleted at the end. The keys are new. Nothing here
 can reach the live database, a gateway, a mail server or Redis: what names them is taken away before

@@ -1,45 +1,28 @@
 """Commands for operators: parse, call one operation, print."""
 
+import argparse
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
+from django import forms
 from django.core.management import base
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 from django.db.models.signals import post_save
 
+from optin import actions
+from optin.actions.base import Action
 from optin.conf import CHECKS, Conf, conf
 from optin.errors import Refusal
-from optin.models import File, User
-from optin.operations.send_controls import Target
+from optin.messaging import delivery
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
 
 ORIGIN = Origin(Face.COMMAND)
-
-
-def find_user(name: str) -> User:
-    """Return the user called *name*.
-
-    :raises CommandError: if there is none.
-    """
-    user: User | None = User.objects.by_login(name)
-    if user is None:
-        raise CommandError(f"There is no user {name!r}.")
-    return user
-
-
-def find_file(file_id: int) -> File:
-    """Return the file with this id.
-
-    :raises CommandError: if there is none.
-    """
-    file = File.objects.filter(pk=file_id).first()
-    if file is None:
-        raise CommandError(f"There is no file {file_id}.")
-    return file
 
 
 def refuse_faulty_keys() -> None:
@@ -53,14 +36,6 @@ def refuse_faulty_keys() -> None:
     ):
         if fault:
             raise CommandError(f"{name} {fault}.")
-
-
-def target_of(number: str, *, prefix: bool) -> Target:
-    """Return the number that was given, or all that share its prefix.
-
-    :raises InvalidMobileNumber: if it is none.
-    """
-    return Target.prefix(number) if prefix else Target.number(number)
 
 
 @contextmanager
@@ -99,28 +74,112 @@ class BaseCommand(Tells):
     requires_system_checks = [CHECKS]
 
 
-class StaffCommand(BaseCommand):
-    """A staff action on one user, with a reason for the audit trail."""
+class ActionCommand(BaseCommand):
+    """An ``Action``. Each field of its form is an argument."""
+
+    def __init__(self, action: Action, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.action = action
+        self.help = f"{action.title}. {action.says}"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", help="User name or e-mail address.")
-        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+        for form in filter(None, (self.action.by, self.action.form)):
+            for name, field in form(None).fields.items():
+                _add_field(parser, name, field)
+        if self.action.is_final:
+            parser.add_argument("--yes", action="store_true", help="Do not ask.")
 
-    def handle(self, *args: Any, user: str, reason: str, **options: Any) -> None:
-        self.act(find_user(user), reason)
+    def handle(self, *args: Any, **options: Any) -> None:
+        row = None
+        if self.action.by:
+            named = _filled(self.action.by, options)
+            try:
+                row = named.found()
+            except forms.ValidationError as exc:
+                raise CommandError(exc.message) from None
+        data = _filled(self.action.form, options).cleaned_data
+        if self.action.is_final and not (options["yes"] or self._is_meant(row)):
+            raise CommandError("Nothing was done. Without a terminal, say --yes.")
+        done = self.action.do(row, data, ORIGIN)
+        if not done.is_done and done.outcome != StaffOutcome.UNCHANGED:
+            raise CommandError(done.words)
+        answer = done.secret or done.answer
+        if not answer:
+            self.stdout.write(done.words)
+            return
+        # A development start prints mails, such as the one about a key.
+        delivery.postman.wait()
+        self.stderr.write(done.words)
+        self.stdout.write(answer)
 
-    def act(self, user: User, reason: str) -> None:
-        """Do it, and print what became of it."""
-        raise NotImplementedError
+    def _is_meant(self, row: Any) -> bool:
+        name = getattr(row, "username", row)
+        question = f"{self.action.title}: {name!r}, id {row.pk}? Type yes: "
+        return sys.stdin.isatty() and input(question) == "yes"
 
 
-class ActivityCommand(StaffCommand):
-    """Deactivate a person, or let them in again."""
+def _add_field(parser: CommandParser, name: str, field: forms.Field) -> None:
+    """Add an argument: what is required is positional, apart from the reason."""
+    flag, words = f"--{name.replace('_', '-')}", str(field.help_text or field.label)
+    if isinstance(field, forms.BooleanField):
+        parser.add_argument(flag, dest=name, action="store_true", help=words)
+    elif field.required and field.initial is None and name != "reason":
+        parser.add_argument(name, help=words)
+    else:
+        is_needed = field.required and field.initial is None
+        words = words if field.initial is None else f"{words} (default: %(default)s)"
+        parser.add_argument(flag, dest=name, required=is_needed, default=field.initial, help=words)
 
-    action: Callable[..., StaffOutcome]
-    done: str
 
-    def act(self, user: User, reason: str) -> None:
-        outcome = type(self).action(user, reason=reason, origin=ORIGIN)
-        was = " already" if outcome is StaffOutcome.UNCHANGED else ""
-        self.stdout.write(f"{user.get_username()} is {self.done}{was}.")
+def _filled(form: Any, options: dict[str, Any]) -> Any:
+    """Return the *form* with what was given.
+
+    :raises CommandError: if something of it is unfit.
+    """
+    filled = form({name: options[name] for name in form(None).fields})
+    if not filled.is_valid():
+        raise CommandError(" ".join(str(one) for each in filled.errors.values() for one in each))
+    return filled
+
+
+_ALSO_AFTER: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (("-v", "--verbosity"), {"type": int, "choices": range(4)}),
+    (("--settings",), {}),
+    (("--pythonpath",), {}),
+    *(
+        ((flag,), {"action": "store_true"})
+        for flag in ("--traceback", "--no-color", "--force-color", "--skip-checks")
+    ),
+)
+"""Django's own options, which may stand after the act too."""
+
+
+class GroupCommand(base.BaseCommand):
+    """Several acts under one name: ``manage NAME ACT``. Each is a command by itself."""
+
+    acts: ClassVar[Mapping[str, Callable[..., base.BaseCommand]]]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True)
+        for name, make in self.acts.items():
+            act = make()
+            each = acts.add_parser(name, help=act.help, description=act.help)
+            act.add_arguments(each)
+            for flags, given in _ALSO_AFTER:
+                each.add_argument(
+                    *flags, **given, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+                )
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        act = self.acts[options.pop("act")](stdout=self.stdout, stderr=self.stderr)
+        return act.execute(*args, **options)
+
+
+def acts_of(subject: str) -> dict[str, Callable[..., base.BaseCommand]]:
+    """Return the acts that are made from actions, for a command called *subject*."""
+    found = [each.command.split() for each in actions.EVERY]
+    return {
+        words[1]: partial(ActionCommand, action)
+        for words, action in zip(found, actions.EVERY, strict=True)
+        if words[:1] == [subject]
+    }

@@ -1,25 +1,71 @@
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from optin.audit import repeats
-from optin.management.commands import BaseCommand
+from optin.management.commands import ORIGIN, BaseCommand
 from optin.messaging import delivery, receipts, webhooks
-from optin.operations import audit_stream
+from optin.operations import audit_stream, email_changes, own_removals, revocations
+from optin.support import statistics
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
     help = (
-        "Send the texts and mails that an interrupted request left behind, and the events for "
-        "webhook endpoints, and write the audit stream. Run it each minute."
+        "Do what is due, as workers do: send the texts, mails and events that wait, carry out the "
+        "removals and changes of e-mail addresses that nobody cancelled, write the audit stream, "
+        "and count the figures of the admin. Run it each minute."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # First what people wait for: it leaves also where no event can be added.
-        self.stdout.write(f"Sent {delivery.send_due(timezone.now())}.")
-        receipts.report_of_sandboxes(timezone.now())
-        repeats.tell(timezone.now())
-        audit_stream.write_due(seconds=10)
-        # Last, because a slow endpoint takes long.
-        if sent := webhooks.send_due(seconds=40):
-            self.stdout.write(f"Sent {sent} events to webhook endpoints.")
+        failed = []
+        for step in _STEPS:
+            try:
+                for words in step():
+                    self.stdout.write(words)
+            except Exception:
+                logger.exception("a step of send_due failed")
+                failed.append(step.__name__.strip("_").replace("_", " "))
+        if failed:
+            raise CommandError(f"Not done, see the log: {', '.join(failed)}.")
+
+
+def _texts_and_mails() -> Iterator[str]:
+    yield f"Sent {delivery.send_due(timezone.now())}."
+    receipts.report_of_sandboxes(timezone.now())
+
+
+def _removals() -> Iterator[str]:
+    own_removals.remind(origin=ORIGIN)
+    carried = revocations.carry_out(origin=ORIGIN)
+    yield f"Removals: carried out {carried.out}, called off {carried.off}."
+
+
+def _addresses() -> Iterator[str]:
+    changed = email_changes.carry_out(origin=ORIGIN)
+    yield f"E-mail addresses: changed {changed.out}, called off {changed.off}."
+
+
+def _figures() -> Iterator[str]:
+    yield f"Figures: counted {statistics.roll_up(timezone.now())}."
+
+
+def _audit_trail() -> Iterator[str]:
+    repeats.tell(timezone.now())
+    audit_stream.write_due(seconds=10)
+    yield from ()
+
+
+def _webhooks() -> Iterator[str]:
+    if sent := webhooks.send_due(seconds=40):
+        yield f"Sent {sent} events to webhook endpoints."
+
+
+_STEPS: tuple[Callable[[], Iterator[str]], ...] = (
+    # First what people wait for, last what takes long if an endpoint is slow.
+    *(_texts_and_mails, _removals, _addresses, _figures, _audit_trail, _webhooks),
+)

@@ -71,7 +71,7 @@ REASONS: dict[Undecided, Reason] = {
         "The token calls are switched off on this server: an application cannot sign people in "
         "with their password.",
         "The application can use /o/ instead. Ask the operators if it was to work: they can switch "
-        "the calls on (manage enable_password_clients).",
+        "the calls on (manage password_clients on).",
     ),
     Undecided.GRANT_TYPE: Reason("The call does not serve the grant_type that it had.", _DEVELOPER),
     Undecided.UNKNOWN_SCOPE: Reason(

@@ -7,14 +7,20 @@ from django.utils import timezone
 from optin.conf import conf
 from optin.errors import Refusal
 from optin.gateways import Simulator
-from optin.management.commands import ORIGIN, BaseCommand, refuse_faulty_keys
+from optin.management.commands import (
+    ORIGIN,
+    BaseCommand,
+    GroupCommand,
+    acts_of,
+    refuse_faulty_keys,
+)
 from optin.messaging import delivery
 from optin.models import ProviderUser
 from optin.operations import opt_ins, people
 from optin.outcomes import CodeOutcome
 
 
-class Command(BaseCommand):
+class EndTrial(BaseCommand):
     help = (
         "End a trial, once OPTIN_GATEWAYS names a real gateway: remove the numbers that got their "
         "codes from the simulator, and ask for real ones of staff."
@@ -51,3 +57,8 @@ class Command(BaseCommand):
             return False
         self.stdout.write(f"The code: {judged.outcome}.")
         return judged.outcome is CodeOutcome.OK
+
+
+class Command(GroupCommand):
+    help = "Make a person, end their access or a lock, remove their second factors, or erase them."
+    acts = {**acts_of("person"), "end-trial": EndTrial}

@@ -19,7 +19,7 @@ SHOWN = 10
 """Accounts of the table. JSON has all."""
 
 
-class Command(BaseCommand):
+class ReplayPolicy(BaseCommand):
     help = (
         "Decide the recorded requests for texts again with other limits. Show who would have been "
         "refused, who of them entered the code, and how many texts and how much money would have "

@@ -1,29 +1,27 @@
-"""What staff do for one account, and which of it would change anything now (P-23)."""
+"""What is done to one account."""
 
-from collections.abc import Callable, Container
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from optin.admin.actions import Action, Done, ReasonForm, told
-from optin.admin.rows import at
-from optin.models import Revocation, User
-from optin.operations import revocations, staff, staff_actions
-from optin.operations.authenticators import Overview
+from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, told
+from optin.models import ProviderUser, User
+from optin.operations import erasure, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
-from optin.support.diagnosis import Known, read_facts
-from optin.support.wording import moment_by
+from optin.support.diagnosis import read_facts
+from optin.support.wording import exact, moment_by
 
 Operation = Callable[..., Any]
 
 
 def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
     result = revocations.plan(user, reason=data["reason"], origin=origin)
-    due = at(result.due_at) if result.due_at else ""
+    due = exact(result.due_at) if result.due_at else ""
     words = {
         RevocationOutcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
         "gets an e-mail.",
@@ -97,6 +95,36 @@ def _limited(result: Sending) -> str:
     return f"{said} You can send it again from {moment_by(timezone.now() + result.retry_after)}."
 
 
+def _create(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    try:
+        person = people.create(data["name"], data["email"], is_test=data["test"], origin=origin)
+    except ValidationError as exc:
+        return Done(" ".join(exc.messages), StaffOutcome.UNREADABLE)
+    return Done(f"Made {person.get_username()}, user {person.pk}.")
+
+
+def _erase(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    outcome = erasure.erase(user, reason=data["reason"], origin=origin)
+    words = f"Erased user {user.pk}."
+    return told(outcome, dict.fromkeys((StaffOutcome.OK, StaffOutcome.UNCHANGED), words))
+
+
+def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
+    result = staff.reveal(row, reason=data["reason"], origin=origin)
+    if result.outcome is not StaffOutcome.OK:
+        unreadable = "The number cannot be read: its key is no longer in the key ring."
+        return told(result.outcome, {StaffOutcome.UNREADABLE: unreadable})
+    return Done("This is the full number. It is shown only once.", secret=result.number)
+
+
+class NewPersonForm(NoForm):
+    name = forms.CharField(label="User name")
+    email = forms.CharField(required=False, label="Where warnings and links for a new password go")
+    test = forms.BooleanField(
+        required=False, label="Make a test account: it can be a member of sandboxes only"
+    )
+
+
 class RoleForm(ReasonForm):
     role = forms.ChoiceField(
         choices=[("", "none: not a member of staff"), *((role, role) for role in staff.ROLES)],
@@ -136,6 +164,8 @@ ACTIONS = (
         "Unlocks the account, allows codes by text message again and resets the count of "
         "wrong codes. The person gets an e-mail.",
         _unlock,
+        command="person unlock",
+        by=PersonForm,
     ),
     Action(
         "revoke",
@@ -145,6 +175,8 @@ ACTIONS = (
         "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
         _act(staff_actions.revoke, "All second factors were removed."),
         is_destructive=True,
+        command="person revoke-factor",
+        by=PersonForm,
     ),
     Action(
         "revoke-later",
@@ -180,97 +212,55 @@ ACTIONS = (
         RoleForm,
     ),
 )
+"""What the page of an account offers."""
 
-
-# -- what would change anything now -------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The state of an account that the operations could change."""
-
-    user: User
-    factors: Overview
-    removal: Revocation | None  # that waits, about factors that may be others by now
-    code_waits: bool
-    role: str
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether no code of a text is heard, because of wrong ones."""
-        return self.user.own.bars(timezone.now())
-
-    @property
-    def is_suspended(self) -> bool:
-        return bool(self.factors.number and self.factors.number.suspended_at)
-
-    @property
-    def removal_holds(self) -> bool:
-        """Whether the removal that waits is still about the factors that there are."""
-        return bool(self.removal and self.removal.is_about(self.factors.number, self.factors.app))
-
-
-def standing_of(known: Known) -> Standing:
-    user = known.user
-    factors = Overview(known.active, known.app, known.recovery_codes)
-    role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
-    return Standing(user, factors, known.revocation, known.code_waits, role)
-
-
-def _may_be_told(it: Standing) -> bool:
-    """Whether support may plan a removal: only of factors of somebody who hears of it."""
-    return bool(it.user.is_active and it.user.email and revocations.mails_leave())
-
-
-_CHANGES: dict[str, Callable[[Standing], object]] = {
-    "suspend": lambda it: it.factors.number and not it.is_suspended,
-    "resume": lambda it: it.is_suspended,
-    "unlock": lambda it: it.user.can_unlock,
-    "revoke": lambda it: it.factors.is_on,
-    "revoke-later": lambda it: it.factors.is_on and not it.removal_holds and _may_be_told(it),
-    "withdraw": lambda it: it.removal,
-    "resend": lambda it: (
-        it.code_waits and it.user.is_active and not (it.is_refused or it.is_suspended)
-    ),
-    "role": lambda it: True,
-}
-_HELPS: tuple[tuple[str, Callable[[Standing], object]], ...] = (
-    ("unlock", lambda it: it.is_refused or it.user.programs.bars(timezone.now())),
-    ("resume", lambda it: it.is_suspended),
-    ("withdraw", lambda it: it.removal),
-    # A number that nobody has verified may be a stranger's: who calls says it first.
-    ("resend", lambda it: it.factors.number),
-    ("suspend", lambda it: True),
+REVEAL = Action(
+    "reveal",
+    "Show the number in full",
+    staff.REVEAL,
+    "The number is shown once. The audit trail keeps who looked at it and why.",
+    _reveal,
 )
-"""The actions that staff most likely want in each state, the most likely first."""
 
-BUTTONS = 2
-"""How many actions are shown at once; the others are in a menu."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """The actions that would change something: those that help now, and the others."""
-
-    helping: tuple[Action, ...]  # the most likely first
-    others: tuple[Action, ...]
-    out_of_reach: bool = False  # whoever looks may act, but not on this person
-
-    def without(self, names: Container[str]) -> tuple[list[Action], list[Action]]:
-        """Return the buttons and the menu, without the actions that *names* name."""
-        helping = [each for each in self.helping if each.name not in names]
-        others = [each for each in self.others if each.name not in names]
-        return helping[:BUTTONS], [*helping[BUTTONS:], *others]
-
-
-def offer_of(it: Standing, actor: User, origin: Origin) -> Offer:
-    """Return what *actor*, who asks by *origin*, can do now for the account that stands so."""
-    may = [each for each in ACTIONS if actor.has_perm(each.permission)]
-    beyond = bool(may) and staff.is_out_of_reach(origin, it.user)
-    if beyond:
-        # Who asked for a removal may think better of it.
-        own = it.removal is not None and it.removal.actor_id == actor.pk
-        may = [each for each in may if own and each.name == "withdraw"]
-    useful = {each.name: each for each in may if _CHANGES[each.name](it)}
-    helping = tuple(useful.pop(name) for name, helps in _HELPS if name in useful and helps(it))
-    return Offer(helping, tuple(useful.values()), beyond)
+EVERY = (
+    *ACTIONS,
+    REVEAL,
+    Action(
+        "create",
+        "Make a person",
+        "",
+        "Makes a person, without a password: give one with changepassword.",
+        _create,
+        NewPersonForm,
+        command="person create",
+    ),
+    Action(
+        "deactivate",
+        "Deactivate a person",
+        "",
+        "Ends a person's access: sessions, tokens and access keys stop at once.",
+        _act(people.deactivate, "Deactivated.", unchanged="Deactivated already."),
+        command="person deactivate",
+        by=PersonForm,
+    ),
+    Action(
+        "activate",
+        "Activate a person",
+        "",
+        "Lets a person in again who was deactivated.",
+        _act(people.activate, "Active again.", unchanged="Active already."),
+        command="person activate",
+        by=PersonForm,
+    ),
+    Action(
+        "erase",
+        "Erase a person",
+        "",
+        "Deletes all that is known of a person, for good. The audit trail keeps the id and the "
+        "reason: write no name into it.",
+        _erase,
+        command="person erase",
+        by=PersonForm,
+        is_final=True,
+    ),
+)

@@ -19,7 +19,7 @@ from tools.rehearsals.attacks import ATTACKS
 SETTINGS = "tools.rehearsals.settings"
 
 
-class Command(BaseCommand):
+class Rehearse(BaseCommand):
     help = (
         "Play an attack against the settings in force, with honest people beside it: what it "
         "costs, when it is stopped, which alarms come, and which honest people it hits. It sends "
@@ -95,7 +95,7 @@ def _prices() -> dict[str, Decimal]:
 
 def _played(names: list[str], region: str, options: dict[str, Any]) -> list[dict[str, Any]]:
     """Play in another process, which has no way to the live database or a gateway."""
-    command = [sys.executable, "-m", "django", "rehearse", *names, "--settings", SETTINGS]
+    command = [sys.executable, "-m", "django", "limits", "rehearse", *names, "--settings", SETTINGS]
     command += ["--region", region, "--seed", str(options["seed"])]
     command += ["--short"] if options["short"] else []
     # No shell, and nothing in it but names of ours, a region and a number.

@@ -7,7 +7,7 @@ from optin.management.commands import BaseCommand
 from tools import guesses
 
 
-class Command(BaseCommand):
+class GuessBudget(BaseCommand):
     help = (
         "Print how many guesses at the codes of one account the settings in force let through, and "
         "the chance that one is right. It assumes the worst: the guesser knows the password, and "

@@ -1,0 +1,132 @@
+"""Of what an action consists."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+
+from optin.errors import OutOfReach
+from optin.models import File, User
+from optin.models.files import MAX_FILE_ID
+from optin.models.reasons import MAX_REASON
+from optin.origin import Origin
+from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+
+
+class NoForm(forms.Form):
+    """A form without fields: the page asks whether you mean it."""
+
+    def __init__(self, data: Any, row: Any = None) -> None:
+        super().__init__(data)
+        self.row = row
+        for field in self.fields.values():  # the summary of what is wrong names each
+            field.error_messages["required"] = f"{field.label or 'This'}: nothing was entered."
+            # Django's own repeats what was sent.
+            field.error_messages["invalid_choice"] = f"{field.label}: choose one from the list."
+
+
+class ReasonForm(NoForm):
+    """Why it is done: kept in the audit trail for as long as that."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON,
+        label="Reason",
+        help_text="Kept in the audit trail. Do not enter a phone number or a password.",
+        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
+    )
+
+
+class PersonField(forms.CharField):
+    """A person, by user name, e-mail address or id."""
+
+    def __init__(self) -> None:
+        super().__init__(max_length=254, label="User name or e-mail address, or id:17 by the id")
+
+    def clean(self, value: Any) -> User:
+        text = super().clean(value).strip()
+        pk = text.removeprefix("id:")
+        user: User | None
+        if pk != text and pk.isdecimal():
+            user = User.objects.filter(pk=int(pk)).first() if len(pk) < 19 else None
+        else:
+            user = User.objects.by_login(text)
+        if user is None:
+            raise forms.ValidationError("There is no such account.")
+        return user
+
+
+class FileField(forms.IntegerField):
+    """A file, by its FileId."""
+
+    def __init__(self) -> None:
+        super().__init__(min_value=1, max_value=MAX_FILE_ID, label="File id")
+
+    def clean(self, value: Any) -> File:
+        file = File.objects.filter(pk=super().clean(value)).first()
+        if file is None:
+            raise forms.ValidationError("There is no such file.")
+        return file
+
+
+class PersonForm(NoForm):
+    """Names the person whom an action of a command is about."""
+
+    who = PersonField()
+
+    def found(self) -> Any:
+        """Return the row that the fields name."""
+        return self.cleaned_data["who"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result: what to tell, and what is shown once, such as a key."""
+
+    words: str
+    outcome: str = StaffOutcome.OK
+    secret: str = ""
+    answer: str = ""
+    """What a command prints alone on its last line, if it is no secret."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.outcome in _DONE
+
+
+_DONE = frozenset[str](
+    {
+        *(StaffOutcome.OK, SendOutcome.SENT, SendOutcome.RESENT),
+        *(RevocationOutcome.PLANNED, RevocationOutcome.WITHDRAWN),
+    }
+)
+
+
+def told(outcome: str, words: Mapping[Any, str]) -> Done:
+    """Say what became of an operation."""
+    if outcome == StaffOutcome.OUT_OF_REACH:
+        return Done(OutOfReach.message, outcome)
+    said = words.get(outcome) or f"Nothing was done: {outcome.replace('_', ' ')}."
+    return Done(said, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One operation: who may ask for it, what it says, what it calls."""
+
+    name: str
+    title: str
+    permission: str
+    """Which members of staff may ask for it; "" if it is for operators only."""
+    says: str
+    do: Callable[[Any, dict[str, Any], Origin], Done]
+    """Takes the row that it is about, what the form holds, and who asks."""
+    form: type[NoForm] = ReasonForm
+    is_destructive: bool = False
+    """Whether it takes something away from people. Its button is red."""
+    command: str = ""
+    """By which command operators ask for it, such as "person unlock"."""
+    by: Any = None
+    """The form by which the command names the row, such as ``PersonForm``."""
+    is_final: bool = False
+    """Whether the command asks first."""

@@ -1,0 +1,294 @@
+"""What is done to files, who belongs to them, and what acts for people (P-24)."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from oauth2_provider.validators import AllowedURIValidator
+
+from optin.actions.base import (
+    Action,
+    Done,
+    FileField,
+    NoForm,
+    PersonForm,
+    told,
+)
+from optin.models import AccessKey, File, Membership
+from optin.models.files import MAX_FILE_ID
+from optin.operations import staff, tenants
+from optin.origin import Origin
+from optin.outcomes import StaffOutcome
+from optin.support.wording import plain
+
+
+def _is_seen(name: str) -> None:
+    """Refuse a name that people would read as another one: see ``plain``."""
+    if plain(name) != name:
+        raise forms.ValidationError("The name contains invisible characters.")
+
+
+class NewFileForm(NoForm):
+    id = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_FILE_ID,
+        required=False,
+        label="File id (leave empty for the next one)",
+    )
+    name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
+    sandbox = forms.BooleanField(
+        required=False,
+        label="Sandbox: for test accounts, whose texts go to a page. This cannot be changed later",
+    )
+
+
+class MemberForm(PersonForm):
+    """A person and a file."""
+
+    file_id = FileField()
+
+
+class MembershipForm(MemberForm):
+    def found(self) -> Membership:
+        return Membership(user=self.cleaned_data["who"], file=self.cleaned_data["file_id"])
+
+
+class KeyForm(PersonForm):
+    beginning = forms.CharField(label="The first characters of the key, at most 6 count")
+
+    def found(self) -> AccessKey:
+        owner, beginning = self.cleaned_data["who"], self.cleaned_data["beginning"][:6]
+        keys = AccessKey.objects.filter(user=owner, prefix__startswith=beginning, revoked_at=None)
+        if len(keys) != 1:
+            raise forms.ValidationError(f"{owner} has {len(keys)} such keys in use.")
+        return keys[0]
+
+
+_redirect = AllowedURIValidator(["https"], name="address", allow_path=True, allow_query=True)
+
+
+def _is_for_redirects(address: str) -> bool:
+    """Whether codes may be handed out to *address*: as the toolkit sees it, and more strictly.
+
+    What stands before an ``@`` looks like the host and is none; what is not ASCII is no URI.
+    """
+    try:
+        _redirect(address)
+    except forms.ValidationError:
+        return False
+    return "@" not in urlsplit(address).netloc and address.isascii()
+
+
+class ApplicationForm(NoForm):
+    name = forms.CharField(max_length=200, label="Name", validators=[_is_seen])
+    redirect_uris = forms.CharField(
+        required=False,
+        max_length=2000,
+        label="Redirect addresses (https, one a line)",
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    by_code = forms.BooleanField(
+        required=False, initial=True, label="People sign in to it (authorization code)"
+    )
+
+    def clean(self) -> dict[str, Any]:
+        addresses = self.cleaned_data.get("redirect_uris", "").split()
+        if not all(_is_for_redirects(each) for each in addresses):
+            words = "Each address must begin with https:// and a host, without a user name or #."
+            self.add_error("redirect_uris", words)
+        if self.cleaned_data.get("by_code") and not addresses:
+            self.add_error("redirect_uris", "Enter at least one redirect address.")
+        self.cleaned_data["redirect_uris"] = " ".join(addresses)
+        return self.cleaned_data
+
+
+def _make_file(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    file_id = data["id"] or File.objects.next_id()
+    file = tenants.create_file(file_id, data["name"], is_sandbox=data["sandbox"], origin=origin)
+    return Done(f"File {file.pk} was made.", answer=str(file.pk))
+
+
+def _add_member(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.add_member(data["who"], data["file_id"], origin=origin)
+    return Done("Added.")
+
+
+def _end_membership(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.end_membership(row.user, row.file, origin=origin)
+    return Done("The membership was ended.")
+
+
+def _manage(manages: bool) -> Any:
+    def do(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = tenants.let_manage(row.user, row.file, manages=manages, origin=origin)
+        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
+
+    return do
+
+
+def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
+    words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
+    return Done(words, secret=text)
+
+
+def _revoke_key(row: AccessKey, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.revoke_access_key(row, origin=origin)
+    return Done("The key was revoked.")
+
+
+def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
+    client_id, secret = tenants.make_application(**data, origin=origin)
+    words = f"Client id: {client_id}. Its secret is shown only once: only its digest is kept."
+    return Done(words, secret=secret)
+
+
+def _trust(trusted: bool) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = tenants.trust_application(row, trusted=trusted, **data, origin=origin)
+        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
+
+    return do
+
+
+def _remove_application(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.remove_application(row, origin=origin)
+    return Done("The application was removed.")
+
+
+def _password_clients(on: bool) -> Any:
+    def do(row: None, data: dict[str, Any], origin: Origin) -> Done:
+        tenants.switch_password_clients(on=on, origin=origin)
+        return Done(f"Sign-in by password at /authorisation/ is {'on' if on else 'off'}.")
+
+    return do
+
+
+MAKE_FILE = Action(
+    "make",
+    "Make a file",
+    staff.TENANTS,
+    "A file is a tenant.",
+    _make_file,
+    NewFileForm,
+    command="file create",
+)
+ADD_MEMBER = Action(
+    "make",
+    "Add a member",
+    staff.TENANTS,
+    "A member may act in the file, also by access key.",
+    _add_member,
+    MemberForm,
+    command="file add-member",
+)
+OF_MEMBERSHIP = (
+    Action(
+        "manager",
+        "Let the member manage the integrations",
+        staff.TENANTS,
+        "The person may keep the webhook endpoints of the file on their account page.",
+        _manage(True),
+        NoForm,
+    ),
+    Action(
+        "no-manager",
+        "End the right to manage integrations",
+        staff.TENANTS,
+        "The webhook endpoints of the file stay as they are.",
+        _manage(False),
+        NoForm,
+        is_destructive=True,
+    ),
+    Action(
+        "end",
+        "End the membership",
+        staff.TENANTS,
+        "The person's access keys to the file stop working at once.",
+        _end_membership,
+        NoForm,
+        is_destructive=True,
+        command="file end-membership",
+        by=MembershipForm,
+    ),
+)
+MAKE_KEY = Action(
+    "make",
+    "Make an access key",
+    staff.TENANTS,
+    "A WsAccessKey acts for the person in the file, without a password. It is shown once.",
+    _make_key,
+    MemberForm,
+    command="access_key create",
+)
+OF_KEY = (
+    Action(
+        "revoke",
+        "Revoke the key",
+        staff.TENANTS,
+        "The key stops working for good.",
+        _revoke_key,
+        NoForm,
+        is_destructive=True,
+        command="access_key revoke",
+        by=KeyForm,
+    ),
+)
+MAKE_APPLICATION = Action(
+    "make",
+    "Make an application",
+    staff.TENANTS,
+    "Its secret is shown once.",
+    _make_application,
+    ApplicationForm,
+)
+OF_APPLICATION = (
+    Action(
+        "trust",
+        "Let it name its users' addresses",
+        staff.TENANTS,
+        "For a server that signs people in. Limits and the audit trail then go by the address "
+        "that it names: it can name any. Its operator must know how each address was found.",
+        _trust(True),
+    ),
+    Action(
+        "no-trust",
+        "Let it name no addresses any more",
+        staff.TENANTS,
+        "All its users count as the address of its server from now on.",
+        _trust(False),
+        is_destructive=True,
+    ),
+    Action(
+        "remove",
+        "Remove the application",
+        staff.TENANTS,
+        "All tokens of the application stop working.",
+        _remove_application,
+        NoForm,
+        is_destructive=True,
+    ),
+)
+EVERY = (
+    *(MAKE_FILE, ADD_MEMBER, MAKE_KEY, MAKE_APPLICATION),
+    *(*OF_MEMBERSHIP, *OF_KEY, *OF_APPLICATION),
+    Action(
+        "on",
+        "Allow sign-in by password",
+        "",
+        "Lets clients without a client id get tokens for a user name and a password at "
+        "/authorisation/token. Off until you run this; new clients should use /o/ instead.",
+        _password_clients(True),
+        NoForm,
+        command="password_clients on",
+    ),
+    Action(
+        "off",
+        "End sign-in by password",
+        "",
+        "Ends it, and all tokens that it gave.",
+        _password_clients(False),
+        NoForm,
+        command="password_clients off",
+    ),
+)

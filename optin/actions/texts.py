@@ -1,0 +1,157 @@
+"""What stops texts, and lets them leave again."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from optin import phones
+from optin.actions.base import Action, Done, ReasonForm, told
+from optin.errors import InvalidMobileNumber
+from optin.operations import send_controls, staff
+from optin.operations.send_controls import Target
+from optin.origin import Origin
+from optin.outcomes import StaffOutcome
+from optin.support.wording import exact
+
+
+class NumberForm(ReasonForm):
+    """A number, or all that share its first digits."""
+
+    number = forms.CharField(
+        max_length=phones.MAX_LENGTH,
+        label="Mobile number",
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
+    )
+    prefix = forms.BooleanField(  # type: ignore[assignment]  # no prefix of names
+        required=False, label="All numbers with its prefix: that begin so, but for 4 digits"
+    )
+    field_order = ("number", "prefix", "days", "hours", "reason")
+
+    def target(self) -> Target:
+        make = Target.prefix if self.cleaned_data["prefix"] else Target.number
+        return make(self.cleaned_data["number"])
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors:
+            try:
+                self.cleaned_data["target"] = self.target()
+            except InvalidMobileNumber as exc:
+                self.add_error("number", exc.message)
+        return self.cleaned_data
+
+
+class ListForm(NumberForm):
+    days = forms.IntegerField(min_value=1, max_value=366, initial=30, label="Days")
+
+
+class LiftForm(NumberForm):
+    prefix = None  # type: ignore[assignment]
+    hours = forms.IntegerField(min_value=1, max_value=366 * 24, initial=24, label="Hours")
+
+    def target(self) -> Target:
+        return Target.prefix(self.cleaned_data["number"])
+
+
+class OneNumberForm(NumberForm):
+    prefix = None  # type: ignore[assignment]
+
+    def target(self) -> Target:
+        return Target.number(self.cleaned_data["number"])
+
+
+def _switch(operation: Any, done: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = operation(reason=data["reason"], origin=origin)
+        return told(outcome, {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "Already set."})
+
+    return do
+
+
+def _put(operation: Any, done: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        lasts = timedelta(days=data.get("days", 0), hours=data.get("hours", 0))
+        guard = operation(data["target"], lasts, reason=data["reason"], origin=origin)
+        return Done(f"{done} until {exact(guard.until)}.")
+
+    return do
+
+
+def _take(operation: Any, done: str, unchanged: str) -> Any:
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        outcome = operation(data["target"], reason=data["reason"], origin=origin)
+        words = {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: unchanged}
+        return told(outcome, words)
+
+    return do
+
+
+EVERY = (
+    Action(
+        "stop",
+        "Stop all texts",
+        staff.SEND_CONTROLS,
+        "Stops all texts of every kind. Waiting texts expire.",
+        _switch(send_controls.stop_texts, "All texts are stopped."),
+        is_destructive=True,
+        command="texts stop",
+    ),
+    Action(
+        "allow",
+        "Allow texts again",
+        staff.SEND_CONTROLS,
+        "Ends the stop of all texts.",
+        _switch(send_controls.allow_texts, "Texts leave again."),
+        command="texts allow",
+    ),
+    Action(
+        "deny",
+        "Deny opt-ins",
+        staff.SEND_CONTROLS,
+        "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
+        "working.",
+        _put(send_controls.deny, "On the deny list"),
+        ListForm,
+        command="number deny",
+    ),
+    Action(
+        "safe",
+        "Keep safe",
+        staff.SEND_CONTROLS,
+        "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
+        _put(send_controls.keep_safe, "On the safe list"),
+        ListForm,
+        command="number safe",
+    ),
+    Action(
+        "lift",
+        "Open a prefix",
+        staff.SEND_CONTROLS,
+        "Opens a prefix that a breaker closed.",
+        _put(send_controls.lift_breaker, "The prefix is open"),
+        LiftForm,
+        command="texts lift-breaker",
+    ),
+    Action(
+        "unlist",
+        "Take off the lists",
+        staff.SEND_CONTROLS,
+        "Takes a number or prefix off the deny or safe list.",
+        _take(send_controls.unlist, "Taken off the lists.", "It was not on a list."),
+        NumberForm,
+        command="number unlist",
+    ),
+    Action(
+        "texts-again",
+        "Allow texts to a number",
+        staff.SEND_CONTROLS,
+        "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
+        _take(
+            send_controls.allow_number,
+            "Texts may go to it again.",
+            "Nobody answered STOP from it.",
+        ),
+        OneNumberForm,
+        command="number allow",
+    ),
+)
