@@ -115,10 +115,10 @@ def target(old: str, new: str) -> Alter:
     return lambda request: replace(request, target=request.target.replace(old, new))
 
 
-def body(old: str, new: str) -> Alter:
+def body(old: str, new: str, times: int = -1) -> Alter:
     def alter(request: Request) -> Request:
         assert old.encode() in request.body
-        return replace(request, body=request.body.replace(old.encode(), new.encode()))
+        return replace(request, body=request.body.replace(old.encode(), new.encode(), times))
 
     return alter
 
@@ -131,187 +131,74 @@ def properties(**changed: object) -> Alter:
 
 
 _IDS = "1 to 2147483647, in digits, without a leading zero"
+# The formatter would give each argument a line.
+# fmt: off
 MISTAKES = [
     Mistake("file twice", "opt in", query("fileid=777"), "FileId was given twice (section 1.1)"),
     Mistake("no file", "opt in", target("FileId=777", ""), "FileId is missing (section 1.1)"),
-    Mistake(
-        "file with zeros", "opt in", target("777", "0777"), f"FileId is no id: {_IDS} (section 1.3)"
-    ),
-    Mistake(
-        "file of others",
-        "opt in",
-        target("777", "888"),
-        "FileId is not open to this person, token or key (section 3.1)",
-    ),
-    Mistake(
-        "GET",
-        "opt in",
-        lambda r: replace(r, method="GET"),
-        "The method of this call is POST (section 1.1)",
-    ),
+    Mistake("file with zeros", "opt in", target("777", "0777"),
+        f"FileId is no id: {_IDS} (section 1.3)"),
+    Mistake("file of others", "opt in", target("777", "888"),
+        "FileId is not open to this person, token or key (section 3.1)"),
+    Mistake("GET", "opt in", lambda r: replace(r, method="GET"),
+        "The method of this call is POST (section 1.1)"),
     Mistake("path", "opt in", target("opt-in", "optin"), "No call has this path (section 1.1)"),
-    Mistake(
-        "host", "ping", headers(host="other.example"), "The Host is another server (section 2.4)"
-    ),
-    Mistake(
-        "no credential",
-        "opt in",
-        headers(authorization=None),
-        "There is neither a bearer token nor a WsAccessKey (section 3.1)",
-    ),
-    Mistake(
-        "token made up",
-        "opt in",
-        headers(authorization="Bearer x"),
-        "The bearer token is unknown, or has no person (section 3.1)",
-    ),
-    Mistake(
-        "client made up",
-        "sign in",
-        headers(authorization="Basic x"),
-        "The client id or its secret is not right (section 3.3)",
-    ),
-    Mistake(
-        "two people",
-        "opt in",
-        query("wsaccesskey=ben-key-888"),
-        "The WsAccessKey and the bearer token belong to two people (section 3.1)",
-    ),
-    Mistake(
-        "key made up", "opt in", query("WsAccessKey=x"), "The WsAccessKey is unknown (section 3.1)"
-    ),
-    Mistake(
-        "another type",
-        "opt in",
-        headers(content_type="text/plain"),
-        "Content-Type is none that this call reads (section 2.2)",
-    ),
-    Mistake(
-        "another charset",
-        "opt in",
-        headers(content_type="application/json; charset=iso-8859-1"),
-        "The charset is not utf-8 (section 2.2)",
-    ),
-    Mistake(
-        "number as a number",
-        "opt in",
-        properties(MobileNumber=491570156),
-        "MobileNumber is not a string (section 1.2)",
-    ),
-    Mistake(
-        "no number",
-        "opt in",
-        lambda r: replace(r, body=b"null"),
-        "MobileNumber is missing (section 1.2)",
-    ),
-    Mistake(
-        "too long", "opt in", properties(x="x" * 16384), "The body is over 16 KiB (section 2.2)"
-    ),
+    Mistake("host", "ping", headers(host="other.example"),
+        "The Host is another server (section 2.4)"),
+    Mistake("no credential", "opt in", headers(authorization=None),
+        "There is neither a bearer token nor a WsAccessKey (section 3.1)"),
+    Mistake("token made up", "opt in", headers(authorization="Bearer x"),
+        "The bearer token is unknown, or has no person (section 3.1)"),
+    Mistake("client made up", "sign in", headers(authorization="Basic x"),
+        "The client id or its secret is not right (section 3.3)"),
+    Mistake("two people", "opt in", query("wsaccesskey=ben-key-888"),
+        "The WsAccessKey and the bearer token belong to two people (section 3.1)"),
+    Mistake("key made up", "opt in", query("WsAccessKey=x"),
+        "The WsAccessKey is unknown (section 3.1)"),
+    Mistake("another type", "opt in", headers(content_type="text/plain"),
+        "Content-Type is none that this call reads (section 2.2)"),
+    Mistake("another charset", "opt in", headers(content_type=f"{JSON}; charset=iso-8859-1"),
+        "The charset is not utf-8 (section 2.2)"),
+    Mistake("number as a number", "opt in", properties(MobileNumber=491570156),
+        "MobileNumber is not a string (section 1.2)"),
+    Mistake("no number", "opt in", lambda r: replace(r, body=b"null"),
+        "MobileNumber is missing (section 1.2)"),
+    Mistake("too long", "opt in", properties(x="x" * 16384),
+        "The body is over 16 KiB (section 2.2)"),
     Mistake("no JSON", "opt in", body("}", ",}"), "The body is not JSON (section 2.2)"),
-    Mistake(
-        "given twice",
-        "opt in",
-        body("{", '{"mobilenumber": "1", '),
-        "A name was given twice in the body (section 2.2)",
-    ),
-    Mistake(
-        "code as a number",
-        "mistype",
-        properties(Otp=123456),
-        "Otp is a JSON number: a number loses leading zeros (section 1.3)",
-    ),
-    Mistake(
-        "code without its zero",
-        "mistype",
-        properties(Otp="123456"),
-        "Otp is not 7 digits. It has lost its leading zero (section 1.3)",
-    ),
-    Mistake(
-        "id as a decimal",
-        "mistype",
-        properties(ProviderUserId=1.0),
-        f"ProviderUserId is no id: {_IDS} (section 1.3)",
-    ),
-    Mistake(
-        "id made up",
-        "mistype",
-        properties(ProviderUserId=7),
-        "ProviderUserId is none that this person got under this file (section 4.2)",
-    ),
-    Mistake(
-        "another root",
-        "verify by key",
-        body("Verify2FAOptInRequest", "VerifyRequest"),
-        "The root of the XML is not Verify2FAOptInRequest (section 2.2)",
-    ),
-    Mistake(
-        "a namespace",
-        "verify by key",
-        body("<Verify2FAOptInRequest>", '<Verify2FAOptInRequest xmlns="urn:x">'),
-        "An element of the XML is in a namespace (section 2.2)",
-    ),
-    Mistake(
-        "types of Rails",
-        "verify by key",
-        body("<ProviderUserId>", '<ProviderUserId type="integer">'),
-        "The XML has an attribute that is not of xsi (section 2.2)",
-    ),
-    Mistake(
-        "UTF-16",
-        "verify by key",
-        lambda r: replace(r, body=b'<?xml version="1.0" encoding="utf-16"?>' + r.body),
-        "The XML declares another encoding than UTF-8 (section 2.2)",
-    ),
-    Mistake(
-        "grant_type",
-        "refresh",
-        properties(grant_type="password"),
-        "grant_type is not refresh_token (section 3.5)",
-    ),
-    Mistake(
-        "refresh token made up",
-        "refresh",
-        properties(refresh_token="x"),
-        "No such refresh_token was ever given out (section 3.5)",
-    ),
-    Mistake(
-        "scope",
-        "ask for a code",
-        properties(scope="delete"),
-        "scope names a word or a file that cannot be granted (section 3.2)",
-    ),
-    Mistake(
-        "no code at all",
-        "sign in by code",
-        body(SIGN_IN, "12345"),
-        "verification_code is none of the codes that there are (section 1.3)",
-    ),
-    Mistake(
-        "no Accept",
-        "ping",
-        headers(accept=None),
-        "There is no Accept: say which type the answer shall have (section 2.1)",
-        is_wrong=False,
-    ),
-    Mistake(
-        "token in the query",
-        "ping",
-        query("access_token=x"),
-        "There is a secret in the query: addresses are logged (section 3.1)",
-        is_wrong=False,
-    ),
-    Mistake(
-        "cookie",
-        "ping",
-        headers(cookie="a=b"),
-        "There is a Cookie: it is ignored (section 3.1)",
-        is_wrong=False,
-    ),
-    Mistake(
-        "misspelt",
-        "opt in",
-        properties(Mobile="1"),
-        "The property 'Mobile' is unknown, and ignored (section 1.2)",
-        is_wrong=False,
-    ),
+    Mistake("given twice", "opt in", body("{", '{"mobilenumber": "1", '),
+        "A name was given twice in the body (section 2.2)"),
+    Mistake("code as a number", "mistype", properties(Otp=123456),
+        "Otp is a JSON number: a number loses leading zeros (section 1.3)"),
+    Mistake("code without its zero", "mistype", properties(Otp="123456"),
+        "Otp is not 7 digits. It has lost its leading zero (section 1.3)"),
+    Mistake("id as a decimal", "mistype", properties(ProviderUserId=1.0),
+        f"ProviderUserId is no id: {_IDS} (section 1.3)"),
+    Mistake("id made up", "mistype", properties(ProviderUserId=7),
+        "ProviderUserId is none that this person got under this file (section 4.2)"),
+    Mistake("another root", "verify by key", body("Verify2FAOptInRequest", "VerifyRequest"),
+        "The root of the XML is not Verify2FAOptInRequest (section 2.2)"),
+    Mistake("a namespace", "verify by key", body("Request>", 'Request xmlns="urn:x">', 1),
+        "An element of the XML is in a namespace (section 2.2)"),
+    Mistake("types of Rails", "verify by key", body("UserId>", 'UserId type="integer">', 1),
+        "The XML has an attribute that is not of xsi (section 2.2)"),
+    Mistake("UTF-16", "verify by key", body("<", '<?xml version="1.0" encoding="utf-16"?><', 1),
+        "The XML declares another encoding than UTF-8 (section 2.2)"),
+    Mistake("grant_type", "refresh", properties(grant_type="password"),
+        "grant_type is not refresh_token (section 3.5)"),
+    Mistake("refresh token made up", "refresh", properties(refresh_token="x"),
+        "No such refresh_token was ever given out (section 3.5)"),
+    Mistake("scope", "ask for a code", properties(scope="delete"),
+        "scope names a word or a file that cannot be granted (section 3.2)"),
+    Mistake("no code at all", "sign in by code", body(SIGN_IN, "12345"),
+        "verification_code is none of the codes that there are (section 1.3)"),
+    Mistake("no Accept", "ping", headers(accept=None),
+        "There is no Accept: say which type the answer shall have (section 2.1)", is_wrong=False),
+    Mistake("token in the query", "ping", query("access_token=x"),
+        "There is a secret in the query: addresses are logged (section 3.1)", is_wrong=False),
+    Mistake("cookie", "ping", headers(cookie="a=b"),
+        "There is a Cookie: it is ignored (section 3.1)", is_wrong=False),
+    Mistake("misspelt", "opt in", properties(Mobile="1"),
+        "The property 'Mobile' is unknown, and ignored (section 1.2)", is_wrong=False),
 ]
+# fmt: on

@@ -46,6 +46,19 @@ def found_by(*looks: Callable[..., None]) -> Callable[[Alter], Alter]:
     return register
 
 
+def answers_found_by(*looks: Callable[..., None]) -> Callable[[Callable[[Reply], Reply]], None]:
+    """``found_by`` for a change of each answer."""
+
+    def register(change: Callable[[Reply], Reply]) -> None:
+        def alter(request: Request, forward: Forward) -> Reply:
+            return change(forward(request))
+
+        alter.__name__ = change.__name__
+        found_by(*looks)(alter)
+
+    return register
+
+
 def rewritten(reply: Reply, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Reply:
     """Write an object in JSON anew; leave other answers alone."""
     data = None if reply.is_xml else reply.read.data
@@ -65,9 +78,8 @@ def of_verify(request: Request) -> bool:
 # -- headers -----------------------------------------------------------------------
 
 
-@found_by(every_answer.cache_control)
-def refusals_may_be_cached(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.cache_control)
+def refusals_may_be_cached(reply: Reply) -> Reply:
     return reply.with_headers(cache_control=None) if reply.status == 403 else reply
 
 
@@ -76,31 +88,23 @@ def no_request_id(request: Request, forward: Forward) -> Reply:
     return forward(request).with_headers(x_request_id=None)
 
 
-@found_by(every_answer.challenge, oauth.unknown_client)
-def no_challenge(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_headers(www_authenticate=None)
+@answers_found_by(every_answer.challenge, oauth.unknown_client)
+def no_challenge(reply: Reply) -> Reply:
+    return reply.with_headers(www_authenticate=None)
 
 
-@found_by(every_answer.challenge)
-def challenge_without_its_error(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    challenged = reply.headers.get("www-authenticate", "").startswith("Bearer")
-    return reply.with_headers(www_authenticate='Bearer realm="api"') if challenged else reply
+@answers_found_by(every_answer.allow)
+def no_allow(reply: Reply) -> Reply:
+    return reply.with_headers(allow=None)
 
 
-@found_by(every_answer.allow)
-def no_allow(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_headers(allow=None)
+@answers_found_by(every_answer.retry_after)
+def no_retry_after(reply: Reply) -> Reply:
+    return reply.with_headers(retry_after=None)
 
 
-@found_by(every_answer.retry_after)
-def no_retry_after(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_headers(retry_after=None)
-
-
-@found_by(every_answer.content_type)
-def no_charset(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.content_type)
+def no_charset(reply: Reply) -> Reply:
     return reply.with_headers(content_type=reply.headers["content-type"].partition(";")[0])
 
 
@@ -113,86 +117,54 @@ def q_is_ignored(request: Request, forward: Forward) -> Reply:
 # -- bodies in XML -----------------------------------------------------------------
 
 
-@found_by(every_answer.xml_bytes, ping.bare)
-def declaration(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.xml_bytes, ping.bare)
+def declaration(reply: Reply) -> Reply:
     declared = b'<?xml version="1.0" encoding="utf-8"?>' + reply.body
     return replace(reply, body=declared) if reply.is_xml else reply
 
 
-@found_by(every_answer.xml_bytes)
-def white_space_in_xml(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    return reply.with_body(b"><", b">\n<") if reply.is_xml else reply
-
-
-@found_by(every_answer.xml_bytes)
-def xsi_before_xsd(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.xml_bytes)
+def xsi_before_xsd(reply: Reply) -> Reply:
     swapped = re.sub(rb'(xmlns:xsd="[^"]+") (xmlns:xsi="[^"]+")', rb"\2 \1", reply.body)
     return replace(reply, body=swapped)
 
 
-@found_by(every_answer.elements)
-def links_last_in_xml(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.elements)
+def links_last_in_xml(reply: Reply) -> Reply:
     moved = re.sub(rb"(<_links>.*</_links>)(<Sta.*</StatusMessage>)", rb"\2\1", reply.body)
     return replace(reply, body=moved)
 
 
-@found_by(every_answer.elements, formats.token_errors)
-def another_root(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_body(b"OAuthGrantRequestError", b"Error")
+@answers_found_by(every_answer.elements, formats.token_errors)
+def another_root(reply: Reply) -> Reply:
+    return reply.with_body(b"OAuthGrantRequestError", b"Error")
 
 
 # -- bodies in JSON ----------------------------------------------------------------
 
 
-@found_by(every_answer.json_bytes)
-def white_space_in_json(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.json_bytes)
+def white_space_in_json(reply: Reply) -> Reply:
     return reply if reply.is_xml else reply.with_body(b'":"', b'": "')
 
 
-@found_by(every_answer.properties)
-def links_first_in_json(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.properties)
+def links_first_in_json(reply: Reply) -> Reply:
     return rewritten(reply, lambda data: dict(sorted(data.items(), key=lambda i: i[0] != "_links")))
 
 
-@found_by(every_answer.properties)
-def one_more_property(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.properties)
+def one_more_property(reply: Reply) -> Reply:
     return rewritten(reply, lambda data: data | {"Code": 7}) if reply.status == 403 else reply
 
 
-@found_by(every_answer.properties, bodies.otp_as_number)
-def names_in_camel_case(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_body(b'"StatusMessage"', b'"statusMessage"')
-
-
-@found_by(stories.id_is_a_number, every_answer.properties)
-def id_as_a_string(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(stories.id_is_a_number, every_answer.properties)
+def id_as_a_string(reply: Reply) -> Reply:
     return replace(reply, body=re.sub(rb'UserId":(\d+)', rb'UserId":"\1"', reply.body))
 
 
-@found_by(every_answer.properties)
-def seconds_as_a_string(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    return replace(reply, body=re.sub(rb'expires_in":(\d+)', rb'expires_in":"\1"', reply.body))
-
-
-@found_by(every_answer.properties, every_answer.links)
-def links_are_null(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    is_success = reply.status == 200 and request.path.startswith("/user/")
-    return rewritten(reply, lambda data: data | {"_links": None}) if is_success else reply
-
-
-@found_by(ping.bare)
-def ping_answers_an_object(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(ping.bare)
+def ping_answers_an_object(reply: Reply) -> Reply:
     return replace(reply, body=b'{"result":true}') if reply.body == b"true" else reply
 
 
@@ -202,26 +174,23 @@ def ping_answers_an_object(request: Request, forward: Forward) -> Reply:
 _SENTENCE = rb'((?:StatusMessage|error_description)(?:>|":"))(\w[^"<]*)'
 
 
-@found_by()
-def other_words(request: Request, forward: Forward) -> Reply:
+@answers_found_by()
+def other_words(reply: Reply) -> Reply:
     """The contract lets sentences change: nothing is found."""
-    reply = forward(request)
     if b"leading zero" in reply.body:  # there the contract says what the sentence tells
         return reply
     return replace(reply, body=re.sub(_SENTENCE, rb"\1Sorry, no: \2", reply.body))
 
 
-@found_by(every_answer.sentence)
-def codes_for_sentences(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.sentence)
+def codes_for_sentences(reply: Reply) -> Reply:
     if reply.status not in {401, 403}:
         return reply
     return replace(reply, body=re.sub(_SENTENCE, rb"\1E401", reply.body))
 
 
-@found_by(every_answer.seconds)
-def minutes_for_seconds(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(every_answer.seconds)
+def minutes_for_seconds(reply: Reply) -> Reply:
     if reply.status != 429:
         return reply
     return replace(reply, body=re.sub(rb"\d+ seconds?", b"some minutes", reply.body))
@@ -230,24 +199,17 @@ def minutes_for_seconds(request: Request, forward: Forward) -> Reply:
 # -- links -------------------------------------------------------------------------
 
 
-@found_by(every_answer.links)
-def no_link_to_a_new_code(request: Request, forward: Forward) -> Reply:
+@answers_found_by(every_answer.links)
+def no_link_to_a_new_code(reply: Reply) -> Reply:
     def less(data: dict[str, Any]) -> dict[str, Any]:
         return data | {"_links": [li for li in data["_links"] if li["title"] != "Send a new code"]}
 
-    reply = forward(request)
     return rewritten(reply, less) if reply.read.code == "otp_incorrect" else reply
 
 
-@found_by(every_answer.links)
-def links_to_another_host(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    return reply.with_body(b"http://127", b"http://other") if of_api(request) else reply
-
-
-@found_by(every_answer.keys_in_links, every_answer.links)
-def key_in_a_link(request: Request, forward: Forward) -> Reply:
-    return forward(request).with_body(b"?FileId=", b"?WsAccessKey=x&amp;FileId=")
+@answers_found_by(every_answer.keys_in_links, every_answer.links)
+def key_in_a_link(reply: Reply) -> Reply:
+    return reply.with_body(b"?FileId=", b"?WsAccessKey=x&amp;FileId=")
 
 
 # -- decisions ---------------------------------------------------------------------
@@ -275,9 +237,8 @@ def unknown_ids_are_told(request: Request, forward: Forward) -> Reply:
     return reply
 
 
-@found_by(stories.verify_again)
-def already_verified_is_fine(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
+@answers_found_by(stories.verify_again)
+def already_verified_is_fine(reply: Reply) -> Reply:
     return replace(reply, status=200) if reply.read.code == "already_verified" else reply
 
 

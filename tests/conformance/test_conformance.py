@@ -108,14 +108,6 @@ def test_nothing_is_wrong_with_our_own_service(bench: Bench) -> None:
     assert len(results) == len(usual)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["no_allow", "declaration", "ping_answers_an_object"])
-def test_some_deviations_are_found_in_a_moment(bench: Bench, name: str) -> None:
-    deviation = next(each for each in DEVIATIONS if each.name == name)
-    assert bench.failed(only=(*QUICK, LAWS)) == set()
-    assert bench.failed(deviation.alter, (*QUICK, LAWS)) == deviation.found_by
-
-
 LONG = {"Token calls", "A code that is used up", "Opting in and out, in XML"}
 """Sections that are left out where no check of theirs is looked for: each takes a second."""
 
@@ -138,17 +130,6 @@ def arguments(options: Options, folder: Path, *more: str) -> list[str]:
     config = folder / "server.toml"
     config.write_text("\n".join(line for line in lines if not line.startswith("base_url")))
     return [options.base_url, "--config", str(config), *more]
-
-
-@pytest.mark.slow
-def test_a_table_for_people(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bench.proxy.alter = unaltered
-    assert main(arguments(bench.options, tmp_path, "--only", *QUICK)) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    passed = sum(check.section in QUICK for check in CHECKS)
-    assert lines[-1] == ["All", str(passed), "0", "0"]
 
 
 def test_a_failure_names_the_request_and_the_section(
@@ -233,24 +214,24 @@ def test_the_command_for_a_server_of_ones_own(
         (["ftp://127.0.0.1"], "Could not run: ftp://127.0.0.1 is no"),
         (["http://127.0.0.1:1", "--only", "Nothing"], "invalid choice: 'Nothing'"),
         (["http://127.0.0.1:1", "--config", "/nowhere.toml"], "/nowhere.toml"),
+        (["http://127.0.0.1:1", "--config", "server.toml"], "no such option: acces_key"),
     ],
 )
 def test_a_run_that_cannot_be(
-    more: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    more: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "server.toml").write_text('acces_key = "x"\n')
+    monkeypatch.chdir(tmp_path)
     try:
         status: object = main(more)
     except SystemExit as exc:  # argparse ends so
         status = exc.code
     assert status == 2
     assert told in capsys.readouterr().err
-
-
-def test_an_option_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "server.toml").write_text('acces_key = "x"\n')
-    with pytest.raises(SystemExit):
-        main(["http://127.0.0.1:1", "--config", str(tmp_path / "server.toml")])
-    assert "no such option: acces_key" in capsys.readouterr().err
 
 
 @pytest.mark.slow
