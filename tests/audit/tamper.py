@@ -63,11 +63,12 @@ def change(row: models.Model, **values: Any) -> None:
         models.QuerySet(type(row)).filter(pk=row.pk).update(**values)
 
 
-def put(event: AuditEvent, pk: int) -> None:
-    """Add *event* under *pk*, as SQL would."""
-    values = {f.attname: getattr(event, f.attname) for f in event._meta.concrete_fields}
+def put(*events: AuditEvent, pk: int) -> None:
+    """Add *events* under *pk* and the ids after it, as SQL would."""
+    fields = [f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key]
+    rows = [{name: getattr(event, name) for name in fields} for event in events]
     with unguarded():
-        AuditEvent.objects.bulk_create([AuditEvent(**{**values, "id": pk})])
+        AuditEvent.objects.bulk_create(AuditEvent(id=n, **row) for n, row in enumerate(rows, pk))
 
 
 def forge_restore(first: int, last: int, *, key_id: str) -> None:
@@ -78,7 +79,7 @@ def forge_restore(first: int, last: int, *, key_id: str) -> None:
         (last + 2, AuditEvent.Kind.RESTORE, "begun", gap),
     ):
         values = {"face": "command", "key_id": key_id, "digest": "\u00e9" * 64, "data": data}
-        put(AuditEvent(at=timezone.now(), kind=kind, outcome=outcome, **values), pk)
+        put(AuditEvent(at=timezone.now(), kind=kind, outcome=outcome, **values), pk=pk)
     sequence_ends_at(last + 2)
 
 

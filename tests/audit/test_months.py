@@ -256,7 +256,7 @@ def tables() -> dict[int, str]:
 
 def test_a_copy_in_another_partition_is_found(two_months: Months) -> None:
     """No index refuses it: its names are unique in one partition."""
-    put(AuditEvent.objects.get(pk=3), BLOCK + 4)
+    put(AuditEvent.objects.get(pk=3), pk=BLOCK + 4)
     sql("SELECT nextval('optin_auditevent_id_seq')")
     assert f"2 events 3 to {BLOCK + 4}: copies of one event" in findings()
 

@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -174,10 +175,7 @@ class Town:
 
     def factors_revoked(self) -> Change:
         person = self.person(By.TEXT, By.APP)
-        return Change(
-            lambda: staff_actions.revoke(person.user, reason="lost", origin=ORIGIN),
-            lambda: bool(person.has),
-        )
+        return Change(lambda: revoke(person), lambda: bool(person.has))
 
     def number_suspended(self) -> Change:
         person = self.person(By.TEXT)
@@ -415,9 +413,29 @@ def ledgered(db: None, tmp_path: Path, settings: LazySettings) -> Path:
     return tmp_path / "ledger"
 
 
+Lost = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def lost(ledgered: Path, tmp_path: Path) -> Lost:
+    """What is done in its block is lost: the database is restored to the moment before."""
+
+    @contextmanager
+    def lose() -> Iterator[None]:
+        backup = Backup(tmp_path)
+        yield
+        backup.restore()
+
+    return lose
+
+
 @pytest.fixture
 def town(file: File, phone: Phone, clock: Clock) -> Town:
     return Town(file, phone, clock)
+
+
+def revoke(person: Person) -> None:
+    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
 
 
 def readiness(client: Client) -> tuple[int, str]:
@@ -425,9 +443,7 @@ def readiness(client: Client) -> tuple[int, str]:
     return answer.status_code, answer.content.decode().strip()
 
 
-def test_nothing_lives_again(
-    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
-) -> None:
+def test_nothing_lives_again(town: Town, client: Client, clock: Clock, lost: Lost) -> None:
     changes = {name: getattr(town, name)() for name in CHANGES}
 
     def living() -> list[str]:
@@ -435,13 +451,11 @@ def test_nothing_lives_again(
 
     clock.shift(60)
     assert living() == CHANGES
-    backup = Backup(tmp_path)
-    for change in changes.values():
-        change.make()
-    assert living() == []
-    assert readiness(client) == (200, "ok")
-
-    backup.restore()
+    with lost():
+        for change in changes.values():
+            change.make()
+        assert living() == []
+        assert readiness(client) == (200, "ok")
     assert living() == CHANGES
     assert readiness(client) == (503, "restored")
     with pytest.raises(SystemCheckError, match=r"optin\.E303"):
@@ -452,9 +466,7 @@ def test_nothing_lives_again(
     assert readiness(client) == (200, "ok")
 
 
-def test_what_was_given_back_is_given_back(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
-) -> None:
+def test_what_was_given_back_is_given_back(town: Town, lost: Lost) -> None:
     suspended, disabled = town.person(By.TEXT), town.person(By.APP)
     member, mobile = town.person().who, MobileNumber.stored(number(908))
     suspended.suspend()
@@ -466,15 +478,14 @@ def test_what_was_given_back_is_given_back(
     send_controls.stop_texts(reason="attack", origin=ORIGIN)
     now, closed = timezone.now(), Target.number(number(909))
     Guard.objects.close_to_strangers(closed.key, "909", now, now + timedelta(days=30))
-    backup = Backup(tmp_path)
-    staff_actions.resume(suspended.user, reason="found", origin=ORIGIN)
-    staff_actions.unlock(disabled.user, reason="called", origin=ORIGIN)
-    tenants.add_member(member, town.file, origin=ORIGIN)
-    people.activate(left, reason="back", origin=ORIGIN)
-    delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
-    send_controls.allow_texts(reason="over", origin=ORIGIN)
-    send_controls.unlist(closed, reason="theirs", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        staff_actions.resume(suspended.user, reason="found", origin=ORIGIN)
+        staff_actions.unlock(disabled.user, reason="called", origin=ORIGIN)
+        tenants.add_member(member, town.file, origin=ORIGIN)
+        people.activate(left, reason="back", origin=ORIGIN)
+        delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
+        send_controls.allow_texts(reason="over", origin=ORIGIN)
+        send_controls.unlist(closed, reason="theirs", origin=ORIGIN)
 
     run("after_restore")
     assert suspended.number
@@ -507,15 +518,14 @@ def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
 
 @pytest.mark.postgresql
 def test_a_restore_shows_where_the_ledger_is_empty(
-    ledgered: Path, town: Town, client: Client, tmp_path: Path
+    ledgered: Path, town: Town, client: Client, lost: Lost
 ) -> None:
     """On a new machine, whose operator forgot ``after_restore``."""
     person = town.person(By.TEXT)
     assert readiness(client) == (200, "ok")
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    ledgered.unlink()
-    backup.restore()
+    with lost():
+        revoke(person)
+        ledgered.unlink()
 
     assert readiness(client) == (503, "restored")
     with pytest.raises(SystemCheckError, match=r"optin\.E303"):
@@ -568,24 +578,20 @@ def seal(clock: Clock) -> list[str]:
     return [one.line() for one in AuditSeal.objects.exclude(pk__in=known)]
 
 
-def test_the_trail_tells_of_the_gap(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
-) -> None:
+def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> None:
     """Events of all ages: sealed before the backup or after it, and lost with their seals."""
     person = town.person(By.APP)
     decide(person, 3)
     copies = seal(clock)
     decide(person, 2)
-    backup = Backup(tmp_path)
-    decide(person, 2)
-    copies += seal(clock)
-    decide(person, 5)
-    copies += seal(clock)
-    assert len(copies) == 3
-    decide(person, 1)
-    clock.shift(3 * DAY)
-
-    backup.restore()
+    with lost():
+        decide(person, 2)
+        copies += seal(clock)
+        decide(person, 5)
+        copies += seal(clock)
+        assert len(copies) == 3
+        decide(person, 1)
+        clock.shift(3 * DAY)
     run("after_restore", "--force")
     decide(person, 4)
     copies += seal(clock)
@@ -596,7 +602,7 @@ def test_the_trail_tells_of_the_gap(
 
 
 def test_notes_of_the_lost_end_are_told_apart(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, settings: LazySettings
+    town: Town, clock: Clock, tmp_path: Path, settings: LazySettings, lost: Lost
 ) -> None:
     """G-09: they are no finding if the trail tells of the restore. Otherwise, the end was cut off.
 
@@ -620,13 +626,11 @@ def test_notes_of_the_lost_end_are_told_apart(
     decide(person, 3)
     notarise()
     decide(person, 2)
-    backup = Backup(tmp_path)
-    notarise()
-    decide(person, 5)
-    notarise()
-    assert compare()[1] == []
-
-    backup.restore()
+    with lost():
+        notarise()
+        decide(person, 5)
+        notarise()
+        assert compare()[1] == []
     assert any("cut off" in text for text in compare()[1])
     run("after_restore", "--force")
     decide(person, 4)
@@ -639,18 +643,17 @@ def test_notes_of_the_lost_end_are_told_apart(
 
 @pytest.mark.postgresql
 def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Town, clock: Clock, lost: Lost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their ids are too many to be drawn one by one, and the restored table lacks partitions."""
     person = town.person(By.TEXT)
     seal(clock)
-    backup = Backup(tmp_path)
-    for _ in range(months.AHEAD + 1):
-        clock.shift(31 * DAY)
-        months.cut(timezone.now())
-        staff_actions.suspend(person.user, reason="lost", origin=ORIGIN)
-        staff_actions.resume(person.user, reason="found", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        for _ in range(months.AHEAD + 1):
+            clock.shift(31 * DAY)
+            months.cut(timezone.now())
+            staff_actions.suspend(person.user, reason="lost", origin=ORIGIN)
+            staff_actions.resume(person.user, reason="found", origin=ORIGIN)
 
     with monkeypatch.context() as patch:
         patch.setattr(months, "are_ours", lambda: False)
@@ -663,15 +666,12 @@ def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
     assert check_trail([]) == []
 
 
-def test_without_its_event_the_gap_is_found(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
-) -> None:
+def test_without_its_event_the_gap_is_found(town: Town, clock: Clock, lost: Lost) -> None:
     person = town.person(By.APP)
     decide(person, 3)
-    backup = Backup(tmp_path)
-    decide(person, 2)
-    copies = seal(clock)
-    backup.restore()
+    with lost():
+        decide(person, 2)
+        copies = seal(clock)
     decide(person, 2)  # the service was started without ``after_restore``
     assert check_trail([*copies, *seal(clock)]) != []
 
@@ -680,12 +680,11 @@ def test_without_its_event_the_gap_is_found(
 
 
 def test_a_line_that_somebody_made_up_changes_nothing(
-    ledgered: Path, town: Town, tmp_path: Path
+    ledgered: Path, town: Town, lost: Lost
 ) -> None:
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    erasure.erase(person.who, reason="asked", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        erasure.erase(person.who, reason="asked", origin=ORIGIN)
     line = ledgered.read_text().splitlines()[-1]
     forged = line.replace("kind=erase", "kind=revoke")
     assert forged != line
@@ -697,17 +696,21 @@ def test_a_line_that_somebody_made_up_changes_nothing(
 
 
 def test_lines_of_other_machines_and_of_logs_count(
-    ledgered: Path, town: Town, client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ledgered: Path,
+    town: Town,
+    client: Client,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    lost: Lost,
 ) -> None:
     person, other = town.person(By.TEXT), town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    ledgered.rename(tmp_path / "elsewhere")
-    with caplog.at_level("INFO", logger="optin.audit"):
-        staff_actions.revoke(other.user, reason="lost", origin=ORIGIN)
-    log = tmp_path / "log"
-    log.write_text("\n".join(json.dumps({"message": text}) for text in caplog.messages))
-    backup.restore()
+    with lost():
+        revoke(person)
+        ledgered.rename(tmp_path / "elsewhere")
+        with caplog.at_level("INFO", logger="optin.audit"):
+            revoke(other)
+        log = tmp_path / "log"
+        log.write_text("\n".join(json.dumps({"message": text}) for text in caplog.messages))
     ledgered.unlink()
     ledgered.touch()
     assert readiness(client) == (200, "ok")  # this machine knows of nothing
@@ -735,19 +738,18 @@ def test_a_lost_event_of_any_kind_is_noticed(
     town: Town,
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    lost: Lost,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Also if the database has given its id to another event meanwhile. The log names it."""
     person = town.person(By.APP)
-    backup = Backup(tmp_path)
-    monkeypatch.setattr(ledger, "MARK_EVERY", 0.0)
-    decide(person, 1)
-    lost = AuditEvent.objects.latest("pk").pk
-    backup.restore()
+    with lost():
+        monkeypatch.setattr(ledger, "MARK_EVERY", 0.0)
+        decide(person, 1)
+        gone = AuditEvent.objects.latest("pk").pk
     decide(person, 2)
     assert readiness(client) == (503, "restored")
-    assert f"from event {lost} at" in caplog.text
+    assert f"from event {gone} at" in caplog.text
     # Lines of a service that goes on do not hide it, and other machines know.
     ledgered.unlink()
     decide(person, 1)
@@ -763,7 +765,7 @@ def test_a_ledger_that_cannot_be_written_costs_no_decision(
     person = town.person(By.TEXT)
     ledgered.unlink()
     ledgered.mkdir()
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    revoke(person)
     assert not person.has
     assert "the ledger could not be written: Is a directory" in caplog.text
 
@@ -810,13 +812,12 @@ def test_it_is_refused_if_nothing_is_lost(ledgered: Path, town: Town) -> None:
 
 
 def test_it_may_be_stopped_in_the_middle(
-    ledgered: Path, town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, lost: Lost
 ) -> None:
     people = [town.person(By.APP, By.RECOVERY) for _ in range(3)]
-    backup = Backup(tmp_path)
-    for person in people:
-        person.check(person.recovery[0])
-    backup.restore()
+    with lost():
+        for person in people:
+            person.check(person.recovery[0])
     carry_out, done = lost_decisions.carry_out, []
 
     def stop_at_the_second(line: Line, left: Any, *, origin: Any) -> str:
@@ -842,13 +843,13 @@ def test_a_later_restore_leaves_alone_what_an_earlier_one_dealt_with(
 ) -> None:
     person, other = town.person(By.TEXT), town.person(By.TEXT)
     first = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+    revoke(person)
     first.restore()
     run("after_restore")
     clock.shift(60)
     person.add_number(number(905))
     second = Backup(tmp_path)
-    staff_actions.revoke(other.user, reason="lost", origin=ORIGIN)
+    revoke(other)
     second.restore()
 
     run("after_restore")
@@ -856,40 +857,35 @@ def test_a_later_restore_leaves_alone_what_an_earlier_one_dealt_with(
     assert readiness(client) == (200, "ok")
 
 
-def test_what_the_backup_lacks_is_left_out(ledgered: Path, town: Town, tmp_path: Path) -> None:
-    backup = Backup(tmp_path)
-    late = town.person(By.TEXT, By.RECOVERY)
-    late.check(late.recovery[0])
-    staff_actions.revoke(late.user, reason="lost", origin=ORIGIN)
-    backup.restore()
+def test_what_the_backup_lacks_is_left_out(town: Town, lost: Lost) -> None:
+    with lost():
+        late = town.person(By.TEXT, By.RECOVERY)
+        late.check(late.recovery[0])
+        revoke(late)
     printed = run("after_restore").splitlines()
     assert "About accounts, keys or files that the backup lacks: 4" in printed
     assert printed[-1] == "The service may start."
 
 
-def test_people_whose_new_factor_is_lost_are_named(
-    ledgered: Path, town: Town, tmp_path: Path
-) -> None:
+def test_people_whose_new_factor_is_lost_are_named(town: Town, lost: Lost) -> None:
     person, changed = town.person(), town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    person.add_number(number(906))
-    changed.add_number(number(907))
-    backup.restore()
+    with lost():
+        person.add_number(number(906))
+        changed.add_number(number(907))
     ids = f"{person.who.pk}, {changed.who.pk}"
     assert f"These users have set up a second factor that is lost: {ids}" in run("after_restore")
     assert changed.check("0123456").outcome == "factor_disabled"  # it is still asked for
 
 
 def test_a_forgotten_ledger_may_follow(
-    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
+    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path, lost: Lost
 ) -> None:
     """Then only its decisions are carried out, and nobody has to sign in again."""
     first, second = town.person(By.TEXT), town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(first.user, reason="lost", origin=ORIGIN)
-    ledgered.rename(tmp_path / "elsewhere")
-    staff_actions.revoke(second.user, reason="lost", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        revoke(first)
+        ledgered.rename(tmp_path / "elsewhere")
+        revoke(second)
     run("after_restore")
     clock.shift(60)
     assert (first.has, second.has) == ({By.TEXT}, set())
@@ -908,94 +904,85 @@ def test_a_forgotten_ledger_may_follow(
 # -- nobody is left less protected ---------------------------------------------------
 
 
-def test_a_replaced_number_is_not_resumed_in_place_of_the_new_one(
-    ledgered: Path, town: Town, tmp_path: Path
-) -> None:
-    person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
+def replace_and_resume(person: Person) -> None:
     person.add_number(number(910))
     person.suspend()
     staff_actions.resume(person.user, reason="found", origin=ORIGIN)
-    backup.restore()
-    run("after_restore")
-    assert person.number
-    assert person.number.suspended_at
 
 
-@pytest.mark.parametrize("new", [By.TEXT, By.APP])
+def revoke_and_add_an_app(person: Person) -> None:
+    revoke(person)
+    person.add_app()
+
+
+def revoke_and_replace(person: Person) -> None:
+    revoke(person)
+    person.add_number(number(911))
+
+
+def replace_and_verify_again(person: Person) -> None:
+    person.add_number(number(912))
+    person.clock.shift(60)
+    person.add_number(OWN)
+
+
+def revoke_and_verify_again(person: Person) -> None:
+    revoke(person)
+    person.clock.shift(60)
+    person.add_number(OWN)
+
+
+def opt_out_and_verify_again(person: Person) -> None:
+    person.turn_off(person.text(Purpose.OPT_OUT))
+    person.clock.shift(60)
+    person.add_number(OWN)
+
+
+OWN = number(1)
+"""The number of the first person of a town."""
+
+
+@pytest.mark.parametrize(
+    ("change", "is_lost"),
+    [
+        (replace_and_resume, True),
+        (revoke_and_add_an_app, True),
+        (revoke_and_replace, True),
+        (replace_and_verify_again, False),
+        (revoke_and_verify_again, False),
+        (opt_out_and_verify_again, False),
+    ],
+)
 def test_who_had_a_factor_in_the_end_still_needs_one(
-    ledgered: Path, town: Town, tmp_path: Path, new: By
+    town: Town, lost: Lost, change: Callable[[Person], None], is_lost: bool
 ) -> None:
-    """Their number was revoked, and another factor set up, which is lost."""
+    """The number of the backup asks for a code; if the factor is lost, no code opens it."""
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    if new is By.APP:
-        person.add_app()
-    else:
-        person.add_number(number(911))
-    backup.restore()
-    assert f"lost: {person.who.pk}" in run("after_restore")
+    with lost():
+        town.clock.shift(60)
+        change(person)
+    assert (f"second factor that is lost: {person.who.pk}" in run("after_restore")) is is_lost
     assert person.number
-    assert person.number.suspended_at
+    assert bool(person.number.suspended_at) is is_lost
 
 
-def test_a_number_that_was_verified_again_stays(
-    ledgered: Path, town: Town, tmp_path: Path, clock: Clock
-) -> None:
-    person = town.person(By.TEXT)
-    own = number(town.people)
-    backup = Backup(tmp_path)
-    for each in (number(912), own):
-        clock.shift(60)
-        person.add_number(each)
-    backup.restore()
-    assert "second factor that is lost" not in run("after_restore")
-    assert person.number
-    assert person.number.suspended_at is None
-
-
-@pytest.mark.parametrize("way", ["revoked", "opted out"])
-def test_a_number_that_was_removed_and_verified_again_stays(
-    ledgered: Path, town: Town, tmp_path: Path, clock: Clock, way: str
-) -> None:
-    person = town.person(By.TEXT)
-    own = number(town.people)
-    backup = Backup(tmp_path)
-    clock.shift(60)
-    if way == "revoked":
-        staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    else:
-        person.turn_off(person.text(Purpose.OPT_OUT))
-    clock.shift(60)
-    person.add_number(own)
-    backup.restore()
-    assert "second factor that is lost" not in run("after_restore")
-    assert person.number
-    assert person.number.suspended_at is None
-
-
-def test_codes_that_were_revoked_open_nothing_though_a_factor_stays(
-    ledgered: Path, town: Town, tmp_path: Path
-) -> None:
+def test_codes_that_were_revoked_open_nothing_though_a_factor_stays(town: Town, lost: Lost) -> None:
     person = town.person(By.TEXT, By.RECOVERY)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="stolen", origin=ORIGIN)
-    person.add_number(number(913))
-    backup.restore()
+    with lost():
+        staff_actions.revoke(person.user, reason="stolen", origin=ORIGIN)
+        person.add_number(number(913))
     run("after_restore")
     assert (person.has, person.left()) == ({By.TEXT}, 0)
 
 
 def test_a_forgotten_ledger_gives_nothing_back(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, lost: Lost
 ) -> None:
     person = town.person(By.TEXT)
     person.suspend()
-    backup = Backup(tmp_path)
-    staff_actions.resume(person.user, reason="found", origin=ORIGIN)
-    ledgered.rename(tmp_path / "late")
-    backup.restore()
+    with lost():
+        staff_actions.resume(person.user, reason="found", origin=ORIGIN)
+        ledgered.rename(tmp_path / "late")
     run("after_restore", "--force")
     clock.shift(60)
     run("after_restore", str(tmp_path / "late"))
@@ -1005,15 +992,14 @@ def test_a_forgotten_ledger_gives_nothing_back(
 
 @pytest.mark.parametrize("first", ["both", "the newer one"])
 def test_a_factor_stays_whichever_ledger_comes_first(
-    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, first: str
+    ledgered: Path, town: Town, clock: Clock, tmp_path: Path, first: str, lost: Lost
 ) -> None:
     """One machine removed the number, another one tells of the new one."""
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    ledgered.rename(tmp_path / "late")
-    person.add_number(number(914))
-    backup.restore()
+    with lost():
+        revoke(person)
+        ledgered.rename(tmp_path / "late")
+        person.add_number(number(914))
     if first == "the newer one":
         run("after_restore")
         clock.shift(60)
@@ -1023,13 +1009,12 @@ def test_a_factor_stays_whichever_ledger_comes_first(
 
 
 def test_a_machine_whose_ledger_was_forgotten_is_not_ready(
-    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path
+    ledgered: Path, town: Town, client: Client, clock: Clock, tmp_path: Path, lost: Lost
 ) -> None:
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    ledgered.rename(tmp_path / "late")
-    backup.restore()
+    with lost():
+        revoke(person)
+        ledgered.rename(tmp_path / "late")
     run("after_restore", "--force")
     clock.shift(60)
     (tmp_path / "late").rename(ledgered)
@@ -1038,12 +1023,11 @@ def test_a_machine_whose_ledger_was_forgotten_is_not_ready(
     assert readiness(client) == (200, "ok")
 
 
-def test_two_events_with_one_id_hide_nothing(ledgered: Path, town: Town, tmp_path: Path) -> None:
+def test_two_events_with_one_id_hide_nothing(town: Town, lost: Lost) -> None:
     """The service went on after the restore."""
     person, other = town.person(By.TEXT), town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        revoke(person)
     staff_actions.suspend(other.user, reason="lost", origin=ORIGIN)
     staff_actions.resume(other.user, reason="found", origin=ORIGIN)
     run("after_restore")
@@ -1063,13 +1047,10 @@ def test_each_line_passes_the_log(ledgered: Path) -> None:
             assert Line.read(text) == kept
 
 
-def test_a_row_that_cannot_be_read_hides_nothing(
-    ledgered: Path, town: Town, client: Client, tmp_path: Path
-) -> None:
+def test_a_row_that_cannot_be_read_hides_nothing(town: Town, client: Client, lost: Lost) -> None:
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        revoke(person)
     made = {"at": "infinity", "kind": "restore", "outcome": "done", "previous": "x"}
     if connection.vendor == "sqlite":
         made["at"] = "never"
@@ -1086,21 +1067,20 @@ def test_a_row_that_cannot_be_read_hides_nothing(
 
 
 def test_codes_that_a_thief_made_are_gone_after_a_change_was_disowned(
-    ledgered: Path, town: Town, tmp_path: Path
+    town: Town, lost: Lost
 ) -> None:
     person = town.person(By.TEXT, By.APP)
     notice = Notice.objects.filter(user=person.who, kind=Notice.Kind.ACTIVATED).get()
     person.make_recovery_codes()
-    backup = Backup(tmp_path)
-    not_me.disown(notice, PASSWORD, origin=PAGE)
-    assert (person.has, person.left()) == ({By.APP}, 0)
-    backup.restore()
+    with lost():
+        not_me.disown(notice, PASSWORD, origin=PAGE)
+        assert (person.has, person.left()) == ({By.APP}, 0)
     run("after_restore")
     assert (person.has, person.left()) == ({By.APP}, 0)
 
 
 def test_an_address_that_was_put_back_stays_so(
-    ledgered: Path, town: Town, tmp_path: Path, clock: time_machine.Traveller
+    town: Town, lost: Lost, clock: time_machine.Traveller
 ) -> None:
     """Else links to a new password go to the thief again."""
     person = town.person(By.APP)
@@ -1112,85 +1092,62 @@ def test_an_address_that_was_put_back_stays_so(
         clock.shift(timedelta(days=1))
         email_changes.carry_out(origin=ORIGIN)
     told = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED).order_by("pk")
-    backup = Backup(tmp_path)
-    not_me.disown(told[0], PASSWORD, origin=PAGE)
-    assert person.now.email == own
-    backup.restore()
+    with lost():
+        not_me.disown(told[0], PASSWORD, origin=PAGE)
+        assert person.now.email == own
     assert person.now.email == "c@thief.example.com"
     run("after_restore")
     assert person.now.email == own
 
 
-def test_nobody_gets_a_role_by_a_line(ledgered: Path, town: Town, tmp_path: Path) -> None:
+def test_nobody_gets_a_role_by_a_line(town: Town, lost: Lost) -> None:
     """It may have been taken back on a machine whose ledger is not here."""
     user = town.person().who
-    backup = Backup(tmp_path)
-    staff.give_role(user, "administrator", reason="new", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        staff.give_role(user, "administrator", reason="new", origin=ORIGIN)
     run("after_restore")
     assert staff.role_of(User.objects.get(pk=user.pk)) == ""
 
 
-def test_who_got_the_id_of_somebody_lost_is_let_alone(
-    ledgered: Path, town: Town, tmp_path: Path, clock: Clock
-) -> None:
-    backup = Backup(tmp_path)
-    lost = town.person().who
-    erasure.erase(lost, reason="asked", origin=ORIGIN)
-    backup.restore()
-    clock.shift(60)
-    User.objects.create(pk=lost.pk, username="other", date_joined=timezone.now())
-    assert "the backup lacks: 1" in run("after_restore")
-    assert User.objects.get(pk=lost.pk).username == "other"
+def test_who_got_the_id_of_somebody_lost_is_let_alone(town: Town, lost: Lost) -> None:
+    """So is an endpoint that got the id of a lost one."""
+    with lost():
+        person, endpoint = town.person().who, town.endpoint()
+        old = person.pk, endpoint.pk
+        erasure.erase(person, reason="asked", origin=ORIGIN)
+        webhooks.remove(endpoint, origin=ORIGIN)
+    town.clock.shift(60)
+    User.objects.create(pk=person.pk, username="other", date_joined=timezone.now())
+    assert (person.pk, town.endpoint().pk) == old
+    assert "the backup lacks: 2" in run("after_restore")
+    assert User.objects.get(pk=person.pk).username == "other"
+    assert WebhookEndpoint.objects.exists()
 
 
-def test_an_endpoint_that_got_the_id_of_a_lost_one_is_let_alone(
-    ledgered: Path, town: Town, tmp_path: Path, clock: Clock
-) -> None:
-    backup = Backup(tmp_path)
-    lost = town.endpoint()
-    removed = lost.pk
-    webhooks.remove(lost, origin=ORIGIN)
-    backup.restore()
-    clock.shift(60)
-    assert town.endpoint().pk == removed
-    assert "the backup lacks: 1" in run("after_restore")
-    assert WebhookEndpoint.objects.filter(pk=removed).exists()
-
-
-def test_a_file_that_is_a_sandbox_by_now_gets_no_member(
-    ledgered: Path, town: Town, tmp_path: Path
-) -> None:
+def test_a_file_that_is_a_sandbox_by_now_gets_no_member(town: Town, lost: Lost) -> None:
     """Its id was free after the restore, so somebody made another one with it."""
     user = town.person().who
-    backup = Backup(tmp_path)
-    tenants.add_member(user, tenants.create_file(901, "Lost", origin=ORIGIN), origin=ORIGIN)
-    backup.restore()
+    with lost():
+        tenants.add_member(user, tenants.create_file(901, "Lost", origin=ORIGIN), origin=ORIGIN)
     file = tenants.create_file(901, "Sandbox", is_sandbox=True, origin=ORIGIN)
     assert run("after_restore").splitlines()[-1] == "The service may start."
     assert not Membership.objects.filter(file=file).exists()
 
 
-def test_a_person_with_a_strange_name_is_erased_again(
-    ledgered: Path, town: Town, tmp_path: Path
-) -> None:
+def test_a_person_with_a_strange_name_is_erased_again(town: Town, lost: Lost) -> None:
     user = town.person().who
     User.objects.filter(pk=user.pk).update(first_name="Out", last_name="-")
-    backup = Backup(tmp_path)
-    erasure.erase(user, reason="+", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        erasure.erase(user, reason="+", origin=ORIGIN)
     run("after_restore")
     assert User.objects.get(pk=user.pk).username == f"erased-{user.pk}"
 
 
-def test_a_made_up_end_of_a_restore_changes_nothing(
-    ledgered: Path, town: Town, client: Client, tmp_path: Path
-) -> None:
+def test_a_made_up_end_of_a_restore_changes_nothing(town: Town, client: Client, lost: Lost) -> None:
     """The role of the service may add rows, and has no key."""
     person = town.person(By.TEXT)
-    backup = Backup(tmp_path)
-    staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
-    backup.restore()
+    with lost():
+        revoke(person)
     data = {"lost_from": 1, "lost_to": 10**9}
     for outcome in ("begun", "done"):
         forged = AuditEvent(
