@@ -61,6 +61,9 @@ _DATA = TELLING | {
 }
 """Keys that a line takes over from the data of its event."""
 
+_TOLD = ("kind", "outcome", "user_id", "file_id", "provider_user_id", "number_digest", "last_three")
+"""Fields of an event that only a line of its own has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -82,24 +85,12 @@ class Line:
     @classmethod
     def of(cls, event: AuditEvent) -> Self:
         """Return the line of *event*, which has its id."""
-        line = cls(event.pk, event.at, event.digest, event.key_id)
+        values = {name: getattr(event, name) for name in ("at", "digest", "key_id")}
         row = events.row_of(event.kind, event.outcome)
-        if row.ledger is Ledger.NO and TELLING.isdisjoint(event.data):
-            return line
-        return cls(
-            event.pk,
-            event.at,
-            event.digest,
-            event.key_id,
-            kind=event.kind,
-            outcome=event.outcome,
-            user_id=event.user_id,
-            file_id=event.file_id,
-            provider_user_id=event.provider_user_id,
-            number_digest=event.number_digest,
-            last_three=event.last_three,
-            data={name: value for name, value in event.data.items() if name in _DATA},
-        )
+        if row.ledger is not Ledger.NO or not TELLING.isdisjoint(event.data):
+            values |= {name: getattr(event, name) for name in _TOLD}
+            values["data"] = {k: value for k, value in event.data.items() if k in _DATA}
+        return cls(event.pk, **values)
 
     @classmethod
     def read(cls, text: str) -> Self | None:

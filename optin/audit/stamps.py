@@ -4,14 +4,12 @@ An optional extra (``requirements-notary.txt``): the only module that needs the 
 rfc3161-client. ``against.stamps`` imports it where a time stamp is in use.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
 from rfc3161_client import (
     HashAlgorithm,
     TimestampRequestBuilder,
-    TimeStampResponse,
     VerificationError,
     VerifierBuilder,
     decode_timestamp_response,
@@ -25,14 +23,6 @@ TYPE = "application/timestamp-query"
 
 class NotProved(Exception):
     """A time stamp proves nothing, for this reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What an authority has certified: that a text with this digest was there at this time."""
-
-    at: datetime
-    imprint: bytes
 
 
 def request(text: str) -> tuple[bytes, int]:
@@ -52,12 +42,11 @@ def request(text: str) -> tuple[bytes, int]:
     return asked.as_bytes(), asked.nonce
 
 
-def read(answer: bytes, *, text: str | None = None, nonce: int | None = None) -> Stamp:
-    """Check *answer* by the certificates of ``OPTIN_NOTARY_CA``; return what it certifies.
+def read(answer: bytes, *, text: str, nonce: int | None = None) -> datetime:
+    """Check by the certificates of ``OPTIN_NOTARY_CA`` that *answer* stamps *text*; return when.
 
     The certificates must have been valid at the time of the stamp, not now.
 
-    :param text: what it must be about; None: anything.
     :param nonce: of the request; None: any.
     :raises NotProved: if the stamp is not what it should be.
     """
@@ -69,17 +58,9 @@ def read(answer: bytes, *, text: str | None = None, nonce: int | None = None) ->
         raise NotProved(f"the authority refused, with status {stamp.status}")
     try:
         verifier = VerifierBuilder(roots=_trusted(), nonce=nonce).build()
-        imprint = bytes(stamp.tst_info.message_imprint.message)
-        if text is None:
-            verifier.verify(stamp, imprint)
-        else:
-            verifier.verify_message(stamp, text.encode())
+        verifier.verify_message(stamp, text.encode())
     except (VerificationError, ValueError) as exc:
         raise NotProved(_reason(exc)) from None
-    return Stamp(_time(stamp), imprint)
-
-
-def _time(stamp: TimeStampResponse) -> datetime:
     at = stamp.tst_info.gen_time
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 

@@ -9,19 +9,13 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from optin.audit import against, integrity, seals
-from optin.audit.against import Kept
+from optin.audit.against import Found
 from optin.audit.integrity import Finding, Tally
 from optin.conf import conf
 from optin.management.commands import BaseCommand
 
 CLEAN, UNCHECKED, FOUND = 0, 2, 3
 """It is not 1, with which Python ends if a command cannot even start."""
-
-STAMP = b"\x30\x82"
-"""A time stamp in DER begins so, and no text does: a SEQUENCE of 256 bytes or more."""
-
-MAX_STAMP = 64 * 1024
-"""Bytes that a time stamp may have."""
 
 
 class Command(BaseCommand):
@@ -42,8 +36,7 @@ class Command(BaseCommand):
             metavar="FILE",
             nargs="+",
             default=[],
-            help="Compare with the notes of a notary: lines of its file, its mails or logs, or "
-            "time stamps (RFC 3161); - is stdin.",
+            help="Compare with the notes of a notary in its file, its mails or logs; - is stdin.",
         )
         parser.add_argument(
             "--kept",
@@ -91,18 +84,13 @@ class Command(BaseCommand):
             if options["against"] and not tally.notes:
                 yield Finding("there is no note in what --against names", unchecked=True)
 
-    def _notes(self, names: list[str]) -> Iterator[Kept]:
+    def _notes(self, names: list[str]) -> Iterator[Found]:
         for name in names:
             if name == "-":
                 yield from against.in_lines(name, sys.stdin)
-                continue
-            with open(name, "rb") as file:
-                is_stamp = file.peek(1).startswith(STAMP)
-                if is_stamp:
-                    yield Kept(name, stamp=file.read(MAX_STAMP))
-                    continue
-            with _open(name) as lines:
-                yield from against.in_lines(name, lines)
+            else:
+                with _open(name) as lines:
+                    yield from against.in_lines(name, lines)
 
     def _report(self, finding: Finding) -> None:
         if finding.unchecked:
