@@ -223,7 +223,7 @@ STAY: dict[str, Make] = {
 
 @pytest.mark.parametrize("kind", STAY)
 def test_it_stays_however_old(number: ProviderUser, kind: str) -> None:
-    STAY[kind](number, NOON - 400 * DAY)
+    STAY[kind](number, NOON - 100 * DAY)
     before = rows()
     assert not purge()
     assert rows() == before
