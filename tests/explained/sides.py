@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from html import unescape
 from typing import Any
 
 import time_machine
@@ -126,7 +127,7 @@ class Help:
         assert start >= 0, f"no #{self.anchor} on /Help/Errors"
         ends = [at for tag in ("<section", "<dt ", "</dl>") if (at := html.find(tag, start)) >= 0]
         entry = html[html.index(">", start) + 1 : min(ends)]
-        return " ".join(re.sub(r"<[^>]+>", " ", entry).split())
+        return _plain(entry)
 
 
 @cache
@@ -171,4 +172,4 @@ def found_by(client: Client, reference: str) -> str:
 
 
 def _plain(html: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
