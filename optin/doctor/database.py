@@ -17,9 +17,8 @@ OLDEST = 15
 POSTGRESQL = section("deploy", "PostgreSQL")
 _FACTS = """
     SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'),
-    current_setting('server_encoding'), pg_is_in_recovery(), current_user, current_database(),
-    (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'),
-    (SELECT setting::int FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout')
+    pg_is_in_recovery(), current_user, current_database(),
+    current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')
 """
 
 
@@ -34,8 +33,7 @@ def rows(sql: str, *values: str | list[str]) -> list[tuple[object, ...]]:
 
 
 def reach() -> Iterator[Finding]:
-    """It answers, is PostgreSQL 15 or newer in UTF8, is no standby, and ends statements that
-    hang."""
+    """It answers, is PostgreSQL 15 or newer, is no standby, and ends statements that hang."""
     began = time.monotonic()
     try:
         if is_postgresql():
@@ -53,18 +51,15 @@ def reach() -> Iterator[Finding]:
     if not is_postgresql():
         yield ok("SQLite, which is for trying.")
         return
-    ((major, version, encoding, standby, role, name, *timeouts),) = rows(_FACTS)
-    found = list(_unfit(major, version, encoding, standby, name))
-    for setting, value, wanted in zip(_TIMEOUTS, timeouts, _TIMEOUTS.values(), strict=True):
-        if not value:
-            found.append(
-                warning(
-                    f"{setting} is off: a statement or a transaction that hangs is never ended.",
-                    seen=f"SHOW {setting} gives 0.",
-                    do=f"ALTER ROLE {role} SET {setting} = '{wanted}'; then restart the service.",
-                )
-            )
-    yield from found or [ok(f"PostgreSQL {version}, {encoding}, {name} as {role}.")]
+    ((major, version, standby, role, name, *timeouts),) = rows(_FACTS)
+    found = [] if isinstance(major, int) and major >= OLDEST else [_too_old(version)]
+    found += [_STANDBY] if standby else []
+    for (setting, wanted), value in zip(_TIMEOUTS.items(), timeouts, strict=True):
+        if value == "0":
+            text = f"{setting} is off: a statement or a transaction that hangs is never ended."
+            do = f"ALTER ROLE {role} SET {setting} = '{wanted}'; then restart the service."
+            found.append(warning(text, do=do))
+    yield from found or [ok(f"PostgreSQL {version}, {name} as {role}.")]
 
 
 _TIMEOUTS = {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "30s"}
@@ -79,28 +74,16 @@ def _direct() -> psycopg.Connection[Any]:
     return psycopg.connect(**facts, autocommit=True)
 
 
-def _unfit(
-    major: object, version: object, encoding: object, standby: object, name: object
-) -> Iterator[Finding]:
-    if isinstance(major, int) and major < OLDEST:
-        yield fault(
-            f"PostgreSQL {version} is too old.",
-            seen="SHOW server_version.",
-            do=f"Upgrade to PostgreSQL {OLDEST} or newer.",
-        )
-    if encoding != "UTF8":
-        yield fault(
-            f"The database {name} does not keep every name: its encoding is {encoding}.",
-            seen="SHOW server_encoding.",
-            do=f"Make a database with ENCODING 'UTF8', and move the data there. {POSTGRESQL}",
-        )
-    if standby:
-        yield fault(
-            "This server is a standby: it takes no writes.",
-            seen="pg_is_in_recovery() is true.",
-            do="Add target_session_attrs=read-write to DATABASE_URL. "
-            + section("deploy", "Several database servers"),
-        )
+def _too_old(version: object) -> Finding:
+    do = f"Upgrade to PostgreSQL {OLDEST} or newer."
+    return fault(f"PostgreSQL {version} is too old.", do=do)
+
+
+_STANDBY = fault(
+    "This server is a standby: it takes no writes.",
+    do="Add target_session_attrs=read-write to DATABASE_URL. "
+    + section("deploy", "Several database servers"),
+)
 
 
 def _cause(exc: BaseException) -> str:
@@ -143,14 +126,12 @@ def migrations() -> Iterator[Finding]:
     if missing:
         yield fault(
             f"Tables are not those of this release: {_these(missing)} not applied.",
-            seen="manage migrate --check.",
             do="Migrate as the owner, and give the grants again. "
             + section("upgrade-and-restore", "Upgrade"),
         )
     if unknown:
         yield warning(
             f"The database knows migrations of another release: {_these(unknown)}.",
-            seen="The table django_migrations was compared with the code here.",
             do="Fine while you upgrade or went back by one release. Otherwise install the "
             "release that belongs to this database.",
         )
@@ -159,31 +140,3 @@ def migrations() -> Iterator[Finding]:
 def _these(names: list[tuple[str, str]]) -> str:
     first = ", ".join(".".join(name) for name in names[:3])
     return f"{first} and {len(names) - 3} more" if len(names) > 3 else first
-
-
-_TIMES = 20
-_PREPARED = "SELECT 1 + %s::int"
-
-
-def pooler() -> Iterator[Finding]:
-    """There is none, or it keeps prepared statements."""
-    with _direct() as line, _direct() as other:
-        # A pooler gives each client a number of its own.
-        ((pid,),) = line.execute("SELECT pg_backend_pid()").fetchall()
-        if pid == line.info.backend_pid:
-            return
-        try:
-            # Others use the pooler, too: a few times it may give back the same connection.
-            for _ in range(_TIMES):
-                line.execute(_PREPARED, [1], prepare=True)
-                with other.transaction():
-                    other.execute("SELECT 1")  # this takes the connection with the statement
-                    line.execute(_PREPARED, [1], prepare=True)
-        except psycopg.Error as exc:
-            yield fault(
-                "The pooler loses prepared statements: requests will fail.",
-                seen="A statement was prepared, and used on another connection: "
-                f"{type(exc).__name__}.",
-                do="With PgBouncer 1.21 or newer, set max_prepared_statements = 200, and RELOAD. "
-                + POSTGRESQL,
-            )

@@ -20,7 +20,7 @@ class Finding:
     text: str
     """What is wrong, or what was found to be right."""
     seen: str = ""
-    """How that was seen."""
+    """How that was seen, where the text does not say it."""
     do: str = ""
     """A command, or a section of a page in docs."""
 
@@ -33,11 +33,11 @@ def skipped(text: str) -> Finding:
     return Finding(Level.SKIPPED, text)
 
 
-def warning(text: str, *, seen: str = "", do: str) -> Finding:
+def warning(text: str, *, do: str, seen: str = "") -> Finding:
     return Finding(Level.WARNING, text, seen, do)
 
 
-def fault(text: str, *, seen: str, do: str) -> Finding:
+def fault(text: str, *, do: str, seen: str = "") -> Finding:
     return Finding(Level.FAULT, text, seen, do)
 
 

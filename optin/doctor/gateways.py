@@ -30,7 +30,6 @@ def _reach(gateway: Gateway) -> Iterator[Finding]:
     if isinstance(gateway, Simulator):
         yield warning(
             "The simulator is in use: no phone gets a text.",
-            seen="OPTIN_GATEWAYS.",
             do=f"Nothing, if you are only trying the service. {_DO}",
         )
         return
@@ -73,14 +72,12 @@ def _credentials(gateway: Gateway, days: int | None, is_told: bool) -> Iterator[
     except SmsError as exc:
         yield fault(
             f"The gateway {gateway.name} does not work: {exc}.",
-            seen="It was asked without a text.",
             do=f"Look at its status. {_DO}",
         )
         return
     if not known:
         yield fault(
             f"The gateway {gateway.name} refuses our credentials: no text leaves through it.",
-            seen="It was asked without a text.",
             do=f"Correct OPTIN_GATEWAY_{gateway.name.upper()}_..., and restart. {_DO}",
         )
     elif not is_told:

@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 
 from optin.doctor.findings import Finding, fault, warning
@@ -39,10 +39,14 @@ class Place:
         :raises Unreachable: with the step that failed.
         """
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except OSError:
+            line = socket.create_connection((self.host, self.port), timeout=patience)
+        except socket.gaierror:
             raise Unreachable(f"The name {self.host} does not resolve.") from None
-        line = self._first([(str(to[0]), self.port) for *_, to in found], patience)
+        except TimeoutError:
+            raise Unreachable(f"No connection to {self}: it does not answer.") from None
+        except OSError as exc:
+            why = os.strerror(exc.errno or 0).lower()
+            raise Unreachable(f"No connection to {self}: {why}.") from None
         if not self.tls:
             return line
         try:
@@ -51,36 +55,10 @@ class Place:
             line.close()
             raise Unreachable(f"{self}: {_why_no_tls(exc)}.") from None
 
-    def _first(self, addresses: list[tuple[str, int]], patience: float) -> socket.socket:
-        said: list[str] = []
-        ends = time.monotonic() + patience
-        for address in addresses:
-            left = max(ends - time.monotonic(), 0.1)
-            try:
-                return socket.create_connection(address, timeout=left)
-            except TimeoutError:
-                said.append("it does not answer")
-            except OSError as exc:
-                said.append((exc.strerror or os.strerror(exc.errno or 0)).lower())
-        raise Unreachable(f"No connection to {self}: {', '.join(dict.fromkeys(said))}.")
-
-
-_NOT_VALID = {
-    9: "its certificate is not valid yet",
-    10: "its certificate has expired",
-    18: "its certificate is self-signed",
-    19: "nobody vouches for its certificate (its issuer is not known here)",
-    20: "nobody vouches for its certificate (its issuer is not known here)",
-    21: "nobody vouches for its certificate (it does not send the certificate of its issuer)",
-    62: "its certificate is for another name",
-    64: "its certificate is for another address",
-}
-"""OpenSSL's numbers (X509_V_ERR_...)."""
-
 
 def _why_no_tls(exc: OSError) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return _NOT_VALID.get(exc.verify_code, f"its certificate is refused ({exc.verify_code})")
+        return f"its certificate is not valid ({exc.verify_message})"
     if isinstance(exc, TimeoutError):
         return "it takes the connection, but says nothing"
     return "it does not speak TLS as expected"
@@ -119,14 +97,8 @@ class Answer:
     """The address from which this machine asked."""
 
 
-def ask(
-    place: Place,
-    method: str,
-    path: str,
-    headers: Mapping[str, str] = {},
-    body: bytes = b"",
-) -> Answer:
-    """Send one HTTP request, and read the answer (64 KB of it).
+def ask(place: Place, path: str, headers: Mapping[str, str] = {}) -> Answer:
+    """Get one page by HTTP, and read the answer (64 KB of it).
 
     :raises Unreachable: if there is none.
     """
@@ -134,10 +106,8 @@ def ask(
         ours = line.getsockname()[0]  # the answer may close it
         asked = http.client.HTTPConnection(place.host, place.port, timeout=PATIENCE)
         asked.sock = line
-        # Its headers come first: who refuses the length answers, and hangs up on the body.
-        with suppress(OSError):
-            asked.request(method, path, body or None, dict(headers))
         try:
+            asked.request("GET", path, headers=dict(headers))
             said = asked.getresponse()
             return Answer(said.status, said.headers, said.read(65536), ours)
         except (OSError, http.client.HTTPException):

@@ -9,11 +9,7 @@ from django.conf import settings
 
 from optin.conf import conf
 from optin.doctor import site
-from optin.doctor.findings import Finding, fault, skipped, warning
-from optin.doctor.net import Place, Unreachable, ask
-
-TOO_LONG = 64 * 1024
-"""Bytes of a body that a proxy which is set up as in the document refuses."""
+from optin.doctor.findings import Finding, fault, skipped
 
 _WAITS = 1.0
 """Seconds in which a proxy that passes on half a request would have done so."""
@@ -22,49 +18,67 @@ _WAITS = 1.0
 def visitors() -> Iterator[Finding]:
     """The visitor's address arrives, and one that the visitor makes up is not believed."""
     found = site.what_arrives()
-    if found is None:
-        yield skipped("The service does not tell what it sees: see 'running'.")
-        return
     hops = [hop.strip() for hop in found["forwarded_for"].split(",") if hop.strip()]
-    remote, ip, ours = found["remote"], found["ip"], found["ours"]
-    how = (
-        f"A request with a made-up X-Forwarded-For came from {remote or 'a Unix socket'} "
-        f"with {', '.join(hops) or 'none'}."
-    )
+    if wrong := _wrong(found["remote"], found["ip"], found["ours"], hops):
+        text, do = wrong
+        remote = found["remote"] or "a Unix socket"
+        how = f"A request with a made-up X-Forwarded-For came from {remote}"
+        yield fault(text, seen=f"{how} with {', '.join(hops) or 'none'}.", do=f"{do} {site.PROXY}")
+
+
+_TELL = "nginx: proxy_set_header X-Forwarded-For $remote_addr; "
+
+
+def _wrong(remote: str, ip: str, ours: str, hops: list[str]) -> tuple[str, str] | None:
+    """Return what is wrong with a request that arrived so, and what helps.
+
+    :param ip: what the service takes for the address of the visitor.
+    :param ours: the address of this machine, which is that of the visitor.
+    """
     if not remote:
-        yield fault(
-            "The service listens on a Unix socket: limits by address do not work.",
-            seen=how,
-            do=f"Bind it to an address. {site.PROXY}",
-        )
-    elif not _is_trusted(remote):
-        yield from _untrusted(remote, hops, how)
-    elif not hops:
-        yield fault(
-            "The proxy does not tell the visitor's address: all share its limits.",
-            seen=how,
-            do=f"nginx: proxy_set_header X-Forwarded-For $remote_addr;  {site.PROXY}",
-        )
-    elif ip == site.MARKER and not _is_ours(hops, ours):
-        yield fault(
-            "Visitors can choose their address: the proxy passes on the X-Forwarded-For that "
-            "they write.",
-            seen=how,
-            do=f"nginx: proxy_set_header X-Forwarded-For $remote_addr;  {site.PROXY}",
-        )
-    elif ip not in {ours, site.MARKER} and _is_trusted(ip):
-        yield fault(
-            f"The service takes the address {ip} of a proxy for the visitor's.",
-            seen=how,
-            do=f"The first proxy must write the visitor's address. {site.PROXY}",
-        )
+        text = "The service listens on a Unix socket: limits by address do not work."
+        return text, "Bind it to an address."
+    if not _is_trusted(remote):
+        return _untrusted(remote, hops)
+    if not hops:
+        return "The proxy does not tell the visitor's address: all share its limits.", _TELL
+    if ip == site.MARKER and not _is_ours(hops, ours):
+        text = "Visitors can choose their address: the proxy passes on the X-Forwarded-For that "
+        return f"{text}they write.", _TELL
+    if ip not in {ours, site.MARKER} and _is_trusted(ip):
+        text = f"The service takes the address {ip} of a proxy for the visitor's."
+        return text, "The first proxy must write the visitor's address."
+    return None
+
+
+def _untrusted(remote: str, hops: list[str]) -> tuple[str, str] | None:
+    if hops == [site.MARKER] and (conf.no_proxy or settings.DEBUG):
+        return None  # there is no proxy in front, and nobody is believed
+    if hops == [site.MARKER] and conf.trusted_proxies:
+        text = "Requests reach the service past the proxy, or the proxy is not in TRUSTED_PROXIES "
+        text += "and passes on what visitors write."
+        return text, f"If {remote} is the proxy, add it to TRUSTED_PROXIES and restart."
+    return (
+        f"The proxy {remote} is not in TRUSTED_PROXIES: all visitors share its limits.",
+        f"Add {remote} to TRUSTED_PROXIES, and restart the service.",
+    )
+
+
+def _is_trusted(address: str) -> bool:
+    known = ipaddress.ip_address(address)
+    return any(known in network for network in conf.trusted_proxies)
+
+
+def _is_ours(hops: list[str], ours: str) -> bool:
+    """Whether a proxy added the address of this machine, which is one of the trusted, to ours."""
+    return site.MARKER in hops[:-1] and hops[hops.index(site.MARKER) + 1] == ours
 
 
 def listens() -> Iterator[Finding]:
     """At 127.0.0.1, unless `TRUSTED_PROXIES` names another machine."""
     found = site.what_arrives()
-    if found is None or not found["bound"]:
-        yield skipped("The service does not tell where it listens: see 'running' and 'proxy'.")
+    if not found["bound"]:
+        yield skipped("The service listens at a Unix socket: see 'proxy'.")
     elif not _is_loopback(found["bound"]) and all(
         _is_loopback(str(network.network_address)) for network in conf.trusted_proxies
     ):
@@ -82,35 +96,7 @@ def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
-def _untrusted(remote: str, hops: list[str], how: str) -> Iterator[Finding]:
-    if hops == [site.MARKER] and (conf.no_proxy or settings.DEBUG):
-        return  # there is none in front, and nobody is believed
-    if hops == [site.MARKER] and conf.trusted_proxies:
-        yield fault(
-            "Requests reach the service past the proxy, or the proxy is not in TRUSTED_PROXIES and "
-            "passes on what visitors write.",
-            seen=how,
-            do=f"If {remote} is the proxy, add it to TRUSTED_PROXIES and restart. {site.PROXY}",
-        )
-    else:
-        yield fault(
-            f"The proxy {remote} is not in TRUSTED_PROXIES: all visitors share its limits.",
-            seen=how,
-            do=f"Add {remote} to TRUSTED_PROXIES, and restart the service. {site.PROXY}",
-        )
-
-
-def _is_trusted(address: str) -> bool:
-    known = ipaddress.ip_address(address)
-    return any(known in network for network in conf.trusted_proxies)
-
-
-def _is_ours(hops: list[str], ours: str) -> bool:
-    """Whether a proxy added the address of this machine, which is one of the trusted, to ours."""
-    return site.MARKER in hops[:-1] and hops[hops.index(site.MARKER) + 1] == ours
-
-
-# -- TLS and bodies ----------------------------------------------------------------
+# -- TLS and requests --------------------------------------------------------------
 
 
 def https() -> Iterator[Finding]:
@@ -120,9 +106,7 @@ def https() -> Iterator[Finding]:
         yield skipped("BASE_URL begins with http: nothing is encrypted.")
         return
     found = site.what_arrives()
-    if found is None:
-        yield skipped("The service does not tell what it sees: see 'running'.")
-    elif not found["secure"]:
+    if not found["secure"]:
         yield fault(
             "The service does not learn that visitors use https, and sends no "
             "Strict-Transport-Security.",
@@ -133,45 +117,19 @@ def https() -> Iterator[Finding]:
     elif "Strict-Transport-Security" not in site.alive().headers:
         yield fault(
             "The proxy removes Strict-Transport-Security.",
-            seen="The answer of /livez has none.",
             do=f"Let it pass. {site.PROXY}",
         )
-    elif there.port == 443 and (status := _in_clear(there.host)):
-        yield warning(
-            "Port 80 serves something else than a redirect to https.",
-            seen=f"http://{there.host}/ answers {status}.",
-            do="Redirect port 80.",
-        )
-
-
-def _in_clear(host: str) -> int:
-    """Return the status of port 80, unless nobody is there or it redirects to https."""
-    try:
-        answer = ask(Place(host, 80), "GET", "/")
-    except Unreachable:
-        return 0
-    redirects = answer.headers.get("Location", "").startswith("https://")
-    return 0 if 300 <= answer.status < 400 and redirects else answer.status
 
 
 def requests() -> Iterator[Finding]:
-    """The proxy passes on whole requests only, and refuses long bodies."""
+    """The proxy passes on whole requests only."""
     if settings.DEBUG and not conf.trusted_proxies:
         yield skipped("There is no proxy in front.")
-        return
-    status = _half_a_request()
-    if status:
+    elif status := _half_a_request():
         yield fault(
             "The proxy passes on requests before they are whole: 16 slow ones stop the service.",
             seen=f"A POST whose body did not arrive got the answer {status}.",
             do=f"nginx: proxy_request_buffering on;  {site.PROXY}",
-        )
-    answer = ask(site.place(), "POST", "/livez", {"Content-Type": "text/plain"}, b"." * TOO_LONG)
-    if answer.status != 413:
-        yield warning(
-            "The proxy takes bodies that are too long for every call.",
-            seen=f"A POST of {TOO_LONG // 1024} KB to /livez got {answer.status}, not 413.",
-            do=f"nginx: client_max_body_size 32k;  {site.PROXY}",
         )
 
 

@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from django.apps import apps
-from django.db import connection
 
 from optin.audit.months import SCHEMA
 from optin.doctor.database import POSTGRESQL, rows
-from optin.doctor.findings import Finding, Level, fault
+from optin.doctor.findings import Finding, fault, warning
 
 EVERY_TABLE = ("SELECT", "INSERT", "UPDATE", "DELETE")
 BUT = {
@@ -22,31 +21,21 @@ BUT = {
 # -- the role ----------------------------------------------------------------------
 
 _ROLE = """
-    SELECT current_user, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
-    (SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class
+    SELECT current_user, rolsuper, (SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class
         WHERE oid = to_regclass('django_migrations'))
     FROM pg_roles WHERE rolname = current_user
 """
-_POWERS = ("CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
 
 
 def role() -> Iterator[Finding]:
     """The service owns no table and is no superuser."""
-    ((name, superuser, *powers, owns),) = rows(_ROLE)
-    more = [power for power, has in zip(_POWERS, powers, strict=True) if has]
+    ((name, superuser, owns),) = rows(_ROLE)
     if superuser or owns:
         what = "a superuser" if superuser else "the owner of the tables"
         yield fault(
             f"The service runs as {name}, which is {what}: whoever takes it over can change the "
             "audit trail.",
-            seen="pg_roles, and the owner of django_migrations.",
             do=f"Put the role without tables into DATABASE_URL, and restart. {POSTGRESQL}",
-        )
-    elif more:
-        yield fault(
-            f"The role {name} has {', '.join(more)}, which the service does not need.",
-            seen="pg_roles.",
-            do=f"As a superuser: ALTER ROLE {name} {' '.join(f'NO{power}' for power in more)};",
         )
 
 
@@ -89,17 +78,14 @@ def granted() -> Iterator[Finding]:
     for what, lacks in _grouped(missing):
         yield fault(
             f"The role {role} lacks {lacks} on {what}: requests will fail.",
-            seen="has_table_privilege() and its like say so.",
             do=f"As the owner: GRANT {lacks} ON {what} TO {role};  Or give all grants again: "
             + POSTGRESQL,
         )
     for what, has in _grouped(extra):
-        yield Finding(
-            Level.WARNING if has == "TEMPORARY" else Level.FAULT,
+        yield (warning if has == "TEMPORARY" else fault)(
             f"The role {role} has {has} on {what}, which it must not have.",
-            "has_table_privilege() and its like say so.",
-            f"As the owner: REVOKE {has} ON {what} FROM {role};  If that changes nothing, it has "
-            "the right by PUBLIC or by another role: revoke it there.",
+            do=f"As the owner: REVOKE {has} ON {what} FROM {role};  If that changes nothing, it "
+            "has the right by PUBLIC or by another role: revoke it there.",
         )
 
 
@@ -133,10 +119,7 @@ def _grouped(found: Rights) -> Iterator[tuple[str, str]]:
 # -- the triggers of the audit trail -----------------------------------------------
 
 GUARDED = ("optin_auditevent", "optin_auditseal")
-_ON = {
-    "postgresql": ("no_update", "no_early_delete", "no_truncate"),
-    "sqlite": ("no_update", "no_early_delete", "no_replace"),
-}
+_NAMES = ("no_update", "no_early_delete", "no_truncate")
 _TRIGGERS = """
     SELECT c.oid::regclass::text, t.tgname, t.tgenabled FROM pg_class c
     LEFT JOIN pg_trigger t ON t.tgrelid = c.oid
@@ -148,39 +131,31 @@ _FIRES = ("O", "A")
 
 def triggers() -> Iterator[Finding]:
     """Those of the audit trail, and of each of its months, are there and enabled."""
-    gone, off = [], []
+    gone: list[str] = []
+    off: list[tuple[str, str]] = []
     for table in GUARDED:
-        state: dict[str, dict[str, str]] = {}
-        if connection.vendor == "postgresql":
-            for place, trigger, enabled in rows(_TRIGGERS, table, table):
-                state.setdefault(str(place), {})[str(trigger)] = str(enabled)
-        else:
-            sql = "SELECT name, 'O' FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
-            state[table] = {str(name): str(on) for name, on in rows(sql, table)}
-        for place, found in state.items():
-            for end in _ON[connection.vendor]:
-                trigger = f"{table}_{end}"
+        states: dict[str, dict[str, str]] = defaultdict(dict)
+        for place, trigger, enabled in rows(_TRIGGERS, table, table):
+            states[str(place)][str(trigger)] = str(enabled)
+        for place, found in states.items():
+            for trigger in (f"{table}_{name}" for name in _NAMES):
                 if trigger not in found:
                     gone.append(f"{trigger} on {place}")
                 elif found[trigger] not in _FIRES:
                     off.append((place, trigger))
     if gone:
-        yield Finding(
-            Level.FAULT,
+        yield fault(
             f"Nothing keeps the audit trail from being changed: {', '.join(gone)} is missing.",
-            "pg_trigger does not have it.",
-            "Find out who dropped it. Run manage verify_audit. Make it again as the owner, as in "
-            "optin/migrations/0003_trail_and_roles.py.",
+            do="Find out who dropped it. Run manage verify_audit. Make it again as the owner, as "
+            "in optin/migrations/0003_trail_and_roles.py.",
         )
     # To enable a trigger of a partitioned table enables those of its partitions.
     parents = {trigger for place, trigger in off if place in GUARDED}
     off = [(place, trigger) for place, trigger in off if place in GUARDED or trigger not in parents]
     if off:
         names = ", ".join(f"{trigger} on {place}" for place, trigger in off)
-        yield Finding(
-            Level.FAULT,
+        yield fault(
             f"Nothing keeps the audit trail from being changed: {names} is disabled.",
-            "pg_trigger says so (tgenabled).",
-            "Find out who disabled it. Run manage verify_audit. As the owner: "
+            do="Find out who disabled it. Run manage verify_audit. As the owner: "
             + " ".join(f"ALTER TABLE {place} ENABLE TRIGGER {name};" for place, name in off),
         )

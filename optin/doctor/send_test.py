@@ -48,7 +48,7 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
 
 
 def _refused(why: str, do: str) -> Finding:
-    return fault(f"No text was sent: {why}", seen="The number and the settings.", do=do)
+    return fault(f"No text was sent: {why}", do=do)
 
 
 def _wait_for(made: list[tuple[str, Trial]], wait: int) -> dict[int, str]:
@@ -85,7 +85,6 @@ def _result(name: str, trial: Trial, report: str, wait: int) -> Finding:
     if not conf.receipt_secret:
         return warning(
             f"{name} took the text. Receipts are off: look at the phone.",
-            seen="OPTIN_RECEIPT_SECRET is not set.",
             do=section("gateways", "Receipts"),
         )
     return warning(

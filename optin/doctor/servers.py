@@ -39,7 +39,6 @@ def redis() -> Iterator[Finding]:
     else:
         yield fault(
             f"Redis at {place} takes the connection, but no counts ({why}).",
-            seen="It was sent a SET.",
             do=f"{_REDIS.get(why, _REDIS[''])} {meanwhile}",
         )
 
@@ -69,7 +68,6 @@ def mail() -> Iterator[Finding]:
         if isinstance(exc, TimeoutError) or isinstance(exc.__context__, TimeoutError):
             yield fault(
                 f"The mail server {place} takes the connection, but is silent: no mail leaves.",
-                seen="It did not answer in time. No mail was sent.",
                 do="Check the port in EMAIL_URL: submission:// is for 587. At 465, TLS comes "
                 "first: smtp://...:465?ssl=True. If that is right, look at the mail server, and at "
                 f"a firewall on the way. {_MAIL}",

@@ -41,17 +41,17 @@ def place() -> Place:
 
 @cache
 def alive() -> Answer:
-    return ask(place(), "GET", "/livez")
+    return ask(place(), "/livez")
 
 
 @cache
-def what_arrives() -> dict[str, Any] | None:
-    """What the service sees of a request; None if it does not know us."""
+def what_arrives() -> dict[str, Any]:
+    """What the service sees of a request; nothing if it does not know us."""
     headers = {seen.HEADER: seen.token(), "X-Forwarded-For": MARKER}
     asked = timezone.now()
-    answer = ask(place(), "GET", seen.PATH, headers)
+    answer = ask(place(), seen.PATH, headers)
     if answer.status != 200:
-        return None
+        return {}
     found: dict[str, Any] = json.loads(answer.body)
     return found | {"ours": answer.ours, "asked": asked}
 
@@ -98,7 +98,7 @@ def reach() -> Iterator[Finding]:
 
 def ready() -> Iterator[Finding]:
     """`/readyz` answers 200."""
-    answer = ask(place(), "GET", "/readyz")
+    answer = ask(place(), "/readyz")
     words = answer.body.decode("ascii", "replace").split()
     if answer.status == 503 and words:
         yield fault(
@@ -113,7 +113,7 @@ def ready() -> Iterator[Finding]:
 def running() -> Iterator[Finding]:
     """The running service has this release, these settings, and the right time."""
     found = what_arrives()
-    if found is None:
+    if not found:
         yield fault(
             "The running service does not know the doctor.",
             seen=f"{seen.PATH} answers no 200 to a request signed with SECRET_KEY.",
@@ -125,19 +125,17 @@ def running() -> Iterator[Finding]:
     there = datetime.fromisoformat(found["now"])
     late = list(clock_of("the running service", (there - found["asked"]).total_seconds()))
     for need in late:
-        yield fault(need.words, seen="Its own word.", do=need.do)
+        yield fault(need.words, do=need.do)
     here = settings.SPECTACULAR_SETTINGS["VERSION"]
     if found["release"] != here:
         yield warning(
             f"The running service is release {found['release']}, the doctor is {here}.",
-            seen="Its own word.",
             do="Restart the service. " + section("upgrade-and-restore", "Upgrade"),
         )
     differing = seen.differing(found["settings"])
     if differing:
         yield warning(
             f"The running service has other settings than this command: {', '.join(differing)}.",
-            seen="Keyed digests of the settings were compared.",
             do="If the file changed: systemctl restart optin 'optin-worker@*'. Otherwise run the "
             "doctor with the environment of the service.",
         )

@@ -37,7 +37,6 @@ def settings_() -> Iterator[Finding]:
     elif settings.DEBUG:
         yield fault(
             "DEBUG is on: a page about an error shows the code and its values to visitors.",
-            seen="The setting DEBUG, with a BASE_URL that begins with https.",
             do=f"Set DEBUG=0, and restart. {section('reference', 'Settings')}",
         )
 
@@ -90,7 +89,6 @@ def files() -> Iterator[Finding]:
         open_.append(owner)
         yield fault(
             f"The service can read {owner}: whoever takes it over can change the audit trail.",
-            seen="The doctor could read it.",
             do=f"chown root: {owner}; chmod 600 {owner}  Then give the owner a new password. "
             + section("deploy", "PostgreSQL"),
         )

@@ -41,14 +41,12 @@ def keys_() -> Iterator[Finding]:
         yield fault(
             f"{len(closed)} of {len(numbers) + len(apps)} sampled rows cannot be decrypted: "
             f"{', '.join(map(str, closed[:3]))}.",
-            seen="The newest and oldest numbers and apps were decrypted with OPTIN_KEYS.",
             do=f"Put the key that is missing back into the ring. {_KEYS}",
         )
     if lost:
         yield fault(
             f"{len(lost)} sampled numbers are not found by OPTIN_DIGEST_KEY: "
             f"{', '.join(map(str, lost[:3]))}.",
-            seen="Their digests were made again.",
             do=f"If keys redigest did not end, run it again. {_KEYS}",
         )
 
@@ -78,7 +76,6 @@ def restored() -> Iterator[Finding]:
             warning(
                 "Only the ledger shows that the database was restored: the server does not tell "
                 "who it is.",
-                seen="pg_control_system() or pg_walfile_name() is refused.",
                 do="GRANT EXECUTE ON FUNCTION pg_control_system() TO optin_service.",
             )
         )
@@ -94,7 +91,6 @@ def ahead() -> Iterator[Finding]:
         yield fault(
             f"The audit trail lacks {', '.join(missing)}: without room for its event, every "
             "request fails.",
-            seen="pg_inherits does not have it.",
             do="systemctl start optin-owner@purge, which makes it. See whether its timer is on. "
             + section("deploy", "Starting it"),
         )

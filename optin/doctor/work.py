@@ -62,7 +62,6 @@ def workers() -> Iterator[Finding]:
     if not alive:
         yield fault(
             "No worker runs: no text and no mail leaves.",
-            seen="last_heartbeat in procrastinate_workers.",
             do="systemctl restart optin-worker@1; then read journalctl -u 'optin-worker@*'. "
             f"{WORKERS}",
         )
@@ -84,8 +83,8 @@ def _unlike_the_service() -> Iterator[Finding]:
     try:
         service = site.what_arrives()
     except Unreachable:
-        service = None
-    if service is None:
+        service = {}
+    if not service:
         return  # "site" or "running" tells
     expected = seen.signature(service["release"], service["settings"])
     named = _named()
@@ -93,7 +92,6 @@ def _unlike_the_service() -> Iterator[Finding]:
         yield warning(
             f"{len(others)} of {some(len(named), 'worker')} run with other settings, or another "
             "release, than the service.",
-            seen="Keyed digests of both were compared.",
             do=f"systemctl restart 'optin-worker@*', on each machine. {WORKERS}",
         )
 
@@ -122,14 +120,12 @@ def timers() -> Iterator[Finding]:
     if off:
         yield fault(
             f"These timers are off: {', '.join(off)}.",
-            seen="systemctl show.",
             do=f"systemctl enable --now {' '.join(f'{name}.timer' for name in off)}  If something "
             f"else does that work: systemctl mask --now instead. {CRON}",
         )
     for name in failed:
         yield fault(
             f"The last run of {name} failed.",
-            seen="Its Result in systemctl show.",
             do=f"journalctl -u {name} -n 20; then systemctl start {name}.",
         )
 
@@ -175,13 +171,11 @@ def regular() -> Iterator[Finding]:
     if made is None:
         yield warning(
             "The figures of the admin have never been counted.",
-            seen="optin_span has no row.",
             do=f"Nothing within 5 minutes of the first start. Later: {health.STARTING}",
         )
     elif made.made_at is None or now - made.made_at > ROLLED_UP:
         when = f"since {moment(made.made_at)}" if made.made_at else "yet"
         yield fault(
             f"The figures of the admin have not been counted {when}.",
-            seen="optin_span. This is the only trace that regular commands leave on a quiet day.",
             do=f"manage send_due. {health.STARTING}",
         )

@@ -87,14 +87,12 @@ def writes() -> Iterator[Finding]:
         text, do = _REFUSED.get(cause, (cause.__name__, "Read the log of PostgreSQL."))
         yield fault(
             f"Calls can write nothing: {text}.",
-            seen="An audit event was added, and rolled back.",
             do=do,
         )
         return
     for table in taken:
         yield fault(
             f"Calls fail: the sequence of {table} gives ids that are taken.",
-            seen=f"Its last value is below the highest id of {table}.",
             do="Somebody set it back. As the owner: SELECT setval(pg_get_serial_sequence("  # noqa: S608
             f"'{table}', 'id'), (SELECT max(id) FROM {table})).",
         )

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import redis
 
@@ -17,7 +18,10 @@ from tests.doctor.installation import Installation
 from tests.kit.server import free_port, needs
 
 Env = Mapping[str, str]
-Broken = AbstractContextManager[Env | None]
+Broken = AbstractContextManager[object]
+"""It gives the environment of the doctor, if that differs."""
+
+Breaks = Callable[[Installation], Broken]
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Seed:
     """One thing that is wrong, and what the doctor must say about it."""
 
     name: str
-    breaks: Callable[[Installation], Broken]
+    breaks: Breaks
     check: str
     says: str
     level: str = "fault"
@@ -36,18 +40,40 @@ class Seed:
         return self.name
 
 
-def sql(breaks: str, mends: str, role: str = "owner") -> Callable[[Installation], Broken]:
+def sql(breaks: str, mends: str, role: str = "owner") -> Breaks:
     return lambda made: made.broken(breaks, mends, role)
 
 
-def proxy(
-    old: str = "", new: str = "", certificate: str = "site"
-) -> Callable[[Installation], Broken]:
+def revoked(right: str, on: str) -> Breaks:
+    grant = f"GRANT {right} ON {on} TO optin_service"
+    return sql(f"REVOKE {right} ON {on} FROM optin_service", grant)
+
+
+def granted(right: str, on: str) -> Breaks:
+    revoke = f"REVOKE {right} ON {on} FROM optin_service"
+    return sql(f"GRANT {right} ON {on} TO optin_service", revoke)
+
+
+def proxy(old: str = "", new: str = "", certificate: str = "site") -> Breaks:
     return lambda made: made.proxy(old, new, certificate)
 
 
-def env(**changes: str) -> Callable[[Installation], Broken]:
+def env(**changes: str) -> Breaks:
     return lambda made: nullcontext(changes)
+
+
+def frozen(part: str) -> Breaks:
+    return lambda made: made.frozen(part)
+
+
+def unit(**states: str) -> Breaks:
+    """One unit is in another state, as ``systemctl show`` tells it."""
+    return lambda made: made.systemd(**states)
+
+
+def mail(trait: str, value: object) -> Breaks:
+    """The mail server behaves like this."""
+    return lambda made: patch.object(made.mail, trait, value)
 
 
 def _key() -> str:
@@ -105,26 +131,6 @@ def changed_event(made: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def pooler(made: Installation) -> Iterator[Env]:
-    """PgBouncer that keeps no prepared statements."""
-    path = "/usr/sbin/pgbouncer"
-    needs("PgBouncer", os.path.exists(path))
-    port = free_port()
-    config = made.folder / "pgbouncer.ini"
-    config.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={made.cluster.port} user=optin_service\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\nmax_prepared_statements = 0\n"
-        + ("user = postgres\n" if os.geteuid() == 0 else "")
-    )
-    made.start("pgbouncer", path, str(config))
-    try:
-        yield {"DATABASE_URL": f"postgres://optin_service:x@127.0.0.1:{port}/optin"}
-    finally:
-        made.stop("pgbouncer")
-
-
-@contextmanager
 def without_partition(made: Installation) -> Iterator[None]:
     """The third one after that in use."""
     name = "optin_audit.optin_auditevent_3"
@@ -176,48 +182,22 @@ def everybody_reaches(made: Installation) -> Iterator[None]:
         made.restart_service()
 
 
-@contextmanager
-def old_jobs(made: Installation) -> Iterator[None]:
-    """The worker hangs, but still gives its sign of life."""
-    breaks = """
-        INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('messages', 'send_text');
-        UPDATE procrastinate_events SET at = now() - interval '10 min'
-        WHERE job_id = (SELECT max(id) FROM procrastinate_jobs);
-    """
-    with made.broken(breaks, "DELETE FROM procrastinate_jobs WHERE queue_name = 'messages'"):
-        yield
-
-
-@contextmanager
-def failed_job(made: Installation) -> Iterator[None]:
-    breaks = """
-        INSERT INTO procrastinate_jobs (queue_name, task_name, status)
-        VALUES ('messages', 'send_text', 'failed')
-    """
-    with made.broken(breaks, "DELETE FROM procrastinate_jobs WHERE status = 'failed'"):
-        yield
-
-
+OLD_JOB = """
+    INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('messages', 'send_text');
+    UPDATE procrastinate_events SET at = now() - interval '10 min'
+    WHERE job_id = (SELECT max(id) FROM procrastinate_jobs);
+"""
+FAILED_JOB = """
+    INSERT INTO procrastinate_jobs (queue_name, task_name, status)
+    VALUES ('messages', 'send_text', 'failed')
+"""
+NO_JOB = "DELETE FROM procrastinate_jobs WHERE queue_name = 'messages'"
 OLD_MAIL = """
     INSERT INTO optin_notice (state, tries, unknown_attempts, reason, created_at, language,
         kind, last_three, user_id)
     SELECT 'queued', 0, 0, '', now() - interval '10 min', '', 'locked', '', id FROM optin_user
 """
 NO_MAIL = "DELETE FROM optin_notice"
-
-
-@contextmanager
-def old_mail(made: Installation) -> Iterator[None]:
-    """A mail that has waited for 10 minutes, though the worker lives and has no job."""
-    with made.broken(OLD_MAIL, NO_MAIL):
-        yield
-
-
-@contextmanager
-def no_cron(made: Installation) -> Iterator[Env]:
-    """The same, where cron should send it."""
-    with old_mail(made):
-        yield {"OPTIN_DELIVERY": "inline"}
 
 
 OLD_FIGURES = "UPDATE optin_span SET made_at = made_at - interval '3 hours'"
@@ -253,30 +233,11 @@ def no_seal(made: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def expired_gateway(made: Installation) -> Iterator[None]:
-    valid, made.gateway.context = made.gateway.context, tls(made.folder / "expired.pem")
-    try:
-        yield
-    finally:
-        made.gateway.context = valid
-
-
-@contextmanager
 def deaf_gateway(made: Installation) -> Iterator[Env]:
     """The first one takes the connection, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         yield {"OPTIN_GATEWAY_HTTP_URL": f"https://localhost:{port}/texts"}
-
-
-@contextmanager
-def strange_gateway(made: Installation) -> Iterator[None]:
-    """The gateway knows another token."""
-    token, made.gateway.token = made.gateway.token, "token-of-another"
-    try:
-        yield
-    finally:
-        made.gateway.token = token
 
 
 @contextmanager
@@ -298,42 +259,6 @@ def full_redis(made: Installation) -> Iterator[None]:
             client.config_set("maxmemory", 0)
 
 
-@contextmanager
-def mail_refuses(made: Installation) -> Iterator[None]:
-    made.mail.lets_in = False
-    try:
-        yield
-    finally:
-        made.mail.lets_in = True
-
-
-@contextmanager
-def silent_after_tls(made: Installation) -> Iterator[None]:
-    made.mail.is_deaf_to = "AUTH"
-    try:
-        yield
-    finally:
-        made.mail.is_deaf_to = ""
-
-
-@contextmanager
-def deaf_mail(made: Installation) -> Iterator[None]:
-    made.mail.is_deaf = True
-    try:
-        yield
-    finally:
-        made.mail.is_deaf = False
-
-
-def unit(**states: str) -> Callable[[Installation], Broken]:
-    """One unit is in another state, as ``systemctl show`` tells it."""
-    return lambda made: made.systemd(**states)
-
-
-def mail_away(made: Installation) -> Broken:
-    return nullcontext({"EMAIL_URL": f"submission://optin:x@localhost:{free_port()}"})
-
-
 # -- disks -------------------------------------------------------------------------
 
 
@@ -352,341 +277,131 @@ def small_disk(made: Installation, options: str) -> Iterator[Env]:
 # -- all of them -------------------------------------------------------------------
 
 _OTHER = frozenset({"running"})  # its settings differ from those of the doctor
+_HOST = "proxy_set_header Host $host;"
+_FIRST_PARTITION = "optin_audit.optin_auditevent_0"
 
-
+# fmt: off
 SEEDS = (
-    Seed(
-        "a grant is missing",
-        sql(
-            "REVOKE UPDATE ON optin_user FROM optin_service",
-            "GRANT UPDATE ON optin_user TO optin_service",
-        ),
-        "grants",
-        "lacks UPDATE on optin_user",
-    ),
-    Seed(
-        "a grant on a sequence is missing",
-        sql(
-            "REVOKE USAGE ON SEQUENCE procrastinate_jobs_id_seq FROM optin_service",
-            "GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq TO optin_service",
-        ),
-        "grants",
-        "lacks USAGE on SEQUENCE procrastinate_jobs_id_seq",
-    ),
-    Seed(
-        "a grant is too many",
-        sql(
-            "GRANT UPDATE ON optin_auditevent TO optin_service",
-            "REVOKE UPDATE ON optin_auditevent FROM optin_service",
-        ),
-        "grants",
-        "has UPDATE on optin_auditevent",
-    ),
-    Seed(
-        "a grant on one column is too many",
-        sql(
-            "GRANT UPDATE (proof) ON optin_auditseal TO optin_service",
-            "REVOKE UPDATE (proof) ON optin_auditseal FROM optin_service",
-        ),
-        "grants",
-        "has UPDATE on optin_auditseal",
-    ),
-    Seed(
-        "PUBLIC may delete migrations",
-        sql(
-            "GRANT DELETE ON django_migrations TO PUBLIC",
-            "REVOKE DELETE ON django_migrations FROM PUBLIC",
-        ),
-        "grants",
-        "has DELETE on django_migrations",
-    ),
-    Seed(
-        "the schema of the trail is open",
-        sql(
-            "GRANT USAGE ON SCHEMA optin_audit TO optin_service",
-            "REVOKE USAGE ON SCHEMA optin_audit FROM optin_service",
-        ),
-        "grants",
-        "SCHEMA optin_audit",
-    ),
+    Seed("a grant is missing", revoked("UPDATE", "optin_user"), "grants",
+        "lacks UPDATE on optin_user"),
+    Seed("a grant on one column is too many", granted("UPDATE (proof)", "optin_auditseal"),
+        "grants", "has UPDATE on optin_auditseal"),
+    Seed("the schema of the trail is open", granted("USAGE", "SCHEMA optin_audit"), "grants",
+        "SCHEMA optin_audit"),
     Seed("a trigger is missing", without_trigger, "triggers", "optin_auditseal_no_truncate"),
-    Seed(
-        "a trigger is disabled",
-        sql(
-            "ALTER TABLE optin_auditevent DISABLE TRIGGER optin_auditevent_no_update",
-            "ALTER TABLE optin_auditevent ENABLE TRIGGER optin_auditevent_no_update",
-        ),
-        "triggers",
-        "is disabled",
-    ),
+    Seed("a trigger is disabled",
+        sql("ALTER TABLE optin_auditevent DISABLE TRIGGER optin_auditevent_no_update",
+            "ALTER TABLE optin_auditevent ENABLE TRIGGER optin_auditevent_no_update"),
+        "triggers", "is disabled"),
     Seed("the clock of the database is 30 s ahead", wrong_clock, "clock", "30 seconds ahead"),
     Seed("a migration is missing", without_migration, "migrations", "not applied"),
-    Seed(
-        "a migration of another release",
-        sql(
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('optin', '0999_x', now())",
-            "DELETE FROM django_migrations WHERE name = '0999_x'",
-        ),
-        "migrations",
-        "optin.0999_x",
-        level="warning",
-    ),
-    Seed(
-        "transactions are read-only",
-        sql(
-            "ALTER ROLE optin_service SET default_transaction_read_only = on",
-            "ALTER ROLE optin_service RESET default_transaction_read_only",
-            role="",
-        ),
-        "writes",
-        "transactions are read-only",
-    ),
-    Seed(
-        "the partition in use is detached",
-        sql(
-            "ALTER TABLE optin_auditevent DETACH PARTITION optin_audit.optin_auditevent_0",
-            "ALTER TABLE optin_auditevent ATTACH PARTITION optin_audit.optin_auditevent_0 "
-            f"FOR VALUES FROM (MINVALUE) TO ({BLOCK})",
-        ),
-        "writes",
-        "no partition for the next event",
-    ),
-    Seed(
-        "a sequence was set back",
-        sql(
-            "SELECT setval('optin_pendingotp_id_seq', 1, false)",
-            "SELECT setval('optin_pendingotp_id_seq', (SELECT max(id) FROM optin_pendingotp))",
-        ),
-        "writes",
-        "the sequence of optin_pendingotp gives ids that are taken",
-    ),
-    Seed(
-        "the database is on another server, and the ledger is whole",
-        sql(
-            "UPDATE optin_canary SET home = '1:' || home",
-            "UPDATE optin_canary SET home = substr(home, 3)",
-        ),
-        "ledger",
-        "on another server or timeline",
-    ),
-    Seed(
-        "no time limit for statements",
-        sql(
-            "ALTER ROLE optin_service RESET statement_timeout",
-            "ALTER ROLE optin_service SET statement_timeout = '10s'",
-            role="",
-        ),
-        "database",
-        "statement_timeout is off",
-        level="warning",
-    ),
-    Seed(
-        "the service runs as the owner",
+    Seed("a migration of another release",
+        sql("INSERT INTO django_migrations (app, name, applied) VALUES ('optin', '0999_x', now())",
+            "DELETE FROM django_migrations WHERE name = '0999_x'"),
+        "migrations", "optin.0999_x", level="warning"),
+    Seed("transactions are read-only",
+        sql("ALTER ROLE optin_service SET default_transaction_read_only = on",
+            "ALTER ROLE optin_service RESET default_transaction_read_only", role=""),
+        "writes", "transactions are read-only"),
+    Seed("the partition in use is detached",
+        sql(f"ALTER TABLE optin_auditevent DETACH PARTITION {_FIRST_PARTITION}",
+            f"ALTER TABLE optin_auditevent ATTACH PARTITION {_FIRST_PARTITION} "
+            f"FOR VALUES FROM (MINVALUE) TO ({BLOCK})"),
+        "writes", "no partition for the next event"),
+    Seed("a sequence was set back",
+        sql("SELECT setval('optin_pendingotp_id_seq', 1, false)",
+            "SELECT setval('optin_pendingotp_id_seq', (SELECT max(id) FROM optin_pendingotp))"),
+        "writes", "the sequence of optin_pendingotp gives ids that are taken"),
+    Seed("the database is on another server, and the ledger is whole",
+        sql("UPDATE optin_canary SET home = '1:' || home",
+            "UPDATE optin_canary SET home = substr(home, 3)"),
+        "ledger", "on another server or timeline"),
+    Seed("no time limit for statements",
+        sql("ALTER ROLE optin_service RESET statement_timeout",
+            "ALTER ROLE optin_service SET statement_timeout = '10s'", role=""),
+        "database", "statement_timeout is off", level="warning"),
+    Seed("the service runs as the owner",
         lambda made: nullcontext({"DATABASE_URL": made.url("owner")}),
-        "role",
-        "the owner of the tables",
-        also=_OTHER | {"database"},
-    ),
-    Seed(
-        "the service runs as a superuser",
-        lambda made: nullcontext({"DATABASE_URL": made.url()}),
-        "role",
-        "a superuser",
-        also=_OTHER | {"database"},
-    ),
-    Seed(
-        "nothing listens at the address of the database",
-        lambda made: nullcontext(
-            {"DATABASE_URL": f"postgres://optin_service:x@127.0.0.1:{free_port()}/optin"}
-        ),
-        "database",
-        "nothing listens there",
-        also=_OTHER,
-    ),
-    Seed(
-        "the database hangs",
-        lambda made: made.frozen("postgresql"),
-        "database",
-        "it does not answer",
-    ),
-    Seed("the pooler loses prepared statements", pooler, "pooler", "loses prepared", also=_OTHER),
+        "role", "the owner of the tables", also=_OTHER | {"database"}),
+    Seed("nothing listens at the address of the database",
+        env(DATABASE_URL=f"postgres://optin_service:x@127.0.0.1:{free_port()}/optin"),
+        "database", "nothing listens there", also=_OTHER),
+    Seed("the database hangs", frozen("postgresql"), "database", "it does not answer"),
     Seed("an audit event was changed", changed_event, "trail", "its content was changed"),
     Seed("the seal is too old", no_seal, "seals", "has not been sealed since"),
     Seed("a partition is missing ahead", without_partition, "partitions", "optin_auditevent_3"),
     Seed("others can read the settings", open_settings, "files", "production.env"),
     Seed("everybody reaches gunicorn", everybody_reaches, "listens", "listens at 0.0.0.0"),
-    Seed(
-        "the timer of the backup is off",
+    Seed("the timer of the backup is off",
         unit(Id="optin-backup.timer", ActiveState="inactive"),
-        "timers",
-        "timers are off: optin-backup.",
-    ),
-    Seed(
-        "the timer of the purge is not installed",
-        unit(Id="optin-owner@purge.timer", LoadState="not-found", ActiveState="inactive"),
-        "timers",
-        "timers are off: optin-owner@purge.",
-    ),
-    Seed(
-        "the check of the trail failed",
+        "timers", "timers are off: optin-backup."),
+    Seed("the check of the trail failed",
         unit(Id="optin-run@verify_audit.service", Result="exit-code"),
-        "timers",
-        "last run of optin-run@verify_audit failed",
-    ),
-    Seed(
-        "the worker has older settings",
-        old_worker,
-        "workers",
-        "with other settings",
-        level="warning",
-    ),
+        "timers", "last run of optin-run@verify_audit failed"),
+    Seed("the worker has older settings", old_worker, "workers", "with other settings",
+        level="warning"),
     Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
-    Seed("jobs are old", old_jobs, "jobs", "1 background job of the queue messages not taken up"),
-    Seed("a job failed", failed_job, "jobs", "1 background job failed", level="warning"),
-    Seed("a mail waits", old_mail, "messages", "1 mail not sent yet"),
-    Seed("cron does not send", no_cron, "messages", "1 mail not sent yet", also=_OTHER),
-    Seed(
-        "figures are not counted",
-        sql(OLD_FIGURES, NEW_FIGURES),
-        "regular",
-        "have not been counted since",
-    ),
-    Seed("the certificate of a gateway has expired", expired_gateway, "gateways", "has expired"),
-    Seed(
-        "the name of a gateway does not resolve",
+    Seed("jobs are old", sql(OLD_JOB, NO_JOB), "jobs",
+        "1 background job of the queue messages not taken up"),
+    Seed("a job failed", sql(FAILED_JOB, NO_JOB), "jobs", "1 background job failed",
+        level="warning"),
+    Seed("a mail waits", sql(OLD_MAIL, NO_MAIL), "messages", "1 mail not sent yet"),
+    Seed("figures are not counted", sql(OLD_FIGURES, NEW_FIGURES), "regular",
+        "have not been counted since"),
+    Seed("the certificate of a gateway has expired",
+        lambda made: patch.object(made.gateway, "context", tls(made.folder / "expired.pem")),
+        "gateways", "has expired"),
+    Seed("the name of a gateway does not resolve",
         env(OPTIN_GATEWAY_HTTP_URL="https://sms.invalid/texts"),
-        "gateways",
-        "sms.invalid does not resolve",
-        also=_OTHER,
-    ),
-    Seed(
-        "nobody vouches for the certificate of a gateway",
-        env(OPTIN_GATEWAY_CA=""),
-        "gateways",
-        "nobody vouches for its certificate",
-        also=frozenset({"running"}),
-    ),
-    Seed("a gateway refuses the credentials", strange_gateway, "gateways", "twilio refuses our"),
+        "gateways", "sms.invalid does not resolve", also=_OTHER),
+    Seed("a gateway refuses the credentials",
+        lambda made: patch.object(made.gateway, "token", "token-of-another"),
+        "gateways", "twilio refuses our"),
     Seed("a gateway hangs", deaf_gateway, "gateways", "says nothing", also=_OTHER),
     Seed("Redis is away", without_redis, "redis", "Redis cannot be reached"),
-    Seed("Redis hangs", lambda made: made.frozen("redis"), "redis", "but no counts"),
     Seed("Redis is full", full_redis, "redis", "OutOfMemoryError"),
-    Seed("the mail server is away", mail_away, "mail", "The mail server cannot be reached"),
-    Seed("the mail server refuses the login", mail_refuses, "mail", "refuses name and password"),
-    Seed("the mail server says nothing", deaf_mail, "mail", "is silent"),
-    Seed("the mail server says nothing to the login", silent_after_tls, "mail", "is silent"),
-    Seed(
-        "the disk is full",
-        lambda made: small_disk(made, "size=1m"),
-        "disk",
-        "the disk is full",
-        also=_OTHER,
-    ),
-    Seed(
-        "the folder of the ledger is read-only",
-        lambda made: small_disk(made, "size=99m,ro"),
-        "ledger",
-        "OPTIN_LEDGER cannot be read and written",
-        also=_OTHER | {"disk"},
-    ),
-    Seed(
-        "OPTIN_KEYS is wrong",
-        env(OPTIN_KEYS=f"2026:{_key()}"),
-        "keys",
-        "OPTIN_KEYS is not",
-        also=_OTHER,
-    ),
-    Seed(
-        "OPTIN_DIGEST_KEY is wrong",
-        env(OPTIN_DIGEST_KEY=_key()),
-        "keys",
-        "OPTIN_DIGEST_KEY is not",
-        also=_OTHER,
-    ),
+    Seed("the mail server is away",
+        env(EMAIL_URL=f"submission://optin:x@localhost:{free_port()}"),
+        "mail", "The mail server cannot be reached"),
+    Seed("the mail server refuses the login", mail("lets_in", False), "mail",
+        "refuses name and password"),
+    Seed("the mail server says nothing to the login", mail("is_deaf_to", "AUTH"), "mail", "is silent"),
+    Seed("the disk is full", lambda made: small_disk(made, "size=1m"), "disk", "the disk is full",
+        also=_OTHER),
+    Seed("the folder of the ledger is read-only", lambda made: small_disk(made, "size=99m,ro"),
+        "ledger", "OPTIN_LEDGER cannot be read and written", also=_OTHER | {"disk"}),
+    Seed("OPTIN_KEYS is wrong", env(OPTIN_KEYS=f"2026:{_key()}"), "keys", "OPTIN_KEYS is not",
+        also=_OTHER),
+    Seed("OPTIN_DIGEST_KEY is wrong", env(OPTIN_DIGEST_KEY=_key()), "keys",
+        "OPTIN_DIGEST_KEY is not", also=_OTHER),
     Seed("DEBUG is on", env(DEBUG="1"), "settings", "DEBUG is on", also=_OTHER | {"settings"}),
-    Seed(
-        "the running service has another SECRET_KEY",
-        env(SECRET_KEY=secrets.token_urlsafe(50)),
-        "running",
-        "does not know the doctor",
-    ),
-    Seed(
-        "the service was not restarted",
-        env(OPTIN_OTP_TRIES="4"),
-        "running",
-        "other settings than this command: OPTIN_OTP_TRIES.",
-        level="warning",
-    ),
-    Seed(
-        "the proxy is not in TRUSTED_PROXIES",
-        proxy("proxy_set_header Host $host;", "proxy_set_header Host $host; proxy_bind 127.0.0.2;"),
-        "proxy",
-        "The proxy 127.0.0.2 is not in TRUSTED_PROXIES",
-    ),
-    Seed(
-        "the proxy drops X-Forwarded-For",
+    Seed("the running service has another SECRET_KEY", env(SECRET_KEY=secrets.token_urlsafe(50)),
+        "running", "does not know the doctor"),
+    Seed("the service was not restarted", env(OPTIN_OTP_TRIES="4"), "running",
+        "other settings than this command: OPTIN_OTP_TRIES.", level="warning"),
+    Seed("the proxy is not in TRUSTED_PROXIES", proxy(_HOST, f"{_HOST} proxy_bind 127.0.0.2;"),
+        "proxy", "The proxy 127.0.0.2 is not in TRUSTED_PROXIES"),
+    Seed("the proxy drops X-Forwarded-For",
         proxy("X-Forwarded-For $remote_addr", 'X-Forwarded-For ""'),
-        "proxy",
-        "does not tell the visitor's address",
-    ),
-    Seed(
-        "the proxy believes visitors",
+        "proxy", "does not tell the visitor's address"),
+    Seed("the proxy believes visitors",
         proxy("X-Forwarded-For $remote_addr", "X-Forwarded-For $http_x_forwarded_for"),
-        "proxy",
-        "Visitors can choose their address",
-    ),
-    Seed(
-        "the proxy drops X-Forwarded-Proto",
-        proxy("proxy_set_header X-Forwarded-Proto $scheme;"),
-        "https",
-        "does not learn that visitors use https",
-    ),
-    Seed(
-        "the proxy drops Host",
-        proxy("proxy_set_header Host $host;"),
-        "site",
-        "does not pass on Host",
-    ),
-    Seed(
-        "the proxy removes HSTS",
-        proxy(
-            "proxy_set_header Host $host;",
-            "proxy_set_header Host $host; proxy_hide_header Strict-Transport-Security;",
-        ),
-        "https",
-        "removes Strict-Transport-Security",
-    ),
-    Seed(
-        "the proxy passes on half requests",
+        "proxy", "Visitors can choose their address"),
+    Seed("the proxy drops X-Forwarded-Proto", proxy("proxy_set_header X-Forwarded-Proto $scheme;"),
+        "https", "does not learn that visitors use https"),
+    Seed("the proxy drops Host", proxy(_HOST), "site", "does not pass on Host"),
+    Seed("the proxy removes HSTS",
+        proxy(_HOST, f"{_HOST} proxy_hide_header Strict-Transport-Security;"),
+        "https", "removes Strict-Transport-Security"),
+    Seed("the proxy passes on half requests",
         proxy("proxy_request_buffering on", "proxy_request_buffering off"),
-        "requests",
-        "before they are whole",
-    ),
-    Seed(
-        "the proxy takes long bodies",
-        proxy("client_max_body_size 32k", "client_max_body_size 1m"),
-        "requests",
-        "bodies that are too long",
-        level="warning",
-    ),
-    Seed(
-        "the certificate of the site has expired",
-        proxy(certificate="expired"),
-        "site",
-        "has expired",
-    ),
-    Seed(
-        "the certificate of the site ends soon",
-        proxy(certificate="ending"),
-        "site",
-        "ends in 4 days",
-        level="warning",
-    ),
-    Seed("the service hangs", lambda made: made.frozen("service"), "site", "but does not answer"),
-    Seed(
-        "the service is down",
-        proxy("limit_conn optin_address 50", "return 502"),
-        "site",
-        "does not answer",
-    ),
+        "requests", "before they are whole"),
+    Seed("the certificate of the site has expired", proxy(certificate="expired"), "site",
+        "has expired"),
+    Seed("the certificate of the site ends soon", proxy(certificate="ending"), "site",
+        "ends in 4 days", level="warning"),
+    Seed("the service hangs", frozen("service"), "site", "but does not answer"),
+    Seed("the service is down", proxy("limit_conn optin_address 50", "return 502"), "site",
+        "does not answer"),
 )
+# fmt: on

@@ -94,9 +94,7 @@ class MailServer(ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     context: ssl.SSLContext
-    password = "mail-password"
     lets_in = True
-    is_deaf = False
     is_deaf_to = ""
     """The command that it does not answer."""
 
@@ -116,8 +114,6 @@ class _Speaks(StreamRequestHandler):
 
     def handle(self) -> None:
         with suppress(OSError, ssl.SSLError):
-            if self.server.is_deaf:
-                self.rfile.read()
             self.wfile.write(b"220 mail\r\n")
             while line := self.rfile.readline():
                 self.answer(line.decode().upper().split())

@@ -87,10 +87,6 @@ def test_a_check_that_fails_tells_no_secret() -> None:
     assert "sesame" not in str(found)
 
 
-def test_each_check_says_what_is_right() -> None:
-    assert [check.name for check in running.CHECKS if not check.right.endswith(".")] == []
-
-
 def test_all_checks_together_end_in_time() -> None:
     def hang() -> Iterator[Finding]:
         time.sleep(9)
@@ -135,38 +131,27 @@ def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     said = json.loads(capsys.readouterr().out)
     levels = {one["check"]: one["level"] for one in said["findings"]}
     assert levels["site"] == "fault"
-    assert levels["migrations"] == levels["triggers"] == "ok"
+    assert levels["migrations"] == levels["keys"] == "ok"
     assert said["faults"] == sum(one["level"] == "fault" for one in said["findings"])
 
 
-def test_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    ill = Check("disk", lambda: [fault("It is full.", seen="df /", do="Empty it.")])
-    monkeypatch.setattr(running.examine, "__defaults__", ([ill],))
-    printed = run_and_read("doctor", "--no-color")
-    assert printed.splitlines()[:3] == [
-        "fault    disk        It is full.",
-        "                     Seen: df /",
-        "                     Do: Empty it.",
-    ]
-    assert printed.splitlines()[-1] == "1 fault (disk), 0 warnings, 0 ok, 0 skipped."
-
-
-def test_what_waited_in_vain_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_says_what_to_do_and_names_at_the_end_what_waited_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ill = Check("disk", lambda: [fault("It is full.", seen="df /", do="Empty it.")])
     others = [Check(name, lambda: [ok("fine")], after=("disk",)) for name in ("one", "two")]
     monkeypatch.setattr(running.examine, "__defaults__", ([ill, *others],))
-    assert run_and_read("doctor", "--no-color").splitlines()[3:] == [
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("doctor", "--no-color", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "fault    disk        It is full.",
+        "                     Seen: df /",
+        "                     Do: Empty it.",
         "skipped              one, two. Not looked at, because of the fault of: disk.",
         "",
         "1 fault (disk), 0 warnings, 0 ok, 2 skipped.",
     ]
-
-
-def run_and_read(*arguments: str) -> str:
-    out = StringIO()
-    with pytest.raises(SystemExit):
-        call_command(*arguments, stdout=out)
-    return out.getvalue()
 
 
 # -- the address that tells what arrives -------------------------------------------
@@ -180,13 +165,9 @@ def test_the_service_tells_the_doctor_what_it_sees() -> None:
     assert (said["remote"], said["ip"]) == ("192.0.2.1", "192.0.2.1")
     assert said["forwarded_for"] == site.MARKER
     assert seen.differing(said["settings"]) == []
+    assert len(set(said["settings"].values())) == len(said["settings"])
+    assert b"2fa.example.com" not in answer.content  # the value of a setting
     assert answer["Cache-Control"] == "no-store"
-
-
-def test_it_tells_the_value_of_no_setting() -> None:
-    said = json.dumps(seen.digests())
-    assert "2fa.example.com" not in said
-    assert len(set(seen.digests().values())) == len(seen.digests())
 
 
 @pytest.mark.parametrize(
@@ -257,17 +238,10 @@ def test_what_arrives_of_a_visitor(
 # -- rights ------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.postgresql
 @pytest.mark.django_db
-def test_with_the_grants_of_the_document_none_is_missing(service_role: str) -> None:
-    found = [one for one in rights.granted() if one.level is Level.FAULT]
-    assert found == []
-
-
-@pytest.mark.postgresql
-@pytest.mark.django_db
-def test_each_grant_of_the_document_is_needed(service_role: str) -> None:
+def test_the_grants_of_the_document_are_needed_and_enough(service_role: str) -> None:
+    assert [one for one in rights.granted() if one.level is Level.FAULT] == []
     with connection.cursor() as cursor:
         cursor.execute("RESET ROLE")
         sql = f"REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM {service_role}"  # noqa: S608
