@@ -1,7 +1,6 @@
 """What is wrong with texts is found before any leaves (G-06)."""
 
 import io
-import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -491,35 +490,3 @@ def test_the_command_names_regions_without_a_gateway(settings: LazySettings) -> 
     assert "No gateway serves NZ: see manage check." in run()[1]
     settings.OPTIN_GATEWAYS = ("mine.Carrier",)
     assert "No gateway serves GB, NZ: see manage check." in run()[1]
-
-
-def test_json(settings: LazySettings) -> None:
-    for name, value in KANNEL.items():
-        setattr(settings, name, value)
-    settings.OPTIN_GATEWAY_KANNEL_SENDER = "HarbourBooks"
-    code, out = run("--json")
-    facts = json.loads(out)
-    assert (code, facts["errors"]) == (1, 1)
-    assert facts["texts"][0] == {
-        "kind": "opt_in",
-        "language": "en-au",
-        "characters": 106,
-        "room": 160,
-        "segments": 1,
-    }
-    assert facts["routes"] == [
-        {
-            "region": "GB",
-            "gateway": "kannel",
-            "sender": "HarbourBooks",
-            "price_of_a_text": "0.0455",
-        }
-    ]
-    assert facts["budgets"][0] == {
-        "setting": "OPTIN_SENDS_TOTAL",
-        "texts_a_day": 10_000,
-        "price_a_day": "455.0000",
-    }
-    assert [(one["level"], one["check"], one["code"]) for one in facts["findings"]] == [
-        ("error", "optin.E122", "sender"),
-    ]

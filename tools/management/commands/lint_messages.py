@@ -1,4 +1,3 @@
-import json
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -7,13 +6,12 @@ from itertools import groupby
 from typing import Any
 
 from django.core.management import base
-from django.core.management.base import CommandParser
 
 from optin.conf import conf
 from optin.messaging.segments import size
 from optin.support.wording import some
 from tools import lint
-from tools.lint import Linted
+from tools.lint import Finding, Linted
 
 _WIDTH = 100
 
@@ -29,40 +27,36 @@ class Command(base.BaseCommand):
     # It reports what they find of texts, and goes on.
     requires_system_checks = []
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-
     def handle(self, *args: Any, **options: Any) -> None:
-        facts = _facts(lint.report())
-        if options["json"]:
-            self.stdout.write(json.dumps(facts, indent=2))
-        else:
-            self._print(facts)
-        if facts["errors"]:
+        report = lint.report()
+        self._tables(report)
+        self._findings(report.findings)
+        warnings = len(report.findings) - report.errors
+        self.stdout.write(f"{some(report.errors, 'error')}, {some(warnings, 'warning')}.")
+        if report.errors:
             sys.exit(FAULT)
 
-    def _print(self, facts: dict[str, Any]) -> None:
-        texts, routes, budgets = facts["texts"], facts["routes"], facts["budgets"]
+    def _tables(self, report: Linted) -> None:
         self._table(
             ("Text", "Language", "Characters", "Segments"),
             (
-                (t["kind"], t["language"], f"{t['characters']} of {t['room']}", str(t["segments"]))
-                for t in texts
+                (one.kind, one.language, f"{long.places} of {long.room}", str(long.segments))
+                for one, long in ((one, size(one.body)) for one in report.samples)
             ),
         )
         self._table(
             ("Region", "Gateway", "Sender", "Price of a text"),
             (
                 (
-                    route["region"],
-                    route["gateway"],
-                    route["sender"] or "(the gateway chooses)",
-                    _money(route["price_of_a_text"]),
+                    route.region,
+                    route.gateway,
+                    route.sender or "(the gateway chooses)",
+                    _money(None if route.price is None else route.price * report.segments),
                 )
-                for route in routes
+                for route in report.plan.routes
             ),
         )
-        served = {route["region"] for route in routes}
+        served = {route.region for route in report.plan.routes}
         if lacking := [region for region in conf.sms_regions if region not in served]:
             self._wrapped(f"No gateway serves {', '.join(lacking)}: see manage check.")
             self.stdout.write()
@@ -70,11 +64,11 @@ class Command(base.BaseCommand):
             ("Setting", "Texts a day", "Price a day"),
             (
                 (
-                    one["setting"],
-                    "any number" if one["texts_a_day"] is None else f"{one['texts_a_day']:,}",
-                    _money(one["price_a_day"]),
+                    one.setting,
+                    "any number" if one.texts is None else f"{one.texts:,}",
+                    _money(one.price),
                 )
-                for one in budgets
+                for one in report.budgets
             ),
         )
         self._wrapped(
@@ -83,15 +77,17 @@ class Command(base.BaseCommand):
             "limits the farewell to a former number or the warning of a removal."
         )
         self.stdout.write()
+
+    def _findings(self, findings: list[Finding]) -> None:
         # Several texts may need the same.
-        for (_code, do), found in groupby(facts["findings"], lambda one: (one["code"], one["do"])):
+        for (_fault, do), found in groupby(findings, lambda one: (one.fault, one.do)):
             for one in found:
-                style = self.style.ERROR if one["level"] == "error" else self.style.WARNING
-                self._wrapped(f"{one['level']} {one['check']}: {one['text']}", style)
+                level, style = ("error", self.style.ERROR)
+                if not one.is_error:
+                    level, style = ("warning", self.style.WARNING)
+                self._wrapped(f"{level} optin.{one.check_id}: {one.text}", style)
             self._wrapped(f"Do: {do}", indent="  ")
             self.stdout.write()
-        warnings = len(facts["findings"]) - facts["errors"]
-        self.stdout.write(f"{some(facts['errors'], 'error')}, {some(warnings, 'warning')}.")
 
     def _table(self, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         lines = [head, *rows]
@@ -113,55 +109,9 @@ class Command(base.BaseCommand):
         self.stdout.write(filled, style)
 
 
-def _money(price: str | None) -> str:
+def _money(price: Decimal | None) -> str:
     if price is None:
         return "not known"
-    exact = Decimal(price).normalize()
+    exact = price.normalize()
     decimals = max(2, -int(exact.as_tuple().exponent))
     return f"{exact:,.{decimals}f}"
-
-
-def _facts(report: Linted) -> dict[str, Any]:
-    """As JSON has it."""
-    return {
-        "errors": report.errors,
-        "texts": [
-            {
-                "kind": one.kind,
-                "language": one.language,
-                "characters": long.places,
-                "room": long.room,
-                "segments": long.segments,
-            }
-            for one, long in ((one, size(one.body)) for one in report.samples)
-        ],
-        "routes": [
-            {
-                "region": route.region,
-                "gateway": route.gateway,
-                "sender": route.sender,
-                "price_of_a_text": _plain(route.price, report.segments),
-            }
-            for route in report.plan.routes
-        ],
-        "budgets": [
-            {"setting": one.setting, "texts_a_day": one.texts, "price_a_day": _plain(one.price)}
-            for one in report.budgets
-        ],
-        "findings": [
-            {
-                "level": "error" if finding.is_error else "warning",
-                "check": f"optin.{finding.check_id}",
-                "code": finding.fault,
-                "kind": finding.kind,
-                "language": finding.language,
-                "text": finding.text,
-                "do": finding.do,
-            }
-            for finding in report.findings
-        ],
-    }
-
-
-def _plain(price: Decimal | None, times: int = 1) -> str | None:
-    return None if price is None else format(price * times, "f")
