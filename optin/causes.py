@@ -76,15 +76,3 @@ class Cause:
     why: Why
     words: str
     advice: str
-
-
-def no_text(why: Why, words: str, advice: str) -> Cause:
-    return Cause(Question.NO_TEXT, why, words, advice)
-
-
-def about(question: Question, cause: Cause) -> Cause:
-    return Cause(question, cause.why, cause.words, cause.advice)
-
-
-def no_entry(why: Why, words: str, advice: str) -> Cause:
-    return Cause(Question.NO_ENTRY, why, words, advice)

@@ -1,21 +1,13 @@
 """Causes that stand in the way now, of the next text and of signing in."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from optin import phones
-from optin.causes import UNKNOWN, Cause, Question, Why, about, no_entry, no_text
+from optin.causes import UNKNOWN, Cause, Question, Why
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.support import wording
-from optin.support.diagnosis.advice import (
-    ANOTHER_WAY,
-    BY_LIST,
-    BY_OWNER,
-    END_SUSPENSION,
-    UNLOCK,
-    UNLOCK_PROGRAMS,
-    UNLOCK_TEXTS,
-)
-from optin.support.diagnosis.explanations import EXPLAINED
+from optin.support.diagnosis.explanations import EXPLAINED, no_entry, no_text
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment, moment_by
 
@@ -41,7 +33,7 @@ def deactivated(question: Question) -> Cause:
 def in_force(known: Known) -> Iterator[Cause]:
     """What would refuse the next text, whatever became of the last one."""
     yield from controlled(known)
-    yield from (about(Question.NO_TEXT, cause) for cause in barred(known))
+    yield from (replace(cause, question=Question.NO_TEXT) for cause in barred(known))
 
 
 def controlled(known: Known) -> Iterator[Cause]:
@@ -57,7 +49,6 @@ def controlled(known: Known) -> Iterator[Cause]:
                 Why.DENIED,
                 f"The number {phones.mask(control.last_three)} is on the deny list until "
                 f"{moment(control.until)}: “{reason_of(control)}”.",
-                BY_LIST,
             )
 
 
@@ -70,7 +61,8 @@ def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
             f"Until {moment(control.until)}, accounts that never verified the number "
             f"{phones.mask(control.last_three)} get no code to it: its owner said “that was not "
             "me”.",
-            BY_OWNER,
+            "If the caller proves that the number is now theirs, an administrator can press “Take "
+            "off the lists”.",
         )
 
 
@@ -91,12 +83,12 @@ def all_stopped(control: Guard | None = None) -> Cause:
     words = "Staff stopped all texts."
     if control:
         words = f"Staff stopped all texts at {moment(control.made_at)}: “{reason_of(control)}”."
-    return no_text(Why.ALL_STOPPED, words, EXPLAINED[Why.ALL_STOPPED].staff)
+    return no_text(Why.ALL_STOPPED, words)
 
 
 def answered_stop(number: str) -> Cause:
     words = f"Somebody answered STOP from the number {number}: no text is sent to it."
-    return no_text(Why.ANSWERED_STOP, words, EXPLAINED[Why.ANSWERED_STOP].staff)
+    return no_text(Why.ANSWERED_STOP, words)
 
 
 def barred(known: Known) -> Iterator[Cause]:
@@ -105,13 +97,14 @@ def barred(known: Known) -> Iterator[Cause]:
     after = f"after {user.otp_failures} wrong codes"
     if user.is_test and not user.otp_failures:
         after = "because a number of the sandbox asks for it"
-    another_way = f"{ANOTHER_WAY} " if known.app or known.recovery_codes else ""
+    has_other = known.app or known.recovery_codes
+    another_way = "They can sign in with the app or a recovery code. " if has_other else ""
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,
             f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, "
             f"{after}.",
-            f"{another_way}{UNLOCK_TEXTS}",
+            f"{another_way}{EXPLAINED[Why.DISABLED].staff}",
         )
     if active and active.suspended_at:
         event = known.suspension
@@ -119,15 +112,20 @@ def barred(known: Known) -> Iterator[Cause]:
             Why.SUSPENDED,
             f"Staff suspended the number {active.masked_number} at {moment(active.suspended_at)}: "
             f"“{reason_of(event) if event else UNKNOWN}”.",
-            f"{another_way}{END_SUSPENSION}",
+            f"{another_way}{EXPLAINED[Why.SUSPENDED].staff}",
         )
     if user.own.locked_for(known.now) and user.otp_locked_until:
         yield no_entry(
             Why.LOCKED,
             f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
             f"{after}.",
-            UNLOCK,
         )
+
+
+_UNLOCK_PROGRAMS = (
+    "Under “What happened”, find which application it was. If the person does not "
+    "know why, have it revoked. Then press “Unlock”. A lock also ends by itself."
+)
 
 
 def programs_barred(known: Known) -> Iterator[Cause]:
@@ -138,7 +136,7 @@ def programs_barred(known: Known) -> Iterator[Cause]:
     if count.disabled_at:
         since = f" since {moment(count.disabled_at)}"
         said = words.format(since, count.failures)
-        yield Cause(Question.NO_ACCESS, Why.DISABLED, said, UNLOCK_PROGRAMS)
+        yield Cause(Question.NO_ACCESS, Why.DISABLED, said, _UNLOCK_PROGRAMS)
     elif count.locked_for(known.now) and count.locked_until:
         said = words.format(f" until {moment_by(count.locked_until)}", count.failures)
-        yield Cause(Question.NO_ACCESS, Why.LOCKED, said, UNLOCK_PROGRAMS)
+        yield Cause(Question.NO_ACCESS, Why.LOCKED, said, _UNLOCK_PROGRAMS)

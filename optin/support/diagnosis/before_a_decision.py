@@ -5,8 +5,9 @@ There is no event and no row: the reference itself has the cause (``runtime.refe
 
 from typing import NamedTuple
 
+from optin.causes import Why
 from optin.runtime.references import Undecided
-from optin.support.diagnosis.advice import ENTER_A_MOBILE
+from optin.support.diagnosis.explanations import EXPLAINED
 
 
 class Reason(NamedTuple):
@@ -98,7 +99,7 @@ REASONS: dict[Undecided, Reason] = {
     ),
     Undecided.NO_NUMBER: Reason(
         "What was entered is not a mobile number.",
-        ENTER_A_MOBILE,
+        EXPLAINED[Why.NOT_MOBILE].staff,
     ),
     Undecided.ONLY_FICTION: Reason(
         "The file is a sandbox, and the number is not one that is kept free for films and books.",

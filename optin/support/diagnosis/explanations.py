@@ -10,18 +10,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_noop
 
-from optin.causes import Why
-from optin.support.diagnosis.advice import (
-    ASK_LATER,
-    BUDGET,
-    BY_LIST,
-    END_SUSPENSION,
-    ENTER_A_MOBILE,
-    HAVE_FORGOTTEN,
-    IT_ENDS,
-    UNLOCK,
-    UNLOCK_TEXTS,
-)
+from optin.causes import Cause, Question, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +18,7 @@ class Explanation:
     """One cause and what helps, in words for each reader."""
 
     staff: str
-    """The advice. The cause itself is told with its facts (``refusals``)."""
+    """The advice. The cause itself is told with its facts (by ``no_text`` and ``no_entry``)."""
 
     client: str = ""
     """For a client's developer. "" where the code says it all, or no client may know."""
@@ -39,11 +28,22 @@ class Explanation:
     (``web.words``), or the person may not know."""
 
 
+_IT_ENDS = (
+    "Nobody here can lift it; it ends by itself. Tell them to wait until then, and to ask once."
+)
+_BUDGET = (
+    "Tell an administrator at once: others are refused too, and it may be fraud. Tell the person "
+    "when to try again."
+)
+_NOT_THEIRS = (
+    "If the tries were not theirs, somebody else may know the password: ask the person to change "
+    "it first."
+)
 _WAIT = "Wait as many seconds as Retry-After says, then ask once."
 
 EXPLAINED: dict[Why, Explanation] = {
     Why.NUMBER_LIMIT: Explanation(
-        IT_ENDS,
+        _IT_ENDS,
         f"Many texts were sent to this number for this person. {_WAIT} The newest code stays valid "
         "until it expires.",
         gettext_noop(
@@ -51,7 +51,7 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.USER_LIMIT: Explanation(
-        IT_ENDS,
+        _IT_ENDS,
         f"Many texts were requested for this person. {_WAIT} The newest code stays valid until it "
         "expires.",
         gettext_noop(
@@ -59,7 +59,7 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.ADDRESS_LIMIT: Explanation(
-        IT_ENDS,
+        _IT_ENDS,
         f"Many texts were asked for from one address (IPv6: one /64). {_WAIT} If your server signs "
         "many people in, ask the operators for a higher limit.",
         gettext_noop(
@@ -67,12 +67,12 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.CLIENT_LIMIT: Explanation(
-        IT_ENDS,
+        _IT_ENDS,
         f"Your key or application has asked for many texts under this file. {_WAIT} If you need "
         "more, ask the operators for a higher limit.",
     ),
     Why.FILE_BUDGET: Explanation(
-        BUDGET,
+        _BUDGET,
         "All people of the file together have asked for as many texts as may be sent. "
         f"{_WAIT} If you did not expect that, tell the operators.",
         gettext_noop(
@@ -81,7 +81,7 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.TOTAL_BUDGET: Explanation(
-        BUDGET,
+        _BUDGET,
         f"The service has sent as many texts as it may: the budget of all texts is used up. {_WAIT}"
         " The operators know of it.",
         gettext_noop(
@@ -125,7 +125,8 @@ EXPLAINED: dict[Why, Explanation] = {
         "sent START, or has turned texts on again on the pages of the service.",
     ),
     Why.LOCKED: Explanation(
-        UNLOCK,
+        "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. "
+        f"{_NOT_THEIRS}",
         "Too many wrong codes have locked the account, or its access keys and tokens. Wait as many "
         "seconds as Retry-After says: until then, right codes are refused too, and no text is "
         "sent.",
@@ -134,24 +135,27 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.DISABLED: Explanation(
-        UNLOCK_TEXTS,
+        f"If you are sure who it is, press “Unlock”. {_NOT_THEIRS}",
         "Too many wrong codes disabled codes by text message: no text is sent, and no texted code "
         "is accepted. At sign-in, a code of an authenticator app or a recovery code still works, "
         "and ends this. Otherwise the person asks support. If the wrong codes came by access keys "
         "and tokens, only these are refused, and only support ends it.",
     ),
     Why.SUSPENDED: Explanation(
-        END_SUSPENSION,
+        "Press “End the suspension” only if you are sure who it is, and its reason is gone.",
         "Staff suspended the person's number: no text is sent, and no texted code is accepted. At "
         "sign-in, a code of an authenticator app or a recovery code still works. Otherwise the "
         "person asks support.",
     ),
     Why.PASSWORD_LIMIT: Explanation(
-        HAVE_FORGOTTEN,
+        "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
         "Too many passwords were tried, for this name or from this address. The password of this "
         "call was not checked. Wait as many seconds as Retry-After says.",
     ),
-    Why.NOT_MOBILE: Explanation(ENTER_A_MOBILE),
+    Why.NOT_MOBILE: Explanation(
+        "Ask for the number: it may have too few or too many digits, or lack the code of its "
+        "country. Tell them to enter it as +61 499 999 999.",
+    ),
     Why.REGION: Explanation(
         "Tell them that it takes a mobile number of an allowed country, or an authenticator app "
         "in place of texts. Operators can allow more countries.",
@@ -166,6 +170,44 @@ EXPLAINED: dict[Why, Explanation] = {
         "This is a test account, and nothing is wrong. Tell them to use another number of the "
         "sandbox: the help for developers lists what each one does."
     ),
-    Why.DENIED: Explanation(BY_LIST),
-    Why.OTHERS_ASKED: Explanation(ASK_LATER),
+    Why.DENIED: Explanation(
+        "Staff put it there: see “Stops and lists” for the reason and the end. An administrator "
+        "can take it off.",
+    ),
+    Why.OTHERS_ASKED: Explanation(
+        "Tell them to ask again then. Do not tell them what others did: the number may be somebody "
+        "else's. If it is theirs, another person may have entered it by mistake.",
+    ),
+    Why.NOTHING_ASKED: Explanation(
+        "Ask which name they sign in with: it may be another account. Ask also what the page or "
+        "the application says: a request with a mistake in it, such as a number with too few "
+        "digits, is not listed here. The operators find it in the log.",
+    ),
+    Why.NOT_TAKEN_UP: Explanation(
+        "Tell the operators to look at the workers and their log. Tell the person that it is not "
+        "their phone.",
+    ),
+    Why.WRONG_PASSWORD: Explanation(
+        "Tell them to choose a new one: “Forgotten your password?” on the page to sign in.",
+    ),
+    Why.TWO_CODES: Explanation(
+        "Tell them to enter the code that the app shows, then the next one within five minutes. A "
+        f"texted code or a recovery code works as ever. {_NOT_THEIRS}",
+    ),
+    Why.NUMBER_IN_USE: Explanation(
+        "Whoever entered the code has the phone. “What happened” names both accounts. Ask whether "
+        "they have another account, but do not name it. If it is theirs, they turn two-factor off "
+        "there, and opt in again here. If not, its owner got an e-mail: ask an administrator if "
+        "nothing happens for some days.",
+    ),
 }
+
+
+def no_text(why: Why, words: str, advice: str = "") -> Cause:
+    """Return a cause for why there is no text, with the advice of ``EXPLAINED`` by default."""
+    return Cause(Question.NO_TEXT, why, words, advice or EXPLAINED[why].staff)
+
+
+def no_entry(why: Why, words: str, advice: str = "") -> Cause:
+    """Return a cause for why somebody cannot sign in, likewise."""
+    return Cause(Question.NO_ENTRY, why, words, advice or EXPLAINED[why].staff)

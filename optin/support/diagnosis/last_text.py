@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from optin import phones
-from optin.causes import UNKNOWN, Cause, Why, no_text
+from optin.causes import UNKNOWN, Cause, Why
 from optin.gateways import Fate
 from optin.models import SmsMessage
 from optin.models.messages import LEASE, State, Unsent
 from optin.outcomes import CodeOutcome
 from optin.support import messages, wording
-from optin.support.diagnosis.advice import LOOK_AT_THE_LOG
 from optin.support.diagnosis.barriers import all_stopped, answered_stop, tripped
+from optin.support.diagnosis.explanations import no_text
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment
 
@@ -51,7 +51,6 @@ def _waiting(known: Known, text: SmsMessage) -> Iterator[Cause]:
         yield no_text(
             Why.NOT_TAKEN_UP,
             f"The text of {at} waits: no process has sent it.",
-            LOOK_AT_THE_LOG,
         )
     else:
         yield no_text(
@@ -167,7 +166,6 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
         yield no_text(
             Why.NOT_TAKEN_UP,
             f"The text of {at} was given up: {reason}.",
-            LOOK_AT_THE_LOG,
         )
 
 

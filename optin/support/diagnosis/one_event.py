@@ -1,11 +1,12 @@
 """Why one event came to what it did: what a reference leads to (G-07)."""
 
 from optin import phones
-from optin.causes import Cause, Question, Why, no_text
+from optin.causes import Cause, Question, Why
 from optin.models import AuditEvent
 from optin.outcomes import WITHHELD, CodeOutcome, SignInOutcome, TokenOutcome
 from optin.support import wording
 from optin.support.diagnosis.barriers import deactivated
+from optin.support.diagnosis.explanations import no_text
 from optin.support.diagnosis.facts import Kind, Known
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import bars_of, find_refusal, password_limit

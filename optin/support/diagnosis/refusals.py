@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from optin import phones
-from optin.causes import UNKNOWN, Cause, Question, Why, no_text
+from optin.causes import UNKNOWN, Cause, Question, Why
 from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent
 from optin.origin import Face
 from optin.outcomes import WITHHELD, SendOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import HAVE_FORGOTTEN
 from optin.support.diagnosis.barriers import barred, controlled, programs_barred
-from optin.support.diagnosis.explanations import EXPLAINED
+from optin.support.diagnosis.explanations import EXPLAINED, no_text
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment
 
@@ -112,5 +111,5 @@ def password_limit(question: Question, event: AuditEvent, now: datetime) -> Caus
         question,
         Why.PASSWORD_LIMIT,
         f"{words} {_when_again(event, now)}".strip(),
-        f"{advice} {HAVE_FORGOTTEN}",
+        f"{advice} {EXPLAINED[Why.PASSWORD_LIMIT].staff}",
     )

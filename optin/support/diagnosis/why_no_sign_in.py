@@ -1,16 +1,17 @@
 """Why somebody cannot opt in, or sign in: the most likely cause first."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from optin import phones
-from optin.causes import Cause, Question, Why, about, no_entry
+from optin.causes import Cause, Question, Why
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared, SignInOutcome
 from optin.support import wording
-from optin.support.diagnosis.advice import CHOOSE_ANOTHER, OF_ANOTHER_ACCOUNT, TWO_CODES
 from optin.support.diagnosis.barriers import barred, reason_of
+from optin.support.diagnosis.explanations import EXPLAINED, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
 from optin.support.diagnosis.refusals import password_limit
 from optin.support.wording import moment, moment_by
@@ -21,7 +22,7 @@ def of_opt_in(known: Known) -> Iterator[Cause]:
     causes = [] if known.is_on else list(barred(known))
     if _is_of_opt_in(known):
         causes += _of_attempt(known)
-    yield from (about(Question.NO_OPT_IN, cause) for cause in causes)
+    yield from (replace(cause, question=Question.NO_OPT_IN) for cause in causes)
 
 
 def of_entry(known: Known) -> Iterator[Cause]:
@@ -42,7 +43,6 @@ def _of_app(known: Known) -> Iterator[Cause]:
         yield no_entry(
             Why.TWO_CODES,
             f"After many wrong codes, the app takes two codes in a row until {when}.",
-            TWO_CODES,
         )
 
 
@@ -66,7 +66,6 @@ def wrong_password(event: AuditEvent) -> Cause:
     return no_entry(
         Why.WRONG_PASSWORD,
         f"At the last sign-in, {moment(event.at)}, the password was wrong.",
-        CHOOSE_ANOTHER,
     )
 
 
@@ -100,7 +99,6 @@ def code_refused(event: AuditEvent) -> Cause:
             Why.NUMBER_IN_USE,
             f"At the last try, {moment(event.at)}, the code was right, but another account uses "
             f"the number {phones.mask(event.last_three)}.",
-            OF_ANOTHER_ACCOUNT,
         )
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
@@ -129,7 +127,7 @@ def _another_code(event: AuditEvent) -> str:
 _ALL_DIGITS = "Tell them to enter all %d digits of the code, as the text message has them."
 
 _OTHER_CODES: dict[str, str] = {
-    NotCompared.FIRST_OF_TWO: TWO_CODES,
+    NotCompared.FIRST_OF_TWO: EXPLAINED[Why.TWO_CODES].staff,
     NotCompared.NUMBER_UNKNOWN: (
         "Tell the developers of the application: it sent the id of another opt-in. Meanwhile the "
         "person can turn two-factor on here, under “Two-factor”."

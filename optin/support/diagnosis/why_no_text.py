@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from optin import limits
-from optin.causes import Cause, Question, Why, no_text
+from optin.causes import Cause, Question, Why
 from optin.models import AuditEvent
 from optin.outcomes import SendOutcome, SignInOutcome
-from optin.support.diagnosis.advice import CHOOSE_ANOTHER, WHICH_ACCOUNT
 from optin.support.diagnosis.barriers import in_force
+from optin.support.diagnosis.explanations import no_text
 from optin.support.diagnosis.facts import LATELY, Known, is_later
 from optin.support.diagnosis.last_text import what_became
 from optin.support.diagnosis.refusals import find_earlier, find_refusal, is_told, password_limit
@@ -72,7 +72,6 @@ def _password_first(known: Known) -> Iterator[Cause]:
             yield no_text(
                 Why.WRONG_PASSWORD,
                 f"At the last sign-in, {at}, the password was wrong: no text is sent then.",
-                CHOOSE_ANOTHER,
             )
         elif sign_in.outcome == SignInOutcome.NOT_NOW:
             yield password_limit(Question.NO_TEXT, sign_in, known.now)
@@ -80,16 +79,8 @@ def _password_first(known: Known) -> Iterator[Cause]:
 
 def _not_asked(known: Known) -> Iterator[Cause]:
     """Nothing was asked for at all, or nothing lately."""
-    request = known.request
-    if request is None:
-        yield no_text(
-            Why.NOTHING_ASKED,
-            "No text was ever asked for with this account.",
-            WHICH_ACCOUNT,
-        )
-    elif known.now - request.at >= LATELY:
-        yield no_text(
-            Why.NOTHING_ASKED,
-            f"No text was asked for since {moment(request.at)} with this account.",
-            WHICH_ACCOUNT,
-        )
+    if known.request is None:
+        yield no_text(Why.NOTHING_ASKED, "No text was ever asked for with this account.")
+    elif known.now - known.request.at >= LATELY:
+        words = f"No text was asked for since {moment(known.request.at)} with this account."
+        yield no_text(Why.NOTHING_ASKED, words)
