@@ -30,7 +30,7 @@ from optin.support.wording import section
 
 CHECKS = (
     # While the database is away, Django's checks wait for it twice.
-    Check("settings", start.settings_, seconds=11),
+    Check("settings", start.settings_, seconds=14),
     Check("files", start.files),
     Check("database", database.reach),
     Check("clock", told_by(health.clock), after=("database",)),
