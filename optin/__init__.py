@@ -21,6 +21,7 @@ The process:
 
 What is stored:
     ``models``      the tables, and what the database itself guarantees
+    ``migrations``  the steps that make the tables
 
 The ways out, the limits and the audit trail:
     ``gateways``    one small module for each SMS gateway
