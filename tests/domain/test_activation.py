@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
-from django.core import mail
 from django.utils import timezone
 from oauth2_provider.models import (
     AccessToken,
@@ -285,15 +284,3 @@ def test_spellings_of_one_number_are_one_row(world: World) -> None:
 
 
 # -- notices -----------------------------------------------------------------------
-
-
-def test_no_mail_holds_a_code_or_a_number(any_world: World) -> None:
-    """S-54."""
-    any_world.guess_wrong()
-    any_world.guess(any_world.code())
-    assert (len(mail.outbox) > 0) is True
-    for message in mail.outbox:
-        said = f"{message.subject} {message.body}"
-        for body in (body for _, body in any_world.phone.messages):
-            assert body.split()[0] not in said
-        assert NUMBER[4:] not in said.replace(" ", "")

@@ -118,15 +118,18 @@ def test_sql_deletes_what_is_older_than_30_days(event: AuditEvent) -> None:
 
 
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
-@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "UPSERT"])
-def test_sqlite_replaces_nothing(event: AuditEvent, verb: str, recursive: str) -> None:
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "INSERT OR IGNORE", "UPSERT", "COPY"])
+def test_sqlite_replaces_nothing(verb: str, recursive: str) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("REPLACE is SQLite's")
+    event = record()
     sql(f"PRAGMA recursive_triggers = {recursive}")
     columns = ", ".join(COLUMNS)
     values = columns.replace("outcome", "'ok'")
     upsert = " WHERE true ON CONFLICT (id) DO UPDATE SET outcome = 'ok'" if verb == "UPSERT" else ""
-    verb = verb.replace("UPSERT", "INSERT")
+    if verb == "COPY":
+        values = values.replace("id,", "id + 1,", 1)
+    verb = {"UPSERT": "INSERT", "COPY": "REPLACE"}.get(verb, verb)
     try:
         with pytest.raises(DatabaseError), transaction.atomic():
             sql(
@@ -160,10 +163,6 @@ def test_postgresql_refuses(statement: str) -> None:
 # -- the digest --------------------------------------------------------------------
 
 
-def test_the_digest_survives_the_database(event: AuditEvent) -> None:
-    assert is_whole(event)
-
-
 @pytest.mark.parametrize(
     "origin",
     [
@@ -179,7 +178,7 @@ def test_the_digest_survives_every_origin(origin: Origin) -> None:
     assert len(event.user_agent) <= MAX_USER_AGENT
 
 
-@pytest.mark.parametrize("microsecond", [0, 1, 499_999, 500_000, 999_999])
+@pytest.mark.parametrize("microsecond", [0, 499_999, 999_999])
 def test_the_digest_survives_any_time(microsecond: int) -> None:
     assert is_whole(record(timezone.now().replace(microsecond=microsecond)))
 
@@ -207,14 +206,6 @@ def test_nobody_without_the_key_makes_a_digest(settings: Any) -> None:
     event.key_id = event.digest
     assert not event.is_proved()
     assert event.key_id != record().key_id
-
-
-def test_kinds_are_closed() -> None:
-    """A released value is never renamed or used again: this list only grows."""
-    assert set(Kind.values) >= {
-        *("opt_in", "verify_opt_in", "challenge", "check", "opt_out", "sign_in", "refresh"),
-        *("token", "access", "suspend", "resume", "unlock", "revoke"),
-    }
 
 
 # -- the event before --------------------------------------------------------------
@@ -308,18 +299,3 @@ def test_no_copy_can_be_added() -> None:
     event.pk += 100
     with pytest.raises(IntegrityError), transaction.atomic():
         AuditEvent.objects.bulk_create([event])
-
-
-@pytest.mark.parametrize("recursive", ["ON", "OFF"])
-def test_sqlite_replaces_no_event_by_a_copy(event: AuditEvent, recursive: str) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("REPLACE is SQLite's")
-    sql(f"PRAGMA recursive_triggers = {recursive}")
-    columns = ", ".join(COLUMNS)
-    values = columns.replace("id,", "id + 1,", 1).replace("outcome", "'ok'")
-    try:
-        with pytest.raises(DatabaseError), transaction.atomic():
-            sql(f"REPLACE INTO optin_auditevent ({columns}) SELECT {values} FROM optin_auditevent")  # noqa: S608
-    finally:
-        sql("PRAGMA recursive_triggers = ON")
-    assert is_whole(event)

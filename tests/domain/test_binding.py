@@ -25,15 +25,6 @@ def theirs(world: World, stranger: User) -> World:
     return other
 
 
-def copy_digest(mine: World, theirs: World) -> None:
-    """Make my number look like theirs."""
-    sql(
-        "UPDATE optin_provideruser SET number_digest = %s WHERE id = %s",
-        theirs.row.number_digest,
-        mine.row.pk,
-    )
-
-
 def copy_number(mine: World, theirs: World) -> None:
     """Turn their number, with their pending code, into mine."""
     sql("DELETE FROM optin_gatewaytry")
@@ -191,14 +182,6 @@ def test_a_rotated_ring_breaks_no_pending_code(any_world: World, settings: LazyS
     assert any_world.ask().outcome is SendOutcome.RESENT
     assert any_world.code() == code
     assert any_world.guess(code).outcome is CodeOutcome.OK
-
-
-def test_new_codes_use_the_first_key(world: World, settings: LazySettings) -> None:
-    settings.OPTIN_KEYS = {"new": b"n" * 32, **settings.OPTIN_KEYS}
-    world.clock.shift(600)
-    world.opt_in()
-    assert world.pending.key_id == "new"
-    assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
 @pytest.mark.parametrize(("before", "after"), [(7, 6), (6, 7)])

@@ -19,7 +19,6 @@ from tests.kit.world import PAGE, Person, nothing_happens, notices, proved
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Kind = AuditEvent.Kind
-THIRD_NUMBER = "+61491570158"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import challenges, opt_ins, sign_in, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
-from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens, notices
@@ -65,23 +65,6 @@ def test_a_lock_ends_by_itself(any_world: World) -> None:
     any_world.clock.shift(0.1)
     assert any_world.guess(any_world.code()).outcome is CodeOutcome.OK
     assert any_world.failures == 0
-
-
-def test_fifty_failures_by_honest_means(world: World) -> None:
-    """Ten codes, four locks, and the fiftieth disables: NIST's ceiling is never near."""
-    locks = []
-    while not world.count.disabled_at:
-        assert world.opt_in().outcome in {SendOutcome.SENT, SendOutcome.SEND_LIMIT}
-        world.guess_wrong(5)
-        until = world.count.locked_until
-        if until and until > timezone.now():
-            locks.append((world.failures, (until - timezone.now()).total_seconds()))
-            world.clock.shift(until - timezone.now())
-        world.clock.shift(600)
-
-    assert locks == [(10, 900), (20, 1800), (30, 3600), (40, 3600)]
-    assert world.failures == 50
-    assert notices(world.user) == [*["programs_locked"] * 4, "programs_off"]
 
 
 def test_the_fiftieth_failure_disables(any_world: World) -> None:
@@ -177,19 +160,6 @@ def right_password(world: World) -> None:
     assert answer.outcome == "2fa_code_required"
 
 
-def another_users_success(world: World) -> None:
-    ben = User.objects.create_user("ben")
-    sent = opt_ins.opt_in(ben, world.file, OTHER_NUMBER, origin=ORIGIN)
-    assert sent.provider_user_id
-    code = world.phone.code_to(OTHER_NUMBER)
-    result = opt_ins.verify_opt_in(ben, world.file, sent.provider_user_id, code, origin=ORIGIN)
-    assert result.outcome is CodeOutcome.OK
-
-
-def time(world: World) -> None:
-    world.clock.shift(timedelta(days=365))
-
-
 def suspended_and_resumed(world: World) -> None:
     staff_actions.suspend(world.user, reason=REASON, origin=ORIGIN)
     staff_actions.resume(world.user, reason=REASON, origin=ORIGIN)
@@ -197,12 +167,6 @@ def suspended_and_resumed(world: World) -> None:
 
 def released_by_staff(world: World) -> None:
     assert staff_actions.revoke(world.user, reason=REASON, origin=ORIGIN) is StaffOutcome.OK
-
-
-def released_and_opted_in_again(world: World) -> None:
-    released_by_staff(world)
-    world.clock.shift(600)
-    assert opt_ins.opt_in(world.user, world.file, NUMBER, origin=ORIGIN).outcome is SendOutcome.SENT
 
 
 def released_and_another_number(world: World) -> None:
@@ -216,11 +180,6 @@ def new_password(world: World) -> None:
     user.save()
 
 
-def rows_deleted(world: World) -> None:
-    """What a purge of used codes and unproved numbers may do."""
-    PendingOtp.objects.all().delete()
-
-
 @pytest.mark.parametrize(
     "event",
     [
@@ -228,14 +187,9 @@ def rows_deleted(world: World) -> None:
         new_code,
         other_purpose,
         right_password,
-        another_users_success,
-        time,
         suspended_and_resumed,
-        released_by_staff,
-        released_and_opted_in_again,
         released_and_another_number,
         new_password,
-        rows_deleted,
     ],
 )
 def test_the_count_survives(failed: World, event: Callable[[World], None]) -> None:
@@ -351,13 +305,12 @@ def test_what_is_so_already_is_not_done_again(
     assert event.outcome == StaffOutcome.UNCHANGED
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "\n\t"])
 @pytest.mark.parametrize(
     "act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke, staff_actions.unlock]
 )
-def test_staff_give_a_reason(world: World, act: Callable[..., StaffOutcome], reason: str) -> None:
+def test_staff_give_a_reason(world: World, act: Callable[..., StaffOutcome]) -> None:
     with nothing_happens(world.phone), pytest.raises(UnfitReason):
-        act(world.user, reason=reason, origin=ORIGIN)
+        act(world.user, reason=" \n", origin=ORIGIN)
 
 
 @pytest.mark.parametrize("act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke])
@@ -365,9 +318,3 @@ def test_staff_find_no_number(world: World, act: staff_actions.StaffAction) -> N
     with one_event(act.kind, StaffOutcome.NOT_OPTED_IN, provider_user_id=None):
         assert act(world.user, reason=REASON, origin=ORIGIN) is StaffOutcome.NOT_OPTED_IN
     assert notices(world.user) == []
-
-
-def test_a_suspension_ends(challenged: World) -> None:
-    staff_actions.suspend(challenged.user, reason=REASON, origin=ORIGIN)
-    staff_actions.resume(challenged.user, reason=REASON, origin=ORIGIN)
-    assert challenged.guess(challenged.code()).outcome is CodeOutcome.OK

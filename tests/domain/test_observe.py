@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.db import transaction
 from django.utils import timezone
 
-from optin.conf import OBSERVABLE, Rate, conf
+from optin.conf import Rate, conf
 from optin.limits import Rule
 from optin.limits.rules import SETTINGS
 from optin.models import AuditEvent, Guard, ProviderUser, Purpose, SendCounter
@@ -17,7 +17,7 @@ from optin.operations.sending import Sending
 from optin.outcomes import SendOutcome
 from optin.runtime import metrics
 from optin.support import health, statistics, wording
-from tests.domain.asking import LIMITS, TABLE, TOKEN, Ask, Asker
+from tests.domain.asking import TABLE, TOKEN, Ask, Asker
 from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
@@ -223,8 +223,3 @@ def test_what_is_promised_reckons_with_it(settings: LazySettings) -> None:
     assert guesses.budget() == after
 
 
-def test_each_limit_is_named() -> None:
-    """A limit on texts without a mode would be missing in the setting and on the page."""
-    assert {*LIMITS, "OPTIN_OWN_SENDS_TOTAL", "OPTIN_RESEND_WAIT", "OPTIN_BREAKER_UNPROVED"} == {
-        setting.name for setting in OBSERVABLE
-    }

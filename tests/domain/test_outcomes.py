@@ -11,7 +11,6 @@ from optin.outcomes import (
     FactorOutcome,
     NotCompared,
     SendOutcome,
-    SignInOutcome,
     TokenOutcome,
 )
 from optin.support import messages, wording
@@ -78,9 +77,3 @@ def test_what_is_withheld_has_words_for_staff_only() -> None:
 def test_each_cause_of_a_link_has_its_entry() -> None:
     found = [EXPLAINED[why].client for causes in CAUSES.values() for why in causes]
     assert all(found)
-
-
-def test_one_outcome_becomes_another_by_its_value() -> None:
-    """What bars codes bars texts and changes; a refused password gets no token."""
-    assert {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} <= {*SendOutcome} & {*FactorOutcome}
-    assert {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW} <= {*TokenOutcome}

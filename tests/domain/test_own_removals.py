@@ -33,7 +33,6 @@ from optin.models import (
 )
 from optin.models.messages import State, Unsent
 from optin.operations import (
-    erasure,
     not_me,
     own_removals,
     passwords,
@@ -46,8 +45,6 @@ from optin.operations.authenticators import Removal
 from optin.operations.restore import after_restore
 from optin.origin import Face, Origin
 from optin.outcomes import By, RevocationOutcome, TokenOutcome
-from optin.support.diagnosis import Why, diagnose
-from optin.support.timeline import timeline
 from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import AWAY
 from tests.kit.staff import make_staff
@@ -601,16 +598,6 @@ def test_switched_off_all_that_wait_end(ann: Person, clock: Clock, settings: Set
     assert ann.has == {By.TEXT, By.APP}
 
 
-def test_switched_off_when_it_is_due_it_ends_too(
-    ann: Person, clock: Clock, settings: Settings
-) -> None:
-    waits = asked(ann)
-    settings.OPTIN_RECOVERY_DELAY = 0
-    at(waits.due_at, clock)
-    assert each_minute() == (0, 0, 1)
-    assert ended_as(waits) == Closed.SWITCHED_OFF
-
-
 # -- who was not told --------------------------------------------------------------
 
 
@@ -618,6 +605,7 @@ def _away(server: EmailBackend) -> bool:
     raise OSError
 
 
+@pytest.mark.parametrize("away", ["mails", "texts"])
 @pytest.mark.parametrize(
     ("back_after", "ended"),
     [
@@ -627,10 +615,19 @@ def _away(server: EmailBackend) -> bool:
     ],
 )
 def test_nothing_goes_of_which_no_mail_could_be_handed_over(
-    ann: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch, back_after: int, ended: Closed
+    ann: Person,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    away: str,
+    back_after: int,
+    ended: Closed,
 ) -> None:
+    """Nor no text, to a number that gets texts: whoever asked may read and delete the mails."""
     with monkeypatch.context() as server:
-        server.setattr(EmailBackend, "open", _away)
+        if away == "mails":
+            server.setattr(EmailBackend, "open", _away)
+        else:
+            server.setattr(ann.phone, "fail_with", AWAY)
         waits = asked(ann)
         days(clock, back_after - 1)
     days(clock, 4 - back_after)
@@ -638,28 +635,6 @@ def test_nothing_goes_of_which_no_mail_could_be_handed_over(
     each_minute()
     assert ended_as(waits) == ended
     assert (ann.has == set()) is (ended is Closed.DONE)
-
-
-@pytest.mark.parametrize(
-    ("back_after", "ended"),
-    [
-        pytest.param(1, Closed.DONE, id="the-reminder-leaves"),
-        pytest.param(2, Closed.UNTOLD, id="after-half-of-the-time"),
-        pytest.param(4, Closed.UNTOLD, id="never"),
-    ],
-)
-def test_nothing_goes_if_a_number_that_gets_texts_was_sent_none(
-    ann: Person, clock: Clock, back_after: int, ended: Closed
-) -> None:
-    """The mails alone may have been read, and deleted, by whoever asked."""
-    ann.phone.fail_with = AWAY
-    waits = asked(ann)
-    days(clock, back_after - 1)
-    ann.phone.fail_with = None
-    days(clock, 4 - back_after)
-    at(waits.due_at, clock)
-    each_minute()
-    assert ended_as(waits) == ended
 
 
 def test_a_text_that_was_promised_must_leave_though_staff_stop_all(
@@ -728,15 +703,8 @@ def test_a_link_of_one_reaches_no_other(ann: Person, user: User) -> None:
     seal = token[-16:]
     assert wording.revocation_of_text(f"{int_to_base36(other.pk)}{seal}") is None
     Revocation.objects.filter(pk=waits.pk).update(asked_at=waits.asked_at - DAY)
-    assert wording.revocation_of_text(token) is None
-
-
-@pytest.mark.parametrize(
-    "token", ["", "1", "x" * 16, "1" + "a" * 16, "\u0661" + "a" * 16, "-1" * 9]
-)
-def test_a_made_up_link_reaches_nothing(ann: Person, token: str) -> None:
-    asked(ann)
-    assert wording.revocation_of_text(token) is None
+    for made_up in (token, "", "x" * 16, "1" + "a" * 16, "\u0661" + "a" * 16, "-1" * 9):
+        assert wording.revocation_of_text(made_up) is None
 
 
 # -- staff, erasure, retention, restore --------------------------------------------
@@ -791,37 +759,3 @@ def test_after_a_restore_whoever_had_asked_can_ask_again(ann: Person, clock: Clo
     after_restore([], origin=COMMAND, force=True)
     assert ended_as(waits) == Closed.RESTORED
     assert own_removals.way_of(ann.user).outcome is RevocationOutcome.ASKED
-
-
-def test_staff_read_what_happened(ann: Person, clock: Clock) -> None:
-    waits = asked(ann)
-    days(clock, 1)
-    (cause,) = (
-        one for one in diagnose(ann.user, timezone.now()) if one.why is Why.REVOCATION_WAITS
-    )
-    assert "on the sign-in page, to remove all second factors" in cause.words
-    assert "Support" not in cause.words
-    days(clock, 2)
-    said = [entry.words for entry in timeline(ann.user).entries]
-    assert "All second factors were removed, as the person asked on the sign-in page" in said
-    assert "The person was told once more that all second factors will be removed" in said
-    assert any("after the password, for the removal of all" in words for words in said)
-    assert any("that all second factors will be removed: " in words for words in said)
-    assert ended_as(waits) == Closed.DONE
-
-
-def test_it_goes_with_the_person_and_in_time(ann: Person, clock: Clock) -> None:
-    waits = asked(ann)
-    text = SmsMessage.objects.filter(about_id=waits.pk)
-    assert text.exists()
-    revocations.cancel(waits, origin=PAGE)
-    clock.shift(DAY)
-    retention.purge(origin=COMMAND)
-    assert not text.exists()
-    clock.shift(30 * DAY)
-    retention.purge(origin=COMMAND)
-    assert not Revocation.objects.exists()
-    asked(ann)
-    erasure.erase(ann.user, reason="x", origin=COMMAND)
-    assert not Revocation.objects.exists()
-    assert each_minute() == (0, 0, 0)
