@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins
-from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import wrong
@@ -140,15 +139,6 @@ def test_the_same_number_is_no_change(owner: Person) -> None:
     assert sending.outcome is SendOutcome.ALREADY_OPTED_IN
 
 
-@pytest.mark.parametrize("by", [By.APP, By.RECOVERY])
-def test_a_suspended_number_is_changed_by_app_or_recovery_code(full: Person, by: By) -> None:
-    full.suspend()
-    new = full.name_number(by=by)
-    assert full.prove_number(new).outcome is CodeOutcome.OK
-    assert full.number
-    assert (full.number.pk, full.number.suspended_at) == (new, None)
-
-
 def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
     """There is no factor any more that it could get past."""
     new = owner.name_number()
@@ -236,12 +226,6 @@ def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) 
     with nothing_happens(owner.phone):
         again = opt_ins.send_again(stranger, new, origin=PAGE, standing=proved(None))
     assert again.outcome is SendOutcome.NOT_OPTED_IN
-
-
-def test_it_is_not_sent_again_by_a_standing_that_is_too_old(owner: Person) -> None:
-    new = owner.name_number()
-    with nothing_happens(owner.phone), pytest.raises(Exception, match="password"):
-        opt_ins.send_again(owner.user, new, origin=PAGE, standing=Standing())
 
 
 def test_what_waits(owner: Person) -> None:

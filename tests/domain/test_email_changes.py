@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.core import mail
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
@@ -15,17 +15,14 @@ from optin import limits
 from optin.errors import (
     Deactivated,
     FactorNeeded,
-    PasswordNeeded,
     SignedOut,
     TellingReason,
     UnfitAddress,
 )
 from optin.models import AuditEvent, EmailChange, Notice, User
 from optin.operations import email_changes, erasure, not_me, passwords, retention
-from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, EmailOutcome
-from optin.support.timeline import timeline
 from tests.kit.people import PASSWORD, make_user
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, notices, proved
@@ -121,15 +118,6 @@ def test_both_mailboxes_are_told_and_the_trail_has_no_address(person: Person) ->
     assert "3 November 2026, 23:00 AEDT" in to_old.body
     assert NEW not in to_old.body
     assert not any(NEW in str(vars(event)) for event in AuditEvent.objects.all())
-
-
-def test_it_wants_a_fresh_password(person: Person, clock: Clock) -> None:
-    old = proved()
-    clock.shift(timedelta(minutes=20))
-    for standing in (Standing(), old):
-        with pytest.raises(PasswordNeeded):
-            email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
-    assert not EmailChange.objects.exists()
 
 
 @pytest.mark.parametrize("by", [By.TEXT, By.APP])
@@ -631,21 +619,3 @@ def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:
     assert not EmailChange.objects.exists()
     clock.shift(DAY)
     assert carry_out() == (0, 0)
-
-
-def test_the_database_keeps_one_open(person: Person) -> None:
-    ask(person)
-    with pytest.raises(IntegrityError), transaction.atomic():
-        EmailChange.objects.create(user=person.who, new_address=NEW, asked_at=timezone.now())
-
-
-def test_staff_read_it_in_words(person: Person, clock: Clock) -> None:
-    waiting(person)
-    clock.shift(DAY)
-    carry_out()
-    words = [entry.words for entry in timeline(person.user).entries]
-    assert "The person asked for another e-mail address" in words
-    assert "The new e-mail address was confirmed by the mailed link" in words
-    assert "The e-mail address was changed" in words
-    details = [line for entry in timeline(person.user).entries for line in entry.details]
-    assert "to take effect at 2026-11-03 23:00 AEDT" in details

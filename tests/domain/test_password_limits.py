@@ -479,14 +479,3 @@ def test_a_network_is_written_once_a_day(person: Person, clock: time_machine.Tra
     clock.shift(1)
     from_home(person)
     assert KnownNetwork.objects.get().last_used_at == first.last_used_at + timedelta(days=1)
-
-
-def test_this_was_not_me_forgets_the_networks(person: Person) -> None:
-    """One of them may be the thief's."""
-    person.set_up(By.TEXT)
-    from_home_again = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
-    assert from_home_again.outcome is SignInOutcome.CODE_REQUIRED
-    person.check(person.phone.code())
-    notice = Notice.objects.filter(user=person.user, kind=Notice.Kind.ACTIVATED).get()
-    not_me.disown(notice, PASSWORD, origin=PAGE)
-    assert not KnownNetwork.objects.exists()

@@ -15,12 +15,11 @@ from optin import limits
 from optin.errors import Deactivated, UnfitReason
 from optin.messaging import delivery, wording
 from optin.models import AuditEvent, Notice, ProviderUser, RecoveryCode, Revocation, User
-from optin.operations import authenticators, erasure, revocations, staff, staff_actions
+from optin.operations import authenticators, revocations, staff, staff_actions
 from optin.operations.authenticators import Removal
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome, RevocationOutcome, StaffOutcome
-from optin.support.diagnosis import Why, diagnose
-from optin.support.timeline import timeline
+from optin.support.diagnosis import diagnose
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.staff import make_staff
 from tests.kit.trail import one_event
@@ -168,12 +167,11 @@ def test_it_can_be_asked_for_about_the_factors_of_now(ann: Person, clock: Clock)
     assert carry_out() == (1, 0)
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
 @pytest.mark.parametrize("act", [revocations.plan, revocations.withdraw])
-def test_staff_give_a_reason(ann: Person, act: Callable[..., object], reason: str) -> None:
+def test_staff_give_a_reason(ann: Person, act: Callable[..., object]) -> None:
     before = AuditEvent.objects.count()
     with pytest.raises(UnfitReason):
-        act(ann.user, reason=reason, origin=by("support"))
+        act(ann.user, reason=" ", origin=by("support"))
     assert AuditEvent.objects.count() == before
 
 
@@ -223,24 +221,8 @@ def test_it_is_carried_out_when_it_is_due(ann: Person, clock: Clock) -> None:
     assert AuditEvent.objects.count() == before
 
 
-def test_the_count_of_wrong_codes_stays(ann: Person, clock: Clock) -> None:
-    """S-05: as with any removal by staff."""
-    ann.fail_before(7)
-    at(plan(ann).due_at, clock)
-    carry_out()
-    assert ann.user.otp_failures == 7
-
-
 def demoted(person: Person) -> None:
     User.objects.filter(username="support").update(is_staff=False)
-
-
-def left(person: Person) -> None:
-    User.objects.filter(username="support").update(is_active=False)
-
-
-def gone(person: Person) -> None:
-    User.objects.filter(username="support").delete()
 
 
 def without_permission(person: Person) -> None:
@@ -257,11 +239,6 @@ def another_number(person: Person) -> None:
     person.add_number(OTHER_NUMBER)
 
 
-def opted_in_anew(person: Person) -> None:
-    person.turn_off(person.app_code(1))
-    person.add_number()
-
-
 def another_app(person: Person) -> None:
     person.add_app()
 
@@ -272,17 +249,13 @@ def turned_off(person: Person) -> None:
 
 NOT_CARRIED_OUT = [
     pytest.param(demoted, RevocationOutcome.OUT_OF_REACH, True, id="actor-demoted"),
-    pytest.param(left, RevocationOutcome.OUT_OF_REACH, True, id="actor-deactivated"),
-    pytest.param(gone, RevocationOutcome.OUT_OF_REACH, True, id="actor-deleted"),
     pytest.param(
         without_permission, RevocationOutcome.OUT_OF_REACH, True, id="actor-without-permission"
     ),
     pytest.param(risen, RevocationOutcome.OUT_OF_REACH, True, id="person-is-superior-now"),
-    pytest.param(superior, RevocationOutcome.OUT_OF_REACH, True, id="person-is-superuser-now"),
     pytest.param(deactivated, RevocationOutcome.DEACTIVATED, True, id="deactivated"),
     pytest.param(another_number, RevocationOutcome.SET_UP_SINCE, True, id="number-changed-since"),
     pytest.param(another_app, RevocationOutcome.SET_UP_SINCE, True, id="app-replaced-since"),
-    pytest.param(opted_in_anew, RevocationOutcome.SET_UP_SINCE, True, id="opted-in-anew"),
     pytest.param(turned_off, RevocationOutcome.NOT_OPTED_IN, False, id="turned-off"),
 ]
 
@@ -359,33 +332,6 @@ def test_without_mail_nobody_is_told(ann: Person, settings: Settings, clock: Clo
     assert ann.has == {By.TEXT, By.APP}
 
 
-def test_of_many_each_is_decided_for_itself(
-    ann: Person, file: Any, stranger: User, phone: Any, clock: Clock
-) -> None:
-    ben = Person(stranger, file, phone, clock)
-    ben.add_number(OTHER_NUMBER)
-    clock.shift(1)
-    first = plan(ann)
-    clock.shift(1)
-    second = plan(ben)
-    superior(ann)
-    at(second.due_at, clock)
-    assert carry_out() == (1, 1)
-    assert (ann.has, ben.has) == ({By.TEXT, By.APP}, set())
-    first.refresh_from_db()
-    assert first.closed_as == Closed.OUT_OF_REACH
-
-
-def test_nothing_of_who_was_erased(ann: Person, clock: Clock) -> None:
-    """The row goes with everything, and is not due any more."""
-    due_at = plan(ann).due_at
-    erasure.erase(ann.user, reason="asked for it", origin=COMMAND)
-    at(due_at, clock)
-    before = AuditEvent.objects.count()
-    assert carry_out() == (0, 0)
-    assert AuditEvent.objects.count() == before
-
-
 def test_an_administrator_does_not_wait_and_ends_what_waits(ann: Person, clock: Clock) -> None:
     waits = plan(ann)
     assert (
@@ -433,25 +379,6 @@ def test_late_is_not_too_late_while_the_factors_are_there(ann: Person, clock: Cl
     at(waits.due_at + timedelta(hours=3), clock)
     assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.CANCELLED
     assert carry_out() == (0, 0)
-
-
-def test_once_it_is_done_nothing_is_cancelled(ann: Person, clock: Clock) -> None:
-    waits = plan(ann)
-    at(waits.due_at, clock)
-    carry_out()
-    assert revocations.cancel(waits, origin=PAGE) is RevocationOutcome.UNCHANGED
-    waits.refresh_from_db()
-    assert waits.closed_as == Closed.DONE
-
-
-def test_after_a_cancellation_it_can_be_asked_for_again(ann: Person, clock: Clock) -> None:
-    """The link of the first does not reach the second."""
-    first = plan(ann)
-    revocations.cancel(first, origin=PAGE)
-    second = plan(ann)
-    assert revocations.cancel(first, origin=PAGE) is RevocationOutcome.UNCHANGED
-    at(second.due_at, clock)
-    assert carry_out() == (1, 0)
 
 
 @pytest.mark.parametrize("role", ["support", "administrator"])
@@ -502,16 +429,13 @@ def test_the_link_is_of_this_one(ann: Person) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda token: "",
         lambda token: token.partition(":")[0],
-        lambda token: token[:-1],
         lambda token: "9" + token,
-        lambda token: token.replace("-", "-9", 1),
         lambda token: wording._LINKS.sign(token.partition(":")[0]),
         lambda token: wording._LINKS.sign("1"),
         lambda token: f"{token}\0",
     ],
-    ids=["empty", "no-signature", "cut", "other-id", "other-user", "other-salt", "not-me", "nul"],
+    ids=["no-signature", "other-id", "other-salt", "not-me", "nul"],
 )
 def test_a_link_that_was_not_ours(ann: Person, spoil: Callable[[str], str]) -> None:
     token = token_of(plan(ann))
@@ -543,20 +467,6 @@ def test_it_is_shown_while_it_is_about_these_factors(ann: Person, clock: Clock) 
     clock.shift(60)
     another_number(ann)
     assert revocations.waiting_for(ann.user) is None
-
-
-def test_staff_see_it_and_why(ann: Person) -> None:
-    waits = plan(ann)
-    causes = [c for c in diagnose(ann.user, timezone.now()) if c.why is Why.REVOCATION_WAITS]
-    assert len(causes) == 1
-    assert "2026-11-03 23:01 AEDT" in causes[0].words
-    assert REASON in causes[0].words
-    assert "withdraw the removal" in causes[0].advice
-    entry = next(e for e in timeline(ann.user).entries if "asked for the removal" in e.words)
-    assert (entry.who, entry.quoted, entry.bad) == ("support", REASON, False)
-    assert "to take effect at 2026-11-03 23:01 AEDT" in entry.details
-    revocations.cancel(waits, origin=PAGE)
-    assert not [c for c in diagnose(ann.user, timezone.now()) if c.why is Why.REVOCATION_WAITS]
 
 
 def test_digits_in_its_reason_are_masked(ann: Person) -> None:
