@@ -1,4 +1,4 @@
-"""Moments that matter, each with what leads to it: chance alone comes to few of them.
+"""What chance alone hardly comes to: several steps of several people, one after the other.
 
 A story begins wherever the machine is. What it does is judged by the model, step by
 step, as if chance had done it; so none of them says what should happen.
@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from itertools import product
 
-from tests.machine.machine import NO_CODES, Machine
+from tests.machine.machine import Machine
 from tests.machine.model import CHANGE, DISABLE_AFTER, LOCK_AFTER, OPT_IN, OPT_OUT, SIGN_IN, TRIES
 from tests.machine.model import Row as Number
 
@@ -88,62 +88,7 @@ def fail(machine: Machine, who: int, row: Number, times: int) -> None:
         machine.enter_code_of(who, row, SIGN_IN, wrong_by=1)
 
 
-# -- texts -------------------------------------------------------------------------
-
-
-def a_text_again(machine: Machine, who: int, purpose: str, left: float) -> None:
-    """With so many seconds left to the code."""
-    row = asked(machine, who, purpose)
-    machine.clock.move_to(row.codes[purpose].expires - timedelta(seconds=left))
-    ask(machine, who, row, purpose)
-
-
-def a_text_again_after_wrong_codes(machine: Machine, who: int, purpose: str, wrong: int) -> None:
-    row = asked(machine, who, purpose)
-    for n in range(wrong):
-        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
-    machine.time_passes(60)
-    ask(machine, who, row, purpose)
-
-
-def a_text_at_once_after_a_right_code(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    machine.enter_code_of(who, row, purpose)
-    if purpose == OPT_IN:
-        machine.staff_act(who, "revoke")
-    ask(machine, who, row, purpose)
-
-
-def a_text_at_once_after_a_wrong_code(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    machine.enter_code_of(who, row, purpose, wrong_by=1)
-    ask(machine, who, row, purpose)
-
-
 # -- codes -------------------------------------------------------------------------
-
-
-def malformed_codes(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    # What an app's code looks like is well-formed where an app would do, and no guess.
-    another_length = "123456" if machine.model.digits == 7 else "1234567"
-    for text in (*NO_CODES, another_length):
-        machine.enter(who, row.file, row.id, purpose, text)
-    for nth in range(len(NO_CODES)):
-        machine.sign_in(who, "malformed", nth)
-
-
-def a_code_of_another_length(machine: Machine, who: int, purpose: str) -> None:
-    """Well-formed since the setting changed, and still no guess at a code of before."""
-    row = asked(machine, who, purpose)
-    machine.codes_get_another_length()
-    machine.enter(who, row.file, row.id, purpose, "0" * machine.model.digits)
-
-
-def a_right_code_after_a_wrong_one(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    machine.enter_code_of(who, row, purpose, wrong_by=1)
-    machine.enter_code_of(who, row, purpose)
 
 
 def the_right_code_for_a_number_in_use(machine: Machine, who: int) -> None:
@@ -156,52 +101,6 @@ def the_right_code_for_a_number_in_use(machine: Machine, who: int) -> None:
     ask(machine, who, row, OPT_IN)
 
 
-def the_last_moment(machine: Machine, who: int, purpose: str, left: float) -> None:
-    row = asked(machine, who, purpose)
-    machine.clock.move_to(row.codes[purpose].expires - timedelta(seconds=left))
-    machine.enter_code_of(who, row, purpose)
-
-
-def one_try_too_many(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    for n in range(TRIES):
-        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
-    machine.enter_code_of(who, row, purpose)
-
-
-def an_opt_in_of_somebody_else(machine: Machine, who: int) -> None:
-    """Its row, its code, its file."""
-    other = 1 - who
-    at_peace(machine, who, other)
-    theirs = asked_to_opt_in(machine, other, free_numbers(machine)[0])
-    mine = asked_to_opt_in(
-        machine, who, next(n for n in free_numbers(machine) if machine.numbers[n] != theirs.number)
-    )
-    text = theirs.codes[OPT_IN].text
-    machine.enter(who, theirs.file, theirs.id, OPT_IN, text)
-    machine.enter(2, theirs.file, theirs.id, OPT_IN, text)
-    machine.enter(who, mine.file, mine.id, OPT_IN, text)
-    machine.enter(other, machine.files[1].pk, theirs.id, OPT_IN, text)
-    machine.enter(other, theirs.file, theirs.id, OPT_IN, text)
-
-
-def the_code_of_somebody_else(machine: Machine, who: int, purpose: str) -> None:
-    other = 1 - who
-    mine, theirs = with_numbers(machine, who, other)
-    ask(machine, who, mine, purpose)
-    ask(machine, other, theirs, purpose)
-    machine.enter(who, mine.file, mine.id, purpose, theirs.codes[purpose].text)
-    machine.enter_code_of(other, theirs, purpose)
-
-
-def the_code_for_something_else(machine: Machine, who: int) -> None:
-    [row] = with_numbers(machine, who)
-    for purpose in (SIGN_IN, OPT_OUT, CHANGE):
-        ask(machine, who, row, purpose)
-    for text_for, entered_for in ((SIGN_IN, OPT_OUT), (OPT_OUT, CHANGE), (CHANGE, SIGN_IN)):
-        machine.enter(who, row.file, row.id, entered_for, row.codes[text_for].text)
-
-
 def a_used_code_again(machine: Machine, who: int, purpose: str) -> None:
     """At once, and while there is a new one."""
     row = asked(machine, who, purpose)
@@ -211,18 +110,6 @@ def a_used_code_again(machine: Machine, who: int, purpose: str) -> None:
     machine.time_passes(60)
     ask(machine, who, row, purpose)
     machine.enter(who, row.file, row.id, purpose, text)
-
-
-def a_superseded_code(machine: Machine, who: int, purpose: str) -> None:
-    row = asked(machine, who, purpose)
-    text = row.codes[purpose].text
-    for n in range(TRIES):
-        machine.enter_code_of(who, row, purpose, wrong_by=n + 1)
-    machine.time_passes(60)
-    ask(machine, who, row, purpose)
-    machine.enter(who, row.file, row.id, purpose, text)
-    machine.time_passes(60)
-    machine.enter_code_of(who, row, purpose)
 
 
 def an_opt_in_moves_to_another_file(machine: Machine, who: int) -> None:
@@ -334,21 +221,8 @@ def each(story: Callable[..., None], **kinds: Iterable[object]) -> dict[str, Sto
 PURPOSES = (OPT_IN, SIGN_IN, OPT_OUT, CHANGE)
 
 STORIES: dict[str, Story] = {
-    **each(a_text_again, purpose=PURPOSES[:2], left=(120.1, 120, 119.9, 0.1, 0)),
-    **each(a_text_again_after_wrong_codes, purpose=PURPOSES[:2], wrong=(1, TRIES)),
-    **each(a_text_at_once_after_a_right_code, purpose=(OPT_IN, SIGN_IN, CHANGE)),
-    **each(a_text_at_once_after_a_wrong_code, purpose=[SIGN_IN]),
-    **each(malformed_codes, purpose=PURPOSES),
-    **each(a_code_of_another_length, purpose=PURPOSES),
-    **each(a_right_code_after_a_wrong_one, purpose=PURPOSES),
     **each(the_right_code_for_a_number_in_use),
-    **each(the_last_moment, purpose=PURPOSES[:2], left=(0.1, 0)),
-    **each(one_try_too_many, purpose=PURPOSES),
-    **each(an_opt_in_of_somebody_else),
-    **each(the_code_of_somebody_else, purpose=(SIGN_IN, OPT_OUT)),
-    **each(the_code_for_something_else),
     **each(a_used_code_again, purpose=PURPOSES),
-    **each(a_superseded_code, purpose=PURPOSES[:2]),
     **each(an_opt_in_moves_to_another_file),
     **each(one_of_two_opt_ins),
     **each(a_new_key, purpose=PURPOSES),

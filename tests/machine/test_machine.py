@@ -74,7 +74,7 @@ def test_the_service_does_what_the_model_says(
 def test_no_moment_that_matters_is_left_to_chance(
     story: str, machine: type[Machine], phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """Each moment at which an answer turns: an end, a last try, a lock, a disabling."""
+    """Each story by itself, from the beginning."""
     alone = machine(phone, clock)
     STORIES[story](alone, 0)
     alone.holds()

@@ -1,15 +1,27 @@
-"""A revocation that waits, and many at once who want something of it (S-37)."""
+"""A removal of second factors that waits, and many at once who want something of it (S-37)."""
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import pytest
+import time_machine
 from django.utils import timezone
+from pytest_django import Settings
 
-from optin.models import AuditEvent, File, Notice, ProviderUser, Revocation
-from optin.operations import revocations
+from optin.models import (
+    AuditEvent,
+    File,
+    Notice,
+    ProviderUser,
+    Purpose,
+    Revocation,
+    SmsMessage,
+    User,
+)
+from optin.operations import challenges, own_removals, revocations
 from optin.origin import Face, Origin
 from tests.kit.races import THREADS, at_once
 from tests.races.ways import ROUNDS, events, is_on, opted_in, told
@@ -17,12 +29,52 @@ from tests.races.ways import ROUNDS, events, is_on, opted_in, told
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 Kind = AuditEvent.Kind
+Closed = Revocation.Closed
 COMMAND = Origin(Face.COMMAND)
 WEB = Origin(Face.WEB)
 DAY = timedelta(days=1)
 
 
-def due(n: int, file: File) -> Revocation:
+@pytest.fixture(autouse=True)
+def _on(settings: Settings) -> None:
+    settings.OPTIN_RECOVERY_DELAY = 86_400
+
+
+def lost(n: int, file: File) -> User:
+    """Somebody who verified a number a while ago, and no code since."""
+    with time_machine.travel(timezone.now() - 9 * DAY, tick=True):
+        user = opted_in(n, file)
+    found: User = User.objects.get(pk=user.pk)
+    return found
+
+
+def waiting(n: int, file: File, *, since: timedelta) -> Revocation:
+    """One that was asked for so long ago; the person was told then, and a day ago."""
+    user = lost(n, file)
+    now = timezone.now()
+    waits = Revocation.objects.create(
+        user=user, actor_id=user.pk, asked_at=now - since, due_at=now - since + 2 * DAY
+    )
+    Revocation.objects.filter(pk=waits.pk).update(told_at=now - DAY)
+    Notice.objects.create(
+        user=user,
+        kind=Notice.Kind.OWN_REMOVAL,
+        about_id=waits.pk,
+        created_at=waits.asked_at,
+        sent_at=waits.asked_at,
+        state="sent",
+    )
+    SmsMessage.objects.create(
+        news_to=ProviderUser.objects.get(user=user, confirmed=True),
+        about_id=waits.pk,
+        created_at=waits.asked_at,
+        sent_at=waits.asked_at,
+        state="sent",
+    )
+    return waits
+
+
+def planned(n: int, file: File) -> Revocation:
     """One that was asked for a day ago, of which the person was told."""
     user = opted_in(n, file)
     revocations.plan(user, reason="x", origin=COMMAND)
@@ -33,25 +85,46 @@ def due(n: int, file: File) -> Revocation:
     return waits.get()
 
 
+@dataclass(frozen=True)
+class Removal:
+    """One that is due, and the mails that tell how it ended."""
+
+    due: Callable[[int, File], Revocation]
+    done: Notice.Kind
+    off: Notice.Kind
+
+
+BY_SUPPORT = Removal(planned, Notice.Kind.REVOKED, Notice.Kind.REVOKE_OFF)
+THEIR_OWN = Removal(
+    partial(waiting, since=2 * DAY), Notice.Kind.OWN_REMOVED, Notice.Kind.OWN_REMOVAL_OFF
+)
+BOTH = pytest.mark.parametrize(
+    "removal", [BY_SUPPORT, THEIR_OWN], ids=["by support", "by the person"]
+)
+
+
+@BOTH
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_16_workers_at_once_carry_it_out_once(rounds: int, file: File) -> None:
+def test_16_workers_at_once_carry_it_out_once(removal: Removal, rounds: int, file: File) -> None:
     for n in range(rounds):
-        waits = due(n, file)
+        waits = removal.due(n, file)
 
         carried = at_once([partial(revocations.carry_out, origin=COMMAND)] * THREADS)
 
         assert Counter((each.out, each.off) for each in carried) == {(1, 0): 1, (0, 0): THREADS - 1}
         assert not is_on(waits.user)
         assert events(waits.user, Kind.REVOKE) == {"ok": 1}
-        assert told(waits.user, Notice.Kind.REVOKED) == 1
+        assert told(waits.user, removal.done) == 1
 
 
+@BOTH
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(rounds: int, file: File) -> None:
+def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(
+    removal: Removal, rounds: int, file: File
+) -> None:
     """All or nothing: whoever has the lock first decides, and the person is told that alone."""
-    ended: Counter[str] = Counter()
     for n in range(rounds):
-        waits = due(n, file)
+        waits = removal.due(n, file)
         both: list[Callable[[], object]] = [
             partial(revocations.cancel, waits, origin=WEB),
             partial(revocations.carry_out, origin=COMMAND),
@@ -60,15 +133,13 @@ def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(rounds: int, fil
         at_once(both * (THREADS // 2))
 
         waits.refresh_from_db()
-        ended[waits.closed_as] += 1
-        done = waits.closed_as == Revocation.Closed.DONE
-        assert done or waits.closed_as == Revocation.Closed.CANCELLED
+        done = waits.closed_as == Closed.DONE
+        assert done or waits.closed_as == Closed.CANCELLED
         assert is_on(waits.user) is not done
-        assert told(waits.user, Notice.Kind.REVOKED) == int(done)
-        assert told(waits.user, Notice.Kind.REVOKE_OFF) == int(not done)
+        assert told(waits.user, removal.done) == int(done)
+        assert told(waits.user, removal.off) == int(not done)
         assert events(waits.user, Kind.REVOKE) == ({"ok": 1} if done else {})
         assert events(waits.user, Kind.REVOCATION)["cancelled"] == int(not done)
-    assert ended.total() == rounds
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -83,3 +154,50 @@ def test_of_16_who_ask_at_once_one_plans_it(rounds: int, file: File) -> None:
         assert Revocation.objects.filter(user=user).count() == 1
         assert told(user, Notice.Kind.REVOKE_PLANNED) == 1
         assert events(user, Kind.REVOCATION) == answers
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_of_16_who_ask_at_once_one_is_told_once(rounds: int, file: File) -> None:
+    for n in range(rounds):
+        user = lost(n, file)
+
+        answers = at_once([partial(own_removals.ask, user, origin=WEB)] * THREADS)
+
+        assert Counter(each.outcome for each in answers) == {"asked": 1, "waits": THREADS - 1}
+        assert told(user, Notice.Kind.OWN_REMOVAL) == 1
+        assert SmsMessage.objects.filter(news_to__user=user).count() == 1
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_16_workers_at_once_remind_once(rounds: int, file: File) -> None:
+    for n in range(rounds):
+        waits = waiting(n, file, since=DAY)
+
+        reminded = at_once([partial(own_removals.remind, origin=COMMAND)] * THREADS)
+
+        assert sorted(reminded) == [0] * (THREADS - 1) + [1]
+        assert told(waits.user, Notice.Kind.OWN_REMOVAL) == 2
+        assert SmsMessage.objects.filter(about_id=waits.pk).count() == 2
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_who_signs_in_while_it_is_carried_out_keeps_the_factor_or_comes_too_late(
+    rounds: int, file: File
+) -> None:
+    """A right code, of a call too, and the removal: never both."""
+    for n in range(rounds):
+        waits = waiting(n, file, since=2 * DAY)
+        challenges.challenge(waits.user, Purpose.SIGN_IN, origin=WEB)
+        row = ProviderUser.objects.get(user=waits.user, confirmed=True)
+        code = row.pending_otps.latest("pk").code()
+        all_of_them: list[Callable[[], object]] = [
+            partial(challenges.check, waits.user, Purpose.SIGN_IN, code, origin=WEB),
+            *[partial(revocations.carry_out, origin=COMMAND)] * 3,
+        ]
+
+        at_once(all_of_them)
+
+        waits.refresh_from_db()
+        right = events(waits.user, Kind.CHECK)["ok"]
+        assert waits.closed_as == (Closed.SIGNED_IN if right else Closed.DONE)
+        assert is_on(waits.user) is bool(right)
