@@ -22,7 +22,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
-from optin.operations import authenticators, opt_ins, staff_actions
+from optin.operations import authenticators, opt_ins
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
@@ -197,15 +197,6 @@ def test_an_app_is_begun(person: Person) -> None:
     assert secret not in stored
 
 
-def test_an_app_begun_again_has_another_secret(person: Person) -> None:
-    person.begin_app()
-    first = person.app_code()
-    person.begin_app()
-    assert AuthenticatorApp.objects.count() == 1
-    assert person.confirm_app(first).outcome is FactorOutcome.OTP_INCORRECT
-    assert person.confirm_app().outcome is FactorOutcome.OK
-
-
 def test_an_app_is_confirmed(person: Person) -> None:
     """S-34, S-54: what was signed in before had no such factor."""
     person.begin_app()
@@ -243,13 +234,6 @@ def test_a_wrong_code_of_an_app_being_set_up_is_no_failure(person: Person) -> No
     with one_event(Kind.APP, FactorOutcome.OTP_INCORRECT, {}):
         assert person.confirm_app(person.wrong(By.APP)).outcome is FactorOutcome.OTP_INCORRECT
     assert person.has == set()
-    assert person.now.otp_failures == 3
-
-
-def test_a_right_code_of_an_app_being_set_up_resets_nothing(person: Person) -> None:
-    """S-05: its secret was shown to whoever asks."""
-    person.fail_before(3)
-    person.add_app()
     assert person.now.otp_failures == 3
 
 
@@ -539,14 +523,6 @@ def test_without_its_event_nothing_changes(full: Person, change: Change) -> None
         full.begin_app()
     with audit_trail_full(), nothing_happens(full.phone), pytest.raises(DatabaseError):
         change(full, proved())
-
-
-def test_staff_remove_every_factor(full: Person) -> None:
-    """... and the recovery codes with them."""
-    with one_event(Kind.REVOKE, CodeOutcome.OK, {"failures": 0}):
-        staff_actions.revoke(full.user, reason="asked in person", origin=PAGE)
-    assert full.has == set()
-    assert full.left() == 0
 
 
 def test_an_overview(full: Person) -> None:

@@ -453,12 +453,6 @@ def test_once_it_took_effect_nothing_is_cancelled(person: Person, clock: Clock) 
     assert person.now.email == NEW
 
 
-def test_late_is_not_too_late(person: Person, clock: Clock) -> None:
-    change = waiting(person)
-    clock.shift(3 * DAY)
-    assert email_changes.cancel(change, origin=PAGE) is EmailOutcome.CANCELLED
-
-
 # -- taken back --------------------------------------------------------------------
 
 
@@ -569,13 +563,6 @@ def test_a_chain_ends_where_operators_gave_another_address(person: Person, clock
     assert person.now.email == "ann.newest@example.org"
 
 
-def test_whoever_went_back_on_their_own_has_nothing_to_take_back(
-    person: Person, clock: Clock
-) -> None:
-    in_effect(person, clock, NEW, OLD, "ann.newest@example.org")
-    assert not_me.effect(told(person)[0]) is not_me.Effect.GONE
-
-
 # -- what is kept ------------------------------------------------------------------
 
 
@@ -599,16 +586,6 @@ def test_one_that_waits_is_kept(person: Person, clock: Clock) -> None:
     retention.purge(origin=COMMAND)
     assert carry_out() == (0, 1)
     assert closed_as(change) == Closed.UNTOLD
-
-
-def test_the_address_of_an_erased_person_is_with_nobody_else(
-    person: Person, stranger: User, clock: Clock
-) -> None:
-    for address in (OLD.upper(), "other@example.org"):  # one is closed, the other waits
-        asked = email_changes.ask(stranger, address, standing=proved(), origin=PAGE)
-        assert asked is EmailOutcome.ASKED
-    erasure.erase(person.user, reason="asked for it", origin=COMMAND)
-    assert EmailChange.objects.get().new_address == "other@example.org"
 
 
 def test_it_goes_with_the_person(person: Person, clock: Clock) -> None:

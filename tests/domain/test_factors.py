@@ -18,7 +18,6 @@ from optin.operations import (
     opt_ins,
     passwords,
     sign_in,
-    staff_actions,
 )
 from optin.operations.authenticators import Removal
 from optin.operations.verification import Verification
@@ -217,14 +216,6 @@ def test_the_count_locks_on_when_its_column_is_full(full: Person, settings: Sett
     assert full.now.own.locked_for(timezone.now())
 
 
-def test_wrong_recovery_codes_go_on_to_lock_beyond_the_ceiling(full: Person) -> None:
-    full.disable()
-    full.fail_before(109)
-    assert full.check(full.wrong(By.RECOVERY)).outcome is CodeOutcome.OTP_INCORRECT
-    assert full.check(full.recovery[0]).outcome is CodeOutcome.LOCKED
-    assert full.left() == 10
-
-
 # -- what resets nothing -----------------------------------------------------------
 
 
@@ -411,19 +402,6 @@ def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> No
     again = opt_ins.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
     assert again.outcome is SendOutcome.FACTOR_DISABLED
     assert not PendingOtp.objects.filter(provider_user=new).open().exists()
-
-
-def test_what_was_proved_just_before_a_suspension_is_not_repeated(full: Person) -> None:
-    code = full.text(Purpose.CHANGE)
-    assert full.check(code, Purpose.CHANGE).outcome is CodeOutcome.OK
-    full.suspend()
-    assert full.check(code, Purpose.CHANGE).outcome is CodeOutcome.FACTOR_DISABLED
-
-
-def test_a_resumed_number_goes_on(full: Person) -> None:
-    full.suspend()
-    staff_actions.resume(full.user, reason="found again", origin=PAGE)
-    assert full.check(full.text()).by is By.TEXT
 
 
 def test_an_app_alone_is_a_factor(person: Person) -> None:

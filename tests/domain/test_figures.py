@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from django.conf import LazySettings
-from django.core.management import call_command
 from django.db import OperationalError, connections
 from django.utils import timezone
 
@@ -30,8 +29,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from optin.operations import challenges, opt_ins, retention, send_controls
-from optin.operations.send_controls import Target
+from optin.operations import challenges, opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.support import budgets, counting, statistics
@@ -47,7 +45,6 @@ SYDNEY = ZoneInfo("Australia/Sydney")
 TODAY = date(2026, 11, 2)  # at noon UTC it is 23:00 in Sydney
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-STAFF = Origin(Face.COMMAND)
 Clock = time_machine.Traveller
 
 Told = dict[tuple[str, str], int]
@@ -118,15 +115,6 @@ def test_an_opt_in_fails_when_its_code_runs_out(user: User, file: File, clock: C
     assert rolled_up(What.OPT_IN) == {("opt_in", "failed"): 1}
 
 
-def test_an_opt_in_fails_when_its_code_is_used_up(user: User, file: File, phone: Phone) -> None:
-    ask(user, file)
-    row = ProviderUser.objects.get(user=user)
-    for n in range(1, 6):
-        guess = f"{(int(phone.code()) + n) % 10**7:07d}"
-        opt_ins.verify_opt_in(user, file, row.pk, guess, origin=ORIGIN)
-    assert rolled_up(What.OPT_IN) == {("opt_in", "failed"): 1}
-
-
 def test_a_number_of_somebody_else_is_a_failure(
     active: ProviderUser, stranger: User, file: File, phone: Phone, clock: Clock
 ) -> None:
@@ -147,15 +135,6 @@ def test_asking_again_is_no_second_opt_in(
     assert ask(user, file) is SendOutcome.SENT
     prove(user, file, phone)
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
-
-
-def test_a_mistyped_number_fails_when_the_right_one_is_proved(
-    user: User, file: File, phone: Phone
-) -> None:
-    ask(user, file, OTHER_NUMBER)
-    ask(user, file)
-    prove(user, file, phone)
-    assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1, ("opt_in", "failed"): 1}
 
 
 def test_texts_for_signing_in_are_no_opt_ins(active: ProviderUser, clock: Clock) -> None:
@@ -240,14 +219,6 @@ def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
     prefix = Guard.prefix_of(NUMBERS[0])
     breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
     assert counting.name_of_prefix(breaker) == name
-
-
-def test_what_staff_let_through_under_a_denied_prefix_is_counted(file: File) -> None:
-    send_controls.deny(Target.prefix(NUMBERS[0]), HOUR, reason="pumping", origin=STAFF)
-    for number in NUMBERS[:5]:
-        send_controls.keep_safe(Target.number(number), HOUR, reason="customers", origin=STAFF)
-    pump(file, NUMBERS[:5])
-    assert list(rolled_up(What.PREFIX).values()) == [5]
 
 
 def test_a_prefix_with_few_texts_is_not_kept(file: File) -> None:
@@ -504,12 +475,6 @@ def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) 
     assert not Span.objects.filter(day=TODAY).exists()
 
 
-def test_the_command_counts(pending: ProviderUser, capsys: pytest.CaptureFixture[str]) -> None:
-    call_command("send_due")
-    assert capsys.readouterr().out == "Counted 1.\n"
-    assert read(What.TEXT) == {("text", "sent"): 1}
-
-
 # -- budgets -----------------------------------------------------------------------
 
 
@@ -533,14 +498,6 @@ def test_budgets_are_those_that_are_enforced(
     ]
     assert budgets.fullest(timezone.now()) == {"total": 2 / 3, "own-total": 0, "file": 1}
     assert [one.file_id for one in budgets.near(timezone.now())] == [777]
-
-
-def test_there_is_no_budget_where_it_is_switched_off(
-    pending: ProviderUser, settings: LazySettings
-) -> None:
-    settings.OPTIN_SENDS_TOTAL = settings.OPTIN_SENDS_PER_FILE = ()
-    settings.OPTIN_OWN_SENDS_TOTAL = ()
-    assert budgets.running(timezone.now(), [777]) == []
 
 
 def test_what_cannot_be_counted_keeps_nothing_from_being_purged(

@@ -122,10 +122,6 @@ def test_twenty_unproved_close_a_prefix_for_an_hour(
     assert crowd.ask(20).outcome is SendOutcome.SENT
 
 
-def test_other_prefixes_stay_open(closed: Crowd) -> None:
-    assert closed.ask(0, prefix=58).outcome is SendOutcome.SENT
-
-
 @pytest.mark.parametrize(
     ("proved", "outcome"),
     [
@@ -191,11 +187,6 @@ def test_a_proof_counts_in_the_hour_of_its_code(
     assert crowd.prove(0) is CodeOutcome.OK
     rows = SendCounter.objects.filter(scope="prefix/3600").order_by("window_start")
     assert [(row.count, row.verified) for row in rows] == [(1, 1), (1, 0)]
-
-
-def test_resends_are_refused_where_it_is_closed(closed: Crowd) -> None:
-    assert closed.ask(0).outcome is SendOutcome.SEND_LIMIT
-    assert closed.prove(0) is CodeOutcome.OK  # the code that they have still works
 
 
 def test_one_handset_holds_no_prefix_open(crowd: Crowd, clock: time_machine.Traveller) -> None:
@@ -272,11 +263,6 @@ def test_a_breaker_names_its_prefix_for_the_lift(closed: Crowd) -> None:
     assert (breaker.region, breaker.unverified, breaker.last_three) == ("AU", 20, "")
     send_controls.lift_breaker(Target.of(breaker), HOUR, reason=WHY, origin=STAFF)
     assert closed.ask(20).outcome is SendOutcome.SENT
-
-
-def test_a_lift_opens_one_prefix(closed: Crowd) -> None:
-    send_controls.lift_breaker(Target.prefix(mobile(0, prefix=58)), HOUR, reason=WHY, origin=STAFF)
-    assert closed.ask(20).outcome is SendOutcome.SEND_LIMIT
 
 
 # -- lists -------------------------------------------------------------------------
@@ -448,18 +434,6 @@ def test_queued_texts_wait_for_the_end_of_the_stop(
     assert len(crowd.phone.messages) == 1
 
 
-def test_queued_texts_expire_during_the_stop(
-    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(delivery, "_send", lambda *given: None)
-        crowd.ask(0)
-    send_controls.stop_texts(reason=WHY, origin=STAFF)
-    clock.shift(600)
-    delivery.send_due(timezone.now())
-    assert SmsMessage.objects.get().state == State.EXPIRED
-
-
 # -- what staff may not ask for ----------------------------------------------------
 
 
@@ -553,15 +527,6 @@ def test_a_challenge_names_its_rule_too(active: ProviderUser, world: World) -> N
     message = SmsMessage.objects.latest("pk").pk
     own = {"rule": "own-number/600", "count": 1, "limit": 5}
     assert event.data == {"message": message, "purpose": "sign_in", **own}
-
-
-def test_with_all_limits_off_no_rule_was_near(crowd: Crowd, settings: LazySettings) -> None:
-    for name in ("NUMBER", "USER", "IP", "CLIENT", "FILE"):
-        setattr(settings, f"OPTIN_SENDS_PER_{name}", ())
-    settings.OPTIN_SENDS_TOTAL = ()
-    settings.OPTIN_BREAKER_UNPROVED = 0
-    crowd.ask(0)
-    assert decision() == ("none", 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -691,17 +656,6 @@ def test_a_region_alarms_once_and_is_never_closed(
     clock.shift(3600)
     crowd.ask_many(0, 13, prefix=70)
     assert len(heard()) == 2
-
-
-def test_a_region_whose_people_prove_is_quiet(
-    crowd: Crowd, settings: LazySettings, heard: Heard
-) -> None:
-    settings.OPTIN_ALARM_UNPROVED = 5
-    for n in range(16):
-        crowd.ask(n)
-        if n % 2:
-            crowd.prove(n)
-    assert heard() == []
 
 
 @pytest.mark.parametrize("setting", ["OPTIN_SENDS_TOTAL", "OPTIN_SENDS_PER_FILE"])

@@ -221,5 +221,3 @@ def test_what_is_promised_reckons_with_it(settings: LazySettings) -> None:
     settings.OPTIN_OBSERVE = ()
     settings.OPTIN_SENDS_PER_NUMBER = settings.OPTIN_SENDS_PER_USER = ()
     assert guesses.budget() == after
-
-

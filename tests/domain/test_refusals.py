@@ -27,7 +27,6 @@ from optin.gateways import SmsError
 from optin.models import (
     AuditEvent,
     File,
-    PendingOtp,
     ProviderUser,
     Purpose,
     RefusalCount,
@@ -95,11 +94,6 @@ class Flood:
     def opt_in(self) -> None:
         opt_ins.opt_in(self.user, self.file, NUMBER, origin=origin(0))
 
-    def activate(self) -> None:
-        self.opt_in()
-        row = ProviderUser.objects.get(user=self.user)
-        opt_ins.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=origin(0))
-
     def over_name(self) -> None:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 10**6),)
         sign_in.sign_in("ann", "wrong", origin=origin(0))
@@ -130,24 +124,6 @@ class Flood:
         self.settings.OPTIN_SENDS_PER_USER = (Rate(1, 10**6),)
         self.opt_in()
 
-    def in_wait(self) -> None:
-        self.activate()
-        self.settings.OPTIN_RESEND_WAIT = (10**6,)
-        self.challenge(0)
-
-    def lose_key(self) -> None:
-        self.opt_in()
-        old = "lost" + ProviderUser.objects.get().number_encrypted
-        ProviderUser.objects.update(number_encrypted=old)
-
-    @property
-    def number(self) -> int:
-        return int(ProviderUser.objects.get(user=self.user).pk)
-
-    def change_code(self, **changes: Any) -> None:
-        self.opt_in()
-        PendingOtp.objects.update(**changes)
-
     def change_user(self, **changes: Any) -> None:
         self.opt_in()
         User.objects.filter(pk=self.user.pk).update(**changes)
@@ -156,9 +132,6 @@ class Flood:
         sign_in.enable_password_clients()
         self.seen["refresh"] = self.grant(0).tokens.refresh_token
         RefreshToken.objects.update(revoked=timezone.now())
-
-    def app(self) -> None:
-        authenticators.begin_app(self.user, standing=self.standing, origin=self.session(0))
 
     # -- one request ---------------------------------------------------------------
 
@@ -298,46 +271,12 @@ WAYS = [
         ),
         Flood.over_sends,
     ),
-    Way(
-        "numbers of other countries",
-        "region_not_allowed",
-        lambda f, n: opt_ins.opt_in(
-            f.user, f.file, f"+6421{n % 10**6 + 2 * 10**6}", origin=f.as_client(n)
-        ),
-    ),
-    Way("another text at once", "waiting", Flood.challenge, Flood.in_wait),
-    Way(
-        "a number whose key is lost",
-        "unreadable",
-        lambda f, n: opt_ins.send_again(f.user, f.number, origin=f.session(n), standing=f.standing),
-        Flood.lose_key,
-    ),
-    Way("nothing to turn off", "not_opted_in", Flood.challenge),
-    Way("a number that is on", "already_verified", Flood.guess, Flood.activate),
     Way("unknown ids", "otp_incorrect", _unknown),
-    Way(
-        "an expired code",
-        "otp_expired",
-        Flood.guess,
-        lambda f: f.change_code(expires_at=timezone.now() + SECOND),
-    ),
-    Way(
-        "a used-up code",
-        "otp_exhausted",
-        Flood.guess,
-        lambda f: f.change_code(tries=5),
-    ),
     Way(
         "a locked account",
         "locked",
         Flood.guess,
         lambda f: f.change_user(otp_failures=10, otp_locked_until=timezone.now() + 1000 * HOUR),
-    ),
-    Way(
-        "a disabled factor",
-        "factor_disabled",
-        Flood.guess,
-        lambda f: f.change_user(otp_failures=50, otp_disabled_at=timezone.now()),
     ),
     Way(
         "a dead refresh token",
@@ -350,20 +289,8 @@ WAYS = [
         ),
         Flood.tokens,
     ),
-    Way(
-        "a foreign scope",
-        "invalid_scope",
-        lambda f, n: f.grant(n, scope=f"fileid:{n + 1000}"),
-        Flood.tokens,
-    ),
     Way("an application denied", "denied", _deny),
     Way("codes of no app", "nothing_waiting", _confirm_app),
-    Way(
-        "wrong codes of an app that is set up",
-        "otp_incorrect",
-        _confirm_app,
-        Flood.app,
-    ),
     Way(
         "searches over the limit",
         "search_limit",

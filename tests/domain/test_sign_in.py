@@ -90,19 +90,6 @@ def test_a_right_password(
     assert failed_sign_ins() == 0
 
 
-def test_a_right_password_while_barred(person: Person) -> None:
-    """S-07a: the code stays required, and no text is sent."""
-    person.set_up(By.TEXT)
-    person.suspend()
-    texts = len(person.phone.messages)
-    with one_event(Kind.CHALLENGE, "factor_disabled"):
-        result = sign_in.sign_in("ann", PASSWORD, origin=PAGE)
-    assert result.outcome is SignInOutcome.CODE_REQUIRED
-    assert result.sending
-    assert result.sending.outcome == "factor_disabled"
-    assert len(person.phone.messages) == texts
-
-
 def deactivated(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
@@ -223,14 +210,6 @@ def test_the_same_password_again_is_refused(way: str, person: Person) -> None:
     assert person.now.session_epoch == epoch
     passwords.choose(person.user, NEW, origin=PAGE, **proof)
     assert notices(person.user) == [Notice.Kind.PASSWORD]
-
-
-def test_a_new_password_leaves_the_factors(full: Person) -> None:
-    """S-30."""
-    passwords.choose(full.user, NEW, origin=PAGE, standing=proved(None))
-    assert full.has == {By.TEXT, By.APP}
-    assert full.left() == 10
-    assert sign_in.sign_in("ann", NEW, origin=PAGE).outcome is SignInOutcome.CODE_REQUIRED
 
 
 def test_nobody_deactivated_gets_a_new_password(user: User, person: Person) -> None:

@@ -44,11 +44,10 @@ from optin.operations import (
     staff_actions,
     tenants,
 )
-from optin.operations.send_controls import Target
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import MALFORMED, SendOutcome, StaffOutcome
-from optin.support import timeline, wording
+from optin.support import timeline
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Entry, Position, What
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
@@ -246,11 +245,6 @@ def test_why_no_text_came(
 # -- and more ----------------------------------------------------------------------
 
 
-def denied(scene: Scene) -> None:
-    send_controls.deny(Target.number(NUMBER), HOUR, reason="pumping", origin=STAFF)
-    scene.ask()
-
-
 def no_gateway(scene: Scene) -> None:
     scene.use(Stub("nz", regions=("NZ",)))
     scene.ask()
@@ -404,24 +398,6 @@ def test_a_limit_before_another_refusal_is_told_of_until_it_is_long_over(
     assert re.search(words, second.words)
 
 
-def test_the_newest_refusal_comes_first(scene: Scene) -> None:
-    for _ in range(2):  # and where the second one was only counted
-        scene.ask(NEW_ZEALAND)
-        scene.clock.shift(60)
-        number_limit(scene)
-        scene.clock.shift(600)
-        assert causes(scene.user, Question.NO_TEXT)[0].why is Why.NUMBER_LIMIT
-
-
-def test_a_limit_is_no_news_once_a_text_was_granted(scene: Scene) -> None:
-    number_limit(scene)
-    scene.clock.shift(600)
-    scene.ask()
-    scene.ask(NEW_ZEALAND)
-    found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
-    assert Why.NUMBER_LIMIT not in found
-
-
 def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
     gateway_refused(scene)
     assert scene.ask().outcome is SendOutcome.SEND_LIMIT
@@ -473,16 +449,6 @@ def test_a_call_for_a_file_of_others_is_told_of(scene: Scene) -> None:
     assert found()
     scene.clock.shift(86_400)
     assert found() == []
-
-
-def test_a_gateway_that_rests_comes_last(scene: Scene) -> None:
-    """The next one took the text."""
-    scene.settings.OPTIN_RESEND_WAIT = (0,)
-    scene.use(Stub("one", AWAY), Stub("two"))
-    for _ in range(3):
-        scene.ask()
-    found = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
-    assert found == [Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED, Why.GATEWAY_DOWN]
 
 
 # -- five causes of "can't sign in" ------------------------------------------------
@@ -664,13 +630,6 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
     assert Why.NO_CODE_ENTERED not in found
 
 
-def test_what_staff_asked_for_in_vain_is_no_sign_in(scene: Scene) -> None:
-    scene.activate()
-    staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
-    found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
-    assert found == [Why.PHONE_ONLY]
-
-
 @pytest.mark.parametrize(
     ("seed", "why"),
     [
@@ -700,17 +659,6 @@ def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -
             RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
         for question in (Question.NO_TEXT, Question.NO_ENTRY):
             assert causes(scene.user, question)[0].advice.startswith(another) is has
-
-
-def test_no_time_is_named_before_which_it_is_refused(scene: Scene) -> None:
-    """Times are to the minute: the one by which it works, not the one in which it begins to."""
-    scene.clock.move_to(NOON + timedelta(seconds=20))
-    scene.ask()
-    scene.ask()  # 30 s too early
-    found = {cause.why: cause.words for cause in causes(scene.user, Question.NO_TEXT)}
-    begins = wording.moment(NOON + timedelta(minutes=1))
-    assert found[Why.RESEND_WAIT].endswith(f"Trying again works from {begins}.")
-    assert wording.moment_by(NOON) == wording.moment(NOON)
 
 
 def test_what_concerns_opting_in_is_no_cause_of_sign_in(scene: Scene) -> None:
@@ -805,15 +753,6 @@ def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: Us
     assert "the code was right, but another account uses the number ... 156." in cause.words
 
 
-def test_what_staff_decided_about_a_number_stands_with_its_account(scene: Scene) -> None:
-    """Also where the number was refused at once, and so never stored."""
-    denied(scene)
-    staff = [entry for entry in entries(scene.user) if entry.what is What.STAFF]
-    assert [(entry.words, entry.quoted) for entry in staff] == [
-        ("Staff changed the deny list for this number", "pumping")
-    ]
-
-
 def test_nothing_of_others_is_shown(scene: Scene, stranger: User) -> None:
     opt_ins.opt_in(stranger, scene.file, OTHER_NUMBER, origin=ORIGIN)
     assert entries(scene.user) == []
@@ -898,11 +837,6 @@ def test_each_group_has_its_entries_and_no_others(scene: Scene, name: str) -> No
     paged = walk(scene.user, 7, only)
     assert times(paged) == times(whole)
     assert list(dict.fromkeys(map(_named, paged))) == list(dict.fromkeys(map(_named, whole)))
-
-
-def test_every_kind_of_entry_is_in_one_group() -> None:
-    grouped = [what for group in timeline.GROUPS.values() for what in group.what]
-    assert sorted(grouped) == sorted(What)
 
 
 def test_a_group_is_looked_for_further_back_than_one_read(
