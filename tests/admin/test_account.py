@@ -321,7 +321,7 @@ def test_one_kind_alone_is_shown_and_paged(user: User, signed_in: In) -> None:
     assert "What may be wrong" not in second
 
 
-@pytest.mark.parametrize("show", ["", "nonsense", "\u202e"])
+@pytest.mark.parametrize("show", ["", "nonsense"])
 def test_no_kind_shows_everything(user: User, signed_in: In, show: str) -> None:
     record(user, "check", "ok")
     record(user, "sign_in", "signed_in")

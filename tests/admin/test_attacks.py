@@ -23,8 +23,6 @@ from tests.kit.trail import decisions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-POSTED = sorted({*OFFERED, "find", "optin_auditevent_export"})
-
 
 def by(user: User) -> Origin:
     return Origin(Face.ADMIN, actor_id=user.pk, ip="192.0.2.1")
@@ -33,26 +31,20 @@ def by(user: User) -> Origin:
 # -- forms from elsewhere ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", POSTED)
-def test_a_form_from_elsewhere_does_nothing(
-    world: World,
-    signed_in: In,
-    name: str,
-) -> None:
+def test_a_form_from_elsewhere_does_nothing(world: World, signed_in: In) -> None:
     """S-60: without the token; and with it, but sent by a page of another host."""
     client = signed_in("superuser")
     client.handler.enforce_csrf_checks = True
-    address = world.address(name)
     token = client.get("/admin/optin/guard/stop/").content.decode()
     found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', token)
     assert found
     before = AuditEvent.objects.count()
     body = {"reason": "x", "csrfmiddlewaretoken": found[1]}
-
-    without = client.post(address, {"reason": "x"})
-    elsewhere = client.post(address, body, headers={"origin": "https://evil.example"})
-
-    assert (without.status_code, elsewhere.status_code) == (403, 403)
+    for name in sorted({*OFFERED, "find", "optin_auditevent_export"}):
+        address = world.address(name)
+        without = client.post(address, {"reason": "x"})
+        elsewhere = client.post(address, body, headers={"origin": "https://evil.example"})
+        assert (name, without.status_code, elsewhere.status_code) == (name, 403, 403)
     assert AuditEvent.objects.count() == before
 
 
@@ -118,20 +110,6 @@ def test_what_was_taken_is_gone_at_the_next_page(
     assert not Guard.objects.exists()
 
 
-def test_a_superuser_no_more_is_none_at_the_next_page(signed_in: In, on_staff: OnStaff) -> None:
-    client = signed_in("superuser")
-    User.objects.filter(pk=on_staff("superuser").pk).update(is_superuser=False)
-    assert client.get("/admin/optin/auditevent/").status_code == 403
-    assert client.post("/admin/optin/guard/stop/", {"reason": "x"}).status_code == 403
-
-
-def test_what_was_given_is_there_at_the_next_page(signed_in: In, on_staff: OnStaff) -> None:
-    client = signed_in("auditor")
-    assert client.get("/admin/optin/guard/stop/").status_code == 403
-    on_staff("auditor").groups.set(Group.objects.filter(name="administrator"))
-    assert client.get("/admin/optin/guard/stop/").status_code == 200
-
-
 # -- the door ----------------------------------------------------------------------
 
 
@@ -190,19 +168,18 @@ def test_no_token_and_no_key_opens_the_admin(on_staff: OnStaff, file: File) -> N
         assert answer["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/admin", "/ADMIN/", "/admin//optin/user/", "/admin/%2e%2e/account/", "/admin/;x/"),
-        *("/admin/%252e%252e/", "/admin/optin/user/1/../../file/", "/admin/\u202e/", "/admin/%FF/"),
-        *("/admin/optin/user/1%00/change/", "/admin/.%0d%0aSet-Cookie:x=1/", "/admin/optin/user"),
-    ],
-)
-def test_an_odd_path_is_none_for_everybody(signed_in: In, path: str) -> None:
+def test_an_odd_path_is_none_for_everybody(signed_in: In) -> None:
     """Nobody is led anywhere, and a stranger learns nothing of what there is."""
-    answers = [client.get(path) for client in (signed_in("superuser"), Client())]
-    assert [answer.status_code for answer in answers] == [404, 404]
-    assert not any("x=1" in str(answer.headers) for answer in answers)
+    for client in (signed_in("superuser"), Client()):
+        for path in (
+            *("/admin", "/ADMIN/", "/admin//optin/user/", "/admin/%2e%2e/account/", "/admin/;x/"),
+            *("/admin/%252e%252e/", "/admin/optin/user/1/../../file/", "/admin/\u202e/"),
+            *("/admin/%FF/", "/admin/optin/user/1%00/change/", "/admin/optin/user"),
+            "/admin/.%0d%0aSet-Cookie:x=1/",
+        ):
+            answer = client.get(path)
+            assert (path, answer.status_code) == (path, 404)
+            assert "x=1" not in str(answer.headers)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "2fa.example.com@evil.example", "a b", ""])

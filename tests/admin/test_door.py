@@ -209,14 +209,6 @@ def test_signing_out_is_that_of_everybody(signed_in: In) -> None:
     assert client.get("/admin/").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/admin/optin/user/1/unlock/", "/admin/find/"])
-def test_a_form_from_elsewhere_is_refused(signed_in: In, path: str) -> None:
-    """CSRF, S-60."""
-    client = signed_in("support")
-    client.handler.enforce_csrf_checks = True
-    assert client.post(path, {"reason": "x"}).status_code == 403
-
-
 def test_what_is_sent_after_the_session_ended_is_not_done_and_told(
     signed_in: In, on_staff: OnStaff, user: User, clock: time_machine.Traveller
 ) -> None:

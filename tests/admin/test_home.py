@@ -257,7 +257,7 @@ def test_a_day_is_drawn_hour_by_hour(signed_in: In) -> None:
     ]
 
 
-@pytest.mark.parametrize("asked", ["", "?days=7", "?days=2", "?days=07", "?days=x", "?days=-1"])
+@pytest.mark.parametrize("asked", ["?days=7", "?days=x"])
 def test_any_other_time_is_a_week(signed_in: In, asked: str) -> None:
     assert "<h2>Today and the week before</h2>" in home(signed_in("auditor"), asked)
 
@@ -605,20 +605,11 @@ def test_with_workers_it_only_reads_and_says_when_nobody_counts(
 
 def test_it_says_from_when_on_it_knows(signed_in: In, pending: ProviderUser) -> None:
     assert "Nothing before 2026-11-02 23:00 AEDT was counted." in figures(signed_in("auditor"))
-
-
-def test_after_a_month_it_need_not(signed_in: In, month: None) -> None:
+    put("opt_in", "proved", 1, TODAY - 30 * DAY)
     assert "Nothing before" not in figures(signed_in("auditor"))
 
 
 # -- who may -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("role", ["auditor", "support", "administrator", "superuser"])
-def test_each_role_sees_it(signed_in: In, role: str) -> None:
-    client = signed_in(role)
-    assert 'class="tiles"' in home(client)
-    assert "Budgets that are running now" in figures(client)
 
 
 def test_staff_who_may_not_read_the_log_see_no_figures(signed_in: In, on_staff: OnStaff) -> None:

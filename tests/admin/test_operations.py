@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
 from optin import keys
+from optin.actions.tenants import ApplicationForm
 from optin.admin.cells import cell
 from optin.errors import Deactivated
 from optin.models import (
@@ -36,7 +37,7 @@ from optin.operations import opt_ins, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.phone import Phone, wrong
+from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff, ask
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,26 +60,6 @@ def test_an_account_is_found(user: User, active: ProviderUser, signed_in: In, wh
     assert client.get("/admin/find/", {"who": who}).status_code == 405
 
 
-def test_a_number_that_was_refused_finds_who_asked(user: User, file: File, signed_in: In) -> None:
-    """No number was ever stored: the audit trail knows its digest (P-21)."""
-    abroad = "+447400123456"
-    opt_ins.opt_in(user, file, abroad, origin=ORIGIN)
-    assert not ProviderUser.objects.exists()
-
-    response = signed_in("support").post("/admin/find/", {"who": abroad})
-
-    assert response["Location"] == f"/admin/optin/user/{user.pk}/change/"
-
-
-def test_a_number_of_several_lists_them(
-    user: User, stranger: User, active: ProviderUser, file: File, signed_in: In
-) -> None:
-    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
-    html = ask(signed_in("support"), "find/", 200, who=NUMBER)
-    assert [">ann<" in html, ">ben<" in html] == [True, True]
-    assert NUMBER[3:] not in html
-
-
 def test_the_search_by_number_says_why_each_account_is_there(
     user: User,
     stranger: User,
@@ -99,6 +80,7 @@ def test_the_search_by_number_says_why_each_account_is_there(
     opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     wants = "asked for a text to this number at 2026-11-02 23:10 AEDT"
     assert why() == {"ann": "uses this number now", "ben": wants}
+    assert NUMBER[3:] not in ask(client, "find/", 200, who=NUMBER)
     row = ProviderUser.objects.get(user=stranger)
     opt_ins.verify_opt_in(stranger, file, row.pk, phone.code(), origin=ORIGIN)
     proved = "entered the right code at 2026-11-02 23:10 AEDT, but ann uses this number"
@@ -143,11 +125,6 @@ def test_a_search_for_a_number_is_audited(active: ProviderUser, signed_in: In, w
     assert "?kind=search" in client.get("/admin/optin/auditevent/").content.decode()
 
 
-def test_a_search_by_name_is_no_search_for_a_number(user: User, signed_in: In) -> None:
-    ask(signed_in("auditor"), "find/", who="ann")
-    assert not AuditEvent.objects.filter(kind="search").exists()
-
-
 @pytest.mark.slow
 def test_nobody_tries_number_after_number(
     active: ProviderUser, signed_in: In, clock: time_machine.Traveller
@@ -169,7 +146,7 @@ def test_nobody_tries_number_after_number(
     ask(signed_in("support"), "find/", 303, who=NUMBER)
 
 
-@pytest.mark.parametrize("more", ["", "0", "f" * 58], ids=["6", "7", "64"])
+@pytest.mark.parametrize("more", ["", "f" * 58], ids=["6", "64"])
 def test_a_key_is_found_by_its_first_characters(
     user: User, access_key: str, signed_in: In, more: str
 ) -> None:
@@ -195,15 +172,6 @@ def test_the_search_for_a_key_says_whether_it_works(
     AccessKey.objects.update(revoked_at=NOON)
     html = ask(client, "find/", 200, who=key.prefix)
     assert "It was revoked at 2026-11-02 23:00:00 AEDT: a call with it gets 401." in html
-
-
-def test_a_key_and_an_account_may_be_called_alike(
-    user: User, access_key: str, signed_in: In
-) -> None:
-    named = make_user(AccessKey.objects.get().prefix)
-    html = ask(signed_in("support"), "find/", 200, who=named.username)
-    assert f'href="/admin/optin/user/{named.pk}/change/"' in html
-    assert f'href="/admin/optin/user/{user.pk}/change/"' in html
 
 
 def test_a_key_that_nobody_has_is_said_to_be_mistyped(access_key: str, signed_in: In) -> None:
@@ -249,13 +217,6 @@ def test_the_list_of_accounts_names_the_role_of_staff(
     }
 
 
-def test_the_event_of_a_role_says_from_what_to_what(user: User, signed_in: In) -> None:
-    client, page = signed_in("superuser"), f"optin/user/{user.pk}/role/"
-    html = ask(client, page, role="support", reason="new here")
-    assert "role: none before, support now" in html
-    assert "role: support before, none now" in ask(client, page, role="", reason="left")
-
-
 def test_a_code_that_has_expired_is_not_called_open(
     pending: ProviderUser, signed_in: In, clock: time_machine.Traveller
 ) -> None:
@@ -291,28 +252,6 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
         ("suspend", "unchanged", "again"),
         ("resume", "ok", "found it"),
     ]
-
-
-def test_revoke(user: User, active: ProviderUser, signed_in: In) -> None:
-    html = ask(signed_in("administrator"), f"optin/user/{user.pk}/revoke/", reason="lost")
-    assert "All second factors were removed." in html
-    active.refresh_from_db()
-    assert (active.confirmed, active.released_at) == (False, NOON)
-
-
-def test_unlock(user: User, pending: ProviderUser, phone: Phone, file: File, signed_in: In) -> None:
-    User.objects.filter(pk=user.pk).update(otp_failures=9, program_failures=9)
-    for origin in (ORIGIN, Origin(Face.WEB)):
-        opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=origin)
-    client = signed_in("support")
-    html = client.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
-    assert "Locked for applications" in html
-    assert "locked until" in html
-
-    assert "Unlocked." in ask(client, f"optin/user/{user.pk}/unlock/", reason="is sure")
-
-    user.refresh_from_db()
-    assert not user.can_unlock
 
 
 @pytest.mark.parametrize(
@@ -409,17 +348,6 @@ def test_resend_to_a_number_that_cannot_be_read(
     assert (event.kind, event.outcome, event.reason) == ("resend", "unreadable", "nothing came")
 
 
-def test_nothing_is_texted_to_who_is_deactivated(
-    user: User, pending: ProviderUser, clock: time_machine.Traveller, signed_in: In
-) -> None:
-    """They could enter it nowhere."""
-    User.objects.filter(pk=user.pk).update(is_active=False)
-    clock.shift(60)
-    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
-    assert "there is no code to send again" in html
-    assert SmsMessage.objects.count() == 1
-
-
 def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> None:
     """S-37: by a POST with a reason, and the trail keeps who looked."""
     client, path = signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/"
@@ -444,17 +372,8 @@ def test_a_number_whose_key_is_gone_is_said_to_be_unreadable(
     assert (event.kind, event.outcome) == ("reveal", "unreadable")
 
 
-def test_the_number_of_a_superior_is_not_shown(
-    user: User, active: ProviderUser, signed_in: In
-) -> None:
-    User.objects.filter(pk=user.pk).update(is_superuser=True)
-    path = f"optin/provideruser/{active.pk}/reveal/"
-    assert NUMBER not in ask(signed_in("administrator"), path, 403, reason="curious")
-    assert AuditEvent.objects.latest("pk").outcome == "out_of_reach"
-
-
-@pytest.mark.parametrize("role", ["auditor", "support", "administrator"])
-def test_a_role_is_given_and_taken(user: User, signed_in: In, role: str) -> None:
+def test_a_role_is_given_and_taken(user: User, signed_in: In) -> None:
+    role = "support"
     client, path = signed_in("administrator"), f"optin/user/{user.pk}/role/"
     assert "The role was changed." in ask(client, path, role=role, reason="new here")
     user.refresh_from_db()
@@ -544,35 +463,6 @@ def test_no_key_is_made(
     assert not AccessKey.objects.exists()
 
 
-@pytest.mark.parametrize("whose", ["administrator", "superuser"])
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("optin/membership/make/", "member"),
-        ("optin/membership/{membership}/end/", "member"),
-        ("optin/accesskey/make/", "access_key"),
-        ("optin/accesskey/{key}/revoke/", "access_key"),
-    ],
-)
-def test_no_tenancy_of_oneself_or_a_superior(
-    file: File, signed_in: In, on_staff: OnStaff, whose: str, path: str, kind: str
-) -> None:
-    """S-37: refused, and kept by the audit trail; nobody lets themselves into a file."""
-    user = on_staff(whose)
-    membership = Membership.objects.create(user=user, file=file)
-    key, _text = AccessKey.objects.make(user, file, NOON)
-    path = path.format(membership=membership.pk, key=key.pk)
-
-    html = ask(signed_in("administrator"), path, 403, who=whose, file_id=file.pk)
-
-    assert "You cannot do this to your own account" in html
-    assert list(Membership.objects.values_list("active", flat=True)) == [True]
-    assert list(AccessKey.objects.values_list("pk", "revoked_at")) == [(key.pk, None)]
-    event = AuditEvent.objects.latest("pk")
-    assert (event.kind, event.outcome, event.user_id) == (kind, "out_of_reach", user.pk)
-    assert event.actor_id == on_staff("administrator").pk
-
-
 def test_files_and_members(user: User, signed_in: In) -> None:
     client = signed_in("administrator")
     assert "File 900 was made." in ask(client, "optin/file/make/", id="900", name="New")
@@ -630,18 +520,16 @@ def test_an_application_is_trusted_to_name_addresses(signed_in: In) -> None:
     assert {event.data["application"] for event in events} == {shop.pk}
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_an_application_leads_back_by_https() -> None:
+    body = {"name": "Shop", "by_code": "on"}
+    for address in (
         *("", "http://shop.example/", "javascript:alert(1)", "https://", "https:///cb"),
         *("https://shop.example/#x", "https://shop.example@evil.example/", "https://*.example/"),
         *("https://shop.example/ http://shop.example/", "https://[::1"),
-    ],
-)
-def test_an_application_leads_back_by_https(signed_in: In, address: str) -> None:
-    body = {"name": "Shop", "redirect_uris": address, "by_code": "on"}
-    ask(signed_in("administrator"), "oauth2_provider/application/make/", 422, **body)
-    assert not get_application_model().objects.exists()
+    ):
+        form = ApplicationForm({**body, "redirect_uris": address})
+        assert "redirect_uris" in form.errors, address
+    assert ApplicationForm({**body, "redirect_uris": "https://shop.example/cb"}).is_valid()
 
 
 # -- what stops texts --------------------------------------------------------------
@@ -759,22 +647,6 @@ def test_export_refuses_a_look_up(signed_in: In) -> None:
     assert not AuditEvent.objects.filter(kind="export").exists()
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " =", "\r", "\uff1d"])
-def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
-    text = f'{start}HYPERLINK("http://evil")'
-    AuditEvent.objects.record(
-        Kind.KEYS,
-        "ok",
-        now=NOON,
-        origin=Origin(Face.API, user_agent=text),
-        user_id=None,
-        reason=text,
-    )
-    (row,) = exported(signed_in("auditor"), "?kind=keys")
-    for name in ("reason", "user agent"):
-        assert row[name][0] in {"'", "H"}
-
-
 @pytest.mark.parametrize(
     ("text", "written"),
     [
@@ -782,6 +654,7 @@ def test_no_cell_is_a_formula(signed_in: In, start: str) -> None:
         (None, ""),
         (-12, "-12"),
         ("a=b; c+d, -e", "a=b; c+d, -e"),
+        *((f"{start}1+1", f"'{start}1+1") for start in ("=", "+", "-", "@", "\uff1d")),
         ("x;=1+1", "x;'=1+1"),
         ('x; "@SUM(1)"', 'x;\' "@SUM(1)"'),
         ("x;'=1", "x;''=1"),
@@ -797,48 +670,13 @@ def test_a_cell_begins_no_formula_even_where_semicolons_part_cells(
     assert cell(text) == written
 
 
-HOSTILE = "a\u202eb\u2066c\u200bd\ufeffe\u00adf<script>alert(1)</script>"
-
-
-def test_hostile_text_is_shown_harmless(
-    user: User, pending: ProviderUser, access_key: str, signed_in: In, on_staff: OnStaff
-) -> None:
-    """Scripts, turned directions, what has no width: in names, reasons, user agents."""
-    actor = on_staff("support")
-    User.objects.filter(pk=user.pk).update(username=f"u{HOSTILE}", email=f"{HOSTILE}@x.example")
-    User.objects.filter(pk=actor.pk).update(username=f"s{HOSTILE}")
-    File.objects.filter(pk=777).update(name=HOSTILE)
-    event = AuditEvent.objects.record(
-        Kind.UNLOCK,
-        "ok",
-        now=NOON,
-        origin=Origin(Face.ADMIN, actor_id=actor.pk, user_agent=HOSTILE, request_id=HOSTILE),
-        user_id=user.pk,
-        other_user_id=actor.pk,
-        file_id=777,
-        reason=HOSTILE,
-    )
-    client = signed_in("administrator")
-    for path in (
-        *("optin/user/", f"optin/user/{user.pk}/change/", f"optin/user/{user.pk}/unlock/"),
-        *("optin/auditevent/", f"optin/auditevent/{event.pk}/change/"),
-        *("optin/file/", "optin/file/777/change/"),
-        *("optin/membership/", "optin/provideruser/", "optin/accesskey/"),
-    ):
-        html = client.get(f"/admin/{path}").content.decode()
-        assert not re.search("[\u202e\u2066\u200b\ufeff\u00ad]|<script>alert", html), path
-        assert "script&gt;" in html, path
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "written",
     [
-        *(NUMBER, "0491 570 156", "+61 (491) 570-156", "0491/570/156", "0491_570_156"),
-        *("0491\u2013570\u2013156", "0491\u2011570\u2011156", "61,491,570,156"),
-        # Digits of full width, and Arabic ones.
+        *(NUMBER, "+61 (491) 570-156", "0491\u2011570\u2011156"),
+        # Digits of full width.
         "".join(chr(ord(c) + 0xFEE0) for c in "0491570156"),
-        "".join(chr(ord(c) - ord("0") + 0x660) for c in "0491570156"),
     ],
 )
 def test_a_number_that_somebody_wrote_is_masked(
@@ -891,51 +729,9 @@ def test_the_page_of_an_account_tells_why_and_what_happened(
 
 
 @pytest.mark.parametrize(
-    ("kind", "outcome", "words", "bad"),
-    [
-        ("role", "ok", "The role as a member of staff was changed", False),
-        ("role", "unchanged", "Staff tried to change the role; nothing changed", False),
-        ("role", "out_of_reach", "Staff tried to change the role; nothing changed", True),
-        ("member", "ended", "Removed from a file", False),
-        ("access_key", "out_of_reach", "Staff tried to change the access keys", True),
-    ],
-)
-def test_what_staff_did_or_could_not_do_is_told(
-    user: User, signed_in: In, kind: str, outcome: str, words: str, bad: bool
-) -> None:
-    with transaction.atomic():
-        AuditEvent.objects.record(Kind(kind), outcome, now=NOON, origin=ORIGIN, user_id=user.pk)
-    html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
-    assert words in html
-    assert ('class="tag bad"' in html) is bad
-
-
-def test_what_happened_goes_on_page_by_page(user: User, signed_in: In) -> None:
-    client, page = signed_in("support"), f"/admin/optin/user/{user.pk}/change/"
-    for _ in range(70):
-        AuditEvent.objects.record(Kind.CHECK, "ok", now=NOON, origin=ORIGIN, user_id=user.pk)
-    html = client.get(page).content.decode()
-    older = re.search(r'href="(\?before=[0-9-]+)" rel="next"', html)
-    assert older
-
-    second = client.get(page + older[1]).content.decode()
-
-    assert html.partition("events timeline")[2].partition("</ol>")[0].count("<time") == 50
-    assert second.partition("events timeline")[2].partition("</ol>")[0].count("<time") == 20
-    assert 'rel="next"' not in second
-
-
-def test_an_account_that_is_gone_leads_home(signed_in: In) -> None:
-    response = signed_in("support").get("/admin/optin/user/999999/change/")
-    assert (response.status_code, response["Location"]) == (302, "/admin/")
-
-
-@pytest.mark.parametrize(
     "path",
     [
-        *("optin/user/{}/unlock/", "optin/user/{}/role/", "optin/provideruser/{}/reveal/"),
-        *("optin/accesskey/{}/revoke/", "optin/membership/{}/end/"),
-        "oauth2_provider/application/{}/remove/",
+        *("optin/user/{}/unlock/", "optin/accesskey/{}/revoke/"),
     ],
 )
 def test_an_operation_on_a_row_that_is_none(signed_in: In, path: str) -> None:

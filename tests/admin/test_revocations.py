@@ -76,16 +76,6 @@ def test_what_support_asked_for_happens_a_day_later(
     assert "none planned" in html
 
 
-def test_support_has_no_way_to_do_it_at_once(
-    user: User, active: ProviderUser, signed_in: In
-) -> None:
-    client = signed_in("support")
-    assert page(user, "revoke") not in account(client, user)
-    assert client.post(f"/admin/{page(user, 'revoke')}", {"reason": "x"}).status_code == 403
-    active.refresh_from_db()
-    assert active.confirmed
-
-
 def test_an_administrator_does_it_at_once_and_ends_what_waits(
     user: User, active: ProviderUser, signed_in: In
 ) -> None:
@@ -115,30 +105,6 @@ def test_it_is_said_why_nothing_was_planned(
     assert not Revocation.objects.exists()
 
 
-def test_there_is_nothing_to_plan_without_a_factor(user: User, signed_in: In) -> None:
-    html = ask(signed_in("support"), page(user, LATER), reason="lost")
-    assert "there is no active second factor" in html
-
-
-@pytest.mark.parametrize("action", [LATER, WITHDRAW])
-def test_nobody_plans_or_withdraws_for_themselves(
-    signed_in: In, on_staff: OnStaff, action: str
-) -> None:
-    me = on_staff("support")
-    revocations.plan(me, reason="x", origin=COMMAND)
-    ask(signed_in("support"), page(me, action), 403, reason="let me")
-    assert Revocation.objects.get().is_open
-
-
-def test_a_reason_is_shown_harmless(user: User, active: ProviderUser, signed_in: In) -> None:
-    html = ask(
-        signed_in("support"), page(user, LATER), reason="<script>x</script>\u202egpj mob0491570156"
-    )
-    assert "<script>x" not in html
-    assert "\u202e" not in html
-    assert "0491570156" not in html
-
-
 def test_the_mail_is_among_the_mails(user: User, active: ProviderUser, signed_in: In) -> None:
     ask(signed_in("support"), page(user, LATER), reason="lost")
     notice = Notice.objects.latest("pk")
@@ -148,22 +114,6 @@ def test_the_mail_is_among_the_mails(user: User, active: ProviderUser, signed_in
 
 
 # -- what else staff do, and the person is told of ---------------------------------
-
-
-def test_an_access_key_is_told_to_whom_it_acts_for(user: User, file: object, signed_in: In) -> None:
-    client = signed_in("administrator")
-    ask(client, "optin/accesskey/make/", 200, who="ann", file_id=777)
-    (made,) = mail.outbox
-    key = user.access_keys.get()
-    ask(client, f"optin/accesskey/{key.pk}/revoke/")
-    ask(client, f"optin/accesskey/{key.pk}/revoke/")  # it is ended already
-    assert [m.to for m in mail.outbox] == [["ann@example.com"]] * 2
-    revoked = mail.outbox[-1]
-    assert made.subject == "An access key was made for your account"
-    assert revoked.subject == "An access key of your account was revoked"
-    for message in (made, revoked):
-        assert "for the file Harbour Books" in " ".join(str(message.body).split())
-        assert key.prefix not in str(message.body)
 
 
 def test_a_role_is_told_to_whom_it_is_given(user: User, signed_in: In) -> None:

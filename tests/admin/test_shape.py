@@ -13,7 +13,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from optin.admin.actions import OFFERED, Action
+from optin.actions.base import Action
+from optin.admin.actions import OFFERED
 from optin.models import AuditEvent, File
 from tests.kit import office
 from tests.kit.people import ORIGIN
@@ -119,6 +120,11 @@ def shape(client: Client, path: str, data: dict[str, str] | None = None) -> Shap
     ask = client.get if data is None else client.post
     response = ask(path, data)
     assert response.status_code in {200, 303, 422}, (path, response.status_code)
+    if response.status_code != 303:  # which every face has from one place
+        policy = response["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "no-store" in response["Cache-Control"]
     return Shape(response.content.decode())
 
 

@@ -5,6 +5,7 @@ What an operation decides is proved in ``tests/domain``; here each command calls
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import time_machine
@@ -68,7 +69,11 @@ def test_an_act_says_what_it_did(
         "revoke-factor",
     }
     reason = [WHY] if needs_reason else []
-    facts = {"face": Face.COMMAND, "actor_id": None, **({"reason": WHY[9:]} if reason else {})}
+    facts: dict[str, Any] = {
+        "face": Face.COMMAND,
+        "actor_id": None,
+        **({"reason": WHY[9:]} if reason else {}),
+    }
     with one_event(kind, outcome, **facts):
         assert said in run(subject, name, *arguments, *number, *reason)
 
