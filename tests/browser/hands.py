@@ -1,5 +1,6 @@
 """The ways in which people use a page: by pointing, or by keyboard alone."""
 
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.urls import resolve
@@ -7,6 +8,8 @@ from playwright.sync_api import ElementHandle, Locator, Page, expect
 
 from tests.browser.crowd import PASSWORD, Crowd, Person, run
 from tests.kit.chromium import Site, audit_everywhere
+
+Hand = TypeVar("Hand", bound="Pointer")
 
 _FOCUS = """target => {
     const at = document.activeElement;
@@ -129,6 +132,17 @@ class Keyboard(Pointer):
         self.page.keyboard.press("Enter")
 
 
+_HEAD = """
+from django.utils import timezone
+from optin.operations import opt_ins, revocations, tenants
+from optin.origin import Face, Origin
+from tests.kit import apps
+user, now = User.objects.get(username={name!r}), timezone.now()
+who, number = User.objects.filter(pk=user.pk), ProviderUser.objects.filter(user=user)
+command = Origin(Face.COMMAND)
+"""
+
+
 class Tour(Pointer):
     """Somebody with a phone who has each page looked at."""
 
@@ -151,6 +165,10 @@ class Tour(Pointer):
         self.seen.add(found)
         audit_everywhere(self.page, name)
 
+    def about(self, person: Person, body: str) -> dict[str, Any]:
+        """Run *body* beside the server: ``user`` is *person*, ``who`` and ``number`` their rows."""
+        return run(self.site, _HEAD.format(name=person.name) + body)
+
     def says(self, error: str) -> None:
         expect(self.page.locator(".errors")).to_contain_text(error)
 
@@ -166,13 +184,17 @@ def another(code: str) -> str:
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
 
-def sign_in(page: Page, site: Site, person: Person) -> Pointer:
-    """Make *person* a superuser, and sign them in from the door of the admin."""
+def make_superuser(site: Site, person: Person) -> None:
     run(site, f"User.objects.filter(username={person.name!r}).update(is_staff=1, is_superuser=1)")
-    hand, before = Pointer(page, site), len(site.texts(person.number))
-    page.goto("/admin/")
+
+
+def sign_in(hand: Hand, person: Person) -> Hand:
+    """Make *person* a superuser, and sign them in from the door of the admin."""
+    make_superuser(hand.site, person)
+    before = len(hand.site.texts(person.number))
+    hand.page.goto("/admin/")
     hand.give_password(person)
-    code = site.newest_text(person.number, after=before).split()[0]
+    code = hand.site.newest_text(person.number, after=before).split()[0]
     hand.give_code(code, "Sign in")
-    expect(page).to_have_url(f"{site.url}/admin/")
+    expect(hand.page).to_have_url(f"{hand.site.url}/admin/")
     return hand

@@ -106,20 +106,6 @@ def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
 
 
 @in_every_way
-def test_change_the_number(hands: Pointer, site: Site, crowd: Crowd) -> None:
-    """P-08: the old number first, then the new one; the old one is told."""
-    person = crowd.on()
-    sign_in_with_code(hands, person)
-    prove(hands, person, "Change the number")
-    hands.sees("Change your mobile number")
-    code = hands.ask_for_code(person.other_number)
-    hands.give_code(code, "Use this number")
-    hands.sees("Your mobile number was changed")
-    expect(hands.page.locator("main")).to_contain_text(f"... {person.other_number[-3:]}")
-    assert "now uses another mobile number" in site.newest_text(person.number, after=3)
-
-
-@in_every_way
 def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """P-08."""
     person = crowd.on()
@@ -218,24 +204,6 @@ def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
     hands.follow("Sign in")
     hands.give_password(person)
     hands.sees("Change your password")
-
-
-@in_every_way
-def test_forgotten_password(hands: Pointer, site: Site, crowd: Crowd) -> None:
-    """The link signs nobody in: the second factor is asked for afterwards."""
-    person = crowd.on()
-    hands.page.goto("/")
-    hands.follow("Forgotten your password?")
-    hands.fill("E-mail address", person.email)
-    hands.press("Send the link")
-    hands.sees("Check your e-mail")
-    hands.page.goto(site.mailed_link(person.email, "password-reset"))
-    for label in ("New password", "New password, once more"):
-        hands.fill(label, "another-harbour-7")
-    hands.press("Save the password")
-    hands.sees("Sign in")
-    hands.give_password(person, "another-harbour-7")
-    hands.sees("Check your phone")
 
 
 # -- applications ------------------------------------------------------------------

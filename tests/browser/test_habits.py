@@ -114,20 +114,6 @@ def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) ->
     hand.sees("Two-factor sign-in is on")
 
 
-def test_turning_off_waits_for_the_button(hand: Pointer, site: Site, crowd: Crowd) -> None:
-    """P-08: what it does is said before the button."""
-    person = crowd.on()
-    hand.sign_in(person)
-    code = site.newest_text(person.number, after=1).split()[0]
-    hand.give_code(code, "Sign in")
-    hand.page.goto("/account/two-factor/off/")
-    hand.press(f"Text a code to ... {person.number[-3:]}")
-    code = site.newest_text(person.number, after=2).split()[0]
-    assert not hand.sends_itself(code)
-    hand.give_code(code, "Turn it off")
-    hand.sees("Two-factor sign-in is off")
-
-
 # -- what is shown once ------------------------------------------------------------
 
 
@@ -202,23 +188,6 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     assert len(site.texts(person.number)) == 2
 
 
-def test_reload_after_a_refusal_asks_and_counts_nothing(
-    hands: Pointer, site: Site, crowd: Crowd
-) -> None:
-    """No browser asks "send the form again?" of a page that came by GET."""
-    person = crowd.new()
-    wrong = another(ask(hands, person))
-    hands.give_code(wrong, "Turn it on")
-    expect(hands.page.locator(".errors")).to_contain_text("That code is not right.")
-    methods: list[str] = []
-    hands.page.on("request", lambda request: methods.append(request.method))
-    hands.page.reload()
-    hands.sees("Check your phone")
-    expect(hands.page.locator(".errors")).to_have_count(0)
-    assert set(methods) == {"GET"}
-    assert len(site.texts(person.number)) == 1
-
-
 def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Crowd) -> None:
     """Back to the number and forth to the code: no text, and the code still counts."""
     person = crowd.new()
@@ -233,19 +202,6 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     hands.sees("There is no code to enter")
     hands.page.goto("/account/two-factor/")
     hands.sees("Two-factor sign-in is on")
-    assert len(site.texts(person.number)) == 1
-
-
-def test_two_tabs_lead_to_the_same_place(hand: Pointer, site: Site, crowd: Crowd) -> None:
-    """The same code in both: the second leads on, and counts nothing."""
-    person = crowd.new()
-    code = ask(hand, person)
-    beside = Pointer(hand.page.context.new_page(), site)
-    beside.page.goto(hand.page.url)
-    hand.give_code(code, "Turn it on")
-    hand.sees("Two-factor sign-in is on")
-    beside.give_code(code, "Turn it on")
-    beside.sees("Two-factor sign-in is on")
     assert len(site.texts(person.number)) == 1
 
 

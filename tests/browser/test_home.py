@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, run
-from tests.browser.hands import sign_in
+from tests.browser.hands import Pointer, sign_in
 from tests.kit.chromium import WIDE, Site, Window, audit_everywhere
 
 MONTH = """
@@ -51,7 +51,7 @@ for n in range(1, 30):
 @pytest.fixture
 def home(site: Site, crowd: Crowd, open_page: Window) -> Page:
     page = open_page()
-    sign_in(page, site, crowd.on())
+    sign_in(Pointer(page, site), crowd.on())
     return page
 
 
@@ -99,7 +99,7 @@ def test_home_is_one_screen_with_the_search_in_focus(home: Page, site: Site) -> 
 def test_home_leads_everywhere_without_scripts(open_page: Window, site: Site, crowd: Crowd) -> None:
     """The navigation beside it needs one: without, or on a phone, the lists stand below."""
     page = open_page(scripts=False)
-    sign_in(page, site, crowd.on())
+    sign_in(Pointer(page, site), crowd.on())
     expect(page.locator("main").get_by_role("link", name="Audit events")).to_be_visible()
     page.locator("summary", has_text="Texts by state").click()
     expect(page.get_by_role("region", name="Texts by state, table")).to_be_visible()
@@ -126,11 +126,3 @@ def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
     table.focus()
     home.keyboard.press("End")
     home.wait_for_function("() => document.activeElement.scrollTop > 100", timeout=10_000)
-
-
-def test_there_is_nothing_yet(home: Page, site: Site) -> None:
-    run(site, "Figure.objects.all().delete(); Span.objects.update(is_settled=True)")
-    home.goto("/admin/")
-    expect(home.get_by_text("There were no opt-ins")).to_be_visible()
-    expect(home.get_by_role("img")).to_have_count(0)
-    audit_everywhere(home, "staff-home-empty")

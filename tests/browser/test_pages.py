@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.web.urls import urlpatterns
-from tests.browser.crowd import Person, let_a_stranger_try, run
+from tests.browser.crowd import Person, let_a_stranger_try
 from tests.browser.hands import Tour, another
 
 NO_PAGES = {
@@ -32,9 +32,6 @@ NO_PAGES = {
     "seen": "for a machine",
     "simulator": "see test_public",
 }
-
-
-"""The tours of a quick run."""
 
 Walk = Callable[[Tour], None]
 TOURS: dict[str, tuple[Walk, set[str]]] = {}
@@ -129,14 +126,7 @@ def newcomer(at: Tour) -> None:
 @tour("sign-in-code", "sign-in-code-help", "sign-in-recovery", "number", "number-code", "success")
 def somebody_without_the_phone(at: Tour) -> None:
     person = at.crowd.on()
-    codes = run(
-        at.site,
-        "from optin import codes; from django.utils import timezone\n"
-        f"user = User.objects.get(username={person.name!r})\n"
-        "out['codes'] = [codes.new_recovery_code() for _ in range(2)]\n"
-        "made = [codes.parse_any(code) for code in out['codes']]\n"
-        "RecoveryCode.objects.replace(user, made, timezone.now())",
-    )["codes"]
+    codes = at.about(person, "out['codes'] = apps.make_recovery_codes(user)")["codes"]
     at.sign_in(person)
     at.look("sign-in-code", "Check your phone")
     at.give_code(another(at.newest_code(person.number)), "Sign in")
@@ -161,15 +151,10 @@ def somebody_without_the_phone(at: Tour) -> None:
 @tour("sign-in-code", "sign-in-code-help", "sign-in-recovery", "number", "two-factor")
 def somebody_whose_texts_are_stopped(at: Tour) -> None:
     person = at.crowd.on()
-    codes = run(
-        at.site,
-        "from optin import codes; from django.utils import timezone\n"
-        f"user = User.objects.get(username={person.name!r})\n"
-        "out['codes'] = [codes.new_recovery_code() for _ in range(2)]\n"
-        "made = [codes.parse_any(code) for code in out['codes']]\n"
-        "RecoveryCode.objects.replace(user, made, timezone.now())\n"
-        "digest = user.provider_users.get().number_digest\n"
-        f"Guard.objects.opt_out(digest, {person.number[-3:]!r}, timezone.now())",
+    codes = at.about(
+        person,
+        "out['codes'] = apps.make_recovery_codes(user)\n"
+        f"Guard.objects.opt_out(number.get().number_digest, {person.number[-3:]!r}, now)",
     )["codes"]
     at.go("/sign-in/")
     at.give_password(person)
@@ -247,16 +232,12 @@ def somebody_who_is_signed_in_twice(at: Tour) -> None:
     at.follow("Where you are signed in, and what can act for you")
     at.look("access", "Access to your account")
     at.press("Sign out Chrome on Linux")
-    run(
-        at.site,
+    at.about(
+        person,
         "from oauth2_provider.models import AccessToken, get_application_model\n"
-        "from optin.operations import tenants\n"
-        "from optin.origin import Face, Origin\n"
-        f"user = User.objects.get(username={person.name!r})\n"
         "file = user.memberships.first().file\n"
-        "origin = Origin(Face.COMMAND)\n"
-        "tenants.make_access_key(user, file, origin=origin)\n"
-        "tenants.make_application('Payroll', 'https://a.example', by_code=True, origin=origin)\n"
+        "tenants.make_access_key(user, file, origin=command)\n"
+        "tenants.make_application('Payroll', 'https://a.example', by_code=True, origin=command)\n"
         "AccessToken.objects.create(user=user, application=get_application_model().objects.last(),"
         " scope=f'2fa fileid:{file.pk}', token='t', expires='2100-01-01T00:00Z')",
     )
@@ -271,9 +252,8 @@ def somebody_who_manages_a_file(at: Tour) -> None:
     person = at.crowd.new()
     at.sign_in(person)
     at.sees("Your account")
-    run(
-        at.site,
-        f"user = User.objects.get(username={person.name!r})\n"
+    at.about(
+        person,
         "Membership.objects.filter(user=user).update(manages=True)",
     )
     at.go("/account/")
@@ -285,11 +265,8 @@ def somebody_who_manages_a_file(at: Tour) -> None:
     at.fill("Address", "https://127.0.0.1/")
     at.press("Add the endpoint")
     at.look("integration-add-wrong", "Add an endpoint", error="Enter an address that begins")
-    run(
-        at.site,
-        "from django.utils import timezone\n"
-        "now = timezone.now()\n"
-        f"user = User.objects.get(username={person.name!r})\n"
+    at.about(
+        person,
         "file = user.memberships.get().file\n"
         "secret = WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk)\n"
         "made = dict(file=file, secrets_encrypted=secret, created_at=now, due_at=now)\n"
@@ -320,23 +297,20 @@ def somebody_who_manages_a_file(at: Tour) -> None:
     at.unfold("Remove the endpoint")
     at.press("Remove")
     expect(at.page.get_by_role("status")).to_have_text("The endpoint was removed.")
-    run(at.site, "WebhookEndpoint.objects.filter(url='https://b.example.com/').delete()")
+    at.about(person, "WebhookEndpoint.objects.filter(url='https://b.example.com/').delete()")
 
 
 @tour("sandbox")
 def developer_of_a_client(at: Tour) -> None:
     person = at.crowd.new()
-    run(
-        at.site,
-        "from optin.operations import opt_ins\n"
-        "from optin.origin import Face, Origin\n"
-        f"User.objects.filter(username={person.name!r}).update(is_test=True)\n"
-        f"user = User.objects.get(username={person.name!r})\n"
+    at.about(
+        person,
+        "who.update(is_test=True)\n"
         "user.memberships.all().delete()\n"
         "file = File.objects.create(id=900, name='Harbour Sandbox', is_sandbox=True)\n"
         "user.memberships.create(file=file)\n"
         "for number in ('0491 570 006', '0491 570 737', '0491 570 313'):\n"
-        "    opt_ins.opt_in(user, file, number, origin=Origin(Face.COMMAND))",
+        "    opt_ins.opt_in(user, file, number, origin=command)",
     )
     at.sign_in(person)
     at.follow("Texts of Harbour Sandbox")
@@ -383,13 +357,10 @@ def somebody_who_was_not_there(at: Tour) -> None:
 
 def _support_is_asked(at: Tour, person: Person) -> str:
     """Have the removal of all second factors planned; return the path of the mailed link."""
-    path: str = run(
-        at.site,
+    path: str = at.about(
+        person,
         "from optin.messaging import wording\n"
-        "from optin.operations import revocations\n"
-        "from optin.origin import Face, Origin\n"
-        f"user = User.objects.get(username={person.name!r})\n"
-        "revocations.plan(user, reason='tour', origin=Origin(Face.COMMAND))\n"
+        "revocations.plan(user, reason='tour', origin=command)\n"
         "notice = Notice.objects.filter(user=user).latest('pk')\n"
         "body = wording.mail_for(notice).body\n"
         "out['path'] = '/revocation/' + body.split('/revocation/')[1].split()[0]",
@@ -418,10 +389,9 @@ def somebody_whose_factors_support_is_to_remove(at: Tour) -> None:
     at.press("Cancel the removal")
     at.look("account-cancelled", "Your account")
     path = _support_is_asked(at, person)
-    run(
-        at.site,
-        "from django.utils import timezone\n"
-        "Revocation.objects.open().update(closed_at=timezone.now(), closed_as='done')",
+    at.about(
+        person,
+        "Revocation.objects.open().update(closed_at=now, closed_as='done')",
     )
     at.go(path)
     at.look("revocation-done", "Your second factors were removed")
@@ -455,15 +425,13 @@ def somebody_with_a_new_address(at: Tour) -> None:
     at.look("email-stopped", "Your e-mail address does not change")
     at.go("/email-stop/1-1-1:c0ffee/")
     at.look("email-stop-gone", "This link no longer works")
-    run(
-        at.site,
-        "from optin.models import EmailChange\n"
-        f"change = EmailChange.objects.filter(user__username={person.name!r})\n"
-        "change.update(closed_as='done')",
+    at.about(
+        person,
+        "EmailChange.objects.filter(user=user).update(closed_as='done')",
     )
     at.go(stop)
     at.look("email-stop-late", "Your e-mail address was changed")
-    run(at.site, f"User.objects.filter(username={person.name!r}).update(email='')")
+    at.about(person, "who.update(email='')")
     at.go("/account/")
     at.follow("Add an e-mail address")
     at.look("email-first", "Add an e-mail address")
@@ -490,8 +458,8 @@ def somebody_who_lost_everything(at: Tour) -> None:
     at.look("revocation-own-cancelled", "Your second factors are not removed")
     at.go("/sign-in/lost/")
     at.look("lost-again", "You cannot ask for a removal yet")
-    run(
-        at.site,
+    at.about(
+        person,
         "ended = Revocation.objects.filter(closed_as='cancelled')\n"
         "ended.update(closed_as='nothing', told_at=None)",
     )
@@ -515,10 +483,9 @@ def somebody_unlucky(at: Tour) -> None:
         at.give_code(wrong, "Turn it on")
         at.says("That code is not right")
     at.look("code-used-up", "There is no code to enter", error="Ask for a new one")
-    late = "timezone.now() - timedelta(hours=1)"
-    run(
-        at.site,
-        "from django.utils import timezone\n"
+    late = "now - timedelta(hours=1)"
+    at.about(
+        person,
         f"PendingOtp.objects.update(issued_at={late}, expires_at={late} + timedelta(minutes=1))",
     )
     at.page.reload()
@@ -526,14 +493,9 @@ def somebody_unlucky(at: Tour) -> None:
     at.go(at.page.url.replace("/code/", "/code/not-received/"))
     at.look("not-received-expired", "Not received a text message?")
     suspended, locked = at.crowd.on(), at.crowd.on()
-    run(
-        at.site,
-        "from django.utils import timezone\n"
-        f"ProviderUser.objects.filter(user__username={suspended.name!r}).update("
-        "suspended_at=timezone.now())\n"
-        f"User.objects.filter(username={locked.name!r}).update(otp_failures=10,"
-        "otp_locked_until=timezone.now() + timedelta(minutes=15))",
-    )
+    at.about(suspended, "number.update(suspended_at=now)")
+    later = "now + timedelta(minutes=15)"
+    at.about(locked, f"who.update(otp_failures=10, otp_locked_until={later})")
     at.press("Sign out")
     at.give_password(suspended)
     at.look("sign-in-suspended", "We cannot text you a code")
@@ -542,10 +504,7 @@ def somebody_unlucky(at: Tour) -> None:
     at.look("sign-in-locked", "Too many wrong codes")
 
 
-@pytest.mark.parametrize(
-    "name",
-    TOURS,
-)
+@pytest.mark.parametrize("name", TOURS)
 def test_pages_can_be_used_by_everybody(name: str, at: Tour) -> None:
     """P-10, P-11: every page on the way."""
     walk, pages = TOURS[name]

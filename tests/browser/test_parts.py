@@ -7,7 +7,7 @@ from django import forms
 from django.template import engines
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.kit.chromium import NARROW, Window, audit, audit_everywhere, shoot
+from tests.kit.chromium import NARROW, Window, audit, audit_everywhere
 
 
 class Everything(forms.Form):
@@ -102,12 +102,6 @@ def test_parts_can_be_used_by_everybody(show: Show) -> None:
 
 def test_parts_with_errors_can_be_used_by_everybody(show: Show) -> None:
     audit_everywhere(show(data={"name": "ann"}), "parts-wrong")
-
-
-def test_parts_in_forced_colours(open_page: Window) -> None:
-    page = Show(open_page(forced_colors="active"))(data={})
-    audit(page)
-    shoot(page, "parts-forced")
 
 
 @pytest.mark.parametrize("scripts", [True, False])

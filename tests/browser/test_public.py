@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from optin.gateways import Simulator, Text
-from tests.kit.chromium import NARROW, Site, Window, audit, audit_everywhere, shoot
+from tests.kit.chromium import NARROW, Site, Window, audit_everywhere
 
 PAGES = {
     "start": "/",
@@ -46,12 +46,6 @@ def test_keyboard_reaches_everything_and_shows_where_it_is(open_page: Window) ->
         assert link.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
 
-def test_page_in_forced_colours(open_page: Window) -> None:
-    page = open_page("/simulator/", forced_colors="active")
-    audit(page)
-    shoot(page, "simulator-forced")
-
-
 def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
     """P-15: by itself, at the top, without a reload, and read out."""
     phone = Simulator(site.data_dir)
@@ -66,9 +60,3 @@ def test_phone_shows_a_text_as_it_comes(site: Site, open_page: Window) -> None:
     newest = page.locator(".bubble").all_inner_texts()[:2]
     assert [text.count("000000") for text in newest] == [1, 1]
     audit_everywhere(page, "simulator-texts")
-
-
-def test_phone_shows_a_text_as_it_comes_without_scripts(site: Site, open_page: Window) -> None:
-    page = open_page("/simulator/", scripts=False)
-    Simulator(site.data_dir).send(Text("+61491570158", "0000003 is it", "sms-c"))
-    expect(page.locator(".bubble").first).to_have_text("0000003 is it")

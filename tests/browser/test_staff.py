@@ -39,7 +39,7 @@ def cookies(browser: Any, site: Site, crowd: Crowd) -> Any:
     """Those of a superuser who is signed in."""
     window = Window(browser, site)
     page = window()
-    sign_in(page, site, crowd.on())
+    sign_in(Pointer(page, site), crowd.on())
     state = page.context.storage_state()
     window.close()
     return state

@@ -6,35 +6,9 @@ import pyotp
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.crowd import Crowd, Person, run
-from tests.browser.hands import Keyboard, Pointer
+from tests.browser.crowd import Crowd, run
+from tests.browser.hands import Keyboard, Pointer, make_superuser, sign_in
 from tests.kit.chromium import NARROW, Site, Window, audit_everywhere
-
-APP = "A" * 32
-
-
-def make_superuser(site: Site, person: Person, *, app: bool = False) -> None:
-    """Let *person* into the admin; with *app*, by an authenticator app alone."""
-    body = f"user = User.objects.get(username={person.name!r})\n"
-    body += "User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)\n"
-    if app:
-        body += (
-            "from django.utils import timezone; now = timezone.now()\n"
-            "AuthenticatorApp.objects.create(user=user, confirmed=True, created_at=now,"
-            f"secret_encrypted=AuthenticatorApp.seal({APP!r}, user.pk), verified_at=now)\n"
-        )
-    run(site, body)
-
-
-def sign_in(hand: Pointer, person: Person, *, app: bool = False) -> None:
-    """From the door of the admin, which leads on, to where they are."""
-    before = len(hand.site.texts(person.number))
-    hand.give_password(person)
-    if app:
-        code = pyotp.TOTP(APP).now()
-    else:
-        code = hand.site.newest_text(person.number, after=before).split()[0]
-    hand.give_code(code, "Sign in")
 
 
 def is_at(page: Page, path: str) -> None:
@@ -77,20 +51,12 @@ with transaction.atomic():
 """
 
 
-@pytest.mark.parametrize("by_app", [False, True], ids=["text", "app"])
-def test_a_day_of_support_by_keyboard(
-    by_app: bool, open_page: Window, site: Site, crowd: Crowd
-) -> None:
+def test_a_day_of_support_by_keyboard(open_page: Window, site: Site, crowd: Crowd) -> None:
     """P-11, P-27: the focus is seen at each step, and nothing needs a mouse."""
-    person = crowd.new() if by_app else crowd.on()
     somebody = crowd.on()
-    make_superuser(site, person, app=by_app)
     run(site, MORE_THAN_A_PAGE)
     page = open_page(accept_downloads=True)
-    hand = Staff(page, site)
-    page.goto("/admin/")
-    sign_in(hand, person, app=by_app)
-    is_at(page, "/admin/")
+    hand = sign_in(Staff(page, site), crowd.on())
 
     field = page.get_by_label("Find an account")
     expect(field).to_be_focused()
@@ -144,13 +110,8 @@ def test_nothing_lies_over_the_focus(
     width: int, open_page: Window, site: Site, crowd: Crowd
 ) -> None:
     """WCAG 2.4.11, on the longest pages: forwards and backwards, to the end of each."""
-    person = crowd.on()
-    make_superuser(site, person)
     page = open_page(width=width)
-    hand = Keyboard(page, site)
-    page.goto("/admin/")
-    sign_in(hand, person)
-    is_at(page, "/admin/")
+    hand = sign_in(Keyboard(page, site), crowd.on())
     for path in ("/admin/optin/auditevent/", "/admin/optin/user/1/change/"):
         for key in ("Tab", "Shift+Tab"):
             page.goto(path)
@@ -195,13 +156,7 @@ def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
 
 @pytest.fixture
 def superuser(open_page: Window, site: Site, crowd: Crowd) -> Pointer:
-    person = crowd.on()
-    make_superuser(site, person)
-    hand = Pointer(open_page(), site)
-    hand.page.goto("/admin/")
-    sign_in(hand, person)
-    is_at(hand.page, "/admin/")
-    return hand
+    return sign_in(Pointer(open_page(), site), crowd.on())
 
 
 def id_of(site: Site, model: str, **found: str) -> int:
@@ -265,41 +220,3 @@ def test_refusals_can_be_read_by_everybody(superuser: Pointer, site: Site) -> No
     audit_everywhere(page, "staff-forbidden")
     page.goto("/admin/")
     audit_everywhere(page, "staff-without-a-role")
-
-
-def test_searches_that_are_too_many(superuser: Pointer, site: Site) -> None:
-    page = superuser.page
-    page.goto("/admin/")
-    page.get_by_label("Find an account").fill("+61491571000")
-    superuser.press("Find")
-    run(site, "SendCounter.objects.filter(scope__startswith='search').update(count=10**6)")
-    page.get_by_label("Find an account").fill("+61491571000")
-    superuser.press("Find")
-    expect(page.get_by_text("You searched for too many numbers.")).to_be_visible()
-    run(site, "SendCounter.objects.filter(scope__startswith='search').delete()")
-    audit_everywhere(page, "staff-many-searches")
-
-
-def test_a_session_that_ended_over_a_form(superuser: Pointer, site: Site, crowd: Crowd) -> None:
-    """Idle for 15 minutes: nothing is done, they are told so, and come back to the form."""
-    page, somebody = superuser.page, crowd.on()
-    me = page.locator("#user-tools strong").inner_text()
-    account = id_of(site, "User", username=somebody.name)
-    page.goto(f"/admin/optin/user/{account}/suspend/")
-    superuser.fill("Reason:", "The phone was stolen.")
-    run(
-        site,
-        "from django.contrib.sessions.models import Session\n"
-        "from optin.web.session_store import SessionStore\n"
-        f"user = User.objects.get(username={me!r})\n"
-        "for row in Session.objects.all():\n"
-        "    held = row.get_decoded()\n"
-        "    if held.get('_auth_user_id') == str(user.pk):\n"
-        "        held['seen'] -= 15 * 60\n"
-        "        row.session_data = SessionStore().encode(held)\n"
-        "        row.save()\n",
-    )
-    superuser.press("Suspend")
-    superuser.sees("Sign in")
-    expect(page.get_by_text("Nothing was done: your session had ended.")).to_be_visible()
-    audit_everywhere(page, "staff-ended")
