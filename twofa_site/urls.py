@@ -21,5 +21,5 @@ urlpatterns = [
 
 handler400 = "optin.web.views.bad_request"
 handler403 = "optin.web.views.denied"
-handler404 = "optin.web.views.missing"
+handler404 = "optin.web.views.not_found"
 handler500 = "optin.web.views.server_error"

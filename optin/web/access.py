@@ -13,6 +13,7 @@ from optin.origin import browser
 from optin.runtime.redirects import SeeOther
 from optin.web import consent, sessions, words
 from optin.web.pages import form_page, page, signed_in
+from optin.web.sessions import user_of, who_asks
 
 
 @form_page
@@ -26,8 +27,8 @@ def access_page(request: HttpRequest) -> HttpResponse:
             "access.html",
             places=[(place, _name(place)) for place in places],
             applications=[_in_words(allowed) for allowed in _applications(request)],
-            keys=access.keys_of(_user(request)),
-            barred=words.programs_barred(_user(request)),
+            keys=access.keys_of(user_of(request)),
+            barred=words.programs_barred(user_of(request)),
         )
     try:
         _end(request, places)
@@ -53,7 +54,7 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
     others = (place for place in places if place.handle == handle and not place.is_here)
     place = next(others, None)
     ended = place and access.sign_out(
-        _user(request), **_who(request), end=lambda: sessions.end_row(place.row)
+        user_of(request), **who_asks(request), end=lambda: sessions.end_row(place.row)
     )
     if place and ended:
         sessions.forget_factor(request)  # the next sign-out needs a new code
@@ -64,13 +65,13 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
 
 def _sign_out_others(request: HttpRequest) -> None:
     access.sign_out_others(
-        _user(request), **_who(request), keep_session=sessions.renew_for_others(request)
+        user_of(request), **who_asks(request), keep_session=sessions.renew_for_others(request)
     )
     sessions.flash(request, _("All other browsers are signed out."))
 
 
 def _applications(request: HttpRequest) -> list[access.Allowed]:
-    return access.applications_of(_user(request), timezone.now())
+    return access.applications_of(user_of(request), timezone.now())
 
 
 def _in_words(allowed: access.Allowed) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def _revoke_application(request: HttpRequest, asked: str) -> None:
     """End what one of the applications of whoever asks was granted."""
     found = (each for each in _applications(request) if str(each.application.pk) == asked)
     allowed = next(found, None)
-    if allowed and access.revoke_application(_user(request), allowed.application, **_who(request)):
+    if allowed and access.revoke_application(
+        user_of(request), allowed.application, **who_asks(request)
+    ):
         said = _("Access ended: %(name)s.") % {"name": _title(allowed.application)}
     else:
         said = _("This access has ended already.")
@@ -103,20 +106,11 @@ def _revoke_application(request: HttpRequest, asked: str) -> None:
 
 
 def _revoke_key(request: HttpRequest, asked: str) -> None:
-    own = {str(key.pk): key for key in access.keys_of(_user(request))}
-    if asked in own and access.revoke_key(_user(request), own[asked].pk, **_who(request)):
+    own = {str(key.pk): key for key in access.keys_of(user_of(request))}
+    if asked in own and access.revoke_key(user_of(request), own[asked].pk, **who_asks(request)):
         sessions.flash(request, _("Access key revoked."))
     else:
         sessions.flash(request, _("This access has ended already."))
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user
-
-
-def _who(request: HttpRequest) -> dict[str, Any]:
-    """What each operation asks of a session."""
-    return {"standing": sessions.standing(request), "origin": sessions.origin_of(request)}
 
 
 def _name(place: sessions.Place) -> str:

@@ -2,7 +2,6 @@
 
 from heapq import merge
 from operator import attrgetter
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -18,6 +17,7 @@ from optin.web import sessions
 from optin.web.activity import Told, lines
 from optin.web.last_visit import since
 from optin.web.pages import form_page, page, signed_in
+from optin.web.sessions import user_of, who_asks
 from optin.web.words import moment
 
 _LINES_SHOWN = 20
@@ -40,7 +40,7 @@ def account(request: HttpRequest) -> HttpResponse:
             sessions.flash(request, _("Enter a code. Then press “That was not me” again."))
             raise
         return SeeOther("account")
-    user: Any = request.user
+    user = user_of(request)
     factors = authenticators.overview(user)
     events, _count = _read(user, LAST)
     return page(
@@ -60,12 +60,8 @@ def _shut_out(request: HttpRequest) -> None:
     """Carry out "that was not me": once, however often the button is pressed."""
     if sessions.has_ended(request):
         return  # the second half of a double click
-    user: Any = request.user
     until = not_me.shut_out(
-        user,
-        standing=sessions.standing(request),
-        origin=sessions.origin_of(request),
-        keep_session=sessions.renew_for_not_me(request),
+        user_of(request), **who_asks(request), keep_session=sessions.renew_for_not_me(request)
     )
     said = [_("All other browsers and all applications are signed out, and staff are told.")]
     if until:
@@ -81,7 +77,7 @@ def _shut_out(request: HttpRequest) -> None:
 @signed_in
 def activity(request: HttpRequest) -> HttpResponse:
     """The person's own events, newest first, a page at a time (P-09)."""
-    user: Any = request.user
+    user = user_of(request)
     before = request.GET.get("before", "")
     is_id = before.isascii() and before.isdigit() and len(before) < 19
     events, older = _lines(user, int(before) if is_id else LAST, _LINES_SHOWN)

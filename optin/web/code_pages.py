@@ -73,7 +73,8 @@ class CodePage(View):
 
     def check(self, text: str) -> Verification:
         """Hand the code to its operation."""
-        raise NotImplementedError
+        origin = sessions.origin_of(self.request)
+        return challenges.check(self.person, self.purpose, text, origin=origin)
 
     def verified(self, result: Verification) -> HttpResponse:
         """Lead on after a right code."""

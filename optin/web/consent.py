@@ -7,7 +7,7 @@ says what is asked, on the way to the page and back, and a person is always aske
 
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views import View
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
@@ -32,15 +33,15 @@ from oauthlib.oauth2.rfc6749.errors import (
     OAuth2Error,
 )
 
-from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
-from optin.models import File, User
+from optin.errors import PasswordNeeded
+from optin.models import File
 from optin.operations import authenticators, sign_in
 from optin.operations.factors import Standing
 from optin.runtime import references
-from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
 from optin.web import sessions
-from optin.web.pages import form_page, page
+from optin.web.pages import form_page, page, signed_in
+from optin.web.sessions import user_of
 
 RIGHTS = {
     "full": _("act for you in every way the API allows"),
@@ -107,21 +108,9 @@ class Authorize(OAuthLibMixin, View):
     asked: Asked
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        here = request.get_full_path()
         try:
             _demand_sound(request)
-            if not request.user.is_authenticated:
-                return SeeOther("sign-in", then=here)
-            if sessions.has_ended(request):
-                return SeeOther("confirm", then=here)  # which leads to what took its place
-            self.asked = self._read(request)
-            return super().dispatch(request, *args, **kwargs)
-        except (SignedOut, Deactivated):
-            return SeeOther("sign-in", then=here)
-        except PasswordNeeded:
-            return SeeOther("confirm", then=here)
-        except FactorNeeded:
-            return SeeOther("prove", then=here)
+            return self._ask(request)
         except FatalClientError as error:
             # The client or its address is unknown: the browser must not be sent there.
             references.mark(request.META, Undecided.BAD_CONSENT)
@@ -129,8 +118,15 @@ class Authorize(OAuthLibMixin, View):
         except OAuthToolkitError as error:
             return _back(self.error_response(error)[1]["url"])
 
+    @method_decorator(signed_in)
+    def _ask(self, request: HttpRequest) -> HttpResponseBase:
+        if sessions.has_ended(request):
+            raise PasswordNeeded  # the page for it leads to what took its place
+        self.asked = self._read(request)
+        return super().dispatch(request)
+
     def get(self, request: HttpRequest) -> HttpResponse:
-        is_on = authenticators.overview(_user(request)).is_on
+        is_on = authenticators.overview(user_of(request)).is_on
         _standing(request).demand(timezone.now(), factor=is_on)
         response = page(
             request,
@@ -145,7 +141,7 @@ class Authorize(OAuthLibMixin, View):
         return response
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        asked, user = self.asked, _user(request)
+        asked, user = self.asked, user_of(request)
         who: dict[str, Any] = {
             "standing": _standing(request),
             "origin": sessions.origin_of(request),
@@ -173,14 +169,10 @@ class Authorize(OAuthLibMixin, View):
             raise _error(InvalidRequestError, credentials, "Malformed code_challenge.")
         if not set(words) & RIGHTS.keys():
             words = [*oauth2_settings.DEFAULT_SCOPES, *words]
-        scope = sign_in.grantable(" ".join(words), _user(request))
+        scope = sign_in.grantable(" ".join(words), user_of(request))
         if scope is None:
             raise _error(InvalidScopeError, credentials)
         return Asked(application, scope, credentials)
-
-
-def _user(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 def _standing(request: HttpRequest) -> Standing:

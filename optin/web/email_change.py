@@ -1,7 +1,6 @@
 """The pages on which people change their e-mail address, and the pages behind the mailed links."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -16,16 +15,15 @@ from optin.outcomes import EmailOutcome
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.forms import EmailForm
-from optin.web.pages import form_page, page, signed_in
+from optin.web.pages import demand, form_page, linked, page, signed_in
+from optin.web.sessions import user_of, who_asks
 
 
 @form_page
 @signed_in
 def email(request: HttpRequest) -> HttpResponse:
     """Name a new address; the link that confirms it goes there."""
-    user, standing = _user(request), sessions.standing(request)
-    factors = authenticators.overview(user)
-    standing.demand(timezone.now(), factor=factors.is_on)
+    user = demand(request)
     form = EmailForm(request.POST or None)
     if form.is_valid():
         address = form.cleaned_data["email"]
@@ -42,12 +40,7 @@ def email(request: HttpRequest) -> HttpResponse:
 def _ask(request: HttpRequest, address: str) -> str:
     """Ask for *address*; return what is wrong with it, "" if a link was sent."""
     try:
-        outcome = email_changes.ask(
-            _user(request),
-            address,
-            standing=sessions.standing(request),
-            origin=sessions.origin_of(request),
-        )
+        outcome = email_changes.ask(user_of(request), address, **who_asks(request))
     except UnfitAddress:
         return words.wrong_address(address)
     if outcome in _REFUSED:
@@ -58,7 +51,7 @@ def _ask(request: HttpRequest, address: str) -> str:
 def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
     """Say why nothing about the account may be changed now, if so."""
     if outcome is EmailOutcome.FACTOR_DISABLED:
-        return words.switched_off(authenticators.overview(_user(request)), changing=True)
+        return words.switched_off(authenticators.overview(user_of(request)), changing=True)
     if outcome is EmailOutcome.LOCKED:
         return _("Too many wrong codes. Your account is locked for a while. Try again later.")
     return ""
@@ -82,13 +75,12 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
 
     Only whoever asked for it sees it: somebody else may read that mailbox.
     """
-    user = _user(request)
+    user = user_of(request)
     found = wording.change_to_prove(token)
     if found is None or found.user_id != user.pk:
         return page(request, "email_confirm.html", status=404)
     if request.method == "POST":
-        standing, origin = sessions.standing(request), sessions.origin_of(request)
-        outcome = email_changes.prove(user, found, standing=standing, origin=origin)
+        outcome = email_changes.prove(user, found, **who_asks(request))
         if said := _barred(request, outcome):
             sessions.flash(request, said, refused=True)
         return SeeOther(request.path)
@@ -100,28 +92,17 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
 
 @form_page
 def stop(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind the link to the old address: a GET asks, a POST stops the change."""
-    found = wording.change_to_stop(token)
-    if found is None:
-        return page(request, "email_stop.html", status=404)
-    if request.method != "POST":
-        newer = None if found.is_open else email_changes.waiting_for(found.user)
-        return page(request, "email_stop.html", change=found, newer=newer)
-    if found.is_open:
-        email_changes.cancel(found, origin=sessions.origin_of(request))
-    return SeeOther(request.path)
+    """The page behind the link to the old address."""
+    found, newer = wording.change_to_stop(token), email_changes.waiting_for
+    return linked(request, "email_stop.html", found, newer=newer, cancel=email_changes.cancel)
 
 
 @form_page
 @signed_in
 def cancel(request: HttpRequest) -> HttpResponse:
     """Stop the change that waits for the user. A GET, which follows a sign-in, stops nothing."""
-    waits = email_changes.waiting_for(_user(request))
+    waits = email_changes.waiting_for(user_of(request))
     if waits and request.method == "POST":
         email_changes.cancel(waits, origin=sessions.origin_of(request))
         sessions.flash(request, _("The change was cancelled. Your e-mail address does not change."))
     return SeeOther("account")
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user

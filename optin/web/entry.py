@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth import views
+from django.contrib.auth.views import PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -14,7 +14,6 @@ from optin.errors import SamePassword, SignedOut
 from optin.models import File, Purpose, User
 from optin.operations import (
     authenticators,
-    challenges,
     own_removals,
     passwords,
     revocations,
@@ -30,13 +29,14 @@ from optin.web.code_pages import CodePage
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
 from optin.web.pages import (
     form_page,
-    is_mistyped,
     next_page,
     on_to,
+    open_to_all,
     page,
     refused_password,
     signed_in,
 )
+from optin.web.sessions import user_of, who_asks
 
 
 @form_page
@@ -90,10 +90,6 @@ class SignInCode(CodePage):
             "lost": self.with_query(reverse("sign-in-recovery")),
             "sign_in": self.with_query(reverse("sign-in")),
         }
-
-    def check(self, text: str) -> Verification:
-        origin = sessions.origin_of(self.request)
-        return challenges.check(self.person, self.purpose, text, origin=origin)
 
     def verified(self, result: Verification) -> HttpResponse:
         sessions.begin(self.request, self.person, result)
@@ -183,125 +179,98 @@ def confirm(request: HttpRequest) -> HttpResponse:
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
         return page(request, "confirm.html", form)
-    user: Any = request.user
-    result = passwords.confirm(
-        user, form.cleaned_data["password"], origin=sessions.origin_of(request)
-    )
+    password, origin = form.cleaned_data["password"], sessions.origin_of(request)
+    result = passwords.confirm(user_of(request), password, origin=origin)
     if result.outcome is not SignInOutcome.SIGNED_IN:
         return refused_password(request, "confirm.html", form, result)
     sessions.prove_password(request)
     return SeeOther(next_page(request, "account"))
 
 
-# -- passwords, on Django's own views ----------------------------------------------
+# -- passwords ---------------------------------------------------------------------
 
 
-class _Refusing:
-    """Answers a refused form as all pages do, with 422."""
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        view: Any = self
-        if is_mistyped(form):
-            references.mark(view.request.META, Undecided.FORM)
-        response: HttpResponse = view.render_to_response(
-            view.get_context_data(form=form), status=422
-        )
-        return response
-
-    def refuse_same(self, form: Any) -> HttpResponse:
-        """Answer a new password that is the old one."""
-        form.add_error("new_password1", _("That is your current password. Choose a different one."))
-        return self.form_invalid(form)
+def _same_password(request: HttpRequest, template: str, form: NewPasswordForm) -> HttpResponse:
+    """Answer a new password that is the old one."""
+    form.add_error("new_password1", _("That is your current password. Choose a different one."))
+    return page(request, template, form)
 
 
-class ChangePassword(_Refusing, views.PasswordChangeView):
+@form_page
+@sensitive_post_parameters()
+@signed_in
+def change_password(request: HttpRequest) -> HttpResponse:
     """A new password for somebody who has just given the old one."""
-
-    form_class = NewPasswordForm  # type: ignore[assignment]
-    template_name = "password.html"
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if request.method == "POST" and self._is_repeated(request):
-            return SeeOther("account")
-        sessions.standing(request).demand(timezone.now())
-        return super().dispatch(request, *args, **kwargs)
-
-    def form_valid(self, form: Any) -> HttpResponse:
-        try:
-            passwords.choose(
-                form.user,
-                form.cleaned_data["new_password1"],
-                origin=sessions.origin_of(self.request),
-                standing=sessions.standing(self.request),
-                keep_session=sessions.renew_for_password(self.request),
-            )
-        except SamePassword:
-            return self.refuse_same(form)
-        except SignedOut:
-            sessions.read_again(self.request)
-            if not self._is_repeated(self.request):
-                raise
-        sessions.flash(self.request, _("Your password was changed. Other sessions were ended."))
+    if request.method == "POST" and _is_repeated(request):
         return SeeOther("account")
+    sessions.standing(request).demand(timezone.now())
+    form = NewPasswordForm(user_of(request), request.POST or None)
+    if not form.is_valid():
+        return page(request, "password.html", form)
+    try:
+        passwords.choose(
+            user_of(request),
+            form.cleaned_data["new_password1"],
+            **who_asks(request),
+            keep_session=sessions.renew_for_password(request),
+        )
+    except SamePassword:
+        return _same_password(request, "password.html", form)
+    except SignedOut:
+        sessions.read_again(request)
+        if not _is_repeated(request):
+            raise
+    sessions.flash(request, _("Your password was changed. Other sessions were ended."))
+    return SeeOther("account")
 
-    def _is_repeated(self, request: HttpRequest) -> bool:
-        """Whether the first half of a double click chose that password a moment ago."""
-        user: Any = request.user
-        form = NewPasswordForm(user, request.POST)
-        if not sessions.chose_password(request) or not form.is_valid():
-            return False
-        new = form.cleaned_data["new_password1"]
-        if not sessions.has_ended(request):
-            return passwords.is_theirs(user, new, origin=sessions.origin_of(request))
-        # The old id has proved nothing: whoever comes with it has tried a password.
-        tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
-        if tried.outcome is not SignInOutcome.SIGNED_IN:
-            return False
-        sessions.prove_password(request, sessions.Step.CHOOSE)
-        return True
+
+def _is_repeated(request: HttpRequest) -> bool:
+    """Whether the first half of a double click chose that password a moment ago."""
+    user = user_of(request)
+    form = NewPasswordForm(user, request.POST)
+    if not sessions.chose_password(request) or not form.is_valid():
+        return False
+    new = form.cleaned_data["new_password1"]
+    if not sessions.has_ended(request):
+        return passwords.is_theirs(user, new, origin=sessions.origin_of(request))
+    # The old id has proved nothing: whoever comes with it has tried a password.
+    tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
+    if tried.outcome is not SignInOutcome.SIGNED_IN:
+        return False
+    sessions.prove_password(request, sessions.Step.CHOOSE)
+    return True
 
 
-class ResetPassword(_Refusing, views.PasswordResetView):
+@form_page
+def reset_password(request: HttpRequest) -> HttpResponse:
     """Ask for a mail with a link. The answer is the same for everybody (S-38)."""
-
-    form_class = ResetForm
-    template_name = "password_reset.html"
-
-    def form_valid(self, form: Any) -> HttpResponse:
-        passwords.ask_reset(form.cleaned_data["email"], origin=sessions.origin_of(self.request))
-        return SeeOther("password-reset-sent")
+    form = ResetForm(request.POST or None)
+    if not form.is_valid():
+        return page(request, "password_reset.html", form)
+    passwords.ask_reset(form.cleaned_data["email"], origin=sessions.origin_of(request))
+    return SeeOther("password-reset-sent")
 
 
-class ChooseNewPassword(_Refusing, views.PasswordResetConfirmView):
-    """The page behind the mailed link. It signs nobody in: the second factor comes after."""
+@form_page
+@sensitive_post_parameters()
+@open_to_all
+def choose_new_password(request: HttpRequest, uidb64: str, token: str) -> HttpResponse:
+    """The page behind the mailed link. It signs nobody in: the second factor comes after.
 
-    form_class = NewPasswordForm
-    template_name = "password_new.html"
-
-    def dispatch(self, *args: Any, **kwargs: Any) -> Any:
-        """Serve the form at the address of the link.
-
-        Django's own way keeps the token in the session; here no session holds a secret, and
-        the address goes to no other site (Referrer-Policy). It must stay "same-origin":
-        with "no-referrer" browsers send the form with ``Origin: null``, which CSRF refuses.
-        """
-        self.user = self.get_user(kwargs["uidb64"])
-        known = self.user is not None and self.user.is_active
-        self.validlink = known and passwords.opens(self.user, kwargs["token"])
-        if not self.validlink:
-            references.mark(self.request.META, Undecided.LINK_GONE)
-            return self.render_to_response(self.get_context_data(), status=404)
-        return super(views.PasswordResetConfirmView, self).dispatch(*args, **kwargs)
-
-    def form_valid(self, form: Any) -> HttpResponse:
-        try:
-            passwords.choose(
-                form.user,
-                form.cleaned_data["new_password1"],
-                origin=sessions.origin_of(self.request),
-                link=self.kwargs["token"],
-            )
-        except SamePassword:
-            return self.refuse_same(form)
-        sessions.flash(self.request, _("Your password was changed. Sign in with the new one."))
-        return SeeOther("sign-in")
+    The form stays at the address of the link, as no session holds a secret, and the address goes to
+    no other site (Referrer-Policy). It must stay "same-origin": with "no-referrer" browsers send
+    the form with ``Origin: null``, which CSRF refuses.
+    """
+    user = PasswordResetConfirmView().get_user(uidb64)
+    if user is None or not user.is_active or not passwords.opens(user, token):
+        return page(request, "password_new.html", status=404)
+    form = NewPasswordForm(user, request.POST or None)
+    if not form.is_valid():
+        return page(request, "password_new.html", form)
+    new, origin = form.cleaned_data["new_password1"], sessions.origin_of(request)
+    try:
+        passwords.choose(user, new, origin=origin, link=token)
+    except SamePassword:
+        return _same_password(request, "password_new.html", form)
+    sessions.flash(request, _("Your password was changed. Sign in with the new one."))
+    return SeeOther("sign-in")

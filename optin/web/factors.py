@@ -1,7 +1,7 @@
 """Pages on which people turn two-factor sign-in on, change it, and turn it off."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import segno
 from django.core.signing import BadSignature, TimestampSigner
@@ -29,12 +29,14 @@ from optin.web import sessions, typed, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm
 from optin.web.pages import (
+    demand,
     form_page,
     next_page,
     on_to,
     page,
     signed_in,
 )
+from optin.web.sessions import user_of, who_asks
 
 _SHOWN = TimestampSigner(salt="optin.recovery-codes")
 _SHOWN_SEAL = "page.recovery-codes"
@@ -45,7 +47,7 @@ _SHOWN_SEAL = "page.recovery-codes"
 @signed_in
 def two_factor(request: HttpRequest) -> HttpResponse:
     """Whether it is on, since when, and the one thing to do next (P-02)."""
-    user = _user(request)
+    user = user_of(request)
     factors, stopped = authenticators.overview(user), authenticators.is_stopped(user)
     return page(
         request,
@@ -73,7 +75,7 @@ def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
 @signed_in
 def success(request: HttpRequest) -> HttpResponse:
     """What is on now, and what to do for the day the phone is lost (P-07)."""
-    factors = authenticators.overview(_user(request))
+    factors = authenticators.overview(user_of(request))
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
     return page(
@@ -81,7 +83,7 @@ def success(request: HttpRequest) -> HttpResponse:
         "success.html",
         factors=factors,
         changed="changed" in request.GET and factors.number,
-        mailed=_is_mailed(_user(request)),
+        mailed=_is_mailed(user_of(request)),
         then=next_page(request, "two-factor"),
     )
 
@@ -93,9 +95,8 @@ def success(request: HttpRequest) -> HttpResponse:
 @signed_in
 def number(request: HttpRequest) -> HttpResponse:
     """Name a number, to opt in or to take the place of the present one (P-03, P-08)."""
-    user, standing = _user(request), sessions.standing(request)
+    user = demand(request)
     factors = authenticators.overview(user)
-    standing.demand(timezone.now(), factor=factors.is_on)
     files = list(File.objects.open_to(user).order_by("name"))
     form = NumberForm(files, request.POST or None)
     if files and form.is_valid():
@@ -129,16 +130,15 @@ def _barred(user: User, factors: authenticators.Overview) -> str:
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
     try:
-        return opt_ins.opt_in(
-            _user(request),
-            file,
-            form.cleaned_data["number"],
-            origin=sessions.origin_of(request),
-            standing=sessions.standing(request),
-        )
+        number = form.cleaned_data["number"]
+        return opt_ins.opt_in(user_of(request), file, number, **who_asks(request))
     except OnlyFiction:
         references.mark(request.META, Undecided.ONLY_FICTION)
-        form.add_error("number", words.only_fiction())
+        said = _(
+            "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
+            "books."
+        )
+        form.add_error("number", said)
         return None
     except InvalidMobileNumber:
         references.mark(request.META, Undecided.NO_NUMBER)
@@ -161,10 +161,10 @@ class NumberCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         asked = request.GET.get("number", "")
-        if asked not in sessions.named_numbers(request) and not _waits(_user(request), asked):
+        if asked not in sessions.named_numbers(request) and not _waits(user_of(request), asked):
             return SeeOther("two-factor", then=on_to(request))
         sessions.demand_password(request)
-        self.number, user = int(asked), _user(request)
+        self.number, user = int(asked), user_of(request)
         # The file of the row: the person may have chosen another one while the code waits.
         file = File.objects.open_to(user).filter(provider_users__pk=self.number).first()
         if file is None:
@@ -179,12 +179,7 @@ class NumberCode(CodePage):
         return authenticators.is_stopped(self.person, pk=self.number)
 
     def send(self) -> Sending:
-        return opt_ins.send_again(
-            self.person,
-            self.number,
-            origin=sessions.origin_of(self.request),
-            standing=sessions.standing(self.request),
-        )
+        return opt_ins.send_again(self.person, self.number, **who_asks(self.request))
 
     def context(self) -> dict[str, Any]:
         return {
@@ -227,14 +222,10 @@ class ProveCode(CodePage):
     template = "prove.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if not authenticators.overview(_user(request)).is_on:
+        if not authenticators.overview(user_of(request)).is_on:
             return SeeOther(next_page(request, "two-factor"))
         sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
-
-    def check(self, text: str) -> Verification:
-        origin = sessions.origin_of(self.request)
-        return challenges.check(self.person, self.purpose, text, origin=origin)
 
     def verified(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)
@@ -250,12 +241,7 @@ def first(request: HttpRequest) -> HttpResponse:
     """Choose which code is asked for first. A GET, which follows a proof, changes nothing."""
     if request.method == "POST":
         chosen = By.TEXT if request.POST.get("first") == "text" else By.APP
-        done = authenticators.ask_first(
-            _user(request),
-            chosen,
-            standing=sessions.standing(request),
-            origin=sessions.origin_of(request),
-        )
+        done = authenticators.ask_first(user_of(request), chosen, **who_asks(request))
         if done and chosen is By.TEXT:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
@@ -271,12 +257,8 @@ def first(request: HttpRequest) -> HttpResponse:
 def texts(request: HttpRequest) -> HttpResponse:
     """Turn texts to the number on again. A GET, which follows a proof, shows the button again."""
     if request.method == "POST":
-        result = authenticators.allow_texts(
-            _user(request),
-            standing=sessions.standing(request),
-            origin=sessions.origin_of(request),
-        )
-        factors = authenticators.overview(_user(request))
+        result = authenticators.allow_texts(user_of(request), **who_asks(request))
+        factors = authenticators.overview(user_of(request))
         refused = result.outcome not in {FactorOutcome.OK, FactorOutcome.UNCHANGED}
         sessions.flash(request, words.allowed(result, factors), refused=refused)
     return SeeOther("two-factor")
@@ -295,18 +277,13 @@ class OffCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         sessions.standing(request).demand(timezone.now())
-        if not authenticators.overview(_user(request)).is_on and request.method != "POST":
+        if not authenticators.overview(user_of(request)).is_on and request.method != "POST":
             return SeeOther("two-factor")
         return super().dispatch(request, *args, **kwargs)
 
     def check(self, text: str) -> Verification:
-        return authenticators.turn_off(
-            self.person,
-            text,
-            removal=self._removal,
-            standing=sessions.standing(self.request),
-            origin=sessions.origin_of(self.request),
-        )
+        asking = who_asks(self.request)
+        return authenticators.turn_off(self.person, text, removal=self._removal, **asking)
 
     def verified(self, result: Verification) -> HttpResponse:
         if authenticators.overview(self.person).is_on:
@@ -337,11 +314,10 @@ class OffCode(CodePage):
 @signed_in
 def app(request: HttpRequest) -> HttpResponse:
     """Set an authenticator app up: a secret to scan, and a code that shows that it was."""
-    user, standing = _user(request), sessions.standing(request)
     if request.method == "POST":
-        return _set_up(request, user)
+        return _set_up(request, user_of(request))
+    user = demand(request)
     factors = authenticators.overview(user)
-    standing.demand(timezone.now(), factor=factors.is_on)
     waiting = authenticators.waiting_secret(user, origin=sessions.origin_of(request))
     secret, address = waiting or ("", "")
     return page(
@@ -357,9 +333,9 @@ def app(request: HttpRequest) -> HttpResponse:
 
 
 def _set_up(request: HttpRequest, user: User) -> HttpResponse:
-    standing, origin, then = sessions.standing(request), sessions.origin_of(request), on_to(request)
+    asking, then = who_asks(request), on_to(request)
     if "code" not in request.POST:
-        begun = authenticators.begin_app(user, standing=standing, origin=origin)
+        begun = authenticators.begin_app(user, **asking)
         if begun.outcome is not FactorOutcome.STARTED:
             said = words.refusal(begun, authenticators.overview(user))
             sessions.flash(request, said, refused=True)
@@ -369,7 +345,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         if len(codes.clean(text)) in set(codes.LENGTHS) - {codes.APP_DIGITS}:
             raise MalformedCode  # as long as a texted code may be, and no app's
         result = authenticators.confirm_app(
-            user, text, standing=standing, origin=origin, keep_session=sessions.renew(request)
+            user, text, **asking, keep_session=sessions.renew(request)
         )
     except MalformedCode:
         references.mark(request.META, Undecided.FORM)
@@ -404,7 +380,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     They travel in the signed form alone: no session and no database holds them. So the answer
     to the form shows them, and not a page behind it; the same form, sent again, shows the same.
     """
-    user, standing = _user(request), sessions.standing(request)
+    user = user_of(request)
     factors = authenticators.overview(user)
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
@@ -414,11 +390,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     kept = authenticators.Change(FactorOutcome.NOTHING_WAITING)
     if texts:
         kept = authenticators.keep_recovery_codes(
-            user,
-            texts,
-            instead_of=instead_of,
-            standing=standing,
-            origin=sessions.origin_of(request),
+            user, texts, instead_of=instead_of, **who_asks(request)
         )
     if kept.outcome in {FactorOutcome.OK, FactorOutcome.UNCHANGED}:
         then = next_page(request, "two-factor")
@@ -470,7 +442,3 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
 def _is_mailed(user: User) -> bool:
     """Whether *user* is told of changes by e-mail."""
     return bool(user.email) and revocations.mails_leave()
-
-
-def _user(request: HttpRequest) -> User:
-    return cast(User, request.user)  # behind ``signed_in``

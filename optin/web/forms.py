@@ -23,16 +23,6 @@ MAX_NAME = 254
 MAX_PASSWORD = 1024
 
 
-def _password(label: Any, autocomplete: str) -> forms.CharField:
-    return forms.CharField(
-        label=label,
-        max_length=MAX_PASSWORD,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": autocomplete}),
-        error_messages={"required": _("Enter your password.")},
-    )
-
-
 class Form(forms.Form):
     """A form without colons after its labels."""
 
@@ -40,17 +30,25 @@ class Form(forms.Form):
         super().__init__(*args, **{"label_suffix": "", **options})
 
 
-class _Moment(forms.DateTimeInput):
-    input_type = "datetime-local"
+class PasswordForm(Form):
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=MAX_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": _("Enter your password.")},
+    )
 
-    def __init__(self) -> None:
-        super().__init__(attrs={"step": "60"}, format="%Y-%m-%dT%H:%M")
 
-
+_MOMENT = forms.DateTimeInput(
+    attrs={"type": "datetime-local", "step": "60"}, format="%Y-%m-%dT%H:%M"
+)
 _WHEN = {"required": _("Enter a day and a time."), "invalid": _("Enter a day and a time.")}
 
 
-class SignInForm(Form):
+class SignInForm(PasswordForm):
+    field_order = ("username", "password")
+
     username = forms.CharField(
         label=_("User name or e-mail address"),
         max_length=MAX_NAME,
@@ -59,11 +57,6 @@ class SignInForm(Form):
         ),
         error_messages={"required": _("Enter your user name or e-mail address.")},
     )
-    password = _password(_("Password"), "current-password")
-
-
-class PasswordForm(Form):
-    password = _password(_("Password"), "current-password")
 
 
 class NumberForm(Form):
@@ -145,8 +138,8 @@ class EndpointForm(Form):
 class StretchForm(Form):
     """From when until when events are sent again."""
 
-    since = forms.DateTimeField(label=_("From"), widget=_Moment, error_messages=_WHEN)
-    until = forms.DateTimeField(label=_("Until"), widget=_Moment, error_messages=_WHEN)
+    since = forms.DateTimeField(label=_("From"), widget=_MOMENT, error_messages=_WHEN)
+    until = forms.DateTimeField(label=_("Until"), widget=_MOMENT, error_messages=_WHEN)
 
     def clean(self) -> dict[str, Any]:
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")

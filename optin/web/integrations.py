@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from optin.errors import (
@@ -16,13 +15,13 @@ from optin.errors import (
     UnfitEndpoint,
 )
 from optin.models import File, WebhookEndpoint, WebhookTry
-from optin.operations import authenticators, webhooks
+from optin.operations import webhooks
 from optin.operations.webhooks import Member
 from optin.runtime.redirects import SeeOther
 from optin.support import wording
 from optin.web import sessions, words
 from optin.web.forms import EndpointForm, StretchForm
-from optin.web.pages import form_page, page, signed_in
+from optin.web.pages import demand, form_page, page, signed_in
 
 _TRIES_SHOWN = 20
 
@@ -31,8 +30,7 @@ _TRIES_SHOWN = 20
 @signed_in
 def integrations(request: HttpRequest) -> HttpResponse:
     """All endpoints, by file, and a way to add one."""
-    _demand(request)
-    files = list(File.objects.managed_by(_user(request)).order_by("name", "pk"))
+    files = list(File.objects.managed_by(demand(request)).order_by("name", "pk"))
     if not files:
         raise Http404
     found = WebhookEndpoint.objects.filter(file__in=files).order_by("pk")
@@ -47,8 +45,7 @@ def integrations(request: HttpRequest) -> HttpResponse:
 @signed_in
 def add(request: HttpRequest, file_id: int) -> HttpResponse:
     """Add an endpoint to a file; the answer shows its secret, and nothing else ever does."""
-    _demand(request)
-    file = File.objects.managed_by(_user(request)).filter(pk=file_id).first()
+    file = File.objects.managed_by(demand(request)).filter(pk=file_id).first()
     if file is None:
         raise Http404
     form = EndpointForm(request.POST or None)
@@ -80,8 +77,7 @@ def _show(
 @signed_in
 def integration(request: HttpRequest, pk: int) -> HttpResponse:
     """One endpoint: what can be done with it, and each attempt to send it an event."""
-    _demand(request)
-    found = WebhookEndpoint.objects.managed_by(_user(request)).select_related("file", "made_by")
+    found = WebhookEndpoint.objects.managed_by(demand(request)).select_related("file", "made_by")
     endpoint = found.filter(pk=pk).first()
     if endpoint is None:
         raise Http404
@@ -150,14 +146,10 @@ def _secret(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     return _show(request, endpoint, secret, replaced=True)
 
 
-def _on(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    webhooks.switch(endpoint, on=True, **_who(request))
-    return _done(request, _("The endpoint is on."))
-
-
-def _off(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    webhooks.switch(endpoint, on=False, **_who(request))
-    return _done(request, _("The endpoint is off."))
+def _switch(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    on = request.POST["do"] == "on"
+    webhooks.switch(endpoint, on=on, **_who(request))
+    return _done(request, _("The endpoint is on.") if on else _("The endpoint is off."))
 
 
 def _test(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
@@ -207,8 +199,8 @@ def _done(request: HttpRequest, said: str, *, refused: bool = False) -> HttpResp
 _ACTS: dict[str, Callable[[HttpRequest, WebhookEndpoint], HttpResponse]] = {
     "change": _change,
     "secret": _secret,
-    "on": _on,
-    "off": _off,
+    "on": _switch,
+    "off": _switch,
     "test": _test,
     "again": _again,
     "stretch": _stretch,
@@ -216,17 +208,7 @@ _ACTS: dict[str, Callable[[HttpRequest, WebhookEndpoint], HttpResponse]] = {
 }
 
 
-def _demand(request: HttpRequest) -> None:
-    """Let pass whoever has proved enough lately; each operation asks again, under its lock."""
-    factors = authenticators.overview(_user(request))
-    sessions.standing(request).demand(timezone.now(), factor=factors.is_on)
-
-
-def _user(request: HttpRequest) -> Any:
-    return request.user
-
-
 def _who(request: HttpRequest) -> dict[str, Any]:
     """What each operation asks of a session."""
-    member = Member(_user(request), sessions.standing(request))
+    member = Member(sessions.user_of(request), sessions.standing(request))
     return {"member": member, "origin": sessions.origin_of(request)}

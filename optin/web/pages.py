@@ -11,17 +11,20 @@ from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
+from optin.models import EmailChange, Revocation, User
+from optin.operations import authenticators
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome, whole_seconds
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther, local
 from optin.runtime.references import Undecided
-from optin.web import words
+from optin.web import sessions, words
 
 View = Callable[..., HttpResponseBase]
 
@@ -69,6 +72,17 @@ def _has_ended(request: HttpRequest) -> bool:
     return has_cookie and request.session.session_key is None
 
 
+def demand(request: HttpRequest) -> User:
+    """Return who is signed in, if they have proved lately that it is them, by a factor too.
+
+    Each operation asks again, under its lock.
+    """
+    user = sessions.user_of(request)
+    factors = authenticators.overview(user)
+    sessions.standing(request).demand(timezone.now(), factor=factors.is_on)
+    return user
+
+
 def page(
     request: HttpRequest,
     template: str,
@@ -104,7 +118,12 @@ def refused_password(
     """Show *form* again after a password that did not do: the same for every reason."""
     by_name = "username" in form.fields
     if result.outcome is not SignInOutcome.NOT_NOW or result.retry_after is None:
-        form.add_error(None if by_name else "password", words.wrong_password(by_name=by_name))
+        if by_name:
+            form.add_error(
+                None, _("The name or the password is not right. Check both and try again.")
+            )
+        else:
+            form.add_error("password", _("That password is not right. Check it and try again."))
         return page(request, template, form, **context)
     wait = result.retry_after
     form.add_error(
@@ -113,6 +132,31 @@ def refused_password(
     response = page(request, template, form, status=429, **context)
     response["Retry-After"] = str(whole_seconds(wait))
     return response
+
+
+def linked(
+    request: HttpRequest,
+    template: str,
+    found: EmailChange | Revocation | None,
+    *,
+    newer: Callable[[User], object],
+    cancel: Callable[..., object],
+) -> HttpResponse:
+    """The page behind a link about what waits: a GET asks, a POST cancels it.
+
+    Used, or too late, it says what became of it, and what to do; or that another one waits,
+    which this link does not reach.
+
+    :param newer: returns what waits for a person now.
+    """
+    if found is None:
+        return page(request, template, status=404)
+    if request.method != "POST":
+        waits = None if found.is_open else newer(found.user)
+        return page(request, template, found=found, newer=waits)
+    if found.is_open:
+        cancel(found, origin=sessions.origin_of(request))
+    return SeeOther(request.path)
 
 
 def on_to(request: HttpRequest) -> str:

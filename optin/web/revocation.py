@@ -3,8 +3,6 @@
 By the link of the mail or text, which needs nobody to be signed in, or on the page of the account.
 """
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
@@ -13,16 +11,12 @@ from optin.models import Revocation
 from optin.operations import revocations
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions
-from optin.web.pages import form_page, page, signed_in
+from optin.web.pages import form_page, linked, signed_in
 
 
 @form_page
 def revocation(request: HttpRequest, token: str) -> HttpResponse:
-    """The page behind the mailed link: a GET asks, a POST cancels.
-
-    Used, or too late, it says what became of the removal, and what to do; or that another
-    one waits, which this link does not reach.
-    """
+    """The page behind the mailed link."""
     return _linked(request, wording.revocation_of(token))
 
 
@@ -33,22 +27,15 @@ def texted(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _linked(request: HttpRequest, found: Revocation | None) -> HttpResponse:
-    if found is None:
-        return page(request, "revocation.html", status=404)
-    if request.method != "POST":
-        newer = None if found.is_open else revocations.waiting_for(found.user)
-        return page(request, "revocation.html", revocation=found, newer=newer)
-    if found.is_open:
-        revocations.cancel(found, origin=sessions.origin_of(request))
-    return SeeOther(request.path)
+    newer, cancel = revocations.waiting_for, revocations.cancel
+    return linked(request, "revocation.html", found, newer=newer, cancel=cancel)
 
 
 @form_page
 @signed_in
 def cancel(request: HttpRequest) -> HttpResponse:
     """Cancel what waits for whoever is signed in; a GET, which follows a sign-in, nothing."""
-    user: Any = request.user
-    waits = Revocation.objects.open_of(user).first()
+    waits = Revocation.objects.open_of(sessions.user_of(request)).first()
     if waits and request.method == "POST":
         revocations.cancel(waits, origin=sessions.origin_of(request))
         sessions.flash(request, _("The removal was cancelled. Nothing is removed."))

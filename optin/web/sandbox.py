@@ -1,7 +1,5 @@
 """The page of a sandbox: the texts to its members."""
 
-from typing import Any
-
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -10,14 +8,14 @@ from optin.models import File
 from optin.models.messages import State
 from optin.operations import sandbox
 from optin.web.pages import page, signed_in
+from optin.web.sessions import user_of
 
 
 @require_safe
 @signed_in
 def texts(request: HttpRequest, file_id: int) -> HttpResponse:
     """The texts of the last day, the newest first, for the members of a sandbox."""
-    user: Any = request.user
-    file = File.objects.open_to(user).filter(pk=file_id, is_sandbox=True).first()
+    file = File.objects.open_to(user_of(request)).filter(pk=file_id, is_sandbox=True).first()
     if file is None:
         raise Http404
     found = [(text, _STATES[State(text.state)]) for text in sandbox.texts_of(file)]

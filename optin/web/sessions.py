@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, logout
 from django.http import HttpRequest
@@ -80,6 +80,22 @@ class Ages:
         return self.get_response(request)
 
 
+class Asking(TypedDict):
+    """What each operation asks of a session."""
+
+    standing: Standing
+    origin: Origin
+
+
+def who_asks(request: HttpRequest) -> Asking:
+    return {"standing": standing(request), "origin": origin_of(request)}
+
+
+def user_of(request: HttpRequest) -> User:
+    """Return who is signed in: of a view behind ``pages.signed_in``."""
+    return cast(User, request.user)
+
+
 def origin_of(request: HttpRequest) -> Origin:
     """Return who asks, and from where."""
     return Origin.of(
@@ -99,10 +115,12 @@ def begin_half(request: HttpRequest, user: User) -> None:
     :param user: as read under the lock when the password was checked.
     """
     request.session.flush()
-    at = timezone.now().timestamp()
-    # The release before this one compares the epoch.
-    half = {"user": user.pk, "at": at, "ended": _last_end(user), "epoch": user.session_epoch}
-    request.session["half"] = {**half, "last_visit": _last_visit(user)}
+    request.session["half"] = {
+        "user": user.pk,
+        "at": timezone.now().timestamp(),
+        "ended": _last_end(user),
+        "last_visit": _last_visit(user),
+    }
 
 
 def is_half(request: HttpRequest) -> bool:
@@ -116,12 +134,8 @@ def half_user(request: HttpRequest) -> User | None:
     if not half or half_is_late(request):
         return None
     user: User | None = User.objects.filter(pk=half["user"], is_active=True).first()
-    if user is None:
-        return None
     # A new password, a new factor and the mailed "this was not me" end a half session.
-    if "ended" in half:
-        return user if half["ended"] == _last_end(user) else None
-    return user if half.get("epoch") == user.session_epoch else None  # of the release before
+    return user if user and half["ended"] == _last_end(user) else None
 
 
 def half_is_late(request: HttpRequest) -> bool:
@@ -292,7 +306,7 @@ class Place:
 
 def places(request: HttpRequest) -> list[Place]:
     """Return where the person who asks is signed in, this browser first."""
-    user: Any = request.user
+    user = user_of(request)
     now, auth_hash = timezone.now(), user.get_session_auth_hash()
     here = _place(session_store.row_of(request.session.session_key), request.session, is_here=True)
     others = [

@@ -99,19 +99,14 @@ def metrics_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(text, content_type=metrics.CONTENT_TYPE)
 
 
-def not_found(request: HttpRequest) -> HttpResponse:
-    """Any address that is no other.
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Any address that is no other, or a page about something that is not there for who asks.
 
     A view, not only a template: in development Django would answer with a page that
     repeats the query, and with it a ``WsAccessKey``.
     """
     references.mark(request.META, Undecided.NO_ADDRESS)
     return render(request, "404.html", status=404)
-
-
-def missing(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """A page about something that does not exist, or not for who asks."""
-    return not_found(request)
 
 
 def denied(request: HttpRequest, exception: Exception) -> HttpResponse:

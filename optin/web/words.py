@@ -59,13 +59,6 @@ def delay_in_words(delay: timedelta) -> str:
     return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
 
 
-def wrong_password(*, by_name: bool) -> str:
-    """Say that it did not do; where a name was asked for too, not which of the two."""
-    if by_name:
-        return _("The name or the password is not right. Check both and try again.")
-    return _("That password is not right. Check it and try again.")
-
-
 # -- codes -------------------------------------------------------------------------
 
 
@@ -133,14 +126,6 @@ def wrong_number(text: str) -> str:
         "international": international,
     }
     return f"{_WRONG_NUMBERS[fault]()} {how}"
-
-
-def only_fiction() -> str:
-    """Say that a sandbox does not take the number."""
-    return _(
-        "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
-        "books."
-    )
 
 
 def number_examples() -> tuple[str, str]:

@@ -138,7 +138,7 @@ def half(browser: Browser, active: ProviderUser, clock: time_machine.Traveller) 
 def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
     held = content(half.session)
     assert held.keys() <= {"half", "flash", "flash_refused", "flash_to_password", "refused"}
-    assert held["half"].keys() == {"user", "at", "ended", "epoch", "last_visit"}
+    assert held["half"].keys() == {"user", "at", "ended", "last_visit"}
     assert SESSION_KEY not in held
 
 
