@@ -196,16 +196,6 @@ def test_page_that_is_switched_off_or_not_there_takes_no_form(address: str) -> N
     assert Client(enforce_csrf_checks=True).post(address).status_code == 404
 
 
-@pytest.mark.parametrize("address", ["/sign-in/", "/password-reset/", "/sign-out/", "//sign-in/"])
-@pytest.mark.parametrize("accept", [BROWSER, "application/json"])
-def test_real_pages_want_their_csrf_token(address: str, accept: str) -> None:
-    response = Client(enforce_csrf_checks=True).post(
-        "/", PATH_INFO=address, headers={"Accept": accept}
-    )
-
-    assert response.status_code == 403
-
-
 @pytest.mark.parametrize("address", ["/User/nothing", "/authorisation/nothing", "/USER/"])
 @pytest.mark.parametrize("debug", [True, False])
 def test_unknown_call_is_no_page(address: str, debug: bool, settings: Any) -> None:
@@ -252,10 +242,3 @@ def test_bug_is_a_plain_500() -> None:
     assert "Something went wrong on our side" in text
     assert SECRET not in text
     assert set(response["Content-Security-Policy"].split("; ")) == POLICY
-
-
-@pytest.mark.parametrize("address", ["/", "/Help", "/Help/Errors", "/simulator/"])
-def test_pages_are_read_only(address: str, development: Simulator) -> None:
-    response = Client().post(address)
-    assert response.status_code == 405
-    assert response["Allow"] == "GET, HEAD"

@@ -8,7 +8,6 @@ import pytest
 import time_machine
 from django.contrib.sessions.models import Session
 from django.core import mail
-from django.utils import timezone
 from oauth2_provider.models import AbstractApplication
 
 from optin.errors import PasswordNeeded
@@ -347,13 +346,6 @@ def test_operations_ask_for_the_password_themselves(user: User, file: File) -> N
         with pytest.raises(PasswordNeeded):
             end()
     assert ended() == []
-
-
-def test_only_own_sessions_are_read(ann: Browser, user: User, stranger: User) -> None:
-    ben = elsewhere(name="ben")
-    for person, browser in ((user, ann), (stranger, ben)):
-        own = SessionOwner.objects.sessions_of(person, timezone.now())
-        assert [row.session_key for row in own] == [row_of(browser.session)]
 
 
 # -- applications ------------------------------------------------------------------

@@ -117,16 +117,3 @@ def test_sign_in(debug: bool, browser: Browser, user: Any, settings: LazySetting
         assert not browser.session
     sign_in(browser)
     assert browser.path == "/account/"
-
-
-def test_fault_of_ours_is_still_one(
-    ann: Browser, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*args: Any) -> NoReturn:
-        raise RuntimeError(SECRET)
-
-    monkeypatch.setattr("optin.operations.authenticators.overview", fail)
-    ann.go("/account/")
-    assert ann.page.status == 500
-    assert "Retry-After" not in ann.answer
-    assert SECRET not in ann.page.html

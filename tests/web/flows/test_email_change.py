@@ -173,17 +173,6 @@ def test_a_locked_account_is_told_why_it_changes_no_address(user: User, browser:
     assert EmailChange.objects.count() == 1
 
 
-def test_in_another_browser_it_leads_to_the_sign_in_and_back(browser: Browser) -> None:
-    path = asked(browser)
-    other = Browser("Firefox")
-    other.go(path)
-    assert other.path == "/sign-in/"
-    other.send(username="ann", password=PASSWORD)
-    assert other.path == path
-    other.send()
-    assert other.page.heading == "Your e-mail address will change"
-
-
 def test_for_anybody_else_it_is_no_link(browser: Browser, stranger: User) -> None:
     """Somebody else may read that mailbox: their own account gets no address by it."""
     path = asked(browser)
@@ -291,25 +280,6 @@ def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
 
 
 # -- afterwards --------------------------------------------------------------------
-
-
-def test_links_to_a_new_password_in_the_old_mailbox_end(
-    user: User, browser: Browser, settings: Settings
-) -> None:
-    """And nobody is signed out: the change gives no session more than it had."""
-    settings.OPTIN_EMAIL_DELAY = 0
-    path = asked(browser)
-    browser.tab().go("/account/")
-    nobody = Browser("Firefox")
-    nobody.go("/password-reset/")
-    nobody.send(email=OLD)
-    reset = link_in_mail("/password-reset/")
-    assert nobody.go(reset).status == 200
-    browser.go(path)
-    browser.send()
-    assert nobody.go(reset).status == 404
-    browser.go("/account/")
-    assert browser.path == "/account/"
 
 
 def test_it_was_not_me_puts_the_old_address_back(

@@ -200,12 +200,6 @@ def test_no_address_leads_inside(
     assert WebhookEndpoint.objects.get().url == URL
 
 
-def test_a_host_that_nobody_finds_is_named(mia: Browser) -> None:
-    mia.go(f"{LIST}add/777/")
-    page = post(mia, f"{LIST}add/777/", url="https://nowhere.acme-shop.com/").content.decode()
-    assert "We could not find nowhere.acme-shop.com." in page
-
-
 @pytest.mark.parametrize(
     "fields",
     [

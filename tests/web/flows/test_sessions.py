@@ -354,20 +354,18 @@ def thief(ann: Browser, phone: Phone, clock: Any) -> Browser:
     return old
 
 
-def test_old_id_has_not_proved_the_password(thief: Browser, ann: Browser) -> None:
+def test_old_id_has_not_proved_the_password(thief: Browser, ann: Browser, user: User) -> None:
     for address in (NUMBER_PAGE, APP, OFF, "/account/password/"):
         thief.go(address)
         assert thief.path == CONFIRM
+    thief.client.handler.enforce_csrf_checks = False
+    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    response: Any = thief.client.post("/account/password/", form, secure=True)
+    assert response["Location"].split("?")[0] == CONFIRM
+    user.refresh_from_db()
+    assert user.check_password(PASSWORD)
     ann.go(NUMBER_PAGE)
     assert ann.path == NUMBER_PAGE
-
-
-def test_old_id_has_not_proved_the_factor(ann_on: Browser, phone: Phone) -> None:
-    thief = ann_on.copy()
-    prove_factor(ann_on, phone)
-    assert ann_on.path == NUMBER_PAGE
-    thief.go(NUMBER_PAGE)
-    assert thief.path in {CONFIRM, PROVE}
 
 
 def sign_out_others(browser: Browser, phone: Phone) -> None:
@@ -396,15 +394,6 @@ def test_old_id_and_the_password_do_not_lead_to_what_another_step_proved(
     assert is_in(ann_on)
     clock.shift(MINUTE)
     assert not is_in(thief)
-
-
-def test_old_id_changes_no_password(thief: Browser, user: User) -> None:
-    thief.client.handler.enforce_csrf_checks = False
-    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
-    response: Any = thief.client.post("/account/password/", form, secure=True)
-    assert response["Location"].split("?")[0] == CONFIRM
-    user.refresh_from_db()
-    assert user.check_password(PASSWORD)
 
 
 @pytest.mark.usefixtures("client_app")
