@@ -147,12 +147,9 @@ def test_every_event_has_words_in_german() -> None:
     ("asked", "language"),
     [
         ("de", "de"),
-        ("de-AT,de;q=0.9,en;q=0.5", "de"),
         ("fr, de;q=0.5", "de"),
         ("en-US,en;q=0.9,de;q=0.8", "en-au"),
-        ("fr", "en-au"),
         ("", "en-au"),
-        ("de" * 999, "en-au"),
     ],
 )
 def test_language_is_the_one_that_the_browser_asks_for(asked: str, language: str) -> None:

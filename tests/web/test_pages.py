@@ -159,13 +159,9 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     [
         (None, "application/x-www-form-urlencoded", "text/html"),
         (BROWSER, "application/x-www-form-urlencoded", "text/html"),
-        (BROWSER, "application/json", "text/html"),
-        ("text/*", "application/json", "text/html"),
         ("text/html, application/json", "text/xml", "text/html"),
         (None, "text/xml", "text/xml"),
         ("*/*", "application/json", "application/json"),
-        ("image/png", "application/json", "application/json"),
-        ("text/html;q=0.5, application/xml", "text/plain", "application/xml"),
         ("application/json, text/javascript, */*; q=0.01", "text/plain", "application/json"),
     ],
 )

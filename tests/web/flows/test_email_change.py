@@ -124,14 +124,11 @@ def test_the_password_and_a_factor_are_asked_for_again(ann_on: Browser, clock: C
     ("typed", "error"),
     [
         ("", "Enter your new e-mail address."),
-        ("ann", "That is not an e-mail address."),
         ("ann@localhost", "That is not an e-mail address."),
-        ("ann@[127.0.0.1]", "That is not an e-mail address."),
-        (f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.com", "That is not an e-mail address."),
         ("ann@ex\u0430mple.com", "Enter an address without letters like"),
         ("ANN@Example.com", "That is already your e-mail address."),
     ],
-    ids=["empty", "no-domain", "this-server", "ip", "long", "look-alike", "present"],
+    ids=["empty", "this-server", "look-alike", "present"],
 )
 def test_what_is_no_new_address_is_refused(ann: Browser, typed: str, error: str) -> None:
     mails = len(mail.outbox)

@@ -204,12 +204,9 @@ def test_no_address_leads_inside(
     "fields",
     [
         {"do": "change", "url": URL, "kinds": ["endpoint.test"]},
-        {"do": "change", "url": URL, "kinds": ["x"]},
         {"do": "change", "url": URL, "description": "x" * 101},
-        {"do": "change", "url": URL, "description": "x\0"},
         {"do": "stretch", "since": "2026-11-02T12:00", "until": "2026-11-02T12:00"},
         {"do": "stretch", "since": "x", "until": ""},
-        {"do": "stretch", "since": "0001-01-01T00:00", "until": "x"},
     ],
     ids=str,
 )
