@@ -34,6 +34,9 @@ class Row:
     status: int
     message: str
     meaning: str
+    cause: Undecided | None = None
+    """Why, if the code is answered before any decision. Any other refusal has an audit event,
+    unless it was raised with a cause."""
 
     def sentence(self, wait: int | None = None) -> str:
         """Return the message; for a 429 with the seconds to *wait*.
@@ -54,186 +57,111 @@ def _try_again(wait: int | None) -> str:
     return f"Try again in {wait} second{'' if wait == 1 else 's'}."
 
 
+# The formatter would give each argument a line.
+# fmt: off
 ERRORS: dict[str, Row] = {
-    "invalid_request": Row(
-        400,
-        "The request is not well-formed.",
-        "A parameter or a field is missing, malformed or given twice, or the body is not what "
-        "its content type says. Nothing was counted.",
-    ),
-    "otp_incorrect": Row(
-        400,
-        "The code is not right.",
-        "The code is wrong; or there is nothing to prove under this id: it is unknown, not "
-        "yours, under another file, or has no code waiting. The answer is the same for all. Let "
-        "the person enter the newest code again, or call opt-in-to-2fa (or opt-out-from-2fa) for "
-        "a new one.",
-    ),
-    "otp_expired": Row(
-        400,
-        "The code has expired. Ask for a new one.",
-        "Your code is older than its lifetime. Call opt-in-to-2fa again for a new one.",
-    ),
-    "otp_exhausted": Row(
-        400,
-        "The code was entered wrongly too often. Ask for a new one.",
+    "invalid_request": Row(400, "The request is not well-formed.",
+        "A parameter or a field is missing, malformed or given twice, or the body is not what its "
+        "content type says. Nothing was counted.", cause=Undecided.MALFORMED),
+    "otp_incorrect": Row(400, "The code is not right.",
+        "The code is wrong; or there is nothing to prove under this id: it is unknown, not yours, "
+        "under another file, or has no code waiting. The answer is the same for all. Let the "
+        "person enter the newest code again, or call opt-in-to-2fa (or opt-out-from-2fa) for a "
+        "new one."),
+    "otp_expired": Row(400, "The code has expired. Ask for a new one.",
+        "Your code is older than its lifetime. Call opt-in-to-2fa again for a new one."),
+    "otp_exhausted": Row(400, "The code was entered wrongly too often. Ask for a new one.",
         "Your code has used up its tries. Call opt-in-to-2fa again for a new one; the count of "
-        "wrong codes stays.",
-    ),
-    "mobile_number_invalid": Row(
-        400,
-        "That is not a mobile number.",
+        "wrong codes stays."),
+    "mobile_number_invalid": Row(400, "That is not a mobile number.",
         "MobileNumber is not a valid mobile number. Write it as 0499 999 999 or +61 499 999 999.",
-    ),
-    "region_not_allowed": Row(
-        400,
-        "Mobile numbers of that country cannot be used here.",
+        cause=Undecided.NO_NUMBER),
+    "region_not_allowed": Row(400, "Mobile numbers of that country cannot be used here.",
         "MobileNumber belongs to a region to which this service sends no texts. Let the person "
-        "enter another number, or ask the operators for the region.",
-    ),
-    "not_authenticated": Row(
-        401,
-        "Sign in first: send an OAuth 2 bearer token.",
-        "The request has neither a bearer token nor a WsAccessKey.",
-    ),
-    "invalid_token": Row(
-        401,
-        "The token or access key is not valid.",
+        "enter another number, or ask the operators for the region."),
+    "not_authenticated": Row(401, "Sign in first: send an OAuth 2 bearer token.",
+        "The request has neither a bearer token nor a WsAccessKey.", cause=Undecided.NO_CREDENTIAL),
+    "invalid_token": Row(401, "The token or access key is not valid.",
         "The token has expired or was revoked, the key is unknown or revoked, its user is "
         "deactivated, or both were sent and do not belong to one user.",
-    ),
-    "2fa_code_required": Row(
-        401,
-        "Enter the code that was sent to your mobile phone.",
-        "The call needs a code; one was texted now or a moment ago. Send it with the same call.",
-    ),
-    "insufficient_scope": Row(
-        403,
-        "The token does not allow this call.",
-        "The token needs the scope full, 2fa or modify; to read events, full or events.",
-    ),
-    "file_access_denied": Row(
-        403,
-        "You cannot use this file.",
-        "The file does not exist, or you are no active member of it, or the token or key is "
-        "for another file. The answer is the same for all.",
-    ),
+        cause=Undecided.INVALID_TOKEN),
+    "2fa_code_required": Row(401, "Enter the code that was sent to your mobile phone.",
+        "The call needs a code; one was texted now or a moment ago. Send it with the same call."),
+    "insufficient_scope": Row(403, "The token does not allow this call.",
+        "The token needs the scope full, 2fa or modify; to read events, full or events."),
+    "file_access_denied": Row(403, "You cannot use this file.",
+        "The file does not exist, or you are no active member of it, or the token or key is for "
+        "another file. The answer is the same for all."),
     "factor_disabled": Row(
-        403,
-        "Codes by text message are switched off for this account. Contact support.",
+        403, "Codes by text message are switched off for this account. Contact support.",
         "Too many wrong codes disabled the second factor, for everybody or for access keys and "
         "tokens, or staff suspended it. Two-factor sign-in stays required: a code of an app or a "
-        "recovery code still works there.",
-    ),
-    "not_found": Row(404, "There is nothing here.", "No call has this address."),
-    "method_not_allowed": Row(
-        405, "That method is not allowed here.", "See the Allow header for the methods that are."
-    ),
-    "already_verified": Row(
-        409,
-        "This mobile number is verified already.",
-        "ProviderUserId is your active number and no code is waiting for it.",
-    ),
-    "already_opted_in": Row(
-        409,
-        "Two-factor authentication is on already.",
+        "recovery code still works there."),
+    "not_found": Row(404, "There is nothing here.",
+        "No call has this address.", cause=Undecided.NO_ADDRESS),
+    "method_not_allowed": Row(405, "That method is not allowed here.",
+        "See the Allow header for the methods that are.", cause=Undecided.METHOD),
+    "already_verified": Row(409, "This mobile number is verified already.",
+        "ProviderUserId is your active number and no code is waiting for it."),
+    "already_opted_in": Row(409, "Two-factor authentication is on already.",
         "You have an active number or authenticator app. Opt a number out first, or change it in "
-        "the browser. An app can be removed in the browser only.",
-    ),
-    "not_opted_in": Row(
-        409,
-        "Two-factor authentication is not on.",
-        "You have no active number to release. opt-in-to-2fa turns it on.",
-    ),
-    "mobile_number_in_use": Row(
-        409,
-        "Another account uses this mobile number. Contact support.",
+        "the browser. An app can be removed in the browser only."),
+    "not_opted_in": Row(409, "Two-factor authentication is not on.",
+        "You have no active number to release. opt-in-to-2fa turns it on."),
+    "mobile_number_in_use": Row(409, "Another account uses this mobile number. Contact support.",
         "The code was right, but the number is another user's active one. The code is used up. "
-        "Let the person opt in with another number (opt-in-to-2fa), or ask support.",
-    ),
-    "cursor_gone": Row(
-        410,
-        "The events after this one are not kept. Begin again with after=0.",
-        "The event that follows after is older than 30 days; or there is no event with this number "
-        "yet, as after a restore of the database.",
-    ),
-    "too_large": Row(413, "The body is too large.", "A body may have 16 KiB at most."),
-    "unsupported_media_type": Row(
-        415,
-        "This content type is not accepted.",
-        "The content type of the body is none of application/json, text/json, "
-        "application/xml and text/xml. Token calls also take forms.",
-    ),
-    "locked": Row(
-        429,
-        "Too many wrong codes.",
+        "Let the person opt in with another number (opt-in-to-2fa), or ask support."),
+    "cursor_gone": Row(410, "The events after this one are not kept. Begin again with after=0.",
+        "The event that follows after is older than 30 days; or there is no event with this "
+        "number yet, as after a restore of the database.", cause=Undecided.CURSOR_GONE),
+    "too_large": Row(413, "The body is too large.",
+        "A body may have 16 KiB at most.", cause=Undecided.TOO_LARGE),
+    "unsupported_media_type": Row(415, "This content type is not accepted.",
+        "The content type of the body is none of application/json, text/json, application/xml and "
+        "text/xml. Token calls also take forms.", cause=Undecided.MEDIA_TYPE),
+    "locked": Row(429, "Too many wrong codes.",
         "Too many wrong codes have locked the account, or its access keys and tokens, for a "
         "while. Until then, right codes get this answer too. The seconds are also in the "
-        "Retry-After header.",
-    ),
-    "send_limit": Row(
-        429,
-        "No further text message can be sent now.",
+        "Retry-After header."),
+    "send_limit": Row(429, "No further text message can be sent now.",
         "A limit on text messages is reached, the last one was sent a moment ago, or somebody "
         "answered STOP from the active number. After a STOP, its owner must send START, or turn "
         "texts on again on the pages of the service. A code that was sent stays valid. The "
-        "seconds are also in the Retry-After header.",
-    ),
-    "throttled": Row(
-        429, "Too many requests.", "The seconds to wait are also in the Retry-After header."
-    ),
-    "internal_error": Row(
-        500, "Something went wrong on our side.", "Please report it, with the X-Request-Id header."
-    ),
-    "unavailable": Row(
-        503,
-        "The service cannot do this now. Nothing happened; try again later.",
+        "seconds are also in the Retry-After header."),
+    "throttled": Row(429, "Too many requests.",
+        "The seconds to wait are also in the Retry-After header.", cause=Undecided.USER_REQUESTS),
+    "internal_error": Row(500, "Something went wrong on our side.",
+        "Please report it, with the X-Request-Id header.", cause=Undecided.INTERNAL),
+    "unavailable": Row(503, "The service cannot do this now. Nothing happened; try again later.",
         "The database or the audit trail cannot be written; or, at a sign-in, too many passwords "
-        "are being checked. See the Retry-After header.",
-    ),
+        "are being checked. See the Retry-After header.", cause=Undecided.DATABASE_AWAY),
 }
 
 TOKEN_ERRORS: dict[str, Row] = {
-    "invalid_grant": Row(
-        400,
-        "The user name or the password is not right.",
+    "invalid_grant": Row(400, "The user name or the password is not right.",
         "The user name, the password or the refresh token is wrong or no longer valid; or the "
         "code is wrong, expired or used up, or texted while the factor is disabled; or, after "
         "many wrong codes, the authenticator app needs two codes in a row: send the next one too. "
-        "The answer is the same for all codes.",
-    ),
-    "invalid_scope": Row(
-        400,
-        "The scope names a file or a word that cannot be granted.",
-        "scope holds an unknown word, or a file that is not open to the user.",
-    ),
-    "unsupported_grant_type": Row(
-        400, "This call does not serve that grant_type.", "grant_type is not the one of this call."
-    ),
-    "unauthorized_client": Row(
-        400,
-        "Sign-in by password is not enabled on this server.",
+        "The answer is the same for all codes."),
+    "invalid_scope": Row(400, "The scope names a file or a word that cannot be granted.",
+        "scope holds an unknown word, or a file that is not open to the user."),
+    "unsupported_grant_type": Row(400, "This call does not serve that grant_type.",
+        "grant_type is not the one of this call.", cause=Undecided.GRANT_TYPE),
+    "unauthorized_client": Row(400, "Sign-in by password is not enabled on this server.",
         "The operator has not enabled clients without a client id.",
-    ),
-    "invalid_client": Row(
-        401,
-        "The client id or its secret is not right.",
+        cause=Undecided.PASSWORD_CALLS_OFF),
+    "invalid_client": Row(401, "The client id or its secret is not right.",
         "The request has a client id and a secret (HTTP Basic), and they are not valid. No call "
-        "needs them.",
-    ),
+        "needs them.", cause=Undecided.UNKNOWN_CLIENT),
     "2fa_code_required": Row(
-        401,
-        "Two-factor authentication is on. Send the code as verification_code.",
+        401, "Two-factor authentication is on. Send the code as verification_code.",
         "The password is right, and a code is needed; one was texted now or a moment ago if a "
-        "mobile number is the factor.",
-    ),
-    "temporarily_unavailable": Row(
-        429,
-        "Too many attempts.",
-        "Too many calls, passwords or wrong codes, or no further text can be sent now. The seconds "
-        "are also in the Retry-After header.",
-    ),
+        "mobile number is the factor."),
+    "temporarily_unavailable": Row(429, "Too many attempts.",
+        "Too many calls, passwords or wrong codes, or no further text can be sent now. The "
+        "seconds are also in the Retry-After header."),
 }
+# fmt: on
 """The decisions of the token calls, by their RFC 6749 error code."""
 
 _OF_TEXTS = (
@@ -283,27 +211,6 @@ REALM = 'Bearer realm="api"'
 CLIENT_REALM = 'Basic realm="oauth"'
 
 
-_CAUSES = {
-    "invalid_request": Undecided.MALFORMED,
-    "mobile_number_invalid": Undecided.NO_NUMBER,
-    "not_authenticated": Undecided.NO_CREDENTIAL,
-    "invalid_token": Undecided.INVALID_TOKEN,
-    "not_found": Undecided.NO_ADDRESS,
-    "method_not_allowed": Undecided.METHOD,
-    "cursor_gone": Undecided.CURSOR_GONE,
-    "too_large": Undecided.TOO_LARGE,
-    "unsupported_media_type": Undecided.MEDIA_TYPE,
-    "throttled": Undecided.USER_REQUESTS,
-    "internal_error": Undecided.INTERNAL,
-    "unavailable": Undecided.DATABASE_AWAY,
-    "unsupported_grant_type": Undecided.GRANT_TYPE,
-    "unauthorized_client": Undecided.PASSWORD_CALLS_OFF,
-    "invalid_client": Undecided.UNKNOWN_CLIENT,
-}
-"""The cause of each code that is answered before any decision. Any other refusal has an audit
-event, unless it was raised with a cause."""
-
-
 class ApiError(Exception):
     """One row of the table, as the answer to a request."""
 
@@ -323,7 +230,7 @@ class ApiError(Exception):
         super().__init__(code)
         self.code = code
         self.why = why
-        self.cause = _CAUSES.get(code) if cause is None else cause
+        self.cause = cause or self.rows[code].cause
         self._message = message
         self.retry_after = retry_after
         self.allow = allow

@@ -75,7 +75,7 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
         they belong to one user.
     """
     now = timezone.now()
-    token = _bearer_token(meta.get("HTTP_AUTHORIZATION", ""))
+    token = _credential(meta.get("HTTP_AUTHORIZATION", ""), "bearer")
     ignored = access_key and not conf.legacy_access_keys
     if ignored:
         access_key = ""
@@ -102,8 +102,12 @@ CUSTOMER_ADDRESS = "HTTP_X_FAPI_CUSTOMER_IP_ADDRESS"
 
 def basic(header: str) -> str | None:
     """Return what an ``Authorization`` header has for HTTP Basic; None with another scheme."""
+    return _credential(header, "basic")
+
+
+def _credential(header: str, wanted: str) -> str | None:
     scheme, _, text = header.partition(" ")
-    return text.strip() if scheme.lower() == "basic" else None
+    return text.strip() if scheme.lower() == wanted else None
 
 
 def find_client(text: str) -> Any:
@@ -118,7 +122,8 @@ def find_client(text: str) -> Any:
     client_id, _, secret = map(unquote_plus, pair.partition(":"))
     # PostgreSQL keeps no NUL: an id with one is nobody's.
     found = None if "\0" in client_id else _BY_CLIENT_ID.row(client_id=client_id)
-    return found if found and _is_secret(secret, found.client_secret) else None
+    is_right = found and OAuth2Validator()._check_secret(secret, found.client_secret)
+    return found if is_right else None
 
 
 def take_address(meta: MutableMapping[str, Any], client: Any) -> None:
@@ -131,11 +136,6 @@ def take_address(meta: MutableMapping[str, Any], client: Any) -> None:
         return
     if not name_address(meta, named):
         raise ApiError("invalid_request", "x-fapi-customer-ip-address is not one address.")
-
-
-def _is_secret(secret: str, stored: str) -> bool:
-    right: bool = OAuth2Validator()._check_secret(secret, stored)
-    return right
 
 
 _BY_CLIENT_ID = Select(
@@ -151,12 +151,6 @@ _BY_CLIENT_ID = Select(
 
 
 # -- the user's credentials --------------------------------------------------------
-
-
-def _bearer_token(header: str) -> str | None:
-    """Return the token of an ``Authorization`` header; other schemes are not ours."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _by_token(token: str, now: datetime, file_id: int | None) -> Caller:

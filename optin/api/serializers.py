@@ -91,18 +91,16 @@ class OtpField(TextField):
 class ScopeField(TextField):
     """Words of a scope, in upper or lower case."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            max_length=1024,
-            required=False,
-            allow_null=True,
-            allow_blank=True,
-            default="",
-            **kwargs,
-        )
-
     def to_internal_value(self, data: Any) -> str:
         return fold(super().to_internal_value(data))
+
+
+OPTIONAL: dict[str, Any] = {
+    "required": False,
+    "allow_null": True,
+    "allow_blank": True,
+    "default": "",
+}
 
 
 class Model(serializers.Serializer[Any]):
@@ -157,10 +155,7 @@ class Verify2FAOptInRequest(Model):
 class OptOutFrom2FARequest(Model):
     Otp = OtpField(
         source="otp",
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        default="",
+        **OPTIONAL,
         help_text="The one time password (OTP) sms-ed to the registered mobile number when you "
         "call this without one.",
     )
@@ -233,14 +228,13 @@ class OAuthPasswordCredentialsGrantRequest(Model):
     username = TextField(max_length=254, help_text="The user name or e-mail address.")
     password = TextField(max_length=1024, help_text="The password.")
     scope = ScopeField(
+        max_length=1024,
+        **OPTIONAL,
         help_text="full, 2fa, modify, view, events and fileid:N, with spaces between; without it, "
         "full and all files.",
     )
     verification_code = OtpField(
-        required=False,
-        allow_null=True,
-        allow_blank=True,
-        default="",
+        **OPTIONAL,
         help_text="The code of the text message, where two-factor authentication is on.",
     )
 
@@ -249,6 +243,8 @@ class OAuthRefreshAccessTokenRequest(Model):
     grant_type = TextField(max_length=64, help_text='"refresh_token".')
     refresh_token = TextField(max_length=512, help_text="The refresh token.")
     scope = ScopeField(
+        max_length=1024,
+        **OPTIONAL,
         help_text="Some of the scope that the token has; without it, all of that.",
     )
 

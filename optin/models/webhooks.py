@@ -54,7 +54,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
             file=OuterRef("file"), sequence__gt=OuterRef("cursor")
         ).order_by("sequence")
         free = Q(claimed_at=None) | Q(claimed_at__lte=now - LEASE)
-        again = WebhookRepeat.objects.due(now).values("endpoint")
+        again = WebhookRepeat.objects.filter(due_at__lte=now).values("endpoint")
         something = Q(next_one__isnull=False) | Q(pk__in=again)
         waits = Q(off_at=None, due_at__lte=now) & something
         rows = (
@@ -220,7 +220,7 @@ class WebhookEndpoint(models.Model):
         These come after the last one. Where there are none, those that are to be sent again, which
         know their ``repeat``.
         """
-        if test := WebhookEvent.objects.filter(endpoint=self).order_by("pk").first():
+        if test := self.tests.order_by("pk").first():
             return [test]
         if self.off_at:
             return []
@@ -228,7 +228,7 @@ class WebhookEndpoint(models.Model):
         return list(later[:count]) or self._repeated(count, now)
 
     def _repeated(self, count: int, now: datetime) -> "list[WebhookEvent]":
-        for repeat in WebhookRepeat.objects.due(now).filter(endpoint=self).order_by("pk"):
+        for repeat in self.repeats.filter(due_at__lte=now).order_by("pk"):
             left = self.events().filter(sequence__gt=repeat.cursor, sequence__lte=repeat.last)
             if events := list(left[:count]):
                 for event in events:
@@ -372,12 +372,6 @@ class WebhookEvent(models.Model):
 _INSERT = Insert(WebhookEvent, computed={"transaction": _TransactionId(models.BigIntegerField())})
 
 
-class WebhookRepeatQuerySet(models.QuerySet["WebhookRepeat"]):
-    def due(self, now: datetime) -> Self:
-        """Repeats whose next event may be sent at *now*."""
-        return self.filter(due_at__lte=now)
-
-
 class WebhookRepeat(models.Model):
     """A stretch of events that an endpoint is to be sent again, because somebody asked for it.
 
@@ -389,8 +383,6 @@ class WebhookRepeat(models.Model):
     last = models.BigIntegerField()  # the number of the last one
     due_at = models.DateTimeField()
     failures = models.PositiveSmallIntegerField(default=0)  # in a row
-
-    objects = WebhookRepeatQuerySet.as_manager()
 
     class Meta:
         verbose_name = "repeat of webhook events"
