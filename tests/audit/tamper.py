@@ -1,6 +1,7 @@
 """Events and seals, and what somebody with the database could do to them."""
 
 import secrets
+from collections.abc import Iterable
 from copy import copy
 from datetime import datetime, timedelta
 from io import StringIO
@@ -95,6 +96,14 @@ def sequence_ends_at(last: int) -> None:
         sql("SELECT setval('optin_auditevent_id_seq', %s, %s)", max(last, 1), last > 0)
     else:
         sql("UPDATE sqlite_sequence SET seq = %s WHERE name = 'optin_auditevent'", last)
+
+
+def content_of(events: Iterable[AuditEvent]) -> seals.Content:
+    """What a seal over *events* says of them; it needs no key."""
+    content = seals.Content()
+    for event in events:
+        content.add(event.pk, event.key_id, event.digest)
+    return content
 
 
 def seal_rows(size: int = 10, ranges: int = 1) -> list[AuditSeal]:

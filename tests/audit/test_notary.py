@@ -26,7 +26,7 @@ from optin.management.commands import ORIGIN
 from optin.models import AuditEvent, AuditNote, AuditSeal
 from optin.models.audit import NAMED, forget_thread
 from optin.operations import key_rotation, notary, retention
-from tests.audit.tamper import record, run, sequence_ends_at
+from tests.audit.tamper import content_of, record, run, sequence_ends_at
 from tests.kit.trail import database_now, unguarded
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -101,11 +101,8 @@ class State:
                 names[name] = f"{event.pk}:{event.digest[:NAMED]}"
         for one in self.seals:
             if one.last_id >= first:
-                content = seals.Content()
-                for event in self.events:
-                    if one.first_id <= event.pk <= one.last_id:
-                        content.add(event.pk, event.key_id, event.digest)
-                one.digest = content.digest()
+                under = [each for each in self.events if one.first_id <= each.pk <= one.last_id]
+                one.digest = content_of(under).digest()
                 one.proof = one.own_proof()
         self.put(self.events[-1].pk)
         self.notes = []

@@ -165,10 +165,6 @@ def is_long(authority: StampAuthority) -> None:
     authority.answer = lambda request: authority.stamp(request) + bytes(notary.MAX_STAMP)
 
 
-def is_endless(authority: StampAuthority) -> None:
-    authority.answer = lambda request: bytes(1_000_000)
-
-
 def says_nonsense(authority: StampAuthority) -> None:
     authority.answer = lambda request: b"<html>moved</html>"
 
@@ -213,7 +209,6 @@ def refuses(authority: StampAuthority) -> None:
         (is_slow, "the authority did not answer within 0.5 seconds"),
         (fails, "the authority answered 503"),
         (is_long, "its answer came too late, or is too long"),
-        (is_endless, "its answer came too late, or is too long"),
         (says_nonsense, "it is no time stamp"),
         (says_nothing, "its answer came too late, or is too long"),
         (refuses, "the authority refused, with status 2"),

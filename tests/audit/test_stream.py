@@ -14,12 +14,11 @@ from pytest_django.fixtures import Settings
 
 from optin import keys
 from optin.audit import seals
-from optin.audit.seals import Content
 from optin.models import AuditEvent, AuditStream, File, User
 from optin.operations import audit_stream, opt_ins
 from optin.tasks import stream_audit
 from tests.audit.streamed import Arrived, event_of, ids_in_trail, ids_of, write
-from tests.audit.tamper import change, record, record_many
+from tests.audit.tamper import change, content_of, record, record_many
 from tests.audit.tamper import run as verify_audit
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN
@@ -123,9 +122,7 @@ def test_the_stream_alone_proves_the_trail(stream: Path) -> None:
     events = [event_of(line) for line in arrived.events]
     assert all(event.is_proved() for event in events)
     (one,) = arrived.seals
-    content = Content()
-    for event in events:
-        content.add(event.pk, event.key_id, event.digest)
+    content = content_of(events)
     assert (one.count, one.digest) == (content.count, content.digest())
     assert one.proof == one.own_proof()
     assert one.key_id == keys.digest_key_id()

@@ -592,6 +592,8 @@ def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> Non
         assert len(copies) == 3
         decide(person, 1)
         clock.shift(3 * DAY)
+
+    assert check_trail(copies) != []
     run("after_restore", "--force")
     decide(person, 4)
     copies += seal(clock)
@@ -664,16 +666,6 @@ def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
     staff_actions.suspend(person.user, reason="again", origin=ORIGIN)
     assert months.current() == months.AHEAD + 1
     assert check_trail([]) == []
-
-
-def test_without_its_event_the_gap_is_found(town: Town, clock: Clock, lost: Lost) -> None:
-    person = town.person(By.APP)
-    decide(person, 3)
-    with lost():
-        decide(person, 2)
-        copies = seal(clock)
-    decide(person, 2)  # the service was started without ``after_restore``
-    assert check_trail([*copies, *seal(clock)]) != []
 
 
 # -- the ledger --------------------------------------------------------------------
@@ -760,19 +752,15 @@ def test_a_lost_event_of_any_kind_is_noticed(
 
 
 def test_a_ledger_that_cannot_be_written_costs_no_decision(
-    ledgered: Path, town: Town, caplog: pytest.LogCaptureFixture
+    ledgered: Path, town: Town, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """One that cannot be read is told."""
     person = town.person(By.TEXT)
     ledgered.unlink()
     ledgered.mkdir()
     revoke(person)
     assert not person.has
     assert "the ledger could not be written: Is a directory" in caplog.text
-
-
-def test_a_ledger_that_cannot_be_read_is_told(ledgered: Path, town: Town, client: Client) -> None:
-    ledgered.unlink(missing_ok=True)
-    ledgered.mkdir()
     assert readiness(client) == (503, "ledger")
 
 
