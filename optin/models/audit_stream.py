@@ -15,12 +15,6 @@ LATE = timedelta(minutes=5)
 """An event is in the stream by then, if something writes it."""
 
 
-class AuditStreamManager(models.Manager["AuditStream"]):
-    def state(self) -> "AuditStream | None":
-        """Return the one row; None before anything was written."""
-        return self.first()
-
-
 class AuditStream(models.Model):
     """The place in the trail up to which the stream holds all events and seals.
 
@@ -37,8 +31,6 @@ class AuditStream(models.Model):
     mark = models.CharField(max_length=80, blank=True)
     failures = models.PositiveIntegerField(default=0)  # in a row
     fault = models.CharField(max_length=200, blank=True)  # why the last attempt failed
-
-    objects = AuditStreamManager()
 
     class Meta:
         verbose_name = "audit stream"

@@ -372,7 +372,7 @@ def stream(now: datetime) -> Iterator[Metric | Need]:
     5 minutes, and its last attempt did not fail."""
     if not conf.audit_stream:
         return
-    state = AuditStream.objects.state()
+    state = AuditStream.objects.first()  # None before anything was written
     oldest = state.oldest_waiting() if state else None
     count, failures = (state.waiting(), state.failures) if state else (0, 0)
     waits = _since(oldest.at if oldest else None, now)
