@@ -21,7 +21,7 @@ from oauth2_provider.models import (
 from optin.conf import conf
 from optin.models import AccessKey, AuditEvent, User
 from optin.operations import tenants
-from optin.operations.factors import Factors, Standing, asked_by_session
+from optin.operations.factors import Standing, asked_by_session, record
 from optin.operations.opt_ins import KeepSession
 from optin.origin import Origin
 
@@ -41,7 +41,7 @@ def sign_out(user: User, *, standing: Standing, origin: Origin, end: Callable[[]
     with asked_by_session(user, standing) as factors:
         ended = end()
         if ended:
-            _record(Kind.SESSION, "ended", factors, origin)
+            record(Kind.SESSION, "ended", factors, None, origin)
     return ended
 
 
@@ -56,7 +56,7 @@ def sign_out_others(
     with asked_by_session(user, standing) as factors:
         factors.user.end_sessions(factors.now, waiting=False)
         keep_session(factors.user)
-        _record(Kind.SESSION, "others_ended", factors, origin)
+        record(Kind.SESSION, "others_ended", factors, None, origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def revoke_application(user: User, application: Any, *, standing: Standing, orig
         ]
         if any(ended):
             data = {"client_id": application.client_id}
-            _record(Kind.CONSENT, "revoked", factors, origin, data)
+            record(Kind.CONSENT, "revoked", factors, None, origin, data=data)
     return any(ended)
 
 
@@ -137,15 +137,3 @@ def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -
         if key:
             tenants.end_access_key(key, origin=origin)
     return key is not None
-
-
-def _record(
-    kind: AuditEvent.Kind,
-    outcome: str,
-    factors: Factors,
-    origin: Origin,
-    data: dict[str, Any] | None = None,
-) -> None:
-    AuditEvent.objects.record(
-        kind, outcome, now=factors.now, origin=origin, user_id=factors.user.pk, data=data
-    )

@@ -238,7 +238,9 @@ def _end(factors: Factors, change: EmailChange) -> EmailOutcome:
     outcome = _obstacle(user, change)
     if outcome is None:
         outcome = EmailOutcome.OK if _give(user, change.new_address) else EmailOutcome.TAKEN
-    EmailChange.objects.filter(pk=change.pk).close(now, _CLOSED[outcome])
+    EmailChange.objects.filter(pk=change.pk).close(
+        now, Closed.DONE if outcome is EmailOutcome.OK else Closed(outcome.value)
+    )
     kind = Notice.Kind.EMAIL_CHANGED if outcome is EmailOutcome.OK else Notice.Kind.EMAIL_OFF
     delivery.notify(user, kind, now, about_id=change.pk)
     return outcome
@@ -303,15 +305,6 @@ def _give(user: User, address: str) -> bool:
         return False
     user.email = address
     return True
-
-
-_CLOSED = {
-    EmailOutcome.OK: Closed.DONE,
-    EmailOutcome.TAKEN: Closed.TAKEN,
-    EmailOutcome.DEACTIVATED: Closed.DEACTIVATED,
-    EmailOutcome.UNTOLD: Closed.UNTOLD,
-    EmailOutcome.OTHERWISE: Closed.OTHERWISE,
-}
 
 
 def _record(

@@ -31,9 +31,7 @@ from optin.operations.factors import (
     refuse_ended,
 )
 from optin.operations.sending import Sending, barred, text_code
-from optin.operations.verification import (
-    Verification,
-)
+from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
@@ -220,15 +218,7 @@ def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending
     """Record that nothing can be sent to *row*, such as where the key of its number is gone."""
     result = Sending(SendOutcome.UNREADABLE)
     with asked_by_session(user, None) as factors:
-        record(
-            Kind.OPT_IN,
-            result.outcome,
-            factors,
-            row,
-            origin,
-            data=result.facts,
-            file=row.file,
-        )
+        record(Kind.OPT_IN, result.outcome, factors, row, origin, data=result.facts, file=row.file)
     return result
 
 

@@ -156,7 +156,7 @@ def _call_off(
 ) -> RevocationOutcome:
     with transaction.atomic(durable=True):
         factors = read_locked(revocation.user, Purpose.SIGN_IN)
-        if Revocation.objects.filter(pk=revocation.pk).close(factors.now, _CLOSED[outcome]):
+        if Revocation.objects.filter(pk=revocation.pk).close(factors.now, _closed_as(outcome)):
             _tell_off(revocation, factors.now)
         else:
             outcome = RevocationOutcome.UNCHANGED
@@ -243,7 +243,7 @@ def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin:
     data = {"failures": factors.user.failures, "revocation": waits.pk}
     if waits.is_own:
         data["own"] = True
-    Revocation.objects.filter(pk=waits.pk).close(now, _CLOSED[outcome])
+    Revocation.objects.filter(pk=waits.pk).close(now, _closed_as(outcome))
     if outcome is RevocationOutcome.OK:
         kind = Notice.Kind.OWN_REMOVED if waits.is_own else Notice.Kind.REVOKED
         delivery.notify(factors.user, kind, now, row)
@@ -388,17 +388,10 @@ def mails_leave() -> bool:
     return bool(settings.SENDS_MAIL or settings.DEBUG)
 
 
-_CLOSED = {
-    RevocationOutcome.OK: Closed.DONE,
-    RevocationOutcome.NOT_OPTED_IN: Closed.NOTHING,
-    RevocationOutcome.OUT_OF_REACH: Closed.OUT_OF_REACH,
-    RevocationOutcome.DEACTIVATED: Closed.DEACTIVATED,
-    RevocationOutcome.SET_UP_SINCE: Closed.SET_UP_SINCE,
-    RevocationOutcome.UNTOLD: Closed.UNTOLD,
-    RevocationOutcome.SIGNED_IN: Closed.SIGNED_IN,
-    RevocationOutcome.SWITCHED_OFF: Closed.SWITCHED_OFF,
-    RevocationOutcome.CANCELLED: Closed.CANCELLED,
-}
+def _closed_as(outcome: RevocationOutcome) -> Closed:
+    """Return what the row of a removal says that came to *outcome*."""
+    ended = {RevocationOutcome.OK: Closed.DONE, RevocationOutcome.NOT_OPTED_IN: Closed.NOTHING}
+    return ended.get(outcome) or Closed(outcome.value)
 
 
 # -- what they share ---------------------------------------------------------------

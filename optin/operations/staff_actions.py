@@ -171,16 +171,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
             outcome, facts = result.value, {"rule": result.value, "count": 0, "limit": 0}
         data = {**facts, "purpose": purpose}
         file = code.file if code else None
-        record(
-            Kind.RESEND,
-            outcome,
-            factors,
-            row,
-            origin,
-            data=data,
-            file=file,
-            reason=reason,
-        )
+        record(Kind.RESEND, outcome, factors, row, origin, data=data, file=file, reason=reason)
     return result
 
 

@@ -61,12 +61,11 @@ def add_member(user: User, file: File, *, origin: Origin) -> None:
     if user.is_test is not file.is_sandbox:
         raise Mixed
     with transaction.atomic(durable=True):
-        reachable = _reachable(Kind.MEMBER, origin, user, file)
-        if reachable:
+        if _reachable(Kind.MEMBER, origin, user, file):
             Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
             _record(Kind.MEMBER, "added", origin, user=user, file=file)
-    if not reachable:
-        raise OutOfReach
+            return
+    raise OutOfReach
 
 
 def end_membership(user: User, file: File, *, origin: Origin) -> None:
@@ -75,12 +74,11 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
     :raises OutOfReach: if staff do it to themselves or a superior.
     """
     with transaction.atomic(durable=True):
-        reachable = _reachable(Kind.MEMBER, origin, user, file)
-        if reachable:
+        if _reachable(Kind.MEMBER, origin, user, file):
             Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
             _record(Kind.MEMBER, "ended", origin, user=user, file=file)
-    if not reachable:
-        raise OutOfReach
+            return
+    raise OutOfReach
 
 
 def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> StaffOutcome:
@@ -89,22 +87,16 @@ def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> Staf
     :raises NotAMember: if *user* may not act in *file*.
     :raises OutOfReach: if staff do it for themselves or a superior.
     """
-    outcome = StaffOutcome.UNCHANGED
     with transaction.atomic(durable=True):
-        reachable = _reachable(Kind.MEMBER, origin, user, file)
-        if reachable:
+        if _reachable(Kind.MEMBER, origin, user, file):
             members = Membership.objects.filter(user=user, file=file, active=True)
             if not members.exists():
                 raise NotAMember
-            if members.exclude(manages=manages).update(manages=manages):
-                outcome = StaffOutcome.OK
-            _record(Kind.MEMBER, _MANAGES[manages], origin, user=user, file=file)
-    if not reachable:
-        raise OutOfReach
-    return outcome
-
-
-_MANAGES = {True: "manager", False: "manager_ended"}
+            changed = members.exclude(manages=manages).update(manages=manages)
+            outcome = "manager" if manages else "manager_ended"
+            _record(Kind.MEMBER, outcome, origin, user=user, file=file)
+            return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
+    raise OutOfReach
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
@@ -116,7 +108,6 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
     :raises NotAMember: if *user* may not act in *file*, or may not sign in at all.
     :raises OutOfReach: if staff make it for themselves or a superior.
     """
-    text = ""
     with transaction.atomic(durable=True):
         if _reachable(Kind.ACCESS_KEY, origin, user, file):
             if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
@@ -124,9 +115,8 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
             key, text = AccessKey.objects.make(user, file, timezone.now())
             _tell(key, Notice.Kind.KEY_MADE)
             _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
-    if not text:
-        raise OutOfReach
-    return text
+            return text
+    raise OutOfReach
 
 
 def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
@@ -135,11 +125,10 @@ def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
     :raises OutOfReach: if it is one of the staff who ask, or of a superior.
     """
     with transaction.atomic(durable=True):
-        reachable = _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key)
-        if reachable:
+        if _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key):
             end_access_key(key, origin=origin)
-    if not reachable:
-        raise OutOfReach
+            return
+    raise OutOfReach
 
 
 def end_access_key(key: AccessKey, *, origin: Origin) -> None:
@@ -194,12 +183,10 @@ def trust_application(
             _row, changed = TrustedClient.objects.get_or_create(application=application)
         else:
             changed = bool(TrustedClient.objects.filter(application=application).delete()[0])
-        outcome = _TRUSTED[trusted] if changed else StaffOutcome.UNCHANGED
+        now_so = "trusted" if trusted else "trust_ended"
+        outcome = now_so if changed else StaffOutcome.UNCHANGED
         _record(Kind.APPLICATION, outcome, origin, application=application, reason=reason)
     return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
-
-
-_TRUSTED = {True: "trusted", False: "trust_ended"}
 
 
 def remove_application(application: Any, *, origin: Origin) -> None:
