@@ -277,12 +277,6 @@ def test_refused_at_the_door_leaves_one_event(user: User, tenants: None) -> None
 # -- how a token is sent -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_scheme_without_regard_to_case(user: User, scheme: str) -> None:
-    headers = {"Authorization": f"{scheme} {bearer(user)}"}
-    assert Api().ping(headers=headers).status == 200
-
-
 @pytest.mark.parametrize(
     ("header", "code"),
     [
@@ -325,29 +319,6 @@ def test_token_in_the_query_or_the_body_is_not_looked_at(
     assert phone.messages == []
 
 
-@pytest.mark.parametrize("where", ["header", "body", "token as key", "key as token"])
-def test_each_credential_in_its_own_place(user: User, access_key: str, where: str) -> None:
-    body = f'{{"MobileNumber": "{NUMBER}", "WsAccessKey": "{access_key}"}}'
-    if where == "header":
-        answer = Api().opt_in(NUMBER, headers={"WsAccessKey": access_key})
-    elif where == "body":
-        answer = Api().post("opt-in-to-2fa", body)
-    elif where == "token as key":
-        answer = Api(key=bearer(user)).opt_in(NUMBER)
-    else:
-        answer = Api(token=access_key).opt_in(NUMBER)
-    assert answer.status == 401
-
-
-def test_cookies_are_ignored(user: User, phone: Phone) -> None:
-    """A signed-in browser is nobody here, and a broken cookie breaks nothing."""
-    api = Api()
-    api.http.cookies.load({"sessionid": "x", "csrftoken": "y", "access_token": bearer(user)})
-    assert api.opt_in(NUMBER).brief == (401, "not_authenticated")
-    api.token = bearer(user)
-    assert api.opt_in(NUMBER).status == 200
-
-
 # -- access keys -------------------------------------------------------------------
 
 
@@ -375,14 +346,3 @@ def test_key_is_kept_as_a_digest(access_key: str) -> None:
     row = AccessKey.objects.values().get()
     assert access_key not in str(row)
     assert row["prefix"] == access_key[:6]
-
-
-# -- live rows ---------------------------------------------------------------------
-
-
-def test_token_ends_with_its_hour(user: User, clock: time_machine.Traveller) -> None:
-    api = Api(token=bearer(user))
-    clock.shift(3599.9)
-    assert api.ping().status == 200
-    clock.shift(0.1)
-    assert api.ping().brief == (401, "invalid_token")

@@ -1,19 +1,14 @@
 """Links and headers of the answers (docs/contract.md, section 5)."""
 
-import re
-from collections.abc import Callable
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 import pytest
 import time_machine
-from django.utils import timezone
 from pytest_django import Settings
 
-from optin.api.answers import ERRORS
-from optin.conf import Rate
-from optin.models import AuditEvent, Membership, ProviderUser, User
-from tests.kit.clients import FORMATS, Answer, Api, bearer
+from optin.models import AuditEvent, ProviderUser
+from tests.kit.clients import FORMATS, Answer, Api
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -69,12 +64,6 @@ def test_links_of_verify(
     assert links(api.verify(pending.pk, phone.code())) == []  # already_verified
 
 
-def test_links_of_opt_in(api: Api, active: ProviderUser) -> None:
-    assert links(api.opt_in(OTHER_NUMBER)) == [OPT_OUT]  # already_opted_in
-    assert links(api.opt_in("hello")) == []
-    assert links(api.opt_in("+64 21 123 4567")) == []
-
-
 def test_links_of_opt_out(
     api: Api, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -88,10 +77,6 @@ def test_links_of_opt_out(
     api.opt_out()
     assert links(api.opt_out(phone.code())) == [NEW_CODE]
     assert links(api.opt_out()) == []  # not_opted_in
-
-
-def test_links_of_ping() -> None:
-    assert links(Api().ping()) == []
 
 
 # -- where they lead ---------------------------------------------------------------
@@ -162,76 +147,3 @@ def test_client_address_is_forwarded_by_trusted_proxies_only(
     settings.TRUSTED_PROXIES = (ip_network("192.0.2.0/24"),)
     api.opt_in(NUMBER, headers={"X-Forwarded-For": "10.9.9.9, 203.0.113.9"}, REMOTE_ADDR=remote)
     assert AuditEvent.objects.get().ip == ip
-
-
-# -- the codes ---------------------------------------------------------------------
-
-Make = Callable[[Api, Settings], Answer]
-
-NEVER_HERE = {
-    # Shown by the tests of answers, which have the states that these need.
-    *("otp_incorrect", "otp_expired", "otp_exhausted", "already_verified", "already_opted_in"),
-    *("mobile_number_in_use", "2fa_code_required", "locked", "unavailable", "internal_error"),
-    "send_limit",
-}
-
-
-def throttled(api: Api, settings: Settings) -> Answer:
-    settings.OPTIN_REQUESTS_PER_USER = (Rate(1, 60),)
-    api.ping()
-    return api.ping()
-
-
-def gone(api: Api, settings: Settings) -> Answer:
-    Membership.objects.update(manages=True)
-    return api.send("GET", "/events", query=f"{api.query()}&after=9")
-
-
-def disabled(api: Api, settings: Settings) -> Answer:
-    User.objects.update(otp_disabled_at=timezone.now())
-    return api.verify(1, "1234567")
-
-
-CODES: dict[str, Make] = {
-    "invalid_request": lambda api, settings: api.verify(0, "1234567"),
-    "mobile_number_invalid": lambda api, settings: api.opt_in("hello"),
-    "region_not_allowed": lambda api, settings: api.opt_in("+64 21 123 4567"),
-    "not_authenticated": lambda api, settings: Api(accept=api.accept).ping(),
-    "invalid_token": lambda api, settings: Api(token="x", accept=api.accept).ping(),
-    "insufficient_scope": lambda api, settings: Api(
-        token=bearer(User.objects.get(), "read"), accept=api.accept
-    ).opt_in(NUMBER),
-    "file_access_denied": lambda api, settings: api.opt_in(NUMBER, query="FileId=1"),
-    "factor_disabled": disabled,
-    "not_found": lambda api, settings: api.send("GET", "/User/"),
-    "method_not_allowed": lambda api, settings: api.send("GET", "/User/opt-in-to-2fa"),
-    "not_opted_in": lambda api, settings: api.opt_out(),
-    "too_large": lambda api, settings: api.opt_in("0" * 20_000),
-    "unsupported_media_type": lambda api, settings: api.opt_in(NUMBER, media_type="text/csv"),
-    "throttled": throttled,
-    "cursor_gone": gone,
-}
-
-
-def test_every_code_is_shown_somewhere() -> None:
-    assert CODES.keys() | NEVER_HERE == ERRORS.keys()
-    assert not CODES.keys() & NEVER_HERE
-
-
-@pytest.mark.parametrize("accept", ["application/json", "text/xml"])
-@pytest.mark.parametrize("code", CODES)
-def test_code_is_the_title_of_the_last_link(
-    api: Api, settings: Settings, code: str, accept: str
-) -> None:
-    api.accept = accept
-    answer = CODES[code](api, settings)
-    assert answer.brief == (ERRORS[code].status, code)
-    links(answer)
-    sentence = answer.data["StatusMessage"]
-    assert re.fullmatch(r"[A-Z][^\n]*\.", sentence)
-    if code == "throttled":
-        assert (
-            sentence == f"Too many requests. Try again in {answer.headers['Retry-After']} seconds."
-        )
-    elif code != "invalid_request":
-        assert sentence == ERRORS[code].message

@@ -2,9 +2,8 @@
 
 import pytest
 
-from optin.models import File, ProviderUser, User
+from optin.models import ProviderUser, User
 from tests.kit.clients import MEDIA_TYPES, NAMESPACES, Api, bearer
-from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,43 +82,3 @@ def test_success_and_error_are_the_sample_byte_for_byte(
     assert answer.status == 200
     assert answer.media_type == f"{accept}; charset=utf-8"
     assert answer.content == expected(accept, "Two-factor authentication is on.", OPT_OUT)
-
-
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_opt_in_result(user: User, file: File, phone: Phone, media_type: str) -> None:
-    answer = Api(token=bearer(user), media_type=media_type).opt_in(NUMBER)
-    pk = ProviderUser.objects.get().pk
-    assert answer.status == 200
-    assert answer.content.decode() == (
-        f"<OptInTo2FAResult {NAMESPACES}><ProviderUserId>{pk}</ProviderUserId></OptInTo2FAResult>"
-        if "xml" in media_type
-        else f'{{"ProviderUserId":{pk}}}'
-    )
-
-
-@pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_opt_out_answers(user: User, active: ProviderUser, phone: Phone, media_type: str) -> None:
-    api = Api(token=bearer(user), media_type=media_type)
-    self_link = ("self", f"{BASE}/User/opt-out-from-2fa?FileId=777", "POST", "Send the code")
-    on = ("related", f"{BASE}/User/opt-in-to-2fa?FileId=777", "POST", "Turn two-factor on")
-    assert api.opt_out().content == expected(
-        media_type,
-        "Enter the code that was sent to your mobile phone.",
-        self_link,
-        help_link("2fa_code_required"),
-    )
-    assert api.opt_out(phone.code()).content == expected(
-        media_type, "Two-factor authentication is off.", on
-    )
-
-
-@pytest.mark.parametrize("accept", MEDIA_TYPES)
-def test_ping_is_a_bare_boolean(user: User, accept: str) -> None:
-    """The vendor's client reads it into a string, and fails on an object."""
-    api = Api(token=bearer(user), accept=accept)
-    answer = api.ping()
-    assert answer.status == 200
-    assert answer.content == (b"<boolean>true</boolean>" if "xml" in accept else b"true")
-    assert answer.media_type == f"{accept}; charset=utf-8"
-    head = api.send("HEAD", "/authorisation/ping")
-    assert (head.status, head.content, head.media_type) == (200, b"", answer.media_type)

@@ -335,15 +335,6 @@ def test_a_trusted_client_names_the_address_of_its_user(
     assert list(trail) == ["127.0.0.1", "203.0.113.1", "203.0.113.2"]
 
 
-@each_endpoint
-@pytest.mark.parametrize("secret", ["wrong", ""])
-def test_client_must_prove_itself(machine: AbstractApplication, endpoint: str, secret: str) -> None:
-    body = {"grant_type": "client_credentials", "token": "x"}
-
-    assert error(post(endpoint, body, "machine", secret)) == (401, "invalid_client")
-    assert not AuditEvent.objects.exists()
-
-
 @pytest.mark.parametrize("scope", ["admin", "full admin", "fileid:0", "fileid:x", "introspection"])
 def test_unknown_scope(machine: AbstractApplication, scope: str) -> None:
     body = {"grant_type": "client_credentials", "scope": scope}

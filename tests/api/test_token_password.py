@@ -16,16 +16,12 @@ from optin.models import (
     KnownNetwork,
     Membership,
     SendCounter,
-    SmsMessage,
     User,
 )
 from optin.operations import sign_in, tenants
 from optin.runtime import hashing
 from tests.kit.clients import (
-    BODIES,
-    FORM,
     FORMATS,
-    MEDIA_TYPES,
     TOKEN_CALLS,
     Answer,
     Api,
@@ -44,38 +40,6 @@ MALFORMED = (400, "invalid_request")
 
 
 # -- granted -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("media_type", "accept"),
-    [*((sent, None) for sent in (*MEDIA_TYPES, FORM)), *((FORM, asked) for asked in MEDIA_TYPES)],
-)
-@pytest.mark.parametrize("call", ["token", "token-2fa"])
-def test_grant(user: User, call: str, media_type: str, accept: str | None) -> None:
-    answer = Tokens(call=call, media_type=media_type, accept=accept).sign_in()
-
-    assert answer.status == 200
-    written = accept or (media_type if media_type != FORM else "application/json")
-    assert answer.media_type == f"{written}; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert list(answer.data) == [
-        "access_token",
-        "token_type",
-        "expires_in",
-        "refresh_token",
-        "scope",
-    ]
-    if "xml" in written:
-        assert answer.content.startswith(
-            b'<OAuthAccessTokenGrant xmlns:xsd="http://www.w3.org/2001/XMLSchema" '
-            b'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><access_token>'
-        )
-        assert answer.data["expires_in"] == "3600"
-    else:
-        assert answer.data["expires_in"] == 3600
-    assert answer.data["token_type"] == "Bearer"
-    assert answer.data["scope"] == "full fileid:777"
-    assert Api(token=answer.data["access_token"]).ping().status == 200
 
 
 @pytest.fixture
@@ -170,56 +134,6 @@ def test_not_enabled(user: User, call: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "grant_type"),
-    [
-        *(("token", name) for name in ("refresh_token", "client_credentials", "Password", "x")),
-        *(("token-2fa", name) for name in ("authorization_code", "implicit", "password ")),
-        *(("refresh", name) for name in ("password", "REFRESH_TOKEN")),
-    ],
-)
-def test_other_grant_types(user: User, call: str, grant_type: str) -> None:
-    tokens = Tokens(call=call)
-    answer = (
-        tokens.refresh("x", grant_type=grant_type)
-        if call == "refresh"
-        else tokens.sign_in(grant_type=grant_type)
-    )
-
-    assert error(answer) == (400, "unsupported_grant_type")
-
-
-def test_another_grant_is_told_so_before_its_fields_are_missed(user: User) -> None:
-    answer = Tokens().send("token", {"grant_type": "refresh_token", "refresh_token": "x"}, {})
-
-    assert error(answer) == (400, "unsupported_grant_type")
-
-
-@pytest.mark.parametrize("media_type", BODIES)
-@pytest.mark.parametrize(
-    ("call", "missing"),
-    [
-        *(("token", name) for name in ("grant_type", "username", "password")),
-        *(("refresh", name) for name in ("grant_type", "refresh_token")),
-    ],
-)
-def test_missing_field(user: User, media_type: str, call: str, missing: str) -> None:
-    tokens = Tokens(media_type=media_type)
-    for value in (None, ""):
-        field: dict[str, Any] = {missing: value}
-        grant_type = "refresh_token" if call == "refresh" else "password"
-        body = {
-            "grant_type": grant_type,
-            "username": "ann",
-            "password": PASSWORD,
-            "refresh_token": "x",
-        }
-        answer = tokens.send(call, body, field)
-
-        assert error(answer) == MALFORMED
-        assert missing in answer.data["error_description"]
-
-
-@pytest.mark.parametrize(
     "field", ["grant_type", "username", "password", "scope", "verification_code"]
 )
 def test_field_of_another_type(user: User, field: str) -> None:
@@ -247,31 +161,6 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
     assert allowed.status == 200 or error(allowed) == REFUSED
     assert error(answer) == MALFORMED
     assert len(all_told()) == 1
-
-
-@pytest.mark.parametrize("accept", FORMATS)
-@pytest.mark.parametrize("call", TOKEN_CALLS)
-def test_statuses_of_invalid_request(call: str, accept: str) -> None:
-    """RFC 6749 has one code for them; the status still tells them apart."""
-    for method, media_type, content, status in (
-        ("GET", "", b"", 405),
-        ("PUT", "application/json", b"{}", 405),
-        ("DELETE", "", b"", 405),
-        ("OPTIONS", "", b"", 405),
-        ("POST", "application/json", b"{" + b" " * 16 * 1024, 413),
-        ("POST", "text/plain", b"grant_type=password", 415),
-        ("POST", "multipart/form-data; boundary=a", b"--a--", 415),
-        ("POST", "", b"{}", 415),
-        ("POST", "application/json", b"", 400),
-        ("POST", "application/json", b"[]", 400),
-    ):
-        answer = Tokens(media_type=media_type, accept=accept).post(call, content, method)
-
-        assert error(answer) == (status, "invalid_request")
-        assert answer.media_type == f"{accept}; charset=utf-8"
-        assert answer.headers["Allow"] == "POST"
-        if "xml" in accept:
-            assert answer.content.startswith(b"<OAuthGrantRequestError xmlns:xsd=")
 
 
 @pytest.mark.parametrize("accept", FORMATS)
@@ -598,16 +487,3 @@ def test_wrong_credentials_of_a_client(
     assert not hashes
     assert not SendCounter.objects.exists()
     assert Tokens(SERVER).sign_in().status == 200
-
-
-# -- what is left ------------------------------------------------------------------
-
-
-def test_code_of_who_has_no_second_factor_is_not_looked_at(user: User) -> None:
-    """``token-2fa`` answers like ``token`` then."""
-    answer = Tokens(call="token-2fa").sign_in(verification_code="0123456")
-
-    assert answer.status == 200
-    user.refresh_from_db()
-    assert user.otp_failures == 0
-    assert not SmsMessage.objects.exists()

@@ -47,18 +47,6 @@ def rotating(settings: LazySettings) -> None:
 # -- kept, by default --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("media_type", BODIES)
-def test_the_refresh_token_is_repeated(old: Answer, media_type: str) -> None:
-    """The vendor's clients keep their first one for ever (docs/contract.md, section 3)."""
-    new = Tokens(media_type=media_type).refresh(old.data["refresh_token"])
-
-    assert new.status == 200
-    assert list(new.data) == list(old.data)
-    assert new.data["access_token"] != old.data["access_token"]
-    for name in ("token_type", "expires_in", "refresh_token", "scope"):
-        assert str(new.data[name]) == str(old.data[name])
-
-
 def test_every_access_token_lives_out_its_hour(old: Answer, clock: time_machine.Traveller) -> None:
     """Another thread of the client may use the one from before."""
     clock.shift(1800)

@@ -98,8 +98,8 @@ QUICK = ("Ping", "Addresses, methods and the query", "The type of the answer")
 LAWS = "Every answer of the run"
 
 
-@pytest.mark.slow
 def test_nothing_is_wrong_with_our_own_service(bench: Bench) -> None:
+    """The checks of the kit are the examples of the contract: it is not slow, to run each time."""
     bench.proxy.alter = unaltered
     results = run(Command(bench.options, junit=None, only=()))
     told = [(r.check.name, r.state, r.reason, r.deviations[:1]) for r in results]
