@@ -42,6 +42,7 @@ from tests.kit.oauth import (
 from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
 from tests.kit.phone import Gateways, Phone, Stub
 from tests.kit.server import needs
+from tests.kit.tables import copy_at_first_migrate
 from tests.kit.trail import renew_partitions, unguarded
 from tests.kit.world import World
 
@@ -245,6 +246,16 @@ _LARGE = """
     WHERE relkind = 'r' AND pg_relation_size(oid) > 1000000
         AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
 """
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, django_db_keepdb: bool
+) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.vendor == "sqlite" and not django_db_keepdb:
+            copy_at_first_migrate(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
