@@ -1,6 +1,7 @@
 """Events and seals, and what somebody with the database could do to them."""
 
 import secrets
+import threading
 from collections.abc import Iterable
 from copy import copy
 from datetime import datetime, timedelta
@@ -8,11 +9,11 @@ from io import StringIO
 from typing import Any
 
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import connection, connections, models, transaction
 from django.utils import timezone
 
 from optin.audit import integrity, seals
-from optin.models import AuditEvent, AuditSeal
+from optin.models import AuditEvent, AuditSeal, operation
 from tests.kit.trail import FULL_ORIGIN, sql, unguarded
 
 OLD = timedelta(minutes=6)
@@ -72,6 +73,13 @@ def put(*events: AuditEvent, pk: int) -> None:
         AuditEvent.objects.bulk_create(AuditEvent(id=n, **row) for n, row in enumerate(rows, pk))
 
 
+def spoil_the_time(row: AuditEvent | AuditSeal) -> None:
+    """Store what no program can read."""
+    garbage = "'infinity'" if connection.vendor == "postgresql" else "'when?'"
+    with unguarded():
+        sql(f"UPDATE {row._meta.db_table} SET at = {garbage} WHERE id = %s", row.pk)  # noqa: S608
+
+
 def forge_restore(first: int, last: int, *, key_id: str) -> None:
     """Add a new digest key, and a restore that lost these events, as SQL would: without a key."""
     gap = {"lost_from": first, "lost_to": last}
@@ -128,3 +136,34 @@ def run(*arguments: str) -> tuple[int, list[str]]:
     except SystemExit as exc:
         status = int(str(exc.code))
     return status, out.getvalue().splitlines()
+
+
+class Writer:
+    """A transaction that has added an old event and stays open."""
+
+    def __init__(self) -> None:
+        self._wrote, self._end = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            with transaction.atomic():
+                record()
+                # As if it read something: otherwise the event is added with the commit only.
+                operation.send_waiting()
+                self._wrote.set()
+                assert self._end.wait(30)
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        assert self._wrote.wait(30)
+        return self
+
+    def commit(self) -> None:
+        self._end.set()
+        self._thread.join(30)
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()

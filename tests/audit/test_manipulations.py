@@ -40,6 +40,7 @@ from tests.audit.tamper import (
     remove,
     run,
     sequence_ends_at,
+    spoil_the_time,
     verify,
 )
 from tests.kit.people import NUMBER
@@ -301,13 +302,6 @@ def add_a_seal(trail: Trail) -> None:
     two = trail.seals[1]
     two.pk, two.first_id = None, 12
     two.save()
-
-
-def spoil_the_time(row: AuditEvent | AuditSeal) -> None:
-    """Store what no program can read."""
-    garbage = "'infinity'" if connection.vendor == "postgresql" else "'when?'"
-    with unguarded():
-        sql(f"UPDATE {row._meta.db_table} SET at = {garbage} WHERE id = %s", row.pk)  # noqa: S608
 
 
 def remove_newest_seal(trail: Trail) -> None:

@@ -15,10 +15,10 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
 from optin.audit import seals
-from optin.models import AuditEvent, AuditSeal, operation
+from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from optin.runtime import logs
-from tests.audit.tamper import OLD, record, record_many, remove, seal_rows, verify
+from tests.audit.tamper import OLD, Writer, record, record_many, remove, seal_rows, verify
 from tests.kit.races import at_once
 from tests.kit.trail import database_now, sql
 
@@ -242,37 +242,6 @@ def test_of_many_sealers_at_once_each_range_is_sealed_once(
     assert [first for first, *_ in found[1:]] == [last + 1 for _, last, _ in found[:-1]]
     assert len(logged()) == len(set(logged())) == len(found)
     assert verify() == []
-
-
-class Writer:
-    """A transaction that has added an old event and stays open."""
-
-    def __init__(self) -> None:
-        self._wrote, self._end = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        try:
-            with transaction.atomic():
-                record()
-                # As if it read something: otherwise the event is added with the commit only.
-                operation.send_waiting()
-                self._wrote.set()
-                assert self._end.wait(30)
-        finally:
-            connections.close_all()
-
-    def __enter__(self) -> "Writer":
-        self._thread.start()
-        assert self._wrote.wait(30)
-        return self
-
-    def commit(self) -> None:
-        self._end.set()
-        self._thread.join(30)
-
-    def __exit__(self, *_: object) -> None:
-        self.commit()
 
 
 @pytest.mark.postgresql

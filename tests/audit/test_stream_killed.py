@@ -24,7 +24,7 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from tests.audit.streamed import Arrived, ids_in_trail, write
-from tests.audit.tamper import OLD
+from tests.audit.tamper import OLD, Writer, record
 from tests.kit.races import until
 from tests.kit.server import database_url, running_python
 
@@ -178,34 +178,9 @@ def test_an_event_is_not_passed_while_its_transaction_is_open(
 ) -> None:
     settings.OPTIN_AUDIT_STREAM = f"file:{target}"
     write()
-    wrote, may_commit = threading.Event(), threading.Event()
-
-    def record() -> None:
-        AuditEvent.objects.record(
-            AuditEvent.Kind.FILE,
-            "ok",
-            now=timezone.now(),
-            origin=Origin(Face.COMMAND),
-            user_id=None,
-            file_id=1,
-        )
-
-    def slow() -> None:
-        with transaction.atomic():
-            record()
-            AuditEvent.objects.filter(pk=0).exists()
-            wrote.set()
-            assert may_commit.wait(30)
-        connections.close_all()
-
-    thread = threading.Thread(target=slow)
-    thread.start()
-    assert wrote.wait(30)
-    with transaction.atomic():
+    with Writer():
         record()
-    assert write() == 0
-    assert "the audit stream waits" in caplog.text
-    may_commit.set()
-    thread.join()
+        assert write() == 0
+        assert "the audit stream waits" in caplog.text
     assert write() == 2
     assert Arrived.at(target).ids == ids_in_trail()

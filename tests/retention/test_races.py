@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.conf import settings as django_settings
-from django.contrib.sessions.models import Session
 from django.db import ProgrammingError, connection, models, transaction
 
 from optin.audit import integrity, seals
@@ -36,7 +35,6 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.messages import State
 from optin.operations import erasure, opt_ins, retention
 from tests.kit.clients import Answer, Api
 from tests.kit.documents import OPERATORS
@@ -322,8 +320,6 @@ TIMES: dict[type[models.Model], str] = {
     SmsMessage: "created_at",
     ProviderUser: "created_at",
     SendCounter: "window_start",
-    Notice: "created_at",
-    Session: "expire_date",
 }
 
 
@@ -392,18 +388,6 @@ def fill(file: File) -> set[int]:
     SendCounter.objects.bulk_create(
         [
             SendCounter(scope="file/600", key=str(n), window_start=at, count=1)
-            for n, (_, _, at) in enumerate(many)
-        ]
-    )
-    Notice.objects.bulk_create(
-        [
-            Notice(user=row.user, kind="locked", state=State.SENT, created_at=at)
-            for row, _, at in many
-        ]
-    )
-    Session.objects.bulk_create(
-        [
-            Session(session_key=f"{n:032d}", session_data="", expire_date=at + DAY)
             for n, (_, _, at) in enumerate(many)
         ]
     )
