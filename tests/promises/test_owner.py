@@ -163,7 +163,8 @@ def _her_texts_are_used_up_with_her_password(at: Strangers) -> str:
 def _all_texts_and_then_hers_are_used_up(at: Strangers) -> str:
     at.set("OWN_SENDS_TOTAL", (Rate(2, 86_400),))
     _own_sign_ins(at, "203.0.113.5", 2)
-    assert at.visit("token") == ""
+    for _ in range(conf.own_sends_reserve):
+        assert at.visit("token") == ""
     return at.visit("token")
 
 
