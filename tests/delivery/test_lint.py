@@ -105,22 +105,6 @@ SEEDED = [
         id="curly-quote",
     ),
     pytest.param(
-        {FAREWELL: "%(service)s \u2013 Ihre Nummer ist neu."},
-        {},
-        Fault.NOT_GSM_7,
-        ["farewell"],
-        id="dash",
-    ),
-    pytest.param(
-        {OPT_OUT: "zum\u00a0AUSschalten"}, {}, Fault.NOT_GSM_7, ["opt_out"], id="unseen-space"
-    ),
-    pytest.param(
-        {SIGN_IN: "zum Anmelden \U0001f511"}, {}, Fault.NOT_GSM_7, ["sign_in"], id="emoji"
-    ),
-    pytest.param(
-        {SIGN_IN: "zum " + 120 * "x"}, {}, Fault.TOO_LONG, ["sign_in"], id="long-translation"
-    ),
-    pytest.param(
         # 160 signs, of which one takes two places.
         {FAREWELL: "%(service)s" + 149 * "x" + "\u20ac"},
         {},
@@ -146,17 +130,7 @@ SEEDED = [
         EVERY,
         id="code-late",
     ),
-    pytest.param(
-        {CODE: "Code von %(service)s %(purpose)s."}, {}, Fault.CODE_NOT_FIRST, EVERY, id="no-code"
-    ),
     pytest.param({CODE: "%(code)s %(purpose)s."}, {}, Fault.NO_SERVICE, EVERY, id="no-service"),
-    pytest.param(
-        {FAREWELL: "Ihre Nummer ist neu."},
-        {},
-        Fault.NO_SERVICE,
-        ["farewell"],
-        id="farewell-of-nobody",
-    ),
     pytest.param(
         {CODE: "%(code)s: Code von %(service)s."}, {}, Fault.NO_PURPOSE, EVERY, id="no-purpose"
     ),
@@ -173,13 +147,6 @@ SEEDED = [
         Fault.UNWRITABLE,
         EVERY,
         id="other-placeholder",
-    ),
-    pytest.param(
-        {FAREWELL: "%(service): Ihre Nummer ist neu."},
-        {},
-        Fault.UNWRITABLE,
-        ["farewell"],
-        id="half-a-placeholder",
     ),
     pytest.param({SIGN_IN: "auf https://a.example"}, {}, Fault.LINK, ["sign_in"], id="link"),
 ]
@@ -257,16 +224,9 @@ def test_a_fault_in_the_last_line_is_named(ending: str, fault: Fault) -> None:
         ({"OPTIN_SERVICE_NAME": "n" * 90}, {Fault.TOO_LONG}),
         # Senders.
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "HarbourBooks"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "Harbour[1]"}, {Fault.SENDER}),
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "1234567890123456"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+61 491 570 156"}, {Fault.SENDER}),
         (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+0491570156"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+61Books"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12-34"}, {Fault.SENDER}),
         (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "12 34"}, {Fault.SENDER}),
-        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "Caf\u00e9"}, {Fault.SENDER}),
-        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "Anne\u2019s"}, {Fault.SENDER}),
         (KANNEL | {"OPTIN_SENDERS": (("GB", "HarbourBooks"),)}, {Fault.SENDER}),
         (
             KANNEL | {"OPTIN_SMS_REGIONS": ("NZ", "US"), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},

