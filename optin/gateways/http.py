@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
-from requests.structures import CaseInsensitiveDict
+from django.utils.datastructures import CaseInsensitiveMapping
 
 from optin.conf import Setting, conf, kinds, parse
 from optin.conf.faults import remote, sendable
@@ -100,9 +100,7 @@ class Http:
             raise ValueError("OPTIN_GATEWAY_HTTP_URL is not set.")
         if not (settings.DEBUG or self.url.lower().startswith("https://")):
             raise ValueError("OPTIN_GATEWAY_HTTP_URL must begin with https://.")
-        self._headers = CaseInsensitiveDict(self.headers)
-        self._headers.setdefault("Content-Type", _JSON)
-        self._headers.setdefault("User-Agent", "optin")
+        self._headers = _headers(("Content-Type", _JSON), ("User-Agent", "optin"), *self.headers)
         self._template = _template(self.body, self._headers["Content-Type"])
 
     def send(self, text: Text) -> str:
@@ -115,12 +113,11 @@ class Http:
             "valid_for": str(text.valid_for),
             "receipt_url": text.receipt_url,
         }
-        headers = {
-            **self._headers,
-            "Accept-Encoding": "identity",
-            # The same for each attempt at one text.
-            "Idempotency-Key": text.reference,
-        }
+        headers = _headers(
+            *self._headers.items(),
+            ("Accept-Encoding", "identity"),
+            ("Idempotency-Key", text.reference),  # the same for each attempt at one text
+        )
         filled = self._encode(_filled(self._template, words))
         reads = bool(self.id or self.taken)
         call = Call(self.url, headers, filled, reads=reads, patience=text.patience)
@@ -166,6 +163,11 @@ class Http:
             raise unclear(status)
         # An id is one word: a sentence may be the request, repeated with all its secrets.
         return str(theirs) if " " not in str(theirs) else ""
+
+
+def _headers(*pairs: tuple[str, str]) -> CaseInsensitiveMapping[str]:
+    """Of two pairs with one name, the later counts."""
+    return CaseInsensitiveMapping(pairs)
 
 
 def _at(found: Any, path: str) -> Any:

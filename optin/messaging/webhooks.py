@@ -27,7 +27,6 @@ from optin import keys
 from optin.gateways import call
 from optin.limits import alarms
 from optin.messaging import delivery
-from optin.messaging.lines import Line, NoAnswer
 from optin.models import (
     AuditEvent,
     File,
@@ -40,6 +39,7 @@ from optin.models import (
 from optin.models.webhooks import ANSWER_KEPT
 from optin.origin import Face, Origin
 from optin.runtime import locks, outside
+from optin.runtime.lines import Line, NoAnswer
 
 PATIENCE = 5.0
 """Seconds for one attempt, from resolving the name to the end of the answer."""
@@ -233,7 +233,10 @@ class _Talk:
         # Again, because the setting of ports may have changed.
         if fault := outside.fault(self.endpoint.url):
             return [Attempt(self.events[0], timezone.now(), 0, Answer(reason=fault))]
-        with closing(Line(self.endpoint.url, trust(), patience=PATIENCE, excerpt=_EXCERPT)) as line:
+        line = Line(
+            self.endpoint.url, trust(), who="the endpoint", patience=PATIENCE, excerpt=_EXCERPT
+        )
+        with closing(line):
             for event in self.events:
                 at, began = timezone.now(), time.monotonic()
                 answer = self._send(line, event, at)
@@ -250,7 +253,7 @@ class _Talk:
         except NoAnswer as exc:
             return Answer(reason=str(exc))
         # PostgreSQL keeps no NUL.
-        text = answer.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        text = (answer or b"").decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
         return Answer(status, text[:ANSWER_KEPT])
 
 

@@ -252,7 +252,7 @@ def test_an_authority_that_is_down_keeps_no_other_place_from_its_note(
     settings.OPTIN_NOTARY = ("http://127.0.0.1:1/stamps", f"file:{tmp_path}/notes")
     settings.OPTIN_NOTARY_CA = str(authority.path)
     seal_rows(3)
-    assert faults() == ["the authority could not be reached (ConnectionError)", ""]
+    assert faults() == ["the authority could not be reached (ConnectionRefusedError)", ""]
     with pytest.raises(CommandError, match="Not every place"):
         commands.run("audit", "notarise")
     assert run("--against", str(tmp_path / "notes"))[0] == CLEAN

@@ -365,7 +365,7 @@ def test_a_gateway_that_is_away_may_be_tried_again(server: Server) -> None:
         port = taken.getsockname()[1]
     with pytest.raises(SmsError) as caught:
         send(gateway(server, url=f"http://127.0.0.1:{port}/{KEY}"))
-    assert str(caught.value) == "the gateway could not be reached (ConnectionError)"
+    assert str(caught.value) == "the gateway could not be reached (ConnectionRefusedError)"
     assert caught.value.fate is Fate.TRY_ANOTHER
 
 

@@ -113,6 +113,6 @@ def in_5_seconds(began: float) -> bool:
 def no_call_is_left() -> bool:
     """Whether all threads of calls end at once."""
     for thread in threading.enumerate():
-        if thread.name == "sms-gateway":
+        if thread.name == "line":
             thread.join(1)
-    return "sms-gateway" not in {thread.name for thread in threading.enumerate()}
+    return "line" not in {thread.name for thread in threading.enumerate()}

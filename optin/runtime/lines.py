@@ -1,19 +1,19 @@
-"""One HTTPS connection to the server of a client, kept open for several requests.
-
-``outside`` chooses the address each time the connection is opened.
-"""
+"""One HTTP connection to a server that is not trusted, kept open for several requests."""
 
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from urllib.parse import quote, urlsplit
 
 from optin.runtime import outside
 
 _AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # in an address; all else that is not a letter is encoded
+
+Dial = Callable[[str, int, float], socket.socket]
+"""Connects to a port of a host, within so many seconds after its name was looked up."""
 
 
 class NoAnswer(Exception):
@@ -21,34 +21,51 @@ class NoAnswer(Exception):
 
 
 class Line:
-    """A connection that is opened with the first request.
+    """A connection that is opened with the first request. No proxy comes from the environment.
 
     The time-outs of sockets are for each byte anew, and none is for looking a name up. So a thread
     of its own makes each request, and this one hangs up on it.
     """
 
-    def __init__(self, url: str, context: ssl.SSLContext, *, patience: float, excerpt: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        trust: ssl.SSLContext,
+        *,
+        who: str,
+        patience: float,
+        excerpt: int,
+        dial: Dial = outside.dial,
+    ) -> None:
         """
+        :param who: the server, as faults name it.
         :param patience: seconds for a request, with its connection, if it needs a new one.
         :param excerpt: bytes of an answer that are read.
         """
         parts = urlsplit(url)
         path = parts._replace(scheme="", netloc="", path=parts.path or "/").geturl()
         self._target = quote(path, safe=_AS_IT_IS)
-        self._connection = _Connection(parts.hostname or "", parts.port or 443, context, patience)
-        self._patience = patience
-        self._excerpt = excerpt
+        self._connection = _Connection(
+            parts.hostname or "", parts.port, trust if parts.scheme == "https" else None
+        )
+        self._connection.dial, self._connection.patience = dial, patience
+        self._who, self._patience, self._excerpt = who, patience, excerpt
         self._status, self._answer, self._failure = 0, b"", ""
         self._thread: threading.Thread | None = None
 
-    def post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        """Return the status, and the beginning of the answer: nothing if it was too slow.
+    @property
+    def may_be_heard(self) -> bool:
+        """Whether a request may have gone out."""
+        return self._connection.is_open
+
+    def post(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes | None]:
+        """Return the status, and the beginning of the answer: None if it did not come in time.
 
         :raises NoAnswer: if there was no status in time.
         """
         self._status, self._answer, self._failure = 0, b"", ""
         self._thread = threading.Thread(
-            target=self._post, args=[headers, body], name="webhook-line", daemon=True
+            target=self._post, args=[headers, body], name="line", daemon=True
         )
         self._thread.start()
         self._thread.join(self._patience)
@@ -58,9 +75,9 @@ class Line:
         if late:
             self.close()
         if status:
-            return status, b"" if late else answer
+            return status, None if late else answer
         if late:
-            failure = f"the endpoint did not answer within {self._patience:.2g} seconds"
+            failure = f"{self._who} did not answer within {self._patience:.2g} seconds"
         raise NoAnswer(failure)
 
     def close(self) -> None:
@@ -88,7 +105,7 @@ class Line:
             why = type(exc).__name__
             if isinstance(exc, ssl.SSLCertVerificationError):
                 why = "its certificate is not valid"
-            self._failure = f"the endpoint could not be reached ({why})"
+            self._failure = f"{self._who} could not be reached ({why})"
         finally:
             if self._connection.is_over:
                 self._connection.close()
@@ -102,19 +119,22 @@ class Line:
             self._connection.close()
 
 
-class _Connection(HTTPSConnection):
-    """Connects as ``outside`` says, and can be hung up from another thread."""
+class _Connection(HTTPConnection):
+    """Can be hung up from another thread."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, patience: float) -> None:
-        super().__init__(host, port, context=context)
-        self._trust = context
-        self._patience = patience
+    dial: Dial
+    patience: float
+
+    def __init__(self, host: str, port: int | None, trust: ssl.SSLContext | None) -> None:
+        self.default_port = 443 if trust else 80
+        super().__init__(host, port)
+        self._trust = trust
         self._lock = threading.Lock()
-        self.is_over = False
+        self.is_open = self.is_over = False
         self._line: socket.socket | None = None
 
     def connect(self) -> None:
-        line = outside.dial(self.host, self.port, self._patience)
+        line = self.dial(self.host, self.port, self.patience)
         with self._lock:
             if self.is_over:
                 line.close()
@@ -123,11 +143,14 @@ class _Connection(HTTPSConnection):
             # A duplicate, since TLS takes the original over.
             self._line = line.dup()
         # Longer: whoever is late is hung up on as a whole, and said to be late.
-        line.settimeout(self._patience + 1)
+        line.settimeout(self.patience + 1)
         # The head and the body go out in two parts. Otherwise the second would wait for the other
         # side to acknowledge the first, which it puts off.
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._trust.wrap_socket(line, server_hostname=self.host)
+        self.sock = (
+            self._trust.wrap_socket(line, server_hostname=self.host) if self._trust else line
+        )
+        self.is_open = True
 
     def hang_up(self) -> None:
         with self._lock:
