@@ -74,13 +74,6 @@ def test_every_region_has_a_gateway(settings: LazySettings) -> None:
     assert checks.check_gateways() == []
 
 
-def test_the_longest_names_fit(settings: LazySettings) -> None:
-    """S-43: in every language, for every purpose."""
-    settings.OPTIN_SERVICE_NAME = "n" * 20
-    settings.BASE_URL = f"https://{'h' * 38}.example.com"
-    assert tools_checks.check_texts() == []
-
-
 def test_the_longest_link_of_a_removal_fits(settings: LazySettings) -> None:
     """With the setting only: without it no such text leaves."""
     settings.OPTIN_RECOVERY_DELAY = 86_400

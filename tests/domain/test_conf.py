@@ -782,7 +782,7 @@ def test_quotes_around_a_value_change_nothing(
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "ring").write_text(f"k1:{KEY_TEXT}")
+    (tmp_path / "ring").write_text(f"k1:{KEY_TEXT}\n")
     done = manage(
         tmp_path,
         "shell",

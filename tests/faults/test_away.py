@@ -185,27 +185,3 @@ def test_a_number_is_encrypted_anew_when_its_key_is_lost(
     assert len(phone.messages) == 2
     active.refresh_from_db()
     assert active.open_number() == NUMBER
-
-
-def test_a_secret_file_may_end_in_a_line_break(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("correct horse\n")
-    environ = os.environ | {
-        "SECRET_KEY_FILE": str(secret),
-        "DEBUG": "1",
-        "DATA_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-    }
-    environ.pop("BASE_URL", None)
-    script = "from django.conf import settings; print(repr(settings.SECRET_KEY))"
-
-    printed = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-    assert printed == "'correct horse'\n"

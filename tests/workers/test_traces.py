@@ -10,7 +10,7 @@ from optin.models import File, ProviderUser, SmsMessage, User
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
 from tests.kit.traces import record, trace_of
-from tests.workers.jobs import jobs, work, work_later
+from tests.workers.jobs import work, work_later
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -65,11 +65,3 @@ def test_one_trace_from_the_request_to_the_text(
         *("FileId", "WsAccessKey", "SELECT", "127.0.0.1", "agent-of-the-client", "no route"),
     ):
         assert secret not in told, secret
-
-
-def test_without_traces_a_job_carries_its_id_only(
-    client: Client, access_key: str, file: File
-) -> None:
-    call(client, "opt-in-to-2fa", access_key, {"MobileNumber": NUMBER})
-    (job,) = jobs()
-    assert list(job["args"]) == ["pk"]
