@@ -1,13 +1,12 @@
 """What is done to one account."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, told
+from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, calls, told
 from optin.models import ProviderUser, User
 from optin.operations import erasure, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
@@ -15,8 +14,6 @@ from optin.origin import Origin
 from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import read_facts
 from optin.support.wording import exact, moment_by
-
-Operation = Callable[..., Any]
 
 
 def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -44,20 +41,6 @@ def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
         RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
     }
     return told(outcome, words)
-
-
-def _act(operation: Operation, done: str, *, unchanged: str = "") -> Any:
-    """Return what calls *operation* of ``staff_actions`` for an account."""
-    words = {
-        StaffOutcome.OK: done,
-        StaffOutcome.UNCHANGED: unchanged,
-        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
-    }
-
-    def do(user: User, data: dict[str, Any], origin: Origin) -> Done:
-        return told(operation(user, reason=data["reason"], origin=origin), words)
-
-    return do
 
 
 def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -103,12 +86,6 @@ def _create(row: None, data: dict[str, Any], origin: Origin) -> Done:
     return Done(f"Made {person.get_username()}, user {person.pk}.")
 
 
-def _erase(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    outcome = erasure.erase(user, reason=data["reason"], origin=origin)
-    words = f"Erased user {user.pk}."
-    return told(outcome, dict.fromkeys((StaffOutcome.OK, StaffOutcome.UNCHANGED), words))
-
-
 def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     result = staff.reveal(row, reason=data["reason"], origin=origin)
     if result.outcome is not StaffOutcome.OK:
@@ -134,12 +111,6 @@ class RoleForm(ReasonForm):
     field_order = ("role", "reason")
 
 
-def _give_role(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    outcome = staff.give_role(user, data["role"], reason=data["reason"], origin=origin)
-    words = {StaffOutcome.OK: "The role was changed.", StaffOutcome.UNCHANGED: "Already set."}
-    return told(outcome, words)
-
-
 ACTIONS = (
     Action(
         "suspend",
@@ -148,14 +119,14 @@ ACTIONS = (
         "Stops codes by text message at once. The second factor stays required: the person "
         "can sign in only with an authenticator app or a recovery code. The person gets an "
         "e-mail.",
-        _act(staff_actions.suspend, "Suspended.", unchanged="It was already suspended."),
+        calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
     ),
     Action(
         "resume",
         "End the suspension",
         staff.ACT,
         "Sends codes by text message again. The person gets an e-mail.",
-        _act(staff_actions.resume, "The suspension was ended.", unchanged="It was not suspended."),
+        calls(staff_actions.resume, "The suspension was ended.", "It was not suspended."),
     ),
     Action(
         "unlock",
@@ -173,7 +144,7 @@ ACTIONS = (
         staff.REVOKE,
         "Removes the number, the app and the recovery codes. Then the password alone is "
         "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
-        _act(staff_actions.revoke, "All second factors were removed."),
+        calls(staff_actions.revoke, "All second factors were removed."),
         is_destructive=True,
         command="person revoke-factor",
         by=PersonForm,
@@ -208,7 +179,7 @@ ACTIONS = (
         "Change the role",
         staff.ROLES_OF_OTHERS,
         "Sets what this person may do here. You cannot give more rights than you have.",
-        _give_role,
+        calls(staff.give_role, "The role was changed."),
         RoleForm,
     ),
 )
@@ -239,7 +210,7 @@ EVERY = (
         "Deactivate a person",
         "",
         "Ends a person's access: sessions, tokens and access keys stop at once.",
-        _act(people.deactivate, "Deactivated.", unchanged="Deactivated already."),
+        calls(people.deactivate, "Deactivated.", "Deactivated already."),
         command="person deactivate",
         by=PersonForm,
     ),
@@ -248,7 +219,7 @@ EVERY = (
         "Activate a person",
         "",
         "Lets a person in again who was deactivated.",
-        _act(people.activate, "Active again.", unchanged="Active already."),
+        calls(people.activate, "Active again.", "Active already."),
         command="person activate",
         by=PersonForm,
     ),
@@ -258,7 +229,7 @@ EVERY = (
         "",
         "Deletes all that is known of a person, for good. The audit trail keeps the id and the "
         "reason: write no name into it.",
-        _erase,
+        calls(erasure.erase, "Erased.", "Erased again."),
         command="person erase",
         by=PersonForm,
         is_final=True,

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from optin.errors import OutOfReach
-from optin.models import File, User
+from optin.models import File, Membership, User
 from optin.models.files import MAX_FILE_ID
 from optin.models.reasons import MAX_REASON
 from optin.origin import Origin
@@ -110,6 +110,30 @@ def told(outcome: str, words: Mapping[Any, str]) -> Done:
     return Done(said, outcome)
 
 
+Do = Callable[[Any, dict[str, Any], Origin], Done]
+"""Takes the row that an action is about, what its form holds, and who asks."""
+
+
+def calls(operation: Any, done: str, unchanged: str = "Already set.", **more: Any) -> Do:
+    """Return what calls *operation* with the row, if there is one, and what the form holds.
+
+    :param done: what is told if it did something; without a result, it did.
+    """
+    words = {
+        StaffOutcome.OK: done,
+        StaffOutcome.UNCHANGED: unchanged,
+        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
+    }
+
+    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+        rows = [] if row is None else [row]
+        if isinstance(row, Membership):
+            rows = [row.user, row.file]
+        return told(operation(*rows, **data, **more, origin=origin) or StaffOutcome.OK, words)
+
+    return do
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One operation: who may ask for it, what it says, what it calls."""
@@ -119,8 +143,7 @@ class Action:
     permission: str
     """Which members of staff may ask for it; "" if it is for operators only."""
     says: str
-    do: Callable[[Any, dict[str, Any], Origin], Done]
-    """Takes the row that it is about, what the form holds, and who asks."""
+    do: Do
     form: type[NoForm] = ReasonForm
     is_destructive: bool = False
     """Whether it takes something away from people. Its button is red."""

@@ -12,13 +12,12 @@ from optin.actions.base import (
     FileField,
     NoForm,
     PersonForm,
-    told,
+    calls,
 )
 from optin.models import AccessKey, File, Membership
 from optin.models.files import MAX_FILE_ID
 from optin.operations import staff, tenants
 from optin.origin import Origin
-from optin.outcomes import StaffOutcome
 from optin.support.wording import plain
 
 
@@ -113,55 +112,16 @@ def _add_member(row: None, data: dict[str, Any], origin: Origin) -> Done:
     return Done("Added.")
 
 
-def _end_membership(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
-    tenants.end_membership(row.user, row.file, origin=origin)
-    return Done("The membership was ended.")
-
-
-def _manage(manages: bool) -> Any:
-    def do(row: Membership, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = tenants.let_manage(row.user, row.file, manages=manages, origin=origin)
-        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
-
-    return do
-
-
 def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
     text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
     words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
     return Done(words, secret=text)
 
 
-def _revoke_key(row: AccessKey, data: dict[str, Any], origin: Origin) -> Done:
-    tenants.revoke_access_key(row, origin=origin)
-    return Done("The key was revoked.")
-
-
 def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
     client_id, secret = tenants.make_application(**data, origin=origin)
     words = f"Client id: {client_id}. Its secret is shown only once: only its digest is kept."
     return Done(words, secret=secret)
-
-
-def _trust(trusted: bool) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = tenants.trust_application(row, trusted=trusted, **data, origin=origin)
-        return told(outcome, {StaffOutcome.OK: "Changed.", StaffOutcome.UNCHANGED: "Already set."})
-
-    return do
-
-
-def _remove_application(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-    tenants.remove_application(row, origin=origin)
-    return Done("The application was removed.")
-
-
-def _password_clients(on: bool) -> Any:
-    def do(row: None, data: dict[str, Any], origin: Origin) -> Done:
-        tenants.switch_password_clients(on=on, origin=origin)
-        return Done(f"Sign-in by password at /authorisation/ is {'on' if on else 'off'}.")
-
-    return do
 
 
 MAKE_FILE = Action(
@@ -188,7 +148,7 @@ OF_MEMBERSHIP = (
         "Let the member manage the integrations",
         staff.TENANTS,
         "The person may keep the webhook endpoints of the file on their account page.",
-        _manage(True),
+        calls(tenants.let_manage, "Changed.", manages=True),
         NoForm,
     ),
     Action(
@@ -196,7 +156,7 @@ OF_MEMBERSHIP = (
         "End the right to manage integrations",
         staff.TENANTS,
         "The webhook endpoints of the file stay as they are.",
-        _manage(False),
+        calls(tenants.let_manage, "Changed.", manages=False),
         NoForm,
         is_destructive=True,
     ),
@@ -205,7 +165,7 @@ OF_MEMBERSHIP = (
         "End the membership",
         staff.TENANTS,
         "The person's access keys to the file stop working at once.",
-        _end_membership,
+        calls(tenants.end_membership, "The membership was ended."),
         NoForm,
         is_destructive=True,
         command="file end-membership",
@@ -227,7 +187,7 @@ OF_KEY = (
         "Revoke the key",
         staff.TENANTS,
         "The key stops working for good.",
-        _revoke_key,
+        calls(tenants.revoke_access_key, "The key was revoked."),
         NoForm,
         is_destructive=True,
         command="access_key revoke",
@@ -249,14 +209,14 @@ OF_APPLICATION = (
         staff.TENANTS,
         "For a server that signs people in. Limits and the audit trail then go by the address "
         "that it names: it can name any. Its operator must know how each address was found.",
-        _trust(True),
+        calls(tenants.trust_application, "Changed.", trusted=True),
     ),
     Action(
         "no-trust",
         "Let it name no addresses any more",
         staff.TENANTS,
         "All its users count as the address of its server from now on.",
-        _trust(False),
+        calls(tenants.trust_application, "Changed.", trusted=False),
         is_destructive=True,
     ),
     Action(
@@ -264,7 +224,7 @@ OF_APPLICATION = (
         "Remove the application",
         staff.TENANTS,
         "All tokens of the application stop working.",
-        _remove_application,
+        calls(tenants.remove_application, "The application was removed."),
         NoForm,
         is_destructive=True,
     ),
@@ -278,7 +238,11 @@ EVERY = (
         "",
         "Lets clients without a client id get tokens for a user name and a password at "
         "/authorisation/token. Off until you run this; new clients should use /o/ instead.",
-        _password_clients(True),
+        calls(
+            tenants.switch_password_clients,
+            "Sign-in by password at /authorisation/ is on.",
+            on=True,
+        ),
         NoForm,
         command="password_clients on",
     ),
@@ -287,7 +251,11 @@ EVERY = (
         "End sign-in by password",
         "",
         "Ends it, and all tokens that it gave.",
-        _password_clients(False),
+        calls(
+            tenants.switch_password_clients,
+            "Sign-in by password at /authorisation/ is off.",
+            on=False,
+        ),
         NoForm,
         command="password_clients off",
     ),

@@ -6,12 +6,11 @@ from typing import Any
 from django import forms
 
 from optin import phones
-from optin.actions.base import Action, Done, ReasonForm, told
+from optin.actions.base import Action, Do, Done, ReasonForm, calls
 from optin.errors import InvalidMobileNumber
 from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
-from optin.outcomes import StaffOutcome
 from optin.support.wording import exact
 
 
@@ -35,22 +34,30 @@ class NumberForm(ReasonForm):
     def clean(self) -> dict[str, Any]:
         if not self.errors:
             try:
-                self.cleaned_data["target"] = self.target()
+                return {"reason": self.cleaned_data["reason"], **self.asked()}
             except InvalidMobileNumber as exc:
                 self.add_error("number", exc.message)
         return self.cleaned_data
 
+    def asked(self) -> dict[str, Any]:
+        """Return what the operation takes, beside the reason."""
+        return {"target": self.target()}
+
 
 class ListForm(NumberForm):
     days = forms.IntegerField(min_value=1, max_value=366, initial=30, label="Days")
+
+    def asked(self) -> dict[str, Any]:
+        return {"target": self.target(), "lasts": timedelta(days=self.cleaned_data["days"])}
 
 
 class LiftForm(NumberForm):
     prefix = None  # type: ignore[assignment]
     hours = forms.IntegerField(min_value=1, max_value=366 * 24, initial=24, label="Hours")
 
-    def target(self) -> Target:
-        return Target.prefix(self.cleaned_data["number"])
+    def asked(self) -> dict[str, Any]:
+        prefix = Target.prefix(self.cleaned_data["number"])
+        return {"prefix": prefix, "lasts": timedelta(hours=self.cleaned_data["hours"])}
 
 
 class OneNumberForm(NumberForm):
@@ -60,28 +67,9 @@ class OneNumberForm(NumberForm):
         return Target.number(self.cleaned_data["number"])
 
 
-def _switch(operation: Any, done: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = operation(reason=data["reason"], origin=origin)
-        return told(outcome, {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "Already set."})
-
-    return do
-
-
-def _put(operation: Any, done: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        lasts = timedelta(days=data.get("days", 0), hours=data.get("hours", 0))
-        guard = operation(data["target"], lasts, reason=data["reason"], origin=origin)
-        return Done(f"{done} until {exact(guard.until)}.")
-
-    return do
-
-
-def _take(operation: Any, done: str, unchanged: str) -> Any:
-    def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = operation(data["target"], reason=data["reason"], origin=origin)
-        words = {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: unchanged}
-        return told(outcome, words)
+def _put(operation: Any, done: str) -> Do:
+    def do(row: None, data: dict[str, Any], origin: Origin) -> Done:
+        return Done(f"{done} until {exact(operation(**data, origin=origin).until)}.")
 
     return do
 
@@ -92,7 +80,7 @@ EVERY = (
         "Stop all texts",
         staff.SEND_CONTROLS,
         "Stops all texts of every kind. Waiting texts expire.",
-        _switch(send_controls.stop_texts, "All texts are stopped."),
+        calls(send_controls.stop_texts, "All texts are stopped."),
         is_destructive=True,
         command="texts stop",
     ),
@@ -101,7 +89,7 @@ EVERY = (
         "Allow texts again",
         staff.SEND_CONTROLS,
         "Ends the stop of all texts.",
-        _switch(send_controls.allow_texts, "Texts leave again."),
+        calls(send_controls.allow_texts, "Texts leave again."),
         command="texts allow",
     ),
     Action(
@@ -137,7 +125,7 @@ EVERY = (
         "Take off the lists",
         staff.SEND_CONTROLS,
         "Takes a number or prefix off the deny or safe list.",
-        _take(send_controls.unlist, "Taken off the lists.", "It was not on a list."),
+        calls(send_controls.unlist, "Taken off the lists.", "It was not on a list."),
         NumberForm,
         command="number unlist",
     ),
@@ -146,7 +134,7 @@ EVERY = (
         "Allow texts to a number",
         staff.SEND_CONTROLS,
         "For somebody who answered STOP and wants texts again. The gateway must allow it too.",
-        _take(
+        calls(
             send_controls.allow_number,
             "Texts may go to it again.",
             "Nobody answered STOP from it.",
