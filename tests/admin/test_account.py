@@ -20,7 +20,6 @@ from optin.operations import (
     revocations,
     send_controls,
     staff_actions,
-    tenants,
 )
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
@@ -218,17 +217,6 @@ def test_a_code_without_tries_is_not_sent_again_after_an_unlock(
 # -- what may be wrong -------------------------------------------------------------
 
 
-def test_who_may_adds_a_member_where_access_was_refused(user: User, signed_in: In) -> None:
-    tenants.refuse_access(user, 888, "file_access_denied", origin=ORIGIN)
-    button = '<a class="button" href="/admin/optin/membership/make/">Add a member</a>'
-    for role, is_there in (("support", False), ("administrator", True)):
-        html = page_of(signed_in(role), user)
-        assert "Why is an application refused?" in html
-        assert (button in html) is is_there
-        assert f'href="/admin/optin/membership/?user_id={user.pk}">Memberships<' in html
-        assert "We know of nothing that stops them from signing in." in html
-
-
 @pytest.mark.parametrize(
     ("happen", "why", "action"),
     [
@@ -264,15 +252,6 @@ def test_what_helps_everybody_is_offered_to_who_may_do_it(
     address = '<a class="button" href="/admin/optin/guard/allow/">Allow texts again</a>'
     assert address in page_of(signed_in("administrator"), user)
     assert address not in page_of(signed_in("support"), user)
-
-
-def test_a_wrong_code_of_an_opt_in_is_not_listed_under_sign_in(
-    user: User, file: File, pending: ProviderUser, phone: Phone, signed_in: In
-) -> None:
-    opt_ins.verify_opt_in(user, file, pending.pk, wrong(phone.code()), origin=ORIGIN)
-    html = page_of(signed_in("support"), user)
-    assert 'data-cause="code_refused"' in html.split("Why no opt-in?")[1].split("</ol>")[0]
-    assert "We know of nothing that stops them from signing in." in html
 
 
 # -- what happened -----------------------------------------------------------------
