@@ -117,7 +117,7 @@ Do = Callable[[Any, dict[str, Any], Origin], Done]
 def calls(operation: Any, done: str, unchanged: str = "Already set.", **more: Any) -> Do:
     """Return what calls *operation* with the row, if there is one, and what the form holds.
 
-    :param done: what is told if it did something; without a result, it did.
+    :param done: what is told if it did something: without a ``StaffOutcome``, it did.
     """
     words = {
         StaffOutcome.OK: done,
@@ -129,7 +129,8 @@ def calls(operation: Any, done: str, unchanged: str = "Already set.", **more: An
         rows = [] if row is None else [row]
         if isinstance(row, Membership):
             rows = [row.user, row.file]
-        return told(operation(*rows, **data, **more, origin=origin) or StaffOutcome.OK, words)
+        result = operation(*rows, **data, **more, origin=origin)
+        return told(result if isinstance(result, StaffOutcome) else StaffOutcome.OK, words)
 
     return do
 

@@ -280,7 +280,40 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Read what a page of rows shows besides them, for all at once."""
 
 
-class Choice(SimpleListFilter):
+class Filter(SimpleListFilter):
+    """A filter that finds nothing if what is asked for cannot be."""
+
+    is_wrong = False
+
+    @property
+    def asked(self) -> str:
+        return (self.value() or "").strip()
+
+    @property
+    def said(self) -> str:
+        """What is asked for, as the page says it."""
+        return plain(self.asked)
+
+    def wanted(self) -> Any:
+        """What is asked for; nothing if it is nothing, or cannot be."""
+        return self.read(self.asked) if self.asked else None
+
+    def read(self, asked: str) -> Any:
+        """Return the value that *asked* is, or nothing if it can be none."""
+        return whole_number(asked)
+
+    def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        value = self.wanted()
+        if value is None:
+            self.is_wrong = bool(self.asked)
+            return queryset.none() if self.is_wrong else queryset
+        return self.narrow(queryset, value)
+
+    def narrow(self, queryset: models.QuerySet[Any], value: Any) -> models.QuerySet[Any]:
+        return queryset.filter(**{str(self.parameter_name): value})
+
+
+class Choice(Filter):
     """A filter by one of a few values of a field."""
 
     template = "admin/choice_filter.html"
@@ -297,21 +330,10 @@ class Choice(SimpleListFilter):
 
     @property
     def said(self) -> str:
-        """What is asked for, as the page says it."""
-        return str(dict(self.choices_of).get(self.value() or "", plain(self.value())))
+        return str(dict(self.choices_of).get(self.asked, plain(self.asked)))
 
-    def wanted(self) -> str | None:
-        """What is asked for, if anything that there is."""
-        return self.value() if self.value() in dict(self.choices_of) else None
-
-    def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        value = self.wanted()
-        if value is None:
-            return queryset.none() if self.value() else queryset
-        return self.narrow(queryset, value)
-
-    def narrow(self, queryset: models.QuerySet[Any], value: str) -> models.QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): value})
+    def read(self, asked: str) -> str | None:
+        return asked if asked in dict(self.choices_of) else None
 
 
 def choice(field: str, choices: Sequence[tuple[str, Any]], title: str = "") -> type[Choice]:
@@ -320,12 +342,11 @@ def choice(field: str, choices: Sequence[tuple[str, Any]], title: str = "") -> t
     return type(f"By_{field}", (Choice,), named)
 
 
-class Typed(SimpleListFilter):
-    """A filter whose value is typed in. ``read`` returns nothing for what cannot be one."""
+class Typed(Filter):
+    """A filter whose value is typed in."""
 
     template = "admin/typed_filter.html"
     input_type = "text"
-    is_wrong = False
 
     def lookups(self, request: Any, model_admin: Any) -> Sequence[tuple[str, Any]]:
         return [("", "")]
@@ -337,32 +358,6 @@ class Typed(SimpleListFilter):
             "type": self.input_type,
             "is_wrong": self.is_wrong,
         }
-
-    def queryset(self, request: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        value = self.wanted()
-        if value is None:
-            self.is_wrong = bool(self._asked)
-            return queryset.none() if self.is_wrong else queryset
-        return self.narrow(queryset, value)
-
-    @property
-    def said(self) -> str:
-        """What is asked for, as the page says it."""
-        return plain(self._asked)
-
-    @property
-    def _asked(self) -> str:
-        return (self.value() or "").strip()
-
-    def wanted(self) -> Any:
-        """What is asked for; nothing if it is nothing, or cannot be."""
-        return self.read(self._asked) if self._asked else None
-
-    def read(self, asked: str) -> Any:
-        return whole_number(asked)
-
-    def narrow(self, queryset: models.QuerySet[Any], value: Any) -> models.QuerySet[Any]:
-        return queryset.filter(**{str(self.parameter_name): value})
 
 
 def by_id(field: str, title: str) -> type[Typed]:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from optin.actions.base import Action, Done, FileField, NoForm, told
+from optin.actions.base import Action, Done, FileField, NoForm, calls
 from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, text, when
 from optin.admin.site import site
 from optin.models import WebhookEndpoint
@@ -82,11 +82,6 @@ def _make(row: None, data: dict[str, Any], origin: Origin) -> Done:
     return Done("This is the secret of the new endpoint. It is shown only once.", secret=secret)
 
 
-def _edit(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    webhooks.change(row, **data, origin=origin)
-    return Done("The endpoint was changed.")
-
-
 def _send_again(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
     count = webhooks.send_again(row, **data, origin=origin)
     if not count:
@@ -98,24 +93,6 @@ def _replace_secret(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) 
     secret = webhooks.replace_secret(row, origin=origin)
     words = "This is the new secret. It is shown only once. The old one signs too for 24 hours."
     return Done(words, secret=secret)
-
-
-def _switch(on: bool, done: str) -> Any:
-    def do(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-        outcome = webhooks.switch(row, on=on, origin=origin)
-        return told(outcome, {StaffOutcome.OK: done, StaffOutcome.UNCHANGED: "Already set."})
-
-    return do
-
-
-def _remove(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    webhooks.remove(row, origin=origin)
-    return Done("The endpoint was removed.")
-
-
-def _test(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    webhooks.send_test(row, origin=origin)
-    return Done("The test is on its way. Load this page again to see what became of it.")
 
 
 MAKE = Action(
@@ -133,7 +110,10 @@ OF_ONE = (
         "Send a test event",
         staff.TENANTS,
         "Sends endpoint.test once, also to an endpoint that is off, but not to one that is paused.",
-        _test,
+        calls(
+            webhooks.send_test,
+            "The test is on its way. Load this page again to see what became of it.",
+        ),
         NoForm,
     ),
     Action(
@@ -141,7 +121,7 @@ OF_ONE = (
         "Change the endpoint",
         staff.TENANTS,
         "Events that wait go to the new address. A kind that is added is sent from now on.",
-        _edit,
+        calls(webhooks.change, "The endpoint was changed."),
         EndpointForm,
     ),
     Action(
@@ -167,7 +147,7 @@ OF_ONE = (
         staff.TENANTS,
         "Sends what the endpoint lacks, up to 30 days old, and all that happens from now on. Staff "
         "answer for it then: it goes on until the file is closed.",
-        _switch(True, "The endpoint is on."),
+        calls(webhooks.switch, "The endpoint is on.", on=True),
         NoForm,
     ),
     Action(
@@ -175,7 +155,7 @@ OF_ONE = (
         "Switch the endpoint off",
         staff.TENANTS,
         "Sends nothing to the endpoint until it is switched on.",
-        _switch(False, "The endpoint is off."),
+        calls(webhooks.switch, "The endpoint is off.", on=False),
         NoForm,
         is_destructive=True,
     ),
@@ -184,7 +164,7 @@ OF_ONE = (
         "Remove the endpoint",
         staff.TENANTS,
         "Sends nothing to the endpoint any more, and deletes its log.",
-        _remove,
+        calls(webhooks.remove, "The endpoint was removed."),
         NoForm,
         is_destructive=True,
     ),
