@@ -264,27 +264,20 @@ def test_statements_do_not_tell_whose_an_address_is(person: Person, stranger: Us
     assert made[0]
 
 
-def test_who_took_the_address_meanwhile_keeps_it(person: Person, clock: Clock) -> None:
+@pytest.mark.parametrize("is_seen", [True, False], ids=["meanwhile", "in the same moment"])
+def test_who_took_the_address_meanwhile_keeps_it(
+    person: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    """Also if the other's transaction commits after this one has looked."""
     change = waiting(person)
-    other = make_user("other")
-    User.objects.filter(pk=other.pk).update(email=NEW.upper())
+    User.objects.filter(pk=make_user("other").pk).update(email=NEW.upper())
+    if not is_seen:
+        monkeypatch.setattr(EmailChange, "is_taken", lambda self: False)
     clock.shift(DAY)
     with one_event(Kind.EMAIL, "taken", {"change": change.pk}):
         assert carry_out() == (0, 1)
     assert (person.now.email, closed_as(change)) == (OLD, Closed.TAKEN)
     assert notices(person.user)[-1] == Notice.Kind.EMAIL_OFF
-
-
-def test_who_takes_it_in_the_same_moment_keeps_it(
-    person: Person, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other's transaction commits after this one has looked."""
-    change = waiting(person)
-    User.objects.filter(pk=make_user("other").pk).update(email=NEW)
-    monkeypatch.setattr(EmailChange, "is_taken", lambda self: False)
-    clock.shift(DAY)
-    assert carry_out() == (0, 1)
-    assert (person.now.email, closed_as(change)) == (OLD, Closed.TAKEN)
 
 
 # -- in effect ---------------------------------------------------------------------

@@ -479,6 +479,7 @@ def test_no_guess_sends_a_text(any_world: World) -> None:
 # -- the code of a resend ----------------------------------------------------------
 
 
+@pytest.mark.parametrize("any_world", [Purpose.OPT_IN, Purpose.SIGN_IN], indirect=True)
 @pytest.mark.parametrize(
     ("seconds", "tries", "outcome"),
     [

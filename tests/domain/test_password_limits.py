@@ -201,18 +201,16 @@ def test_strangers_leave_a_place_to_who_signed_in_there_before(
     assert sign_in_after(ips, PAGE) <= 1
 
 
-@pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, ONE_ADDRESS], ids=["one /48", "one address"])
+@pytest.mark.parametrize(
+    ("ips", "is_known"),
+    [(OF_ONE_CUSTOMER, False), (OF_ONE_CUSTOMER, True), (ONE_ADDRESS, False)],
+    ids=["one /48", "who are known", "one address"],
+)
 def test_a_crowd_leaves_a_place_to_others(
-    user: User, sign_in_after: Callable[..., int], ips: list[str]
+    user: User, sign_in_after: Callable[..., int], ips: list[str], is_known: bool
 ) -> None:
     """... and every second turn, also to somebody who never signed in there."""
-    assert sign_in_after(ips, ELSEWHERE) <= 1
-
-
-def test_people_who_are_known_leave_every_second_turn_to_others(
-    user: User, sign_in_after: Callable[..., int]
-) -> None:
-    assert sign_in_after(OF_ONE_CUSTOMER, ELSEWHERE, is_known=True) <= 1
+    assert sign_in_after(ips, ELSEWHERE, is_known=is_known) <= 1
 
 
 def test_a_crowd_leaves_a_place_to_others_of_its_48(
@@ -255,11 +253,16 @@ def test_a_page_and_a_token_call_say_when_to_come_again(
     assert not SendCounter.objects.exists()
 
 
-def test_an_outdated_hash_is_made_anew(user: User, settings: Settings) -> None:
+@pytest.fixture
+def newer_hashes(user: User, settings: Settings) -> None:
+    """The hash of the password of *user* is of a kind that is outdated now."""
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.PBKDF2PasswordHasher",
         "django.contrib.auth.hashers.MD5PasswordHasher",
     ]
+
+
+def test_an_outdated_hash_is_made_anew(user: User, newer_hashes: None) -> None:
     old = user.password
     assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
     user.refresh_from_db()
@@ -269,13 +272,9 @@ def test_an_outdated_hash_is_made_anew(user: User, settings: Settings) -> None:
 
 
 def test_a_hash_made_anew_puts_no_old_password_back(
-    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    user: User, newer_hashes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody chose another password between the check and the new hash."""
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-        "django.contrib.auth.hashers.MD5PasswordHasher",
-    ]
     chosen = hashers.make_password("another one", hasher="md5")
     make = hashing.make
 
@@ -290,13 +289,9 @@ def test_a_hash_made_anew_puts_no_old_password_back(
 
 
 def test_two_sign_ins_hash_one_password_anew(
-    user: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    user: User, newer_hashes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are right. No hash is made while the user is locked."""
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-        "django.contrib.auth.hashers.MD5PasswordHasher",
-    ]
     make, verify = hashing.make, hashing.verify
 
     def meanwhile(password: str) -> str:

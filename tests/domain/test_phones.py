@@ -14,15 +14,10 @@ MOBILES = ["+61491570156", "+61412345678", "+6421123456", "+447400123456", "+120
     "text",
     [
         "0491 570 156",
-        "0491570156",
         "+61 491 570 156",
-        "+61491570156",
         "(04) 9157 0156",
         "+61 (0)491 570 156",
-        "0491-570-156",
-        "0491.570.156",
         "0491\u2011570\u2013156",
-        "0491\u00a0570\u00a0156",
         "+61\u202f491\u2009570\u2003156",
         "\t0491 570 156\r\n",
         "0011 61 491 570 156",
@@ -51,21 +46,14 @@ def test_the_region_is_the_numbers_own(text: str, region: str) -> None:
     "text",
     [
         "",
-        " ",
-        "+",
         "0491 570 15",
         "0491 570 1567",
         "02 9374 4000",  # Sydney, no mobile
-        "1800 801 920",
-        "000",
         "+61 491 570 156 ext 3",
-        "+61491570156;ext=3",
         "tel:+61491570156",
         "0491 570 ABC",
         "\u0660\u0664\u0669\u0661\u0665\u0667\u0660\u0661\u0665\u0666",
-        "\uff10\uff14\uff19\uff11\uff15\uff17\uff10\uff11\uff15\uff16",
         "\uff0b61491570156",
-        "++61491570156",
         "0491570156\0",
         "0491570156,0491570157",
         "0491570156".rjust(33),
@@ -87,11 +75,6 @@ def test_any_text_is_a_number_or_one_error(text: str) -> None:
     except InvalidMobileNumber:
         return
     assert phones.parse(number.e164, home_region="GB") == number
-
-
-@given(text=st.text("0123456789+()-./ \u00a0\u2010", max_size=34))
-def test_any_text_like_a_number_is_one_or_one_error(text: str) -> None:
-    test_any_text_is_a_number_or_one_error.hypothesis.inner_test(text)  # type: ignore[attr-defined]
 
 
 separator = st.sampled_from(["", " ", "-", ".", "\u00a0", "\u2009", "\u2013", " - "])

@@ -8,14 +8,12 @@ import pytest
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.utils import timezone
-from oauth2_provider.models import AccessToken
 
 from optin.errors import PasswordNeeded, SignedOut
-from optin.models import AuthenticatorApp, Notice, Purpose, User
+from optin.models import Notice, Purpose, User
 from optin.operations import authenticators, challenges, not_me, opt_ins, passwords
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
-from tests.kit.clients import bearer
 from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, proved
 
@@ -31,24 +29,13 @@ def notice_of(person: Person, kind: Notice.Kind) -> Notice:
 # -- an app is set up in the session that began it ---------------------------------
 
 
-def test_a_secret_is_shown_to_the_session_that_began_it_only(person: Person) -> None:
+def test_a_secret_is_of_the_session_that_began_it_only(person: Person) -> None:
     """Else a thief with the password plants a secret that the owner scans."""
     person.begin_app()
     assert authenticators.waiting_secret(person.user, origin=PAGE)
     assert authenticators.waiting_secret(person.user, origin=OTHER_PAGE) is None
-
-
-def test_a_secret_of_another_session_is_not_confirmed(person: Person) -> None:
-    person.begin_app()
     assert person.confirm_app(origin=OTHER_PAGE).outcome is FactorOutcome.NOTHING_WAITING
     assert person.confirm_app().outcome is FactorOutcome.OK
-
-
-def test_a_secret_that_was_begun_does_not_outlast_another_session_s(person: Person) -> None:
-    person.begin_app()
-    authenticators.begin_app(person.user, standing=proved(), origin=OTHER_PAGE)
-    assert authenticators.waiting_secret(person.user, origin=PAGE) is None
-    assert AuthenticatorApp.objects.count() == 1
 
 
 # -- a session that was ended asks in vain -----------------------------------------
@@ -193,14 +180,6 @@ def test_a_password_of_one_s_own_still_does(person: Person) -> None:
     passwords.choose(person.user, NEW, origin=PAGE, standing=proved(None))
     not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), NEW, origin=PAGE)
     assert person.has == set()
-
-
-def test_it_ends_what_a_thief_was_given(person: Person) -> None:
-    """An access token would act for them for an hour more."""
-    person.set_up(By.TEXT)
-    bearer(person.user)
-    not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
-    assert not AccessToken.objects.exists()
 
 
 def test_an_old_link_leaves_a_later_number(person: Person) -> None:

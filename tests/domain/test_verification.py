@@ -59,6 +59,10 @@ RIGHT, WRONG = World.code, World.wrong
 FAILED_ONCE = {"try": 1, "failures": 1}
 
 
+# A code for a change is judged as one for signing in.
+@pytest.mark.parametrize(
+    "any_world", [Purpose.OPT_IN, Purpose.SIGN_IN, Purpose.OPT_OUT], indirect=True
+)
 @pytest.mark.parametrize(
     ("given", "guess", "expected", "tries", "failures", "data"),
     [
