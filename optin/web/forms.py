@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 from optin import phones
 from optin.codes import MAX_LENGTH
 from optin.conf import conf
-from optin.errors import InvalidMobileNumber
 from optin.models import File
 from optin.models.webhooks import MAX_DESCRIPTION
 from optin.operations import webhooks
@@ -90,16 +89,6 @@ class NumberForm(Form):
 
     def clean_number(self) -> str:
         return typed.number(self.cleaned_data["number"])
-
-    def clean(self) -> dict[str, Any]:
-        """Say of the number, too, what is wrong with it, if the file keeps it from being used."""
-        number = self.cleaned_data.get("number")
-        if number and "file" in self.errors:
-            try:
-                phones.parse(number, home_region=conf.sms_regions[0])
-            except InvalidMobileNumber:
-                self.add_error("number", words.wrong_number(number))
-        return self.cleaned_data
 
 
 class EndpointForm(Form):
