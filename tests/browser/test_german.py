@@ -2,12 +2,10 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.crowd import PASSWORD, Crowd, let_a_stranger_try, run
-from tests.browser.hands import Pointer
-from tests.kit.chromium import NARROW, WIDE, Site, Window, audit, shoot
+from tests.browser.crowd import PASSWORD, Crowd, run
+from tests.kit.chromium import NARROW, Site, Window, audit, shoot
 
 _BROKEN = """() => [...document.querySelectorAll("h1, h2, label, button, .button, a")]
     .filter(part => getComputedStyle(part).visibility !== "hidden" && part.offsetWidth)
@@ -92,30 +90,3 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     look(page, "account-email-waits", "Ihr Konto")
     page.goto(site.mailed_link(ann.email, "email-stop"))
     look(page, "email-stop", "E-Mail-Adresse behalten")
-
-
-@pytest.mark.parametrize("width", [NARROW, WIDE])
-def test_german_since_the_last_visit(
-    width: int, open_page: Window, site: Site, crowd: Crowd
-) -> None:
-    ann = crowd.on()
-    let_a_stranger_try(site, ann)
-    page = open_page("/sign-in/", width=width, locale="de-DE")
-    page.get_by_label("Benutzername").fill(ann.name)
-    page.get_by_label("Passwort").fill(PASSWORD)
-    before = len(site.texts(ann.number))
-    page.get_by_role("button", name="Anmelden").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Sehen Sie auf Ihr Telefon")
-    page.wait_for_load_state()  # until the script listens
-    code = site.newest_text(ann.number, after=before).split()[0]
-    Pointer(page, site).give_code(code, "Anmelden")
-    look(page, f"account-since-{width}", "Ihr Konto")
-    page.get_by_role("button", name="Das war ich nicht").click()
-    before = len(site.texts(ann.number))
-    page.get_by_role("button", name=f"Code per SMS an ... {ann.number[-3:]} senden").click()
-    page.wait_for_load_state()
-    code = site.newest_text(ann.number, after=before).split()[0]
-    Pointer(page, site).give_code(code, "Weiter")
-    page.get_by_role("button", name="Das war ich nicht").click()
-    expect(page.locator(".flash")).to_contain_text("Alle anderen Browser")
-    look(page, f"account-not-me-{width}", "Ihr Konto")

@@ -137,10 +137,6 @@ def test_opt_in_for_one_of_several_files(
     user.memberships.create(file=other_file)
     ann.go(NUMBER_PAGE)
     ann.page.form("", {"number", "file"}).typed.discard("file")  # none is chosen
-    ann.send(number="12")
-    assert "Choose a file." in ann.page.errors
-    assert "too short" in ann.page.errors
-    ann.page.form("", {"number", "file"}).typed.discard("file")
     ann.send(number=NUMBER)
     assert "Choose a file." in ann.page.errors
     ann.send(number=NUMBER, file=str(other_file.pk))
@@ -292,6 +288,11 @@ def test_code_of_a_wrong_shape(code_page: Browser, user: User, phone: Phone) -> 
     assert not code_page.reload().title.startswith("Error:")
 
 
+# The operations prove limits and locks at each door.
+at_two_doors = pytest.mark.parametrize("code_page", ["number", "sign-in"], indirect=True)
+
+
+@at_two_doors
 def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -317,6 +318,7 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
     assert len(phone.messages) == sent
 
 
+@at_two_doors
 def test_locked_until_a_stated_time(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -339,6 +341,7 @@ def test_locked_until_a_stated_time(
     assert not code_page.page.title.startswith("Error:")
 
 
+@at_two_doors
 def test_expired_code(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:

@@ -188,15 +188,24 @@ def test_the_log_page_by_page(mia: Browser, endpoint: WebhookEndpoint) -> None:
 # -- what is refused ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["http://a.example.com/", "https://inside.example.com/", ""])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://a.example.com/", "Enter an address that begins with https://"),
+        ("https://inside.example.com/", "Enter an address that begins with https://"),
+        ("https://nowhere.acme-shop.com/", "We could not find nowhere.acme-shop.com."),
+        ("", "Enter an address."),
+    ],
+)
 @pytest.mark.parametrize("way", ["add", "change"])
 def test_no_address_leads_inside(
-    mia: Browser, endpoint: WebhookEndpoint, url: str, way: str
+    mia: Browser, endpoint: WebhookEndpoint, url: str, says: str, way: str
 ) -> None:
     mia.go(LIST)
     to, fields = (path(endpoint), {"do": "change"}) if way == "change" else (f"{LIST}add/777/", {})
     answer = post(mia, to, url=url, description="", **fields)
     assert answer.status_code == 422
+    assert says in answer.content.decode()
     assert WebhookEndpoint.objects.get().url == URL
 
 

@@ -44,13 +44,19 @@ def thief() -> Browser:
     return Browser(IPHONE, THIEF_IP)
 
 
-def visit(browser: Browser, phone: Phone, clock: time_machine.Traveller) -> None:
-    """Sign in again, a while later."""
-    clock.shift(HOUR)
+def come_in(browser: Browser, phone: Phone) -> Browser:
+    """Sign in, with a texted code where one is asked for."""
     sign_in_on_pages(browser)
     if browser.path == "/sign-in/code/":
         browser.send(code=phone.code_to(NUMBER))
     assert browser.path == "/account/"
+    return browser
+
+
+def visit(browser: Browser, phone: Phone, clock: time_machine.Traveller) -> None:
+    """Sign in again, a while later."""
+    clock.shift(HOUR)
+    come_in(browser, phone)
 
 
 def press(browser: Browser) -> None:
@@ -100,10 +106,7 @@ def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
 ) -> None:
     """Though it makes the time of the last visit."""
     clock.shift(HOUR)
-    other = thief()
-    sign_in_on_pages(other)
-    other.send(code=phone.code())
-    assert other.path == "/account/"
+    come_in(thief(), phone)
     visit(ann_on, phone, clock)
     said = told(ann_on)
     assert said.count(THIEF_IP) == 1
@@ -133,9 +136,7 @@ def test_an_application_that_was_let_act_elsewhere_is_listed(
 ) -> None:
     """Though a right code came from there: the thief's own."""
     clock.shift(HOUR)
-    other = thief()
-    sign_in_on_pages(other)
-    other.send(code=phone.code())
+    other = come_in(thief(), phone)
     clock.shift(timedelta(minutes=1))
     other.go(authorize())
     other.client.handler.enforce_csrf_checks = False
@@ -208,12 +209,9 @@ def test_a_network_that_changes_during_a_visit_is_no_news(
 def warned(ann_on: Browser, phone: Phone, clock: time_machine.Traveller) -> tuple[Browser, Browser]:
     """Ann, who has proved a factor and whose page lists a sign-in, and whoever signed in."""
     clock.shift(HOUR)
-    other = thief()
-    sign_in_on_pages(other)
-    other.send(code=phone.code())
+    other = come_in(thief(), phone)
     clock.shift(timedelta(minutes=2))
-    sign_in_on_pages(ann_on)
-    ann_on.send(code=phone.code())
+    come_in(ann_on, phone)
     prove(ann_on, phone)
     ann_on.go("/account/")
     assert TITLE in ann_on.page.text
@@ -311,9 +309,7 @@ def test_many_texts_do_not_push_out_a_sign_in(
     ann_on: Browser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     clock.shift(HOUR)
-    other = thief()
-    sign_in_on_pages(other)
-    other.send(code=phone.code())
+    come_in(thief(), phone)
     for n in range(6):
         clock.shift(timedelta(minutes=5))
         sign_in_on_pages(Browser(IPHONE, f"203.0.{n}.9"))
