@@ -11,19 +11,15 @@ from django.utils import timezone
 from conformance.sandbox import ENDINGS as KITS
 from optin import fiction, sandbox
 from optin.messaging import delivery
-from optin.models import File, ProviderUser, Purpose, SmsMessage, User
-from optin.operations import challenges, opt_ins
+from optin.models import File, ProviderUser, SmsMessage, User
+from optin.operations import opt_ins
 from optin.operations.sandbox import texts_of
-from optin.outcomes import CodeOutcome, SendOutcome
+from optin.outcomes import SendOutcome
 from tests.kit.people import ORIGIN
 
 pytestmark = pytest.mark.django_db
 
 NUMBERS = {number[-2:]: number for number in fiction.AUSTRALIAN}
-
-
-def test_each_ending_is_one_of_an_australian_number() -> None:
-    assert sandbox.ENDINGS.keys() <= NUMBERS.keys()
 
 
 def test_the_kit_has_the_same_answers() -> None:
@@ -100,16 +96,6 @@ def test_a_verification_answers_and_another_number_goes_on(
     assert not ProviderUser.objects.filter(confirmed=True).exists()
     assert caller.opt_in("06") == "ok"
     assert caller.verify(caller.code()) == "ok"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_wrong_code_is_wrong_for_a_number_in_use(caller: Caller) -> None:
-    caller.opt_in("87")
-    right = caller.code()
-    wrong = f"{(int(right) + 1) % 10**7:07d}"
-    assert caller.verify(wrong) == "otp_incorrect"
-    assert caller.verify(right) == "mobile_number_in_use"
-    assert caller.verify(right) == "otp_incorrect"  # used up
 
 
 @pytest.mark.django_db(transaction=True)
@@ -199,23 +185,6 @@ def test_a_stop_holds_until_another_number_is_opted_in(
     again = opt_ins.opt_in(tester, sandbox_file, NUMBERS["91"], origin=ORIGIN)
     assert again.outcome is SendOutcome.SENT
     assert not again.is_withheld
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_wait_for_the_next_text_holds(tester: User, sandbox_file: File) -> None:
-    opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
-    again = opt_ins.opt_in(tester, sandbox_file, NUMBERS["06"], origin=ORIGIN)
-    assert (again.outcome, again.data["rule"]) == (SendOutcome.SEND_LIMIT, "resend-wait")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_code_for_signing_in_goes_to_the_page_too(caller: Caller, tester: User) -> None:
-    caller.opt_in("06")
-    caller.verify(caller.code())
-    challenges.challenge(tester, Purpose.SIGN_IN, origin=ORIGIN)
-    assert "to sign in" in caller.texts()[0]["Body"]
-    found = challenges.check(tester, Purpose.SIGN_IN, caller.code(), origin=ORIGIN)
-    assert found.outcome is CodeOutcome.OK
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,7 +1,6 @@
 """What happens in a sandbox changes nothing outside of it, and nobody is in both."""
 
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,7 +15,6 @@ from optin.models import (
     GatewayTry,
     Guard,
     Membership,
-    ProviderUser,
     SendCounter,
     SmsMessage,
     User,
@@ -56,16 +54,6 @@ def test_all_texts_stopped_are_the_real_ones(tester: User, sandbox_file: File) -
     send_controls.stop_texts(reason="pumping", origin=COMMAND)
     opt_ins.opt_in(tester, sandbox_file, NUMBER, origin=ORIGIN)
     assert SmsMessage.objects.get().state == "delivered"
-
-
-def test_two_integrators_may_use_one_number(
-    make_tester: Callable[[str], User], sandbox_file: File
-) -> None:
-    """The numbers for fiction are few. What one does with one is nothing to the other."""
-    tess, tim = make_tester("tess"), make_tester("tim")
-    assert turn_on(tess, sandbox_file) is CodeOutcome.OK
-    assert turn_on(tim, sandbox_file) is CodeOutcome.OK
-    assert ProviderUser.objects.filter(confirmed=True).count() == 2
 
 
 def test_a_stop_in_a_sandbox_is_none_outside(

@@ -73,6 +73,9 @@ class Client:
         """The log, the oldest first."""
         return list(self.row.tries.order_by("pk"))
 
+    def happen(self, *kinds: str) -> None:
+        happen(self.endpoint.file, *kinds)
+
     def received(self, secret: str = "") -> list[dict[str, Any]]:
         """What arrived, in its order, each checked by the library with the secret."""
         hook = Webhook(secret or self.secret)
@@ -82,13 +85,17 @@ class Client:
         return [each["type"] for each in self.received()]
 
 
-def happens(file: File) -> None:
-    """Let something happen in *file*."""
-    WebhookEvent.objects.create(
-        message_id=WebhookEvent.new_id(),
-        file=file,
-        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
-        at=timezone.now(),
+def happen(file: File, *kinds: str) -> None:
+    """Let something of each of *kinds* happen in *file*."""
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(
+            message_id=WebhookEvent.new_id(),
+            file=file,
+            kind=kind,
+            at=timezone.now(),
+            provider_user_id=number,
+        )
+        for number, kind in enumerate(kinds or [WebhookEvent.Kind.NUMBER_ACTIVATED])
     )
 
 

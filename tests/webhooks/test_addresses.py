@@ -16,7 +16,7 @@ from optin.operations import webhooks as endpoints
 from optin.runtime import outside
 from tests.kit.people import ORIGIN
 from tests.kit.wire import hangs, trickles
-from tests.webhooks.kit import HOST, Client, Names, happens, send
+from tests.webhooks.kit import HOST, Client, Names, happen, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,7 +62,7 @@ def stored(file: File, url: str) -> WebhookEndpoint:
     endpoint = WebhookEndpoint.objects.create(
         file=file, url=url, secrets_encrypted=secret, created_at=now, due_at=now
     )
-    happens(file)
+    happen(file)
     return endpoint
 
 
@@ -140,7 +140,7 @@ def test_names_that_nobody_resolves_hold_no_request_for_long(file: File, names: 
 def test_a_name_that_leads_elsewhere_after_it_was_made(client: Client, names: Names) -> None:
     """It is checked at each connection."""
     names.known[HOST] = ["10.0.0.1"]
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 0
     assert reason(client.endpoint) == "the host name has an address that is not public"
     assert client.server.connections == 0
@@ -160,7 +160,7 @@ def test_a_name_that_leads_elsewhere_after_the_check(
     monkeypatch.setattr(socket, "create_connection", noted)
     names.asked.clear()
     names.then = lambda: names.known.update({HOST: ["10.0.0.1"]})
-    happens(client.endpoint.file)
+    client.happen()
 
     assert send() == 1
 
@@ -182,7 +182,7 @@ def test_a_certificate_of_nobody_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "trust", call.public_trust)
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 0
     assert "its certificate is not valid" in reason(client.endpoint)
 
@@ -191,7 +191,7 @@ def test_a_certificate_of_nobody_is_refused(
 @pytest.mark.slow
 def test_an_attempt_ends_after_5_seconds(client: Client, answer: object) -> None:
     client.server.answer = answer  # type: ignore[assignment]
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 0
     assert reason(client.endpoint) == "the endpoint did not answer within 5 seconds"
 
@@ -199,7 +199,7 @@ def test_an_attempt_ends_after_5_seconds(client: Client, answer: object) -> None
 @pytest.mark.slow
 def test_a_slow_resolver_ends_after_5_seconds(client: Client, names: Names) -> None:
     names.then = lambda: time.sleep(8)
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 0
     assert reason(client.endpoint) == "the endpoint did not answer within 5 seconds"
 
@@ -214,7 +214,7 @@ def test_of_a_long_answer_little_is_read(client: Client) -> None:
             sent.append(10_000)
 
     client.server.answer = floods
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 1
     (made,) = client.tries
     assert made.answer == "x" * 200
@@ -223,7 +223,7 @@ def test_of_a_long_answer_little_is_read(client: Client) -> None:
 
 def test_the_port_must_be_allowed_when_it_is_sent(client: Client, settings: Settings) -> None:
     settings.OPTIN_WEBHOOK_PORTS = (443,)
-    happens(client.endpoint.file)
+    client.happen()
     assert send() == 0
     assert reason(client.endpoint) == "The port must be one of: 443."
 

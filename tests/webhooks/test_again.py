@@ -28,18 +28,6 @@ LOCKED, UNLOCKED = "factor.locked", "factor.unlocked"
 MINUTE = timedelta(minutes=1)
 
 
-def happen(client: Client, *kinds: str) -> None:
-    WebhookEvent.objects.bulk_create(
-        WebhookEvent(
-            message_id=WebhookEvent.new_id(),
-            file=client.endpoint.file,
-            kind=kind,
-            at=timezone.now(),
-        )
-        for kind in kinds
-    )
-
-
 def wants(client: Client, *kinds: str) -> None:
     endpoint = client.row
     endpoints.change(endpoint, endpoint.url, kinds=kinds, description="shop", origin=ORIGIN)
@@ -68,28 +56,28 @@ def all_again(client: Client) -> int:
 
 def test_only_wanted_kinds_arrive(client: Client) -> None:
     wants(client, UNLOCKED)
-    happen(client, LOCKED, UNLOCKED, LOCKED)
+    client.happen(LOCKED, UNLOCKED, LOCKED)
     assert send() == 1
     assert client.types() == [UNLOCKED]
     assert client.row.cursor == 3
 
     wants(client, *endpoints.KINDS)  # all, also those to come
     assert client.row.kinds == ""
-    happen(client, LOCKED)
+    client.happen(LOCKED)
     assert send() == 1
     assert sequences(client) == [2, 4]
 
 
 def test_many_unwanted_events_are_passed_over_at_once(client: Client) -> None:
     wants(client, UNLOCKED)
-    happen(client, *[LOCKED] * 10_000)
+    client.happen(*[LOCKED] * 10_000)
     while webhooks.give_numbers():
         pass
     with CaptureQueriesContext(connection) as statements:
         webhooks.send_due(seconds=10)
     assert client.row.cursor == 10_000
     assert len(statements) < 30
-    happen(client, UNLOCKED)
+    client.happen(UNLOCKED)
     assert send() == 1
 
 
@@ -101,7 +89,7 @@ def had(client: Client, clock: time_machine.Traveller) -> Client:
     """A client that had events 1 to 3, a minute apart."""
     for _ in range(3):
         clock.shift(MINUTE)
-        happen(client, UNLOCKED)
+        client.happen(UNLOCKED)
         send()
     return client
 
@@ -163,7 +151,7 @@ def test_new_events_go_first(had: Client) -> None:
     with pytest.raises(TooManyRepeats):
         all_again(had)
     WebhookRepeat.objects.exclude(pk=WebhookRepeat.objects.latest("pk").pk).delete()
-    happen(had, LOCKED, LOCKED)
+    had.happen(LOCKED, LOCKED)
     assert send() == 5
     assert sequences(had)[3:] == [4, 5, 1, 2, 3]
 
@@ -176,7 +164,7 @@ def test_a_repeat_that_fails_delays_no_new_event(
     assert send() == 0
     assert (had.row.failures, had.row.off_at) == (0, None)
     had.server.answer = says(200)
-    happen(had, LOCKED)
+    had.happen(LOCKED)
     assert send() == 1
     clock.shift(5)
     assert send() == 3
@@ -208,7 +196,7 @@ def test_an_endpoint_that_is_off_gets_them_once_it_is_on(had: Client) -> None:
 
 def test_a_new_address_is_tried_at_once(client: Client) -> None:
     client.server.answer = says(500)
-    happen(client, LOCKED)
+    client.happen(LOCKED)
     send()
     client.server.answer = says(200)
     url = f"{client.endpoint.url}/new"
@@ -222,7 +210,7 @@ def test_a_new_address_is_tried_at_once(client: Client) -> None:
 
 def test_what_the_old_address_answers_is_nothing_to_the_new_one(client: Client) -> None:
     """... if the address is changed while somebody sends to the old one."""
-    happen(client, LOCKED)
+    client.happen(LOCKED)
     webhooks.give_numbers()
     sender = claim()
     assert sender

@@ -24,6 +24,7 @@ from tests.webhooks.kit import HOST, Client, Names, send, serving, settle
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Make = Callable[[Answer], Client]
+UNLOCKED = WebhookEvent.Kind.FACTOR_UNLOCKED
 
 
 @pytest.fixture
@@ -38,22 +39,10 @@ def make(server: Server, names: Names, certificate: Path, settings: Settings) ->
             file = File.objects.create(id=2000 + File.objects.count(), name="Another")
             endpoint, secret = endpoints.make(file, f"https://{HOST}:{port}/", origin=ORIGIN)
             client = Client(endpoint, secret, server)
-            happen(client, 1)
+            client.happen()
             return client
 
         yield make
-
-
-def happen(client: Client, count: int) -> None:
-    WebhookEvent.objects.bulk_create(
-        WebhookEvent(
-            message_id=WebhookEvent.new_id(),
-            file=client.endpoint.file,
-            kind=WebhookEvent.Kind.FACTOR_UNLOCKED,
-            at=timezone.now(),
-        )
-        for _ in range(count)
-    )
 
 
 def waits_for(other: threading.Event) -> Answer:
@@ -151,7 +140,7 @@ def test_one_that_cannot_be_recorded_holds_up_no_other(make: Make) -> None:
     broken, well = make(says(200)), make(says(200))
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith('INSERT INTO "optin_webhooktry"') and broken.endpoint.pk in params:
+        if sql.startswith('INSERT INTO "optin_webhooktry"') and params[0] == broken.endpoint.pk:
             raise OperationalError("it took too long")
         return execute(sql, params, many, context)
 
@@ -170,7 +159,7 @@ def test_what_is_asked_for_by_hand_delays_no_other(
     monkeypatch.setattr(webhooks, "QUICK", 1)
     monkeypatch.setattr(webhooks, "AT_ONCE", 1)
     greedy = make(says(200))
-    happen(greedy, 2)
+    greedy.happen(*[UNLOCKED] * 2)
     assert send() == 3
     clock.shift(1)
     well = make(says(200))
@@ -203,7 +192,7 @@ def test_what_is_asked_for_by_hand_delays_no_other(
 
 def test_a_connection_is_kept(client: Client) -> None:
     client.server.answer = keeps_open(client.server, 200, 200, 200, 200)
-    happen(client, 4)
+    client.happen(*[UNLOCKED] * 4)
 
     assert send() == 4
 
@@ -221,7 +210,7 @@ def test_after_a_failure_no_more_is_sent_over_it(
     client: Client, clock: time_machine.Traveller
 ) -> None:
     client.server.answer = keeps_open(client.server, 200, 200, 503, 200)
-    happen(client, 4)
+    client.happen(*[UNLOCKED] * 4)
 
     assert send() == 2
 
@@ -238,7 +227,7 @@ def test_after_a_failure_no_more_is_sent_over_it(
 def test_a_server_may_close_the_connection_after_each_answer(client: Client) -> None:
     """Also without saying so."""
     client.server.answer = keeps_open(client.server, 200)
-    happen(client, 5)
+    client.happen(*[UNLOCKED] * 5)
 
     assert send() == 5
 
@@ -249,7 +238,7 @@ def test_a_server_may_close_the_connection_after_each_answer(client: Client) -> 
 
 def test_the_address_of_a_second_connection_is_checked_too(client: Client, names: Names) -> None:
     client.server.answer = keeps_open(client.server, 200)
-    happen(client, 2)
+    client.happen(*[UNLOCKED] * 2)
     names.then = lambda: names.known.update({HOST: ["10.0.0.1"]})
 
     assert send() == 1
@@ -263,12 +252,12 @@ def test_an_endpoint_with_many_events_gets_some_of_them_at_once(
     """Then the others have their turn."""
     monkeypatch.setattr(webhooks, "AT_ONCE", 2)
     client.server.answer = keeps_open(client.server, 200, 200)
-    happen(client, 2)
+    client.happen(*[UNLOCKED] * 2)
     assert send() == 2
     assert client.row.claims == 1
     client.server.requests.clear()
     client.server.answer = says(200)
-    happen(client, 5)
+    client.happen(*[UNLOCKED] * 5)
     assert send() == 5
     assert client.row.claims == 4
 
@@ -278,7 +267,7 @@ def test_who_numbers_many_events_stops_in_time(
 ) -> None:
     """The next call goes on."""
     monkeypatch.setattr(webhooks, "CHUNK", 1)
-    happen(client, 3)
+    client.happen(*[UNLOCKED] * 3)
     settle()
     webhooks.send_due(seconds=0)
     assert WebhookEvent.objects.filter(sequence=None).count() == 2
@@ -290,7 +279,7 @@ def test_who_numbers_many_events_stops_in_time(
 
 @pytest.mark.postgresql
 def test_who_claims_does_not_read_all_events(client: Client) -> None:
-    happen(client, 20_000)
+    client.happen(*[UNLOCKED] * 20_000)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE optin_webhookevent SET sequence = id")
         cursor.execute("ANALYZE optin_webhookevent")

@@ -14,7 +14,7 @@ from optin.operations import webhooks as endpoints
 from tests.kit.clients import NAMESPACES, Answer, Api, bearer
 from tests.kit.people import ORIGIN
 from tests.kit.world import World
-from tests.webhooks.kit import Client, happens, send, settle
+from tests.webhooks.kit import Client, happen, send, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,9 +95,9 @@ def test_it_has_the_bodies_of_the_webhooks(client: Client, reader: Api, world: W
 
 
 def test_page_by_page(reader: Api, file: File, other_file: File) -> None:
-    happens(other_file)
+    happen(other_file)
     for _ in range(103):
-        happens(file)
+        happen(file)
 
     first = ask(reader)
     assert sequences(first) == list(range(1, 101))
@@ -110,10 +110,10 @@ def test_page_by_page(reader: Api, file: File, other_file: File) -> None:
 def test_a_cursor_that_is_gone(reader: Api, file: File, clock: time_machine.Traveller) -> None:
     """Nobody reads on in silence behind a gap."""
     for _ in range(3):
-        happens(file)
+        happen(file)
     assert sequences(ask(reader)) == [1, 2, 3]
     clock.shift(timedelta(days=29))
-    happens(file)
+    happen(file)
     assert sequences(ask(reader, "&after=3")) == [4]
     clock.shift(timedelta(days=1))
     retention.purge(origin=ORIGIN)

@@ -16,7 +16,7 @@ from optin.runtime import locks
 from tests.kit.clients import Api, bearer
 from tests.kit.people import ORIGIN
 from tests.kit.races import at_once
-from tests.webhooks.kit import happens
+from tests.webhooks.kit import happen
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
@@ -79,7 +79,7 @@ def test_a_reader_does_not_wait_for_who_gives_numbers(file: File, user: User) ->
     """It answers without the newest event, which is there later."""
     user.memberships.update(manages=True)
     api = Api(token=bearer(user, "events"))
-    happens(file)
+    happen(file)
     has_lock, may_go = threading.Event(), threading.Event()
 
     def give() -> None:

@@ -11,7 +11,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from bench.certificates import Authority
-from optin.models import WebhookEndpoint, WebhookEvent
+from optin.models import WebhookEndpoint
 from optin.models.webhooks import LEASE
 from tests.kit.races import until
 from tests.kit.server import database_url, running_python
@@ -43,12 +43,7 @@ def test_the_next_sends_it_again_under_the_same_id(
     client: Client, authority: Authority, tmp_path: Path
 ) -> None:
     client.server.answer = hangs
-    WebhookEvent.objects.create(
-        message_id=WebhookEvent.new_id(),
-        file=client.endpoint.file,
-        kind=WebhookEvent.Kind.NUMBER_ACTIVATED,
-        at=timezone.now(),
-    )
+    client.happen()
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
