@@ -288,13 +288,6 @@ def test_pressed_twice_it_ends_once(name: str, ann: Browser, lives: Callable[[],
 
 
 @FORMS
-def test_forged_form_ends_nothing(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
-    assert post(ann, token="", **{name: named(ann, name)[0]}).status_code == 403
-    assert ended() == []
-    assert lives()
-
-
-@FORMS
 def test_password_is_asked_for_first(
     name: str, ann: Browser, lives: Callable[[], bool], clock: time_machine.Traveller
 ) -> None:
