@@ -19,6 +19,7 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    EmailChange,
     File,
     Notice,
     PendingOtp,
@@ -179,14 +180,17 @@ def forget_recovery_codes(user: User) -> bool:
     return is_on
 
 
-def end_own_removal(user: User, number: ProviderUser | None, now: datetime) -> None:
-    """End the removal that was asked for on the sign-in page, if one waits, and tell *user*.
+def close_begun(user: User, number: ProviderUser | None, now: datetime) -> None:
+    """Close what somebody has begun: it may have been somebody else. For what secures an account.
 
-    For what secures an account: whoever asked may have been somebody else. The caller holds the
-    lock.
+    That is opt-ins, a new address, and a removal asked for on the sign-in page, of which *user* is
+    told. The caller holds the lock.
 
-    :param number: the active one. The endpoints of its file are told.
+    :param number: the active one. The endpoints of its file are told of the removal.
     """
+    EmailChange.objects.filter(user=user).close(now, EmailChange.Closed.SECURED)
+    begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
+    begun.close(now, Closed.SUPERSEDED)
     waits = Revocation.objects.open_of(user).own().first()
     if waits:
         Revocation.objects.filter(pk=waits.pk).close(now, Revocation.Closed.SECURED)

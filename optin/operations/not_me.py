@@ -31,9 +31,10 @@ from optin.operations.factors import (
     Factors,
     Standing,
     asked_by_session,
+    close_begun,
 )
 from optin.operations.opt_ins import KeepSession
-from optin.operations.passwords import Attempt, close_begun, trying
+from optin.operations.passwords import Attempt, trying
 from optin.origin import Origin
 from optin.outcomes import SECURED, FactorOutcome
 

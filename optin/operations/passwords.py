@@ -23,17 +23,14 @@ from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    EmailChange,
     Notice,
-    PendingOtp,
-    ProviderUser,
     Purpose,
     User,
 )
 from optin.operations.factors import (
     Factors,
     Standing,
-    end_own_removal,
+    close_begun,
     read_caller_locked,
     read_locked,
     refuse_ended,
@@ -282,17 +279,6 @@ def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:
     sent = list(lately.values_list("created_at", flat=True)[:RESETS_IN_A_ROW])
     wait = RESET_WAIT if len(sent) < RESETS_IN_A_ROW else RESET_PAUSE
     return bool(sent) and now - sent[0] < wait
-
-
-def close_begun(user: User, number: ProviderUser | None, now: datetime) -> None:
-    """Close what somebody has begun: it may have been somebody else.
-
-    That is opt-ins, a new address, and a removal asked for on the sign-in page.
-    """
-    EmailChange.objects.filter(user=user).close(now, EmailChange.Closed.SECURED)
-    begun = PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN)
-    begun.close(now, PendingOtp.Closed.SUPERSEDED)
-    end_own_removal(user, number, now)
 
 
 def _record(kind: AuditEvent.Kind, outcome: str, user: User, origin: Origin, now: datetime) -> None:

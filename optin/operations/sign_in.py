@@ -25,7 +25,6 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits
 from optin.causes import Why
 from optin.conf import conf
-from optin.errors import SignedOut
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -38,7 +37,7 @@ from optin.models import (
 from optin.models.statements import Insert, Select, param, read
 from optin.models.users import LOCK
 from optin.operations import challenges
-from optin.operations.factors import Factors, Standing, read_caller_locked
+from optin.operations.factors import Factors, Standing, asked_by_session
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
 from optin.origin import Origin
@@ -178,13 +177,9 @@ def consent(
     :raises SignedOut: and
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, Purpose.SIGN_IN, every_factor=True, origin=None)
+    with asked_by_session(user, standing if give else None) as factors:
         locked, now, number = factors.user, factors.now, factors.active
-        if locked.get_session_auth_hash() != user.get_session_auth_hash():
-            raise SignedOut
         if give:
-            standing.demand(now, factor=factors.is_on)
             give()
             application = get_application_model().objects.filter(client_id=client_id).first()
             about_id = application.pk if application else None

@@ -10,7 +10,6 @@ from optin import keys
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    EmailChange,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -23,7 +22,7 @@ from optin.operations import staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import (
     Factors,
-    end_own_removal,
+    close_begun,
     forget_recovery_codes,
     read_locked,
     record,
@@ -35,7 +34,6 @@ from optin.outcomes import SendOutcome, StaffOutcome
 from optin.phones import MobileNumber
 
 Kind = AuditEvent.Kind
-Closed = PendingOtp.Closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +76,8 @@ def _suspend(factors: Factors) -> StaffOutcome:
     if row.suspended_at:
         return StaffOutcome.UNCHANGED
     ProviderUser.objects.filter(pk=row.pk).update(suspended_at=factors.now)
-    # A change of number that a text to this number has begun ends too.
-    begun = PendingOtp.objects.filter(provider_user__user=row.user, purpose=Purpose.OPT_IN)
-    begun.close(factors.now, Closed.SUPERSEDED)
-    EmailChange.objects.filter(user=row.user).close(factors.now, EmailChange.Closed.SECURED)
-    end_own_removal(factors.user, row, factors.now)
+    # Also a change of number that a text to this number has begun.
+    close_begun(factors.user, row, factors.now)
     factors.user.forget_attempt()
     return StaffOutcome.OK
 
