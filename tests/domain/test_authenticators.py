@@ -535,6 +535,19 @@ def test_an_overview(full: Person) -> None:
     assert authenticators.last_used(full.user) == timezone.now()
 
 
+def test_who_has_both_chooses_what_is_asked_for_first(full: Person) -> None:
+    def choose() -> bool:
+        return authenticators.ask_first(full.user, By.TEXT, standing=proved(None), origin=PAGE)
+
+    with one_event(Kind.APP, "text_first", {}, user_id=full.user.pk):
+        assert choose()
+    assert full.now.text_first
+    full.turn_off(full.app_code(), Removal.APP)
+    User.objects.update(text_first=False)
+    assert not choose()
+    assert not full.now.text_first
+
+
 # -- texts after a STOP ------------------------------------------------------------
 
 
