@@ -13,12 +13,9 @@ JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
-# Accept, type of the body, type of the answer.
+# Accept, type of the body, type of the answer: beside what the conformance kit asks.
 NEGOTIATION = [
     (None, JSON, JSON),
-    (None, TEXT_JSON, TEXT_JSON),
-    (None, XML, XML),
-    (None, TEXT_XML, TEXT_XML),
     (None, "text/xml; charset=utf-8", TEXT_XML),
     (None, "TEXT/XML", TEXT_XML),
     (None, "text/plain", JSON),
@@ -26,34 +23,20 @@ NEGOTIATION = [
     ("", TEXT_XML, TEXT_XML),
     ("*/*", TEXT_XML, TEXT_XML),
     ("*/*", "text/plain", JSON),
-    ("*/*;q=0.1", TEXT_JSON, TEXT_JSON),
-    ("text/html", TEXT_XML, TEXT_XML),
-    ("text/html, image/png;q=0.5", TEXT_XML, TEXT_XML),
     ("text/html, */*;q=0.8", TEXT_XML, TEXT_XML),
     (BROWSER, JSON, XML),
-    (JSON, TEXT_XML, JSON),
-    (TEXT_JSON, TEXT_XML, TEXT_JSON),
-    (XML, JSON, XML),
-    (TEXT_XML, JSON, TEXT_XML),
     ("Text/XML", JSON, TEXT_XML),
-    ("text/xml; charset=utf-8", JSON, TEXT_XML),
     ("text/xml;version=1.0;q=0.9", JSON, TEXT_XML),
     ("application/json; indent=4", TEXT_XML, JSON),
     (" text/xml ", JSON, TEXT_XML),
-    ("text/xml, application/json", JSON, TEXT_XML),
-    ("application/json, text/xml", TEXT_XML, JSON),
-    ("application/json;q=0.5, text/xml", JSON, TEXT_XML),
     ("application/json;q=0.5, text/xml;q=0.6", JSON, TEXT_XML),
     ("application/json ; q=0.5 , text/xml ; q=0.4", TEXT_XML, JSON),
     ("*/*, text/xml;q=0.1", JSON, TEXT_XML),
-    ("text/*", TEXT_XML, TEXT_XML),
     ("text/*", XML, TEXT_JSON),
     ("text/*", JSON, TEXT_JSON),
-    ("application/*", XML, XML),
     ("application/*", TEXT_XML, JSON),
     ("text/*, application/xml;q=0.5", TEXT_XML, TEXT_XML),
     ("application/json;q=0", JSON, JSON),  # nothing fits: the type of the body
-    ("application/json;q=0", TEXT_XML, TEXT_XML),
     ("application/json;q=0, text/xml", JSON, TEXT_XML),
     ("application/json;q=0.0, application/*", JSON, XML),
     ("text/xml;q=0, text/*;q=0.5", TEXT_XML, TEXT_JSON),
