@@ -67,15 +67,15 @@ class Entry:
     at: datetime
     what: What
     words: str
-    details: tuple[str, ...]
-    number: str  # "... 678", or ""
-    who: str  # who did it, if it was somebody else than the person
-    where: str
-    quoted: str  # the reason of staff, or of a gateway
-    bad: bool  # something was refused or failed
-    steps: tuple[str, ...]  # of a text, oldest first
-    raw: tuple[str, ...]  # as the browser and the log write it
     position: Position
+    details: tuple[str, ...] = ()
+    number: str = ""  # "... 678"
+    who: str = ""  # who did it, if it was somebody else than the person
+    where: str = ""
+    quoted: str = ""  # the reason of staff, or of a gateway
+    bad: bool = False  # something was refused or failed
+    steps: tuple[str, ...] = ()  # of a text, oldest first
+    raw: tuple[str, ...] = ()  # as the browser and the log write it
 
     @property
     def time(self) -> str:
@@ -125,7 +125,6 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
         where=_where(event),
         quoted=wording.quoted(event.reason),
         bad=wording.is_refusal(event),
-        steps=(),
         raw=_raw(event),
         position=position,
     )
@@ -161,30 +160,19 @@ def _where(event: AuditEvent) -> str:
     """Say through which face and from where."""
     kind, _colon, pk = event.client.partition(":")
     client = f"{_CLIENTS[kind]} {wording.plain(pk)}" if kind in _CLIENTS else ""
-    return ", ".join(
-        filter(
-            None,
-            [
-                _FACES[Face(event.face)] if event.face in _FACES else "",
-                client,
-                f"from {event.ip}" if event.ip else "",
-                browser(event.user_agent),
-            ],
-        )
-    )
+    address = f"from {event.ip}" if event.ip else ""
+    parts = [_FACES.get(event.face, ""), client, address, browser(event.user_agent)]
+    return ", ".join(filter(None, parts))
 
 
 def _raw(event: AuditEvent) -> tuple[str, ...]:
     """The browser as it calls itself, and the id that leads to the lines of the log."""
-    agent, request_id = wording.plain(event.user_agent), wording.plain(event.request_id)
-    found = [
-        f"User agent: {agent}" if agent else "",
-        f"Request: {request_id}" if request_id else "",
-    ]
-    return tuple(filter(None, found))
+    found = {"User agent": event.user_agent, "Request": event.request_id}
+    said = {name: wording.plain(text) for name, text in found.items()}
+    return tuple(f"{name}: {text}" for name, text in said.items() if text)
 
 
-_FACES = {
+_FACES: dict[str, str] = {
     Face.API: "through the API",
     Face.TOKEN: "through a token call",
     Face.WEB: "on a page",
@@ -217,7 +205,6 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         what=What.TEXT,
         words=messages.text(message),
         details=(*_reference(message), *(wording.observed(request.data) if request else ())),
-        number="",  # the words say it
         who=_who(request, names) if request else "",
         where=_where(request) if request else "",
         quoted=messages.why(message.reason) if bad else "",
@@ -262,14 +249,9 @@ def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
         at=notice.created_at,
         what=What.MAIL,
         words=messages.mail(notice),
-        details=(),
         number=phones.mask(notice.last_three),
-        who="",
-        where="",
         quoted=messages.why(notice.reason),
         bad=notice.state == State.FAILED,
-        steps=(),
-        raw=(),
         position=position,
     )
 

@@ -49,11 +49,7 @@ def _of_app(known: Known) -> Iterator[Cause]:
 def _of_password(known: Known) -> Iterator[Cause]:
     event = known.sign_in
     if not known.user.has_usable_password():
-        yield no_entry(
-            Why.NO_PASSWORD,
-            "The account has no password.",
-            "Operators can set one.",
-        )
+        yield no_entry(Why.NO_PASSWORD, "The account has no password.", "Operators can set one.")
     if event is None or known.now - event.at >= LATELY:
         return
     if event.outcome == SignInOutcome.NOT_NOW and event.data.get("rule"):
@@ -154,18 +150,13 @@ def _of_waiting(known: Known) -> Iterator[Cause]:
     stale = known.now - request.at >= LATELY or any(one and is_later(one, request) for one in later)
     if stale or any(barred(known)):
         return
-    asked = f"A code to sign in was asked for at {moment(request.at)}"
+    then, advice = "none was entered since", "If the text did not come, see above why."
     if _was_not_sent(known, request):
-        yield no_entry(
-            Why.NO_CODE_ENTERED,
-            f"{asked}, and no text was sent.",
-            "The password was right. See above why there was no text.",
-        )
-        return
+        then, advice = "no text was sent", "See above why there was no text."
     yield no_entry(
         Why.NO_CODE_ENTERED,
-        f"{asked}, and none was entered since.",
-        "The password was right. If the text did not come, see above why.",
+        f"A code to sign in was asked for at {moment(request.at)}, and {then}.",
+        f"The password was right. {advice}",
     )
 
 
