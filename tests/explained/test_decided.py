@@ -78,6 +78,11 @@ def stage(
     return Stage(user, stranger, file, phone, clock, settings)
 
 
+opt_in_page, sign_in_page = Stage.opt_in, Stage.enter
+wrong_code_page, delivery_page = Stage.code, Stage.not_received
+is_on = Stage.activate
+
+
 # -- limits on texts ----------------------------------------------------------------
 
 
@@ -107,16 +112,8 @@ def limited_at_sign_in(name: str) -> Seed:
     return seed
 
 
-def opt_in_page(at: Stage) -> Page:
-    return at.opt_in()
-
-
 def opt_in_call(at: Stage) -> Answer:
     return at.api.opt_in(NUMBER)
-
-
-def sign_in_page(at: Stage) -> Page:
-    return at.enter()
 
 
 def token_call(at: Stage) -> Answer:
@@ -242,10 +239,6 @@ def suspended(at: Stage) -> None:
     staff_actions.suspend(at.user, reason="phone stolen", origin=STAFF)
 
 
-def is_on(at: Stage) -> None:
-    at.activate()
-
-
 def nothing(at: Stage) -> None:
     pass
 
@@ -274,10 +267,6 @@ def signing_in(at: Stage) -> None:
     at.activate()
     at.enter()
     assert at.browser.path == CODE
-
-
-def wrong_code_page(at: Stage) -> Page:
-    return at.code()
 
 
 def verify_wrong(at: Stage) -> Answer:
@@ -524,11 +513,6 @@ def expired_unsent(at: Stage) -> None:
     at.clock.shift(590)
     at.phone.fail_with = None
     delivery.send_due(timezone.now())
-
-
-def delivery_page(at: Stage) -> Page:
-    """What the code page says of the text; the reference is on "Not received a text message?"."""
-    return at.not_received()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from optin.conf import conf
-from optin.models import Purpose
+from optin.models import Guard, Purpose
 from optin.operations import challenges, opt_ins, passwords, sign_in
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SignInOutcome
@@ -159,7 +159,9 @@ def _pumping_bounds(stage: Stage) -> list[Bound]:
     """The breaker counts in windows that begin on the clock, and so does this."""
     began = int(BEGINS.timestamp())
     windows = Counter(
-        (text.prefix, int(began + text.at) // 3600) for text in stage.sent if text.by_attack
+        (Guard.prefix_of(text.to), int(began + text.at) // 3600)
+        for text in stage.sent
+        if text.by_attack
     )
     most = max(windows.values(), default=0)
     return [Bound("Texts under one prefix in an hour of the clock", most, 100)]

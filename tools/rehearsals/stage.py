@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from optin.messaging import delivery
 from optin.messaging.postman import Postman
-from optin.models import Guard, SmsMessage
+from optin.models import SmsMessage
 from tools.rehearsals.phones import Phones
 
 BEGINS = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
@@ -35,8 +35,7 @@ class Sent:
 
     at: float  # seconds since the beginning
     by_attack: bool
-    prefix: int  # which of all, in the order of their first texts
-    to: int  # which number, likewise
+    to: str
 
 
 @dataclass(slots=True)
@@ -68,7 +67,6 @@ class Stage:
     codes: dict[tuple[str, str], str] = field(default_factory=dict)
     _turns: list[tuple[datetime, int, bool, Script]] = field(default_factory=list)
     _entered: "count[int]" = field(default_factory=count)
-    _nths: dict[str, int] = field(default_factory=dict)
 
     def chance(self, *name: object) -> random.Random:
         """Return the dice of one who acts: what others do does not change how they fall."""
@@ -114,16 +112,11 @@ class Stage:
 
     def _take_texts(self, attacks: bool) -> None:
         for text in Phones.arrived:
-            prefix, to = self._nth(Guard.prefix_of(text.to)), self._nth(text.to)
-            self.sent.append(Sent(self.seconds, attacks, prefix, to))
+            self.sent.append(Sent(self.seconds, attacks, text.to))
             code = SmsMessage.objects.select_related("pending_otp").latest("pk").pending_otp
             assert code  # whoever acts asks for a code, and for one at a time
             self.codes[text.to, code.purpose] = text.body.split()[0]
         Phones.arrived.clear()
-
-    def _nth(self, name: str) -> int:
-        """Return a small number in place of one that nobody may read in a report."""
-        return self._nths.setdefault(name, len(self._nths))
 
 
 @contextmanager
