@@ -140,9 +140,8 @@ def _heard(stage: Stage) -> Iterator[None]:
 
     class Ear(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said = record.msg if isinstance(record.msg, dict) else {}
-            told = stage.seconds, str(said.get("alarm", "")), str(said.get("event", ""))
-            stage.alarms.append(told)
+            facts = getattr(record, "facts", {})
+            stage.alarms.append((stage.seconds, str(facts.get("alarm", "")), record.getMessage()))
 
     logger, ear = logging.getLogger("optin.alarm"), Ear(logging.WARNING)
     level, logger.propagate = logger.level, False
