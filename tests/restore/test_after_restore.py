@@ -74,7 +74,7 @@ from optin.operations.send_controls import Target
 from optin.outcomes import By
 from optin.phones import MobileNumber
 from optin.runtime import logs
-from tests.audit.tamper import spoil_the_time
+from tests.audit.tamper import remove, spoil_the_time
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong
@@ -601,6 +601,11 @@ def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> Non
     assert check_trail(copies) == []
     gap = AuditEvent.objects.get(kind="restore", outcome="begun").data
     assert not AuditEvent.objects.filter(pk__range=(gap["lost_from"], gap["lost_to"])).exists()
+
+    decide(person, 2)
+    gone = AuditEvent.objects.order_by("-pk")[1]
+    remove(gone)  # the gap is no excuse for it
+    assert f"event {gone.pk}: named by later events, but removed or replaced" in check_trail(copies)
 
 
 def test_notes_of_the_lost_end_are_told_apart(
