@@ -1,5 +1,6 @@
 """What every page has in common (S-60, S-20), whoever looks at it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -31,6 +32,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": {"same-origin"},
     "Strict-Transport-Security": {"max-age=31536000; includeSubDomains; preload"},
 }
+HELP = [
+    *("/Help", "/Help/Api/POST-User-verify-2fa-opt-in", "/Help/Errors"),
+    *("/Help/Authentication", "/Help/Events"),
+]
 
 
 def assert_strict(answer: Any, address: str) -> None:
@@ -39,6 +44,18 @@ def assert_strict(answer: Any, address: str) -> None:
     policy = set(answer["Content-Security-Policy"].split("; "))
     assert policy == POLICY, address
     assert not any("unsafe" in part for part in policy)
+
+
+def assert_sound(html: str, address: str) -> None:
+    """A page has no script or style in itself, and nothing from elsewhere."""
+    assert '<html lang="en-au">' in html, address
+    assert 'name="viewport"' in html, address
+    assert html.count("<h1") == 1, address
+    assert html.index('href="#main"') < html.index('id="main"'), address
+    for script in re.findall("<script[^>]*>", html):
+        assert re.fullmatch(r'<script src="/static/optin/\w+\.js" defer>', script), address
+    for forbidden in ("<style", "style=", "onclick=", 'src="http', 'rel="stylesheet" href="http'):
+        assert forbidden not in html, address
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +73,12 @@ def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> Non
     ann_on.go(APP)
     ann_on.send()
     for browser in (ann_on, Browser()):
-        for address in [*ADDRESSES, link_in_mail("/not-me/"), "/nothing"]:
+        for address in [*ADDRESSES, link_in_mail("/not-me/"), "/nothing", *HELP]:
             for method in ("get", "head", "post", "put"):
                 answer = getattr(browser.client, method)(address, secure=True)
                 assert_strict(answer, f"{method} {address}")
+                if method == "get" and answer.status_code in {200, 404}:
+                    assert_sound(answer.content.decode(), address)
 
 
 def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> None:
