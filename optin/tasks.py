@@ -10,8 +10,10 @@ the jobs, ``sweep`` the rows that are left without one.
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.utils import timezone
@@ -115,13 +117,24 @@ def _send(model: type[Outgoing], pk: int, trace: str) -> None:
 
 
 # -- regularly ---------------------------------------------------------------------
-#
-# One of the workers defers each task (procrastinate_periodic_defers). None is deferred while the
-# last one waits (queueing_lock). No ``lock``: a dead worker would hold it.
 
 
-@app.periodic(cron="* * * * * */15")
-@app.task(name="rescue", queue="upkeep", priority=20, queueing_lock="rescue", pass_context=True)
+def _regularly(cron: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a task of a function; one of the workers defers it at each time of *cron*.
+
+    None is deferred while the last one waits. No ``lock``: a dead worker would hold it.
+    """
+
+    def make(work: Callable[..., Any]) -> Any:
+        name = work.__name__
+        task: Any = app.task(name=name, queue="upkeep", queueing_lock=name, **options)
+        defer: Any = app.periodic(cron=cron)
+        return defer(task(work))
+
+    return make
+
+
+@_regularly("* * * * * */15", priority=20, pass_context=True)
 async def rescue(context: JobContext, timestamp: int) -> None:
     """Take up the jobs of workers that died."""
     manager = context.app.job_manager
@@ -136,8 +149,7 @@ async def rescue(context: JobContext, timestamp: int) -> None:
             logger.info("Job %s was taken up by another worker.", job.id)
 
 
-@app.periodic(cron="* * * * *")
-@app.task(name="sweep", queue="upkeep", priority=20, queueing_lock="sweep")
+@_regularly("* * * * *", priority=20)
 def sweep(timestamp: int) -> None:
     """Find jobs for the messages that have none, and end those that are not sent any more.
 
@@ -168,67 +180,57 @@ def _waiting_jobs(task: str) -> frozenset[int]:
         return frozenset(pk for (pk,) in cursor.fetchall())
 
 
-@app.periodic(cron="* * * * * */5")
-@app.task(name="send_events", queue="upkeep", queueing_lock="send_events")
+@_regularly("* * * * * */5")
 def send_events(timestamp: int) -> None:
     """Send events to webhook endpoints. It ends before the next but one begins."""
     webhooks.send_due(seconds=4)
 
 
-@app.periodic(cron="* * * * * */5")
-@app.task(name="stream_audit", queue="upkeep", queueing_lock="stream_audit")
+@_regularly("* * * * * */5")
 def stream_audit(timestamp: int) -> None:
     """Write the audit stream, if there is one."""
     audit_stream.write_due(seconds=4)
 
 
-@app.periodic(cron="* * * * * */5")
-@app.task(name="report_of_sandboxes", queue="upkeep", queueing_lock="report_of_sandboxes")
+@_regularly("* * * * * */5")
 def report_of_sandboxes(timestamp: int) -> None:
     receipts.report_of_sandboxes(timezone.now())
 
 
-@app.periodic(cron="* * * * *")
-@app.task(name="revoke_due", queue="upkeep", queueing_lock="revoke_due")
+@_regularly("* * * * *")
 def revoke_due(timestamp: int) -> None:
     own_removals.remind(origin=_ORIGIN)
     revocations.carry_out(origin=_ORIGIN)
     email_changes.carry_out(origin=_ORIGIN)
 
 
-@app.periodic(cron="* * * * *")
-@app.task(name="tell_repeats", queue="upkeep", queueing_lock="tell_repeats")
+@_regularly("* * * * *")
 def tell_repeats(timestamp: int) -> None:
     repeats.tell(timezone.now())
 
 
-@app.periodic(cron="*/10 * * * *")
-@app.task(name="seal", queue="upkeep", queueing_lock="seal")
+@_regularly("*/10 * * * *")
 def seal(timestamp: int) -> None:
     seals.seal(timezone.now())
 
 
-@app.periodic(cron="*/5 * * * *")
-@app.task(name="roll_up", queue="upkeep", queueing_lock="roll_up")
+@_regularly("*/5 * * * *")
 def roll_up(timestamp: int) -> None:
     statistics.roll_up(timezone.now())
 
 
-@app.periodic(cron="17 * * * *")
-@app.task(name="purge", queue="upkeep", queueing_lock="purge")
+@_regularly("17 * * * *")
 def purge(timestamp: int) -> None:
     retention.purge(origin=_ORIGIN)
 
 
-@app.periodic(cron="27 * * * *")
-@app.task(name="notarise", queue="upkeep", queueing_lock="notarise")
+@_regularly("27 * * * *")
 def notarise(timestamp: int) -> None:
     """Give the notes that are due, if there is a notary: one a day; after a fault, each hour."""
     notary.give_due(timezone.now())
 
 
-@app.periodic(cron="37 3 * * *")
-@app.task(name="forget_jobs", queue="upkeep", queueing_lock="forget_jobs", pass_context=True)
+@_regularly("37 3 * * *", pass_context=True)
 async def forget_jobs(context: JobContext, timestamp: int) -> None:
     """Delete the jobs that failed a week ago. Those that succeed are deleted at once."""
     await context.app.job_manager.delete_old_jobs(
