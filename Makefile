@@ -4,13 +4,14 @@ VENV ?= .venv
 export PORT ?= 8000
 export DATA_DIR ?= $(CURDIR)/var
 BIN := $(VENV)/bin
+# Many processes start here: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test coverage lint lock messages reference docs pictures
 
 run: $(VENV)/runs
-	@$(BIN)/python manage.py demo --migrate
-	@exec $(BIN)/gunicorn twofa_site.wsgi --config gunicorn.conf.py --bind 127.0.0.1:$(PORT) \
-	  --graceful-timeout 1
+	@exec $(BIN)/gunicorn twofa_site.demo --preload --config gunicorn.conf.py \
+	  --bind 127.0.0.1:$(PORT) --graceful-timeout 1
 
 # A worker that is done takes tests from the others: some take minutes.
 # REQUIRE_SERVICES=1 makes a missing service a failure; SLOW=1 adds the long proofs;
