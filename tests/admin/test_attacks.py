@@ -113,24 +113,6 @@ def test_what_was_taken_is_gone_at_the_next_page(
 # -- the door ----------------------------------------------------------------------
 
 
-def test_a_session_that_somebody_planted_is_not_the_one_that_comes_in(on_staff: OnStaff) -> None:
-    """Session fixation: a new id at the password, and at the code (S-36)."""
-    user, victim = on_staff("support"), Client()
-    victim.get("/sign-in/?next=/admin/")
-    victim.cookies["__Host-session"] = "planted0planted0planted0planted0"
-    page = victim.post("/sign-in/?next=/admin/", {"username": "support", "password": PASSWORD})
-    half = victim.cookies["__Host-session"].value
-    assert half != "planted0planted0planted0planted0"
-    answer = victim.post(page["Location"], {"code": code_of(user)})
-    assert answer["Location"] == "/admin/"
-    assert victim.get("/admin/").status_code == 200
-
-    for known in ("planted0planted0planted0planted0", half):
-        thief = Client()
-        thief.cookies["__Host-session"] = known
-        assert thief.get("/admin/").status_code == 302
-
-
 def test_a_copied_cookie_opens_nothing_once_the_password_is_new(on_staff: OnStaff) -> None:
     """The old id lives on for a minute, and opens nothing, even with the new password."""
     user, owner, thief = on_staff("administrator"), Client(), Client()
@@ -182,11 +164,11 @@ def test_an_odd_path_is_none_for_everybody(signed_in: In) -> None:
             assert "x=1" not in str(answer.headers)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "2fa.example.com@evil.example", "a b", ""])
-def test_a_foreign_host_is_led_nowhere(signed_in: In, host: str) -> None:
+def test_a_foreign_host_is_led_nowhere(signed_in: In) -> None:
     """S-26: not even to the door of the real one."""
-    answer = signed_in("superuser").get("/admin/", headers={"host": host or "x" * 300})
-    assert (answer.status_code, "Location" in answer) == (400, False)
+    for host in ("evil.example", "2fa.example.com@evil.example", "a b", "x" * 300):
+        answer = signed_in("superuser").get("/admin/", headers={"host": host})
+        assert (answer.status_code, "Location" in answer) == (400, False)
     led = Client().get("/admin/", headers={"x-forwarded-host": "evil.example"})
     assert led["Location"] == "/admin/login/?next=/admin/"
 

@@ -1,14 +1,10 @@
 """Support asks that all second factors of somebody be removed, and takes it back (S-37)."""
 
-from datetime import timedelta
-
 import pytest
-import time_machine
 from django.core import mail
 from django.test import Client
 
-from optin.models import AuditEvent, Notice, ProviderUser, Revocation, User
-from optin.operations import revocations
+from optin.models import AuditEvent, ProviderUser, Revocation, User
 from optin.origin import Face, Origin
 from tests.kit.staff import In, OnStaff, ask
 
@@ -63,33 +59,6 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
     ]
 
 
-def test_what_support_asked_for_happens_a_day_later(
-    user: User, active: ProviderUser, signed_in: In, clock: time_machine.Traveller
-) -> None:
-    ask(signed_in("support"), page(user, LATER), reason="lost")
-    clock.shift(timedelta(days=1))
-    assert revocations.carry_out(origin=COMMAND).out == 1
-    active.refresh_from_db()
-    assert not active.confirmed
-    html = account(signed_in("support"), user)
-    assert "Staff removed the second factor" in html
-    assert "none planned" in html
-
-
-def test_an_administrator_does_it_at_once_and_ends_what_waits(
-    user: User, active: ProviderUser, signed_in: In
-) -> None:
-    ask(signed_in("support"), page(user, LATER), reason="lost")
-    client = signed_in("administrator")
-    html = account(client, user)
-    assert [page(user, "revoke") in html, page(user, LATER) in html] == [True, False]
-
-    ask(client, page(user, "revoke"), reason="passport seen")
-    active.refresh_from_db()
-    assert not active.confirmed
-    assert Revocation.objects.get().closed_as == Revocation.Closed.DONE
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -103,14 +72,6 @@ def test_it_is_said_why_nothing_was_planned(
     User.objects.filter(pk=user.pk).update(**changes)
     assert words in ask(signed_in("support"), page(user, LATER), reason="lost")
     assert not Revocation.objects.exists()
-
-
-def test_the_mail_is_among_the_mails(user: User, active: ProviderUser, signed_in: In) -> None:
-    ask(signed_in("support"), page(user, LATER), reason="lost")
-    notice = Notice.objects.latest("pk")
-    html = signed_in("auditor").get(f"/admin/optin/notice/{notice.pk}/change/").content.decode()
-    assert "Staff will remove all second factors" in html
-    assert "/revocation/" not in html
 
 
 # -- what else staff do, and the person is told of ---------------------------------
