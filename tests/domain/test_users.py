@@ -51,11 +51,3 @@ def test_a_change_of_standing_ends_sign_ins(stale: User, user: User, change: str
     token.refresh_from_db()
     assert user.session_epoch == 4
     assert token.revoked is not None
-
-
-def test_a_new_person_is_saved_whole(db: None) -> None:
-    made = User(username="eve", otp_failures=2)
-    made.save()
-
-    made.refresh_from_db()
-    assert made.otp_failures == 2
