@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from optin import gateways
 from optin.conf import conf
 from optin.doctor.findings import Finding, fault, ok, skipped, warning
-from optin.doctor.net import Place, Unreachable, days_left, ends_soon, unreachable
+from optin.doctor.net import Place, Unreachable, days_left, ends_soon
 from optin.gateways import Gateway, Simulator, SmsError
 from optin.gateways.call import trust
 from optin.support.wording import section
@@ -44,7 +44,8 @@ def _reach(gateway: Gateway) -> Iterator[Finding]:
             days = days_left(line)
             soon = list(ends_soon(line, gateway.name, do="Ask the gateway to renew it."))
     except Unreachable as exc:
-        yield unreachable(what, exc, do=f"Check its address in the settings, and its status. {_DO}")
+        do = f"Check its address in the settings, and its status. {_DO}"
+        yield fault(f"{what} cannot be reached. {exc}", do=do)
         return
     yield from soon
     yield from _credentials(gateway, days, bool(soon))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from optin.doctor.findings import Finding, fault, warning
+from optin.doctor.findings import Finding, warning
 
 PATIENCE = 3.0
 """Seconds for one step."""
@@ -70,7 +70,6 @@ def ends_soon(line: socket.socket, what: str, *, do: str) -> Iterator[Finding]:
     if days is not None and days < SOON:
         yield warning(
             f"The certificate of {what} ends in {days} days.",
-            seen="The certificate that it sent.",
             do=do,
         )
 
@@ -81,11 +80,6 @@ def days_left(line: socket.socket) -> int | None:
     if not sent:
         return None
     return int((ssl.cert_time_to_seconds(str(sent["notAfter"])) - time.time()) // 86_400)
-
-
-def unreachable(what: str, exc: Unreachable, *, do: str) -> Finding:
-    """Return the fault that *what* cannot be reached."""
-    return fault(f"{what} cannot be reached. {exc}", seen="A connection from this machine.", do=do)
 
 
 @dataclass(frozen=True, slots=True)

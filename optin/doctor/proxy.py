@@ -85,7 +85,6 @@ def listens() -> Iterator[Finding]:
         yield fault(
             f"The service listens at {found['bound']}: others reach it without the proxy, and 16 "
             "slow requests stop it.",
-            seen="Its own word; TRUSTED_PROXIES names no proxy on another machine.",
             do="Restart it with gunicorn's --bind 127.0.0.1:8000. If the proxy is on another "
             "machine, name it in TRUSTED_PROXIES, and let the firewall keep away all others. "
             f"{site.PROXY}",

@@ -130,7 +130,6 @@ class _Visit:
                 fault(
                     f"The check {self.check.name!r} gave no result within "
                     f"{min(self.check.seconds, left):.0f} s.",
-                    seen="It was stopped.",
                     do="See whether the server that it asks answers, and run the doctor again. "
                     f"{section('run', 'The doctor')}",
                 )
@@ -188,7 +187,6 @@ def _failed(exc: Exception) -> Finding:
     if isinstance(exc, Unreachable):
         return fault(
             f"It broke off meanwhile. {exc}",
-            seen="A connection from this machine.",
             do="Run the doctor again. If it repeats, read /var/log/nginx/optin.log. "
             f"{section('deploy', 'The proxy in front')}",
         )

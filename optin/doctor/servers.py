@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from optin.doctor.findings import Finding, fault, skipped
-from optin.doctor.net import Place, Unreachable, unreachable
+from optin.doctor.net import Place, Unreachable
 from optin.messaging import delivery
 from optin.runtime import throttle
 from optin.support.wording import section
@@ -35,7 +35,8 @@ def redis() -> Iterator[Finding]:
     try:
         place.connect(1).close()
     except Unreachable as exc:
-        yield unreachable("Redis", exc, do=f"Start Redis, or correct REDIS_URL. {meanwhile}")
+        do = f"Start Redis, or correct REDIS_URL. {meanwhile}"
+        yield fault(f"Redis cannot be reached. {exc}", do=do)
     else:
         yield fault(
             f"Redis at {place} takes the connection, but no counts ({why}).",
@@ -53,7 +54,7 @@ def mail() -> Iterator[Finding]:
     try:
         place.connect().close()
     except Unreachable as exc:
-        yield unreachable("The mail server", exc, do=f"Check EMAIL_URL. {_MAIL}")
+        yield fault(f"The mail server cannot be reached. {exc}", do=f"Check EMAIL_URL. {_MAIL}")
         return
     try:
         server.open()
@@ -81,6 +82,6 @@ def mail() -> Iterator[Finding]:
 def _refuses(place: Place, what: str, how: str) -> Finding:
     return fault(
         f"The mail server {place} refuses {what}: no mail leaves.",
-        seen=f"It {how}. No mail was sent.",
+        seen=f"It {how}.",
         do=f"Check EMAIL_URL (percent-encode signs in the password). {_MAIL}",
     )

@@ -15,7 +15,7 @@ from django.utils import timezone
 from optin.conf import conf
 from optin.doctor import net, seen
 from optin.doctor.findings import Finding, fault, ok, skipped, warning
-from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon, unreachable
+from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon
 from optin.support.health import clock_of
 from optin.support.wording import section
 
@@ -68,7 +68,10 @@ def reach() -> Iterator[Finding]:
             soon = list(ends_soon(line, where, do="Renew it, and reload the proxy."))
         answer = alive()
     except Unreachable as exc:
-        yield unreachable(where, exc, do=f"Check the proxy, its certificate and DNS. {PROXY}")
+        yield fault(
+            f"{where} cannot be reached. {exc}",
+            do=f"Check the proxy, its certificate and DNS. {PROXY}",
+        )
         return
     yield from soon
     if answer.status == 200 and answer.body == b"ok\n":
