@@ -1,8 +1,8 @@
 """SMS gateways: one small module each, behind one protocol.
 
-A gateway knows nothing of codes, settings of the domain or the database. To add a
-gateway, write a class like ``protocol.Gateway`` that is made without arguments;
-``OPTIN_GATEWAYS`` names it by its dotted path.
+A gateway knows nothing of codes, settings of the domain or the database. Its own settings are
+attributes of its class. To add a gateway, write a class like ``protocol.Gateway`` that is made
+without arguments; ``OPTIN_GATEWAYS`` names it by its dotted path.
 """
 
 import re
