@@ -13,6 +13,8 @@ from docs import site
 from tests.kit.documents import DOCUMENTS, anchors
 from tests.kit.server import ROOT
 
+pytestmark = pytest.mark.slow  # it builds the site
+
 BLOCKS = {"ol", "ul", "li", "pre", "table", "tr", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6"}
 
 
@@ -62,7 +64,6 @@ def of(document: Path, built: dict[Path, Page]) -> Page:
     return page
 
 
-@pytest.mark.slow
 def test_each_link_leads_somewhere(built: dict[Path, Page]) -> None:
     lost = {
         f"{page.path.name}: {address}"
