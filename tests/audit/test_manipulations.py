@@ -30,7 +30,9 @@ from optin.models import (
 from optin.models.audit import forget_thread
 from optin.operations import key_rotation, opt_ins, retention, tenants
 from optin.origin import Face, Origin
-from tests.audit.tamper import (
+from tests.kit.people import NUMBER
+from tests.kit.phone import Phone
+from tests.kit.tamper import (
     another,
     change,
     content_of,
@@ -43,8 +45,6 @@ from tests.audit.tamper import (
     spoil_the_time,
     verify,
 )
-from tests.kit.people import NUMBER
-from tests.kit.phone import Phone
 from tests.kit.trail import CHANGED, audit_trail_full, sql, unguarded
 
 pytestmark = pytest.mark.django_db(transaction=True)

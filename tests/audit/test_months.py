@@ -17,9 +17,9 @@ from optin.models import AuditEvent, AuditSeal
 from optin.models.audit import BLOCK
 from optin.operations import retention
 from optin.origin import Face, Origin
-from tests.audit.tamper import change, put, record, remove, run
 from tests.kit.people import NOON
 from tests.kit.server import database_url
+from tests.kit.tamper import change, put, record, remove, run
 from tests.kit.trail import renew_partitions, sql
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]

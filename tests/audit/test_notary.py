@@ -26,7 +26,7 @@ from optin.management.commands import ORIGIN
 from optin.models import AuditEvent, AuditNote, AuditSeal
 from optin.models.audit import NAMED, forget_thread
 from optin.operations import key_rotation, notary, retention
-from tests.audit.tamper import content_of, record, run, sequence_ends_at
+from tests.kit.tamper import content_of, record, run, sequence_ends_at
 from tests.kit.trail import database_now, unguarded
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]

@@ -22,8 +22,8 @@ from optin.runtime import metrics
 from optin.support import health
 from optin.tasks import notarise
 from tests.audit.authority import StampAuthority
-from tests.audit.tamper import forge_restore, remove, run, seal_rows, sequence_ends_at
 from tests.kit import commands
+from tests.kit.tamper import forge_restore, remove, run, seal_rows, sequence_ends_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,8 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from optin.runtime import logs
-from tests.audit.tamper import OLD, Writer, record, record_many, remove, seal_rows, verify
 from tests.kit.races import at_once
+from tests.kit.tamper import OLD, Writer, record, record_many, remove, seal_rows, verify
 from tests.kit.trail import database_now, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)

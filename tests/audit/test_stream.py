@@ -18,11 +18,11 @@ from optin.models import AuditEvent, AuditStream, File, User
 from optin.operations import audit_stream, opt_ins
 from optin.tasks import stream_audit
 from tests.audit.streamed import Arrived, event_of, ids_in_trail, ids_of, write
-from tests.audit.tamper import change, content_of, record, record_many
-from tests.audit.tamper import run as verify_audit
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
+from tests.kit.tamper import change, content_of, record, record_many
+from tests.kit.tamper import run as verify_audit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

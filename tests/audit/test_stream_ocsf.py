@@ -14,7 +14,7 @@ from optin.models import AuditEvent
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SignInOutcome, StaffOutcome
 from tests.audit.streamed import Arrived, write
-from tests.audit.tamper import record_many
+from tests.kit.tamper import record_many
 from tests.kit.trail import FULL_ORIGIN
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -30,8 +30,8 @@ from optin.operations import audit_stream
 from optin.runtime import sinks
 from optin.support import health
 from tests.audit.streamed import Arrived, ids_in_trail, write
-from tests.audit.tamper import record, record_many
 from tests.kit.commands import run
+from tests.kit.tamper import record, record_many
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

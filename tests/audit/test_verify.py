@@ -19,7 +19,7 @@ from django.utils import timezone
 from optin.audit import integrity, seals
 from optin.audit.integrity import Tally
 from optin.models import AuditEvent, AuditSeal
-from tests.audit.tamper import (
+from tests.kit.tamper import (
     record,
     record_many,
     remove,

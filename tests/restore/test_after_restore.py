@@ -74,11 +74,11 @@ from optin.operations.send_controls import Target
 from optin.outcomes import By
 from optin.phones import MobileNumber
 from optin.runtime import logs
-from tests.audit.tamper import remove, spoil_the_time
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import make_staff
+from tests.kit.tamper import remove, spoil_the_time
 from tests.kit.trail import database_now
 from tests.kit.world import PAGE, Person, proved
 from tests.restore.backup import Backup
