@@ -53,7 +53,8 @@ def _copy(path: Path, copy: Path) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         shutil.copytree(path, copy, dirs_exist_ok=True)
-        files = "\n".join(f"- [{file.name}]({file.name})" for file in sorted(path.iterdir()))
+        names = sorted(file.name for file in path.iterdir() if file.is_file())
+        files = "\n".join(f"- [{name}]({name})" for name in names)
         (copy / "index.md").write_text(f"# {path.relative_to(ROOT)}\n\n{files}\n", encoding="utf-8")
     elif path.suffix == ".md":
         copy.write_text(wide_lists(path.read_text(encoding="utf-8")), encoding="utf-8")
