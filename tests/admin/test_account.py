@@ -190,7 +190,10 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
     happen: Callable[[User], None],
     action: str,
 ) -> None:
-    """What the page offers, and what the operations do, are decided in two places: they agree."""
+    """What the page offers, and what the operations do, are decided in two places: they agree.
+
+    P-23.
+    """
     settings.OPTIN_RESEND_WAIT = (0,)
     happen(user)
     client, address = signed_in("administrator"), f"/admin/optin/user/{user.pk}/{action}/"
@@ -235,6 +238,7 @@ def test_what_helps_against_a_cause_stands_under_it_alone(
     why: str,
     action: str,
 ) -> None:
+    """P-21."""
     happen(user)
     address = f'href="/admin/optin/user/{user.pk}/{action}/"'
     cause = rf'data-cause="{why}">(?:(?!</li>).)*{re.escape(address)}'

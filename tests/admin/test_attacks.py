@@ -61,7 +61,7 @@ ONCE: dict[str, dict[str, str]] = {
 def test_what_is_shown_once_is_kept_by_nobody(
     user: User, active: ProviderUser, signed_in: In, path: str
 ) -> None:
-    """No cache, no frame, no other host, no session, no cookie has it; "back" asks again."""
+    """P-24. No cache, no frame, no other host, no session, no cookie has it; "back" asks again."""
     client = signed_in("administrator")
     at = f"/admin/{path.format(number=active.pk)}"
 

@@ -38,6 +38,7 @@ def sign_in(client: Client, name: str, then: str) -> str:
 
 
 def test_sign_in_by_app_leads_back_to_what_was_asked_for(on_staff: OnStaff) -> None:
+    """P-26."""
     user, client = on_staff("support"), Client()
     steps = follow(client, LIST)
     assert steps[-1].startswith("/sign-in/?next=%2Fadmin%2Foptin%2Fauditevent%2F%3Fkind%3Dcheck")
@@ -99,7 +100,7 @@ def test_staff_without_a_role_are_told_how_to_get_one(signed_in: In) -> None:
 
 
 def test_a_session_that_proved_nothing_must_prove_a_factor(on_staff: OnStaff) -> None:
-    """The factor came after it, or the session was made elsewhere."""
+    """S-30, S-37. The factor came after it, or the session was made elsewhere."""
     user, client = on_staff("no-factor"), Client()
     sign_in(client, "no-factor", "/sign-in/")
     give_app(user)

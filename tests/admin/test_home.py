@@ -215,7 +215,7 @@ def test_it_sums_30_days(signed_in: In, month: None) -> None:
 
 
 def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None:
-    """A column for each part of each day, as high as its number: the highest is all of it."""
+    """P-20. A column for each part of each day, as high as its number: the highest is all of it."""
     client = signed_in("auditor")
     for address, days, width in (
         (FIGURES, 30, "8"),
@@ -266,7 +266,7 @@ def test_any_other_time_is_a_week(signed_in: In, asked: str) -> None:
 
 
 def test_six_figures_say_how_a_week_differs_from_the_one_before(signed_in: In, month: None) -> None:
-    """The 7 days that ended yesterday, against the 7 before them: today is not over."""
+    """P-20. The 7 days that ended yesterday, against the 7 before them: today is not over."""
     client = signed_in("auditor")
     assert tiles(client) == {
         "Opt-ins started": ["41", "Week: 287", "the same"],

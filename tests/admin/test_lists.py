@@ -254,6 +254,7 @@ def test_the_rarest_of_what_is_asked_for_leads(
     ],
 )
 def test_filters(signed_in: In, query: dict[str, str], found: list[str]) -> None:
+    """P-22."""
     Kind = AuditEvent.Kind
     record(at=datetime(2026, 11, 1, 1, tzinfo=UTC), reason="early")
     record(user_id=41, kind=Kind.SUSPEND, origin=Origin(Face.COMMAND), reason="suspend")

@@ -211,6 +211,7 @@ def no_throttle(settings: Settings) -> None:
 
 
 def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client) -> None:
+    """P-22."""
     bound = Bound(client)
     few = Bound(client)
     seed(5000, end=NOON - events.SPAN)

@@ -119,6 +119,7 @@ def status(name: str, who: str, method: str) -> int:
 
 
 def test_every_address_was_decided_about() -> None:
+    """S-33."""
     found = [name for name, route in routes(get_resolver().url_patterns) if route[:5] == "admin"]
     assert len(found) == len(set(found)), "two addresses of one name: one is not asked"
     assert set(found) == ADDRESSES.keys()
@@ -178,7 +179,10 @@ def stored() -> dict[str, list[Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MAY))
 def test_every_cell(world: World, signed_in: In, name: str) -> None:
-    """Who is refused changes nothing, whatever they send; who acts leaves one audit event."""
+    """Who is refused changes nothing, whatever they send; who acts leaves one audit event.
+
+    S-33, S-37, P-25.
+    """
     address, about = world.address(name), "" if name in ON_NOBODY else "ann"
     browsers = {who: browser(who, signed_in) for who in (*OUTSIDE, *INSIDE)}
     before = stored()

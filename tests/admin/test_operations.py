@@ -287,6 +287,7 @@ def test_resend_texts_the_same_code_of_an_opt_in(
     signed_in: In,
     file: File,
 ) -> None:
+    """P-23."""
     code = phone.code()
     clock.shift(60)
     html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="nothing came")
@@ -349,7 +350,7 @@ def test_resend_to_a_number_that_cannot_be_read(
 
 
 def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> None:
-    """S-37: by a POST with a reason, and the trail keeps who looked."""
+    """S-37, P-23. By a POST with a reason, and the trail keeps who looked."""
     client, path = signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/"
     assert NUMBER not in client.get(f"/admin/{path}").content.decode()
 
@@ -429,6 +430,7 @@ def shown_secret(html: str) -> str:
 
 
 def test_an_access_key_is_shown_once_and_revoked(user: User, file: File, signed_in: In) -> None:
+    """P-24."""
     client = signed_in("administrator")
     text = shown_secret(ask(client, "optin/accesskey/make/", 200, who="ann", file_id=file.pk))
     key = AccessKey.objects.get()
@@ -570,6 +572,7 @@ def exported(client: Client, query: str = "") -> list[dict[str, str]]:
 def test_export_holds_what_the_filters_leave_and_is_audited(
     user: User, active: ProviderUser, signed_in: In
 ) -> None:
+    """P-22."""
     client = signed_in("auditor")
 
     rows = exported(client, f"?kind=verify_opt_in&user_id={user.pk}")

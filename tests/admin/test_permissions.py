@@ -40,6 +40,7 @@ def test_a_single_permission_makes_a_superior(user: User, on_staff: OnStaff, sig
 
 
 def test_each_operation_wants_a_reason(user: User, active: ProviderUser, signed_in: In) -> None:
+    """P-23."""
     before, client = AuditEvent.objects.count(), signed_in("administrator")
     for operation in OPERATIONS:
         for reason in ("", "   ", "x" * 501):
@@ -49,6 +50,7 @@ def test_each_operation_wants_a_reason(user: User, active: ProviderUser, signed_
 
 
 def test_the_roles_of_the_code_are_those_of_the_database() -> None:
+    """P-25."""
     kept = {
         group.name: {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
         for group in Group.objects.all()

@@ -1,4 +1,4 @@
-"""The page of promises: the guess budget, the last rehearsals, the seals outside."""
+"""G-05. The page of promises: the guess budget, the last rehearsals, the seals outside."""
 
 import re
 from datetime import timedelta

@@ -36,6 +36,7 @@ def test_another_encoding_declared(api: Api, phone: Phone, media_type: str, char
 def test_size(
     api: Api, phone: Phone, media_type: str, size: int, status: int, chunked: bool
 ) -> None:
+    """S-20."""
     content = write("OptInTo2FARequest", {"MobileNumber": NUMBER}, media_type).ljust(size)
     if chunked:
         answer = post_chunked(api, io.BytesIO(content), media_type=media_type)
@@ -132,6 +133,7 @@ def test_malformed_chunk_comes_after_the_other_refusals(user: User) -> None:
 
 
 def test_endless_body(api: Api) -> None:
+    """S-20."""
     stream = Endless()
     assert post_chunked(api, stream).brief == (413, "too_large")
     assert stream.given <= 17 * 1024

@@ -73,6 +73,7 @@ def test_leading_slashes_count_as_one(slashes: str) -> None:
     ],
 )
 def test_parameter_given_twice(api: Api, user: User, phone: Phone, query: str) -> None:
+    """S-24."""
     answer = api.post("opt-in-to-2fa", json.dumps({"MobileNumber": NUMBER}), query=query)
     assert_refused(answer, user, phone)
 

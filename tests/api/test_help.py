@@ -164,6 +164,7 @@ def page_of(call: Call) -> Page:
 
 
 def test_every_route_has_a_page() -> None:
+    """P-14."""
     routes = {
         pattern.name
         for pattern in urls.urlpatterns
@@ -194,6 +195,7 @@ def written(call: Call, code: str) -> str:
 
 @pytest.mark.parametrize("code", sorted({*ERRORS, *TOKEN_ERRORS, "server_error"}))
 def test_every_code_has_one_anchor(code: str) -> None:
+    """P-14."""
     assert get("/Help/Errors").ids.count(code) == 1
 
 
@@ -257,6 +259,7 @@ def test_verify_page_shows_the_vendors_samples() -> None:
 
 @each_call_with_a_body
 def test_samples_of_the_body_are_read_by_the_calls_own_parsers(call: Call) -> None:
+    """P-14."""
     view: Any = resolve(f"/{call.path}").func.cls  # type: ignore[attr-defined]
     assert call.request
     samples = call.request.samples

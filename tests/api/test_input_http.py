@@ -57,7 +57,7 @@ def refused(answer: Answer, status: int, media_type: str) -> None:
 def test_refused_body_leaves_no_trace(
     api: Api, pending: ProviderUser, phone: Phone, media_type: str, settings: Any
 ) -> None:
-    """S-20 to S-23, at the call that can activate a number."""
+    """S-20, S-21, S-22, S-23. At the call that can activate a number."""
     settings.OPTIN_REQUESTS_PER_USER = ()
     before = traces()
     for body in TABLES[media_type].values():

@@ -80,7 +80,7 @@ def read(parser: type[BaseParser], body: bytes, content_type: str = "") -> Any:
 
 @pytest.mark.parametrize(("parser", "body"), REFUSED)
 def test_refused(parser: type[BaseParser], body: bytes) -> None:
-    """S-20 to S-23: refused, fetching nothing, repeating nothing, and within 50 ms (S-21).
+    """S-20, S-21, S-22, S-23. Refused, fetching nothing, repeating nothing, within 50 ms.
 
     Of processor time: other work on the machine does not count, nor does, in the best of three,
     what else this process has to do.
@@ -136,6 +136,7 @@ GOOD: dict[type[BaseParser], bytes] = {
 def test_utf8_with_or_without_a_mark(
     parser: type[BaseParser], parameters: str, mark: bytes
 ) -> None:
+    """S-22."""
     body = mark + GOOD[parser]
 
     assert read(parser, body, f"{parser.media_type}{parameters}") == {

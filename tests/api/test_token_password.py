@@ -428,7 +428,7 @@ def test_the_trail_has_the_named_address(
 
 
 def test_who_is_not_trusted_names_no_address(user: User) -> None:
-    """Not without credentials, not before staff allow it, not after, not without a secret."""
+    """S-26. Not without credentials, not before staff allow it, not after, not without a secret."""
     made = make_client("client-credentials")
 
     def trust(trusted: bool) -> None:

@@ -436,6 +436,7 @@ WAYS: dict[str, tuple[Way, list[str]]] = {
 
 @pytest.mark.parametrize("name", WAYS)
 def test_it_is_found(trail: Trail, constraints_are_away: None, name: str) -> None:
+    """S-53."""
     way, findings = WAYS[name]
     way(trail)
     status, lines = run()

@@ -1,4 +1,4 @@
-"""Where notes go: by mail, to a file, to an authority for time stamps. And when one fails."""
+"""G-09. Where notes go: by mail, to a file, to an authority for time stamps. And when one fails."""
 
 import logging
 from collections.abc import Callable, Iterator

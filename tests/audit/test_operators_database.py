@@ -182,6 +182,7 @@ STATEMENTS = [
 
 
 def test_the_role_of_the_service_changes_nothing_by_sql(server: Server) -> None:
+    """S-53."""
     before = rows(server)
     with psycopg.connect(server.url("service"), autocommit=True) as own_connection:
         got = {statement: refusal(own_connection, statement) for statement in STATEMENTS}

@@ -151,7 +151,7 @@ def test_the_page_of_the_account_names_the_cause_first(
     advice: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    """In words, above all else that is known, with the time, and with what to do about it."""
+    """P-21. In words, above all else that is known, with the time, and with what to do about it."""
     page = desk.find(seed(desk))
     question, why = first
     cause = page.locator(f"[data-question={question}] > li").first

@@ -1,4 +1,4 @@
-"""What people come for, from the first page to the last, in each of three ways.
+"""P-11. What people come for, from the first page to the last, in each of three ways.
 
 With scripts, without them, and with a keyboard alone; on a phone, and in a wide window. Scripts
 are the same at each width, and pages are the same with a keyboard: so the other two find nothing.
@@ -81,7 +81,7 @@ def recovery_codes(hands: Pointer) -> list[str]:
 
 @in_every_way
 def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
-    """P-01 to P-04, P-07: with the pages' own words alone."""
+    """P-01, P-02, P-03, P-04, P-07. With the pages' own words alone."""
     person = crowd.new()
     hands.page.goto("/")
     hands.give_password(person)

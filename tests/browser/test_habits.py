@@ -161,7 +161,7 @@ def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) 
 
 
 def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Crowd) -> None:
-    """From the sign-in to the last page: one text, and no step lost."""
+    """P-12. From the sign-in to the last page: one text, and no step lost."""
     person = crowd.new()
     hands.page.goto("/sign-in/")
     hands.fill("User name or e-mail address", person.name)
@@ -238,7 +238,7 @@ def overlaps(page: Page) -> list[str]:
 def test_opt_in_in_any_window(
     options: dict[str, Any], open_page: Window, site: Site, crowd: Crowd
 ) -> None:
-    """1280 by 1024 at 400 % is 320 by 256; forced colours keep edges and the focus."""
+    """P-11. 1280 by 1024 at 400 % is 320 by 256; forced colours keep edges and the focus."""
     page = open_page(**{name: value for name, value in options.items() if name != "height"})
     page.set_viewport_size({"width": options["width"], "height": options.get("height", 800)})
     hands, person = Pointer(page, site), crowd.new()

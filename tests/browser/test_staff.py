@@ -134,7 +134,7 @@ class Tour:
     TO_SEE,
 )
 def test_page_can_be_used_by_everybody(name: str, hand: Pointer, ids: Ids) -> None:
-    """axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
+    """P-27. axe at WCAG 2.2 AA, 320 px, both schemes, no violation of the policy of the pages."""
     Tour(hand, ids, name).see()
 
 

@@ -138,7 +138,7 @@ def trial(user: User, file: File, settings: LazySettings, phone: Phone) -> Provi
 def test_a_number_of_a_trial_gets_no_text_at_a_real_gateway(
     trial: ProviderUser, phone: Phone
 ) -> None:
-    """The service does not start, and one that runs sends nothing to a number for fiction."""
+    """S-30. The service does not start, and one that runs sends nothing to a number for fiction."""
     texts = len(phone.messages)
     assert [one.id for one in checks.check_trial()] == ["optin.E305"]
     challenges.challenge(trial.user, Purpose.SIGN_IN, origin=ORIGIN)

@@ -61,6 +61,7 @@ def measured(report: dict[str, Any]) -> dict[str, tuple[int, bool]]:
 def test_the_shipped_settings_keep_the_promise(
     shipped: dict[str, dict[str, Any]], attack: str
 ) -> None:
+    """G-05."""
     report = shipped[attack]
     assert report["is_kept"], report["bounds"]
     assert report["first_refusal"] is not None
@@ -72,7 +73,7 @@ def test_the_shipped_settings_keep_the_promise(
 
 @pytest.mark.slow
 def test_pumping_is_stopped_and_seen(shipped: dict[str, dict[str, Any]]) -> None:
-    """Whatever share is verified; with an alarm for each prefix, when it is closed.
+    """G-05. Whatever share is verified; with an alarm for each prefix, when it is closed.
 
     It goes on for 20 minutes of one hour of the clock, and 30 of the next.
     """
@@ -91,6 +92,7 @@ def test_pumping_is_stopped_and_seen(shipped: dict[str, dict[str, Any]]) -> None
 def test_people_who_are_attacked_without_their_password_get_in(
     shipped: dict[str, dict[str, Any]],
 ) -> None:
+    """G-05."""
     for attack in ("lockout", "bombing"):
         attacked = shipped[attack]["attacked"]
         assert attacked["succeeded"] == attacked["visits"] > 0
@@ -117,7 +119,7 @@ def test_without_limits_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 def test_it_needs_neither_the_database_nor_a_gateway(
     shipped: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Nor a mail server or Redis. The same seed plays the same, and nothing stays behind."""
+    """G-05. Nor a mail server or Redis. The same seed plays the same, and nothing stays behind."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     ledger = tmp_path / "ledger.log"

@@ -151,6 +151,7 @@ def mix(file: File, clock: time_machine.Traveller, phone: Phone, settings: LazyS
 
 @pytest.mark.parametrize("seed", range(3))
 def test_under_the_same_numbers_each_decision_is_equal(mix: Mix, seed: int) -> None:
+    """G-04."""
     mix.seed = seed
     mix.play(250)
     report, again = played_again()
@@ -178,7 +179,7 @@ TIGHTER = [
 def test_a_tighter_number_refuses_what_the_service_refuses_with_it(
     mix: Mix, settings: LazySettings, name: str, value: Any
 ) -> None:
-    """Also a looser one: that is the way back."""
+    """G-04. Also a looser one: that is the way back."""
     settings.OPTIN_BREAKER_UNPROVED = 0  # what it closes stands as recorded
     mix.play(120, enters=False)
     loose = recorded()
@@ -197,6 +198,7 @@ def test_a_tighter_number_refuses_what_the_service_refuses_with_it(
 def test_what_was_observed_is_replayed_as_if_it_was_enforced(
     mix: Mix, settings: LazySettings, name: str, value: Any
 ) -> None:
+    """G-04."""
     settings.OPTIN_BREAKER_UNPROVED = 0
     setattr(settings, name, value)
     settings.OPTIN_OBSERVE = (name,)
@@ -343,7 +345,7 @@ def test_what_is_not_replayed_is_named_without_its_value(asked: User, env: Path)
 def test_a_replay_changes_nothing_and_reads_each_hour_once(
     asked: User, env: Path, clock: time_machine.Traveller
 ) -> None:
-    """From the oldest event on, which takes one statement to find."""
+    """G-04. From the oldest event on, which takes one statement to find."""
     clock.shift(23 * 3600)
     before = rows()
     with CaptureQueriesContext(connection) as queries:

@@ -58,6 +58,7 @@ def fates(message: SmsMessage) -> list[tuple[str, str]]:
 def test_what_comes_of_each_fate(
     world: World, use: Gateways, fails: Exception, state: State, next_was_asked: bool
 ) -> None:
+    """S-44."""
     first, second = use(Stub("one", fails), Stub("two", price=Decimal("0.0455")))
     message = ask(world)
 

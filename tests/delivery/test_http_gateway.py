@@ -157,6 +157,7 @@ def test_a_status_tells_what_became_of_the_text(server: Server, status: int, fat
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
+    """S-44."""
     server.answer = says(status, b"", f"Location: {server.url}")
     with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
         send(gateway(server))

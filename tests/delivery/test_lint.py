@@ -161,7 +161,7 @@ def test_a_fault_in_a_translation_is_named(
     fault: Fault,
     kinds: list[str],
 ) -> None:
-    """By its text and its language, and nothing else is."""
+    """S-43, G-06. By its text and its language, and nothing else is."""
     for name, value in given.items():
         setattr(settings, name, value)
     translate(words)
@@ -391,6 +391,7 @@ def test_the_most_in_a_day(rates: tuple[Rate, ...], texts: int | None) -> None:
 
 
 def test_a_day_costs_what_the_dearest_gateway_takes(settings: LazySettings) -> None:
+    """G-06."""
     for name, value in (HTTP | KANNEL | {"OPTIN_GATEWAYS": ("kannel", "http")}).items():
         setattr(settings, name, value)
     settings.OPTIN_SENDS_TOTAL = (Rate(1000, 86_400),)

@@ -159,6 +159,7 @@ def test_no_report_of_kannel(http: Taker, report: str) -> None:
     ],
 )
 def test_twice_and_out_of_order(http: Taker, world: World, reports: str, state: State) -> None:
+    """S-45."""
     times = set()
     for word in reports.split():
         assert report(word) == 200
@@ -170,7 +171,7 @@ def test_twice_and_out_of_order(http: Taker, world: World, reports: str, state: 
 
 @pytest.mark.parametrize("word", ["delivered", "failed"])
 def test_before_the_send_returned(http: Taker, world: World, word: str) -> None:
-    """By our reference; what the gateway then answers is kept beside it."""
+    """S-45. By our reference; what the gateway then answers is kept beside it."""
     codes = []
     http.then = lambda: codes.append(post({"status": word}, reference=newest().reference))
     world.clock.shift(60)
@@ -235,6 +236,7 @@ def test_failed_at_a_gateway_that_gave_it_up(http: Taker) -> None:
 
 
 def test_days_late(http: Taker, world: World) -> None:
+    """S-45."""
     world.clock.shift(3 * 86_400)
     assert report("delivered") == 200
     assert state() == State.DELIVERED
@@ -254,6 +256,7 @@ def test_days_late(http: Taker, world: World) -> None:
     ],
 )
 def test_forged(http: Taker, name: str, secret: str) -> None:
+    """S-45."""
     answer = Client().post(
         f"/receipts/{name}/{secret}", '{"id": "m-1", "status": "delivered"}', content_type=JSON
     )

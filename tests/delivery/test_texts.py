@@ -23,6 +23,7 @@ WORDS = {
 
 
 def test_the_whole_text(any_world: World) -> None:
+    """S-43."""
     code = any_world.code()
     words = WORDS[any_world.purpose]
     assert any_world.phone.messages[-1] == (
@@ -36,6 +37,7 @@ def test_the_whole_text(any_world: World) -> None:
 def test_the_longest_text_is_one_segment(
     any_world: World, settings: LazySettings, name: str, host: str
 ) -> None:
+    """S-43."""
     settings.OPTIN_SERVICE_NAME = name
     settings.BASE_URL = f"https://{host}:8443"
     any_world.clock.shift(30)
@@ -84,7 +86,7 @@ NAME_A_NUMBER = {
 @pytest.mark.parametrize("kind", [kind for kind in Notice.Kind if kind not in OF_ADDRESSES])
 @pytest.mark.parametrize("last_three", ["156", ""])
 def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
-    """What happened, to which account, what to do if it was not them; in plain text."""
+    """S-54. What happened, to which account, what to do if it was not them; in plain text."""
     user.username = "o'brien & <co>"
     notice = Notice(user=user, kind=kind, last_three=last_three, created_at=user.date_joined)
 

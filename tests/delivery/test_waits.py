@@ -29,7 +29,7 @@ def after(wait: waits.Wait | None) -> object:
 def test_of_five_gateways_whose_delays_change_the_median_is_right_to_3_seconds(
     a_second: float,
 ) -> None:
-    """At each step of the clock."""
+    """G-10. At each step of the clock."""
     said = listen(1500, a_second, 1, 10)
 
     assert said.error < 3, said
@@ -60,12 +60,14 @@ def test_of_five_gateways_whose_delays_change_the_median_is_right_to_3_seconds(
 def test_texts_without_a_receipt_count(
     pending: ProviderUser, seen: list[tuple[float, float | None]], expected: object
 ) -> None:
+    """G-10."""
     texts(pending, "phone", seen)
 
     assert after(waits.usual("phone", timezone.now())) == expected
 
 
 def test_each_gateway_speaks_for_itself(pending: ProviderUser) -> None:
+    """G-10."""
     texts(pending, "quick", each_second(6))
     texts(pending, "slow", each_second(44, 120))
 

@@ -355,7 +355,7 @@ def test_nginx_limits_the_passwords_of_a_network(
 
 @pytest.mark.slow
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
-    """And its access log has what the messages would tell."""
+    """S-50. And its access log has what the messages would tell."""
     with ExitStack() as stack:
         secure, plain = stack.enter_context(nginx(tmp_path, stack.enter_context(upstream())))
         assert secure.get(f"/User/x{QUERY}") == "HTTP/1.1 200 OK"

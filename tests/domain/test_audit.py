@@ -108,6 +108,7 @@ def test_sql_updates_no_column(event: AuditEvent) -> None:
 
 
 def test_sql_deletes_what_is_older_than_30_days(event: AuditEvent) -> None:
+    """S-53."""
     young = event.at > database_now() - timedelta(days=30)
     if young:
         with pytest.raises(DatabaseError), transaction.atomic():
@@ -154,6 +155,7 @@ def test_sqlite_replaces_nothing(verb: str, recursive: str) -> None:
     ids=["truncate", "truncate-cascade", "upsert", "merge"],
 )
 def test_postgresql_refuses(statement: str) -> None:
+    """S-53."""
     event = record(database_now())
     with pytest.raises(DatabaseError), transaction.atomic():
         sql(statement)

@@ -120,7 +120,7 @@ def test_a_change_needs_the_password(full: Person, change: Change) -> None:
 def test_a_change_needs_a_factor_while_one_is_on(
     person: Person, kinds: set[By], change: Change
 ) -> None:
-    """Turning off asks for one itself."""
+    """P-08. Turning off asks for one itself."""
     person.set_up(*kinds)
     with nothing_happens(person.phone), pytest.raises(FactorNeeded):
         change(person, proved(None))

@@ -146,6 +146,7 @@ def test_a_refused_opt_in_under_another_file_moves_nothing(world: World, other_f
 
 
 def test_a_number_opens_only_in_its_own_users_row(world: World, theirs: World) -> None:
+    """S-51."""
     sealed = world.row.number_encrypted
     assert NUMBER not in sealed
     sql(
@@ -175,6 +176,7 @@ def test_a_number_copied_to_another_user_gets_no_text(world: World, theirs: Worl
 
 
 def test_a_rotated_ring_breaks_no_pending_code(any_world: World, settings: LazySettings) -> None:
+    """S-65."""
     code = any_world.code()
     settings.OPTIN_KEYS = {"new": b"n" * 32, **settings.OPTIN_KEYS}
 
@@ -188,6 +190,7 @@ def test_a_rotated_ring_breaks_no_pending_code(any_world: World, settings: LazyS
 def test_a_new_length_breaks_no_pending_code(
     user: User, file: File, world: World, settings: LazySettings, before: int, after: int
 ) -> None:
+    """S-65."""
     world.clock.shift(600)
     settings.OPTIN_OTP_DIGITS = before
     world.opt_in()

@@ -155,6 +155,7 @@ def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
 @pytest.mark.parametrize("kinds", [{By.TEXT}, {By.APP}, set(By)], ids=["number", "app", "both"])
 @pytest.mark.parametrize("number", [NUMBER, OTHER_NUMBER])
 def test_a_client_cannot_begin_a_change(person: Person, kinds: set[By], number: str) -> None:
+    """S-32."""
     person.set_up(*kinds)
     texts, has = len(person.phone.messages), person.has
     with one_event(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
@@ -183,6 +184,7 @@ def by_app(person: Person) -> None:
 def test_an_opt_in_from_before_never_changes_a_factor(
     person: Person, activate: Callable[[Person], None]
 ) -> None:
+    """S-32."""
     sending = opt_ins.opt_in(person.user, person.file, OTHER_NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
     code = person.phone.code()

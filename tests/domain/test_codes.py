@@ -97,6 +97,7 @@ def test_a_key_that_left_the_ring_makes_none() -> None:
 
 
 def test_nonces_are_160_random_bits() -> None:
+    """S-01."""
     nonces = {codes.new_nonce() for _ in range(1000)}
     assert len(nonces) == 1000
     assert {len(bytes.fromhex(nonce)) for nonce in nonces} == {20}

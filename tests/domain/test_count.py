@@ -59,6 +59,7 @@ def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
 
 
 def test_a_lock_ends_by_itself(any_world: World) -> None:
+    """S-06."""
     any_world.set_count(failures=10, locked_until=timezone.now() + timedelta(seconds=300))
     any_world.clock.shift(299.9)
     assert any_world.guess(any_world.code()).outcome is CodeOutcome.LOCKED
@@ -68,7 +69,7 @@ def test_a_lock_ends_by_itself(any_world: World) -> None:
 
 
 def test_the_fiftieth_failure_disables(any_world: World) -> None:
-    """S-07a: from then on no texted code serves, none is sent, and it does not pass."""
+    """S-07a, S-54. From then on no texted code serves, none is sent, and it does not pass."""
     any_world.set_count(failures=49)
 
     with one_event(_kind(any_world), CodeOutcome.OTP_INCORRECT):
@@ -193,6 +194,7 @@ def new_password(world: World) -> None:
     ],
 )
 def test_the_count_survives(failed: World, event: Callable[[World], None]) -> None:
+    """S-05."""
     event(failed)
     assert failed.failures == 7
 
@@ -221,6 +223,7 @@ def test_a_right_code_resets(failed: World) -> None:
 
 @pytest.mark.parametrize("bar", [World.lock, World.disable], ids=["locked", "disabled"])
 def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
+    """S-05, S-07a."""
     bar(failed)
     failures = User.objects.get(pk=failed.user.pk).failures
     with one_event(AuditEvent.Kind.UNLOCK, StaffOutcome.OK, {"failures": failures}, reason=REASON):

@@ -122,6 +122,7 @@ def test_both_mailboxes_are_told_and_the_trail_has_no_address(person: Person) ->
 
 @pytest.mark.parametrize("by", [By.TEXT, By.APP])
 def test_it_wants_a_factor_while_there_is_one(person: Person, by: By) -> None:
+    """S-39a."""
     person.set_up(by)
     with pytest.raises(FactorNeeded):
         email_changes.ask(person.user, NEW, standing=proved(None), origin=PAGE)
@@ -284,6 +285,7 @@ def test_who_took_the_address_meanwhile_keeps_it(
 
 
 def test_it_takes_effect_a_day_after_it_was_confirmed(person: Person, clock: Clock) -> None:
+    """S-39a."""
     ask(person)
     clock.shift(timedelta(hours=23))
     change = EmailChange.objects.get()
@@ -358,7 +360,7 @@ def test_it_is_called_off(
 def test_it_is_called_off_if_nobody_was_told(
     person: Person, clock: Clock, hours: int | None, ended: tuple[int, int]
 ) -> None:
-    """The old mailbox refuses mails; a thief can fill it up."""
+    """S-39a. The old mailbox refuses mails; a thief can fill it up."""
     change = waiting(person)
     assert change.proved_at
     asked = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_ASKED)

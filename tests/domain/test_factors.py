@@ -161,6 +161,7 @@ def test_what_a_call_counts_bars_no_sign_in(full: Person, texted: dict[Purpose, 
 
 
 def test_what_bars_the_person_bars_their_programs(full: Person, texted: Any) -> None:
+    """S-06."""
     full.lock(300)
     assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.LOCKED
     full.clock.shift(300)
@@ -181,7 +182,7 @@ def test_one_code_of_an_app_is_enough_up_to_the_ceiling(full: Person) -> None:
 
 @pytest.mark.parametrize("programs", [0, 50])
 def test_beyond_the_ceiling_two_codes_of_an_app_open(full: Person, programs: int) -> None:
-    """The owner is not shut out, though somebody with the password guesses and guesses on."""
+    """G-03. The owner is not shut out, though somebody with the password guesses and guesses on."""
     assert MAX_FAILURES == 100
     full.disable()
     full.fail_before(99 - programs)
@@ -471,6 +472,7 @@ def test_a_wrong_code_sent_twice_is_one_guess(full: Person, by: By, purpose: Pur
 
 @pytest.mark.parametrize(("by", "purpose"), REPEATS)
 def test_a_right_code_sent_twice_leads_on(full: Person, by: By, purpose: Purpose) -> None:
+    """P-12."""
     code = full.right(by, purpose)
     first = guess(full, code, purpose)
     events, left = AuditEvent.objects.count(), full.left()

@@ -179,7 +179,7 @@ def another_password(person: Person) -> None:
     "event", [sign_in_by_app, sign_in_by_recovery_code, unlock, another_app, another_password]
 )
 def test_nothing_but_time_gives_guesses_back(attacked: Person, event: Any) -> None:
-    """Else the owner's own sign-ins would give a guesser all of them each day."""
+    """G-03. Else the owner's own sign-ins would give a guesser all of them each day."""
     event(attacked)
     assert [enter(attacked, after=60), enter(attacked)] == [WRONG, OK]
 
@@ -313,7 +313,7 @@ def test_checks_warn_and_refuse(given: Given, values: dict[str, Any], found: lis
 
 
 def test_a_year_at_the_app_is_under_one_percent() -> None:
-    """With the settings as they come."""
+    """G-03. With the settings as they come."""
     rows = {row.kind: row for row in guesses.budget()}
     assert rows[By.APP].chance < 0.005
     assert rows[guesses.TOGETHER].chance < 0.01

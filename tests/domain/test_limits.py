@@ -58,7 +58,7 @@ def test_each_limit_by_itself(
     together: Ask,
     elsewhere: Callable[[Asker], Sending] | None,
 ) -> None:
-    """Three go, the fourth does not, what counts elsewhere does, a new window opens."""
+    """S-41. Three go, the fourth does not, what counts elsewhere does, a new window opens."""
     setattr(alone, setting, (Rate(3, 600),))
     for n in range(3):
         assert together(asker, n).outcome in {SendOutcome.SENT, SendOutcome.RESENT}
@@ -121,7 +121,7 @@ OF_LATE = [
 def test_a_limit_holds_in_any_span_of_its_length(
     alone: LazySettings, asker: Asker, clock: time_machine.Traveller, setting: str, ask: Ask
 ) -> None:
-    """From 23:50 to 00:10 UTC, and the same a day later: midnight begins no limit anew."""
+    """S-41. From 23:50 to 00:10 UTC, and the same a day later: midnight begins no limit anew."""
     setattr(alone, setting, default(setting))
     sent: list[datetime] = []
     for day in range(2):
@@ -382,6 +382,7 @@ def test_the_answer_takes_as_long_as_that_of_a_text_that_leaves(
     seconds: float,
     waited: float,
 ) -> None:
+    """S-38."""
     send, waits = phone.send, list[float]()
 
     def slowly(text: Text) -> str:
@@ -495,7 +496,7 @@ def test_no_guess_sends_a_text(any_world: World) -> None:
 def test_a_resend_repeats_the_code_while_it_is_good(
     any_world: World, alone: LazySettings, seconds: float, tries: int, outcome: SendOutcome
 ) -> None:
-    """It does not matter in which order two texts arrive; expiry never moves."""
+    """P-05. It does not matter in which order two texts arrive; expiry never moves."""
     first, code, failures = any_world.pending, any_world.code(), any_world.failures
     any_world.guess_wrong(tries)
     any_world.clock.shift(timedelta(seconds=seconds))

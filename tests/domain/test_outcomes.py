@@ -67,7 +67,7 @@ def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:
 
 
 def test_what_is_withheld_has_words_for_staff_only() -> None:
-    """S-38: whatever a page or a call does with such a rule, it has nothing to say of it."""
+    """S-38, G-07. Whatever a page or a call does with such a rule, it has nothing to say of it."""
     withheld = (Rule.ASKED_NUMBER, Rule.DENY_NUMBER)
     told = [EXPLAINED[CAUSES_OF[rule]] for rule in withheld]
     assert [(each.client, each.person) for each in told] == [("", "")] * 2

@@ -341,6 +341,7 @@ def test_after_one_of_support_the_person_is_told_of_that_one(ann: Person) -> Non
 
 
 def test_the_person_is_told_each_day_and_then_it_is_carried_out(ann: Person, clock: Clock) -> None:
+    """P-17."""
     waits, mails, texts = asked(ann), len(mail.outbox), len(warnings(ann))
     at(waits.asked_at + DAY - MOMENT, clock)
     assert each_minute() == (0, 0, 0)
@@ -405,6 +406,7 @@ def test_the_messages_keep_the_language_of_the_page(ann: Person, clock: Clock) -
 
 
 def test_a_password_alone_neither_speeds_it_up_nor_stops_it(ann: Person, clock: Clock) -> None:
+    """P-17."""
     waits = asked(ann)
     for _ in range(3):
         clock.shift(3600)
@@ -535,7 +537,7 @@ def deactivated_in_the_admin(person: Person) -> None:
 def test_what_secures_the_account_ends_it(
     ann: Person, clock: Clock, secure: Callable[[Person], None], is_told: bool
 ) -> None:
-    """For good, whatever is done after that: a suspension may end before it would be due."""
+    """P-17. For good, whatever is done after that: a suspension may end before it would be due."""
     waits = asked(ann)
     clock.shift(60)
     secure(ann)
@@ -601,7 +603,10 @@ def test_nothing_goes_of_which_no_mail_could_be_handed_over(
     back_after: int,
     ended: Closed,
 ) -> None:
-    """Nor no text, to a number that gets texts: whoever asked may read and delete the mails."""
+    """Nor no text, to a number that gets texts: whoever asked may read and delete the mails.
+
+    P-17.
+    """
     with monkeypatch.context() as server:
         if away == "mails":
             server.setattr(EmailBackend, "open", _away)

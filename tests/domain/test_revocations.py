@@ -67,6 +67,7 @@ def at(when: datetime, clock: Clock) -> None:
 
 
 def test_it_waits_and_the_person_is_told_at_once(ann: Person) -> None:
+    """S-37."""
     now, mails = timezone.now(), len(mail.outbox)
     facts: dict[str, Any] = {"user_id": ann.user.pk, "reason": REASON, "face": "admin"}
 
@@ -187,7 +188,7 @@ def test_who_is_no_staff_any_more_asks_for_nothing(ann: Person, act: Callable[..
 
 
 def test_it_is_carried_out_when_it_is_due(ann: Person, clock: Clock) -> None:
-    """Not a moment before; then as an administrator's, with the actor and the reason."""
+    """S-37. Not a moment before; then as an administrator's, with the actor and the reason."""
     waits = plan(ann)
     at(waits.due_at - MOMENT, clock)
     assert carry_out() == (0, 0)
@@ -498,7 +499,7 @@ def test_one_member_of_staff_plans_few_in_a_day(
     for _ in range(limits.REVOCATIONS[0].count):
         revocations.plan(ann.user, reason=REASON, origin=origin)
         revocations.withdraw(ann.user, reason=REASON, origin=origin)
-    alarms: list[Any] = [r.msg for r in caplog.records if r.name == "optin.alarm"]
+    alarms = [vars(r)["facts"] for r in caplog.records if r.name == "optin.alarm"]
     assert [(told["alarm"], told["actor"]) for told in alarms] == [("staff", origin.actor_id)]
 
     refused = revocations.plan(ann.user, reason=REASON, origin=origin)

@@ -396,6 +396,7 @@ def test_what_was_told_is_taken_back(
     removed: str,
     words: str,
 ) -> None:
+    """S-39."""
     given(person)
     AccessKey.objects.make(person.user, file, timezone.now())
     bearer(person.user)
@@ -437,6 +438,7 @@ def test_which_mails_have_the_link(user: User, kind: Notice.Kind) -> None:
 def test_a_link_works_for_72_hours(
     person: Person, hours: timedelta, works: bool, early: timedelta
 ) -> None:
+    """S-39."""
     activated(person)
     notice = notice_of(person, Notice.Kind.ACTIVATED)
     at = notice.created_at + hours - early
@@ -467,7 +469,7 @@ def test_a_link_of_somebody_deactivated(person: Person) -> None:
 
 
 def test_taking_back_needs_the_password(full: Person, settings: Settings) -> None:
-    """A wrong one counts as a failed sign-in, and the link stays good."""
+    """S-39. A wrong one counts as a failed sign-in, and the link stays good."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 300),)
     notice = notice_of(full, Notice.Kind.ACTIVATED)
     epoch = full.now.session_epoch

@@ -218,6 +218,7 @@ def test_why_no_text_came(
     what: What,
     deciding: str,
 ) -> None:
+    """P-21."""
     seed(scene)
     assert_telling(scene, Question.NO_TEXT, why, words, what, deciding)
 

@@ -32,7 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def test_redis_away(
     user: User, access_key: str, client: Client, settings: LazySettings, tmp_path: Path
 ) -> None:
-    """Each process counts for itself; once Redis is back, it counts for all, without a restart."""
+    """Each process counts for itself; once Redis is back, it counts for all, without a restart.
+
+    S-64.
+    """
     needs("Redis", shutil.which("redis-server") is not None)
     settings.OPTIN_REQUESTS_PER_USER = (Rate(4, 300),)
     calls = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={access_key}"
@@ -111,7 +114,7 @@ def ask_again() -> None:
 
 
 def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
-    """And once more after ``ASK_AGAIN``. Each request that asks it waits for a second."""
+    """S-64. And once more after ``ASK_AGAIN``. Each request that asks it waits for a second."""
     with socket.create_server(("127.0.0.1", 0)) as hung:
         settings.REDIS_URL = f"redis://127.0.0.1:{hung.getsockname()[1]}/0"
         for _ in range(20):

@@ -95,7 +95,7 @@ def test_no_request_fails_after_a_restart(cluster: Cluster, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_a_database_that_was_away_for_long_is_found_soon(cluster: Cluster, tmp_path: Path) -> None:
-    """However often it was looked for in vain."""
+    """S-64. However often it was looked for in vain."""
     with guessing(cluster.url, tmp_path) as guess:
         assert set(at_once([guess] * 40)) == {400}
         cluster.run("pg_ctl", "--wait", "--mode", "immediate", "stop")

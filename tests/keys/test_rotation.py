@@ -86,6 +86,7 @@ def run_until_codes_are_over(world: World) -> None:
 
 
 def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySettings) -> None:
+    """S-51."""
     with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
         output = run("keys", "rotate")
 

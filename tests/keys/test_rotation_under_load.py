@@ -109,6 +109,7 @@ LIVED = Counter(
 def test_nobody_notices(
     limitless: LazySettings, file: File, other_file: File, phone: Phone
 ) -> None:
+    """S-51, S-65."""
     files = (file, other_file)
     people = [make_user(f"user{n}", *files) for n in range(PEOPLE)]
     rows = add_numbers(file, AMONG)

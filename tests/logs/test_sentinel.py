@@ -233,6 +233,7 @@ class Everything(Scene):
 
 @pytest.mark.slow
 def test_no_secret_turns_up_anywhere(site: Site) -> None:
+    """S-50."""
     scene = Everything(site)
     secrets = scene.secrets
     for name in (WRONG_PASSWORD, WRONG_KEY, WRONG_TOKEN, CLIENT_SECRET, GRANT, VERIFIER):

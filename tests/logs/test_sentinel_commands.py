@@ -61,6 +61,7 @@ def scene(tmp_path: Path, keys: Keys) -> Iterator[Scene]:
 
 @pytest.mark.slow
 def test_no_secret_turns_up_where_commands_run(scene: Scene, keys: Keys) -> None:
+    """S-50."""
     make_tenants(scene)
     opt_in(scene)
     stop_people(scene)

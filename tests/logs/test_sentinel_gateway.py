@@ -186,6 +186,7 @@ def ask(scene: Scene, wire: Wire, name: str, number: str, file_id: int = 777) ->
 
 @pytest.mark.slow
 def test_no_secret_comes_back_from_a_gateway(scene: Scene, wire: Wire) -> None:
+    """S-50."""
     for name, (wire.answer, told) in ANSWERS.items():
         text = ask(scene, wire, "ann", ANNS)
         # It was all there to be repeated.

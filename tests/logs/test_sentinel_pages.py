@@ -191,6 +191,7 @@ class Surfer(Scene):
 
 @pytest.mark.slow
 def test_no_secret_of_the_pages_turns_up_anywhere(site: Site) -> None:
+    """S-50."""
     ann = Surfer(site)
     secrets = ann.secrets
     for password in (WRONG_PASSWORD, *NEW_PASSWORDS):

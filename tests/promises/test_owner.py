@@ -52,6 +52,7 @@ def gateway(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_she_gets_in_whatever_strangers_do(
     phone: Phone, clock: time_machine.Traveller, record_property: Any
 ) -> None:
+    """G-02."""
     wanted = int(os.environ.get("OWNER_TRACES", "0"))
     met: dict[str, int] = {}
     run_state_machine_as_test(
@@ -74,7 +75,7 @@ def test_she_gets_in_whatever_strangers_do(
 def test_her_leaked_key_shuts_out_programs_and_not_her(
     phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """A thief asks for a code and guesses, in turns, until the calls are refused for good."""
+    """S-07. A thief asks for a code and guesses, in turns, until the calls are refused for good."""
     at = Strangers(phone, clock, {})
     at.live_at(at.home)
     told = []

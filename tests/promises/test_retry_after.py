@@ -329,7 +329,10 @@ def test_a_code_that_waits_to_be_entered_is_asked_for_though_no_other_leaves(
 def test_what_others_did_makes_no_wait_longer(
     user: User, stranger: User, file: File, settings: Settings
 ) -> None:
-    """S-38: the wait that is told is that of the person, though the number's own is longer."""
+    """S-38: the wait that is told is that of the person, though the number's own is longer.
+
+    G-01.
+    """
     settings.OPTIN_RESEND_WAIT = (0,)
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 3600),)
     settings.OPTIN_SENDS_PER_USER = (Rate(1, 60),)

@@ -73,6 +73,7 @@ def test_16_workers_at_once_carry_it_out_once(rounds: int) -> None:
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(rounds: int) -> None:
+    """S-39a."""
     for n in range(rounds):
         change = due(n, f"new{n}@example.org")
         both: list[Callable[[], object]] = [

@@ -92,6 +92,7 @@ def check(user: User, code: str, session: str) -> str:
 def test_a_code_that_16_use_at_once_serves_one(
     given: Callable[[User], str], rounds: int, file: File
 ) -> None:
+    """S-01."""
     for n in range(rounds):
         user = make_user(f"user{n}", file)
         code = given(user)

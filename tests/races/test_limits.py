@@ -73,6 +73,7 @@ ATTACKS = [
 def test_exactly_the_allowed_texts_leave_four_processes(
     attack: Attack, tmp_path: Path, db: None
 ) -> None:
+    """S-41."""
     env = {
         "OPTIN_RESEND_WAIT": "0",
         **{other.setting: "0" for other in ATTACKS},

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
     ],
 )
 def test_a_pumping_attack_gets_few_texts(requests: int, accounts: int, tmp_path: Path) -> None:
-    """As many addresses, many accounts, one prefix: the breaker lets 20 texts out."""
+    """S-42. As many addresses, many accounts, one prefix: the breaker lets 20 texts out."""
     print(attack(tmp_path, requests, accounts))
 
 
@@ -36,7 +36,7 @@ def test_a_pumping_attack_gets_few_texts(requests: int, accounts: int, tmp_path:
     ],
 )
 def test_no_honest_person_is_refused(people: int, wait: int, tmp_path: Path) -> None:
-    """Many users behind one server, many prefixes, four of five prove: while others pump."""
+    """S-42. Many users behind one server, many prefixes, four of five prove: while others pump."""
     print(honest_day(tmp_path, people, wait))
 
 

@@ -122,7 +122,10 @@ def test_16_workers_at_once_carry_it_out_once(removal: Removal, rounds: int, fil
 def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(
     removal: Removal, rounds: int, file: File
 ) -> None:
-    """All or nothing: whoever has the lock first decides, and the person is told that alone."""
+    """All or nothing: whoever has the lock first decides, and the person is told that alone.
+
+    P-17.
+    """
     for n in range(rounds):
         waits = removal.due(n, file)
         both: list[Callable[[], object]] = [
@@ -184,7 +187,7 @@ def test_16_workers_at_once_remind_once(rounds: int, file: File) -> None:
 def test_who_signs_in_while_it_is_carried_out_keeps_the_factor_or_comes_too_late(
     rounds: int, file: File
 ) -> None:
-    """A right code, of a call too, and the removal: never both."""
+    """P-17. A right code, of a call too, and the removal: never both."""
     for n in range(rounds):
         waits = waiting(n, file, since=2 * DAY)
         challenges.challenge(waits.user, Purpose.SIGN_IN, origin=WEB)

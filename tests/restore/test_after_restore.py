@@ -444,6 +444,7 @@ def readiness(client: Client) -> tuple[int, str]:
 
 
 def test_nothing_lives_again(town: Town, client: Client, clock: Clock, lost: Lost) -> None:
+    """S-55, G-08."""
     changes = {name: getattr(town, name)() for name in CHANGES}
 
     def living() -> list[str]:
@@ -520,7 +521,7 @@ def test_what_waits_is_called_off(ledgered: Path, town: Town) -> None:
 def test_a_restore_shows_where_the_ledger_is_empty(
     ledgered: Path, town: Town, client: Client, lost: Lost
 ) -> None:
-    """On a new machine, whose operator forgot ``after_restore``."""
+    """S-55. On a new machine, whose operator forgot ``after_restore``."""
     person = town.person(By.TEXT)
     assert readiness(client) == (200, "ok")
     with lost():
@@ -579,7 +580,7 @@ def seal(clock: Clock) -> list[str]:
 
 
 def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> None:
-    """Events of all ages: sealed before the backup or after it, and lost with their seals."""
+    """S-53. Events of all ages: sealed before the backup or after it, and lost with their seals."""
     person = town.person(By.APP)
     decide(person, 3)
     copies = seal(clock)

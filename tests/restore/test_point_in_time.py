@@ -59,6 +59,7 @@ def texted(folder: Path) -> str:
 def test_what_was_done_after_the_moment_stays_done(
     clusters: tuple[Cluster, Cluster], tmp_path: Path
 ) -> None:
+    """S-55."""
     first, second = clusters
     env = {
         "DATABASE_URL": first.url,

@@ -50,7 +50,7 @@ def names(schema: dict[str, Any]) -> str:
 
 
 def test_it_is_valid_openapi_3_1() -> None:
-    """Against the meta-schema, with each default and each reference looked at."""
+    """P-14. Against the meta-schema, with each default and each reference looked at."""
     assert DOCUMENT["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 

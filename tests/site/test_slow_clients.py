@@ -97,7 +97,7 @@ def test_half_sent_heads_hold_no_thread(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.django_db
 def test_more_half_sent_heads_than_connections_keep_nobody_out(tmp_path: Path) -> None:
-    """Those that have waited longest make room: the process has 900 places."""
+    """S-64. Those that have waited longest make room: the process has 900 places."""
     env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db'}"}
     with serving(tmp_path, env, workers=1) as server, ExitStack() as lines:
         ask(server.port)  # it has started

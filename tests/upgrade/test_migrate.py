@@ -49,7 +49,10 @@ def migrate(*to: str) -> None:
 
 @pytest.mark.postgresql
 def test_a_migration_deadlocks_with_no_request() -> None:
-    """A request reads one table and then writes another, which a migration locks before it."""
+    """A request reads one table and then writes another, which a migration locks before it.
+
+    S-66.
+    """
     with psycopg.connect(database_url()) as request:
         request.execute("SELECT count(*) FROM optin_canary")
         with migrating():
@@ -59,7 +62,7 @@ def test_a_migration_deadlocks_with_no_request() -> None:
 
 @pytest.mark.postgresql
 def test_requests_do_not_wait_behind_a_migration_that_waits() -> None:
-    """A transaction that lasts long keeps ``migrate`` waiting, but no other request."""
+    """S-66. A transaction that lasts long keeps ``migrate`` waiting, but no other request."""
     with psycopg.connect(database_url()) as long:
         long.execute("SELECT count(*) FROM optin_user")
         with migrating() as done:

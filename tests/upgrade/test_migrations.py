@@ -35,6 +35,7 @@ def test_what_the_last_release_no_longer_reads_may_go() -> None:
 
 
 def test_the_migrations_since_the_last_release_keep_to_the_rules() -> None:
+    """S-66."""
     released = set(last_release().migrations())
     loader = MigrationLoader(connection)
     ours = {node: one for node, one in loader.disk_migrations.items() if node[0] == "optin"}

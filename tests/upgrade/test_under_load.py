@@ -113,7 +113,7 @@ def check(env: dict[str, str], persons: list[Person]) -> None:
 
 
 def test_an_upgrade_under_load_and_the_way_back(env: dict[str, str], tmp_path: Path) -> None:
-    """No request fails, and all that was acknowledged is there."""
+    """S-66. No request fails, and all that was acknowledged is there."""
     last = last_release().unpack(tmp_path / "last")
     manage(last, env, "migrate")
     with balanced(tmp_path, env, last) as balancer:

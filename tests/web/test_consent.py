@@ -214,7 +214,7 @@ def test_without_a_file_it_works_for_none(user: User, person: Client) -> None:
 def test_who_has_not_proved_enough_is_asked_and_led_back(
     user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    """What an application may do outlives a session: a stolen cookie is not enough."""
+    """S-35. What an application may do outlives a session: a stolen cookie is not enough."""
     http = anybody()
     clock.shift(900)
     http.post("/sign-in/", {"username": "ann", "password": PASSWORD})

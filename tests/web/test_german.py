@@ -93,7 +93,7 @@ def untranslated(template: str) -> set[str]:
 
 
 def test_no_word_of_english_is_left() -> None:
-    """The catalogue has a translation of all that is marked; here all words are."""
+    """P-13. The catalogue has a translation of all that is marked; here all words are."""
     pages = [
         path
         for path in (settings.BASE_DIR / "templates").rglob("*.html")

@@ -65,6 +65,7 @@ def test_first_page_leads_to_the_simulator_in_development(development: Simulator
 def test_simulator_is_there_in_development_only(
     debug: bool, gateways: tuple[str, ...], status: int, settings: Any, development: Simulator
 ) -> None:
+    """P-15."""
     development.send(Text("+61491570156", "1234567 is your code", "sms-1"))
     settings.DEBUG = debug
     settings.OPTIN_GATEWAYS = gateways
@@ -79,6 +80,7 @@ def test_simulator_loads_itself_again_without_scripts(development: Simulator) ->
 
 
 def test_simulator_shows_the_newest_texts_first(development: Simulator) -> None:
+    """P-15."""
     for number in range(60):
         to, body = f"+614915700{number:02d}", f"body <{number}>\n\n@host"
         development.send(Text(to, body, f"sms-{number}"))

@@ -283,7 +283,7 @@ def test_what_ends_an_access_key_pauses_an_endpoint(
     user: User,
     file: File,
 ) -> None:
-    """Tests are not sent either, nor accepted. Nothing is lost meanwhile."""
+    """S-34. Tests are not sent either, nor accepted. Nothing is lost meanwhile."""
     mine.happen()
     endpoints.send_test(mine.row, origin=ORIGIN)
     end(user, file)

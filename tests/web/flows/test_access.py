@@ -106,7 +106,7 @@ def test_browser_without_a_name(ann: Browser) -> None:
 
 
 def test_nothing_on_the_page_opens_a_session(ann: Browser) -> None:
-    """Neither an id nor the key of its row, nor what the session is known by in the trail."""
+    """P-16. Neither an id nor the key of its row, nor what the session is known by in the trail."""
     other = elsewhere()
     ann.go(ACCESS)
     for browser in (ann, other):
@@ -233,6 +233,7 @@ def test_session_that_was_renewed_meanwhile_ends_under_each_id(ann: Browser) -> 
 
 
 def test_nobody_ends_the_session_of_somebody_else(ann: Browser, stranger: User) -> None:
+    """P-16."""
     other = elsewhere()
     ben = elsewhere(name="ben")
     ann.go(ACCESS)
@@ -291,7 +292,7 @@ def test_pressed_twice_it_ends_once(name: str, ann: Browser, lives: Callable[[],
 def test_password_is_asked_for_first(
     name: str, ann: Browser, lives: Callable[[], bool], clock: time_machine.Traveller
 ) -> None:
-    """S-36: after a while, and of who comes with an id from before it was entered."""
+    """S-36, P-16. After a while, and of who comes with an id from before it was entered."""
     fields = {name: named(ann, name)[0]}
     clock.shift(20 * MINUTE)
     assert post(ann, **fields)["Location"].split("?")[0] == CONFIRM
@@ -439,7 +440,7 @@ def test_who_has_no_key_reads_nothing_of_keys(ann: Browser) -> None:
 
 
 def test_revoked_key_opens_nothing(key: str, ann: Browser, user: User, file: File) -> None:
-    """Also one of staff, who may not revoke their own in the admin."""
+    """P-16. Also one of staff, who may not revoke their own in the admin."""
     User.objects.filter(pk=user.pk).update(is_staff=True)
     other = tenants.make_access_key(user, file, origin=ORIGIN)
     ann.go(ACCESS)

@@ -64,6 +64,7 @@ def test_a_kind_is_about_a_person_or_not() -> None:
 
 
 def test_no_refusal_is_told_as_a_success_nor_the_reverse() -> None:
+    """P-09."""
     for kind in Kind:
         rows = EVENTS[kind]
         right = {row.owner for row in rows.values() if row.is_done and row.owner}
@@ -99,7 +100,7 @@ def test_what_was_taken_back_is_said(removed: list[str], words: str, to_staff: s
 def test_own_events_with_where_they_came_from(
     user: User, file: File, phone: Phone, browser: Browser
 ) -> None:
-    """ "Code entered wrongly, from 203.0.113.5, Chrome on Android"."""
+    """P-09.  "Code entered wrongly, from 203.0.113.5, Chrome on Android"."""
     browser = Browser(PHONE, ip="203.0.113.5")
     sign_in_on_pages(browser)
     browser.go("/account/two-factor/number/")
@@ -144,7 +145,7 @@ def test_wrong_codes_of_different_kinds_do_not_become_one(user: User) -> None:
 def test_nothing_of_other_people(
     ann: Browser, user: User, stranger: User, file: File, phone: Phone
 ) -> None:
-    """Also where an event concerns both: who claims a number that somebody else has."""
+    """P-09. Also where an event concerns both: who claims a number that somebody else has."""
     theirs = Origin(Face.WEB, actor_id=stranger.pk, ip="198.51.100.99", user_agent="Firefox/1")
     sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=theirs)
     assert sending.provider_user_id
@@ -162,6 +163,7 @@ def test_nothing_of_other_people(
 
 
 def test_pages_of_events(ann: Browser, user: User) -> None:
+    """P-09."""
     for n in range(45):
         # No two lines in a row are equal.
         tenants.refuse_access(user, n, f"refused_{n % 2}", origin=ORIGIN)

@@ -67,6 +67,7 @@ def carry_out() -> tuple[int, int]:
 def test_from_the_account_page_to_the_new_address(
     user: User, browser: Browser, clock: Clock
 ) -> None:
+    """S-39a."""
     path = asked(browser)
 
     assert browser.path == "/account/"
@@ -230,6 +231,7 @@ def test_nobody_learns_that_another_account_has_the_address(
 
 
 def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, clock: Clock) -> None:
+    """S-39a."""
     proved(browser)
     nobody = Browser("Firefox")
     path = link_in_mail("/email-stop/")

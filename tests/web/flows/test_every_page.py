@@ -66,7 +66,7 @@ def hsts(settings: LazySettings) -> None:
 
 
 def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> None:
-    """With proofs that are fresh, so that each shows itself; then for nobody."""
+    """S-60. With proofs that are fresh, so that each shows itself; then for nobody."""
     ann_on.go(NUMBER_PAGE)
     ann_on.send(f"{PROVE}send/")
     ann_on.send(code=phone.code())

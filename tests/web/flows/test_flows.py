@@ -49,7 +49,7 @@ def is_on(user: User) -> bool:
 
 
 def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
-    """P-02 to P-07; the whole way by the links and forms of the pages."""
+    """P-02, P-03, P-04, P-05, P-06, P-07. The whole way by the links and forms of the pages."""
     ann.click(TWO_FACTOR)
     ann.click(NUMBER_PAGE)
     assert ann.page.inputs["number"]["type"] == ann.page.inputs["number"]["autocomplete"] == "tel"
@@ -666,6 +666,7 @@ def test_a_used_link_shows_nothing_of_another(user: User, active: ProviderUser) 
 def test_link_of_a_mail_ends_after_72_hours(
     browser: Browser, active: Any, clock: time_machine.Traveller
 ) -> None:
+    """P-14a."""
     path = link_in_mail("/not-me/")
     assert browser.go("/not-me/1:forged/").status == 404
     clock.shift(timedelta(hours=72, seconds=-1))

@@ -113,7 +113,7 @@ PEOPLE: list[Callable[[Browser, User, Phone], None]] = [
 def test_get_changes_nothing(
     person: Callable[[Browser, User, Phone], None], browser: Browser, user: User, phone: Phone
 ) -> None:
-    """Every address, twice: a prefetch, a refresh and the back button are GETs."""
+    """S-40, S-60. Every address, twice: a prefetch, a refresh and the back button are GETs."""
     person(browser, user, phone)
     links = [link_in_mail("/not-me/")] if mail.outbox else []
     number = ProviderUser.objects.filter(user=user).values_list("pk", flat=True).first()

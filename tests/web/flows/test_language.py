@@ -45,6 +45,7 @@ def language(browser: Browser) -> str:
 
 
 def test_choice_stays_for_a_visitor_and_after_the_sign_in(browser: Browser, user: User) -> None:
+    """P-13."""
     browser.go("/sign-in/?next=/account/activity/")
     assert language(browser) == "en-au"
     choose(browser, "de")

@@ -64,6 +64,7 @@ def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) ->
 def test_who_reads_a_message_cancels_it_without_a_sign_in(
     half: Browser, phone: Phone, by: str
 ) -> None:
+    """P-17."""
     half.go(LOST)
     half.send(LOST)
     path = link_in_mail("/revocation/") if by == "mail" else texted_link(phone)

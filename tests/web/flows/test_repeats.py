@@ -295,7 +295,7 @@ def assert_led_on(browser: Browser, story: Story) -> None:
 @stories(*SETTINGS)
 @pytest.mark.parametrize("cookies", ["of the first answer", "as they were"])
 def test_sent_twice(cookies: str, story: Story, at: At) -> None:
-    """The second click comes before the first answer, or after its cookies were taken.
+    """S-40. The second click comes before the first answer, or after its cookies were taken.
 
     A reload of the page to which it leads sends nothing: that is a GET.
     """

@@ -80,6 +80,7 @@ def too_many(name: str) -> tuple[Any, ...]:
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("ask", [wrong_password, reset, too_many])
 def test_answers_are_equal(ask: Callable[[str], tuple[Any, ...]], settings: LazySettings) -> None:
+    """S-38."""
     settings.OPTIN_FAILED_SIGN_INS_PER_IP = ()
     known, *others = [ask(name) for name in PEOPLE.values()]
     for other in others:

@@ -55,7 +55,7 @@ def content(key: str) -> dict[str, Any]:
 
 
 def test_each_step_has_a_new_id(browser: Browser, user: User, phone: Phone, clock: Any) -> None:
-    """From nobody over the password and the code, each proof, and each change."""
+    """S-36. From nobody over the password and the code, each proof, and each change."""
     ids = []
     sign_in(browser)
     ids.append(browser.session)
@@ -144,6 +144,7 @@ def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUse
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_half_session_opens_nothing(method: str, half: Browser) -> None:
+    """S-36."""
     half.client.handler.enforce_csrf_checks = False
     for address in (each for each in ADDRESSES if each.startswith("/account/")):
         response: Any = getattr(half.client, method)(address, secure=True)
@@ -160,6 +161,7 @@ def test_half_session_opens_nothing(method: str, half: Browser) -> None:
 def test_half_session_dies_after_ten_minutes(
     after: timedelta, works: bool, half: Browser, user: User, clock: time_machine.Traveller
 ) -> None:
+    """S-36."""
     code = make_recovery_codes(user)[0]
     half.click("/sign-in/recovery/")
     submit = half.submission(recovery=code)
@@ -188,7 +190,7 @@ def disown(user: User) -> None:
 def test_half_session_ends_with_the_others(
     end: Callable[[User], None], step: str, half: Browser, user: User, phone: Phone
 ) -> None:
-    """Also one that began at the very moment of it: the clock stands still here."""
+    """S-36. Also one that began at the very moment of it: the clock stands still here."""
     half.client.handler.enforce_csrf_checks = False
     end(user)
     texts = len(phone.messages)

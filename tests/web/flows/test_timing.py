@@ -122,7 +122,7 @@ def test_medians_of_time_are_within_25_percent(
     post_office: ThreadingTCPServer,
     settings: Settings,
 ) -> None:
-    """With the real hash, and a mail server that takes its time."""
+    """S-38. With the real hash, and a mail server that takes its time."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     User.objects.create_user("anna", "anna@example.com", PASSWORD)
     times: dict[str, list[float]] = {"anna@example.com": [], "nona@example.com": []}

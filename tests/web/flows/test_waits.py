@@ -56,6 +56,7 @@ def test_the_page_of_a_code_says_it(
     browser: Browser,
     clock: time_machine.Traveller,
 ) -> None:
+    """G-10."""
     clock.shift(60)
     texts(active, "phone", took)
 
@@ -100,7 +101,7 @@ def test_a_withheld_text_cannot_be_told_by_it(
     settings: Any,
     fails: SmsError | None,
 ) -> None:
-    """S-38: not even where another gateway than the first took the one that was sent."""
+    """S-38, G-10. Not even where another gateway than the first took the one that was sent."""
     settings.OPTIN_SENDS_PER_USER = ()  # all of these texts are ann's
     texts(pending, "first", each_second(6))
     texts(pending, "second", each_second(20))
