@@ -15,7 +15,7 @@ from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
 
 
 class NoForm(forms.Form):
-    """A form without fields: the page asks whether you mean it."""
+    """What all forms of actions share. By itself it has no fields, and asks for confirmation."""
 
     def __init__(self, data: Any, row: Any = None) -> None:
         super().__init__(data)
@@ -27,7 +27,7 @@ class NoForm(forms.Form):
 
 
 class ReasonForm(NoForm):
-    """Why it is done: kept in the audit trail for as long as that."""
+    """The reason. The audit trail keeps it for as long as the event."""
 
     reason = forms.CharField(
         max_length=MAX_REASON,

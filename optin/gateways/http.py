@@ -200,7 +200,7 @@ def fate_of(status: int) -> Fate:
     """The fate of the text, by a status that is no 2xx."""
     if status < 400 or status in _NOT_NOW | _NOT_US:
         return Fate.TRY_ANOTHER
-    # Whoever fails with a text in hand, or behind a proxy, may have sent it.
+    # A gateway that fails after it got the text, or behind a proxy, may have sent it.
     return Fate.UNKNOWN if status >= 500 or status == _IN_CONFLICT else Fate.REFUSED
 
 

@@ -22,7 +22,10 @@ class Fate(StrEnum):
 
 
 class SmsError(Exception):
-    """The gateway did not take the text; *fate* says what that means. No words of its own."""
+    """The gateway did not take the text; *fate* says what that means.
+
+    The reason holds no words of the gateway.
+    """
 
     def __init__(self, reason: str, fate: Fate = Fate.TRY_ANOTHER) -> None:
         super().__init__(reason)

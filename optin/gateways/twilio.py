@@ -137,7 +137,7 @@ class Twilio:
             "MessagingServiceSid": self.service,
             "Body": text.body,
             "ValidityPeriod": str(max(1, min(text.valid_for, _LONGEST_VALIDITY))),
-            # One that nobody could check is not asked for.
+            # Without the auth token nobody can check receipts, so we ask for none.
             "StatusCallback": text.receipt_url if self._validator else "",
         }
         return {name: value for name, value in form.items() if value}

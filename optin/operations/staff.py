@@ -1,6 +1,6 @@
 """Staff: what each role may do, on whom, and how an account is found.
 
-The roles are groups (made by migration 0010); Django's permissions say what each may do.
+The roles are groups (made by a migration); Django's permissions say what each may do.
 Whom somebody may act on is decided here, for every operation.
 """
 

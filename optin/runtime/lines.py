@@ -23,8 +23,8 @@ class NoAnswer(Exception):
 class Line:
     """A connection that is opened with the first request. No proxy comes from the environment.
 
-    The time-outs of sockets are for each byte anew, and none is for looking a name up. So a thread
-    of its own makes each request, and this one hangs up on it.
+    A socket's time-out begins again with each byte, and looking a name up has none. So a thread
+    makes each request, and the caller closes the connection when the time is up.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Line:
         self._thread.start()
         self._thread.join(self._patience)
         late = self._thread.is_alive()
-        # Before hanging up: an answer that breaks off then would pass for a whole one.
+        # Read before closing: closing cuts the answer short, and it would look complete.
         status, answer, failure = self._status, self._answer, self._failure
         if late:
             self.close()
@@ -81,9 +81,9 @@ class Line:
         raise NoAnswer(failure)
 
     def close(self) -> None:
-        """Hang up, also on a request that is under way. None can follow."""
+        """Close the connection, also during a request. After this, no request is possible."""
         self._connection.hang_up()
-        if not (self._thread and self._thread.is_alive()):  # otherwise it does so itself
+        if not (self._thread and self._thread.is_alive()):  # if it runs, it closes it
             self._connection.close()
 
     def _post(self, headers: Mapping[str, str], body: bytes) -> None:

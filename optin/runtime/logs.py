@@ -2,12 +2,12 @@
 
 One line a request, one form for all lines: those of this service, of Django and of the
 server. What is secret is not put in to begin with: no path, query, header or body, no
-words of a client at all. Two nets hang below that: ``WithoutClientsWords`` for the lines
-of others, and ``redact`` for what looks like a secret by its name or its form.
+words of a client at all. Two filters catch what is left: ``WithoutClientsWords`` in the lines
+of others, and ``redact`` what looks like a secret by its name or its form.
 
 Of an exception a line has the type and the frames, not the message. That may quote
 anything: PostgreSQL's ``DETAIL`` the row that it refused, a codec the bytes that it could
-not read, a library the address that it could not reach. No values of variables either.
+not read, a library the address that it could not reach. A line holds no values of variables.
 """
 
 import json
