@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -173,12 +173,14 @@ def gunicorn(
     *,
     code: Code = PRESENT,
     patience: int = 1,
+    app: str = "twofa_site.wsgi",
+    options: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Let gunicorn serve what comes to *listener*, which is its own from then on.
 
     :param patience: seconds that requests have to end when it stops.
     """
-    command = ["-m", "gunicorn", "twofa_site.wsgi", "--config", "gunicorn.conf.py"]
+    command = ["-m", "gunicorn", app, "--config", "gunicorn.conf.py", *options]
     command += ["--workers", str(workers), "--graceful-timeout", str(patience)]
     command += ["--bind", f"fd://{listener.fileno()}"]
     descriptors = [listener.fileno()]

@@ -3,14 +3,16 @@
 import http.client
 import io
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
-from tests.kit.server import ROOT, serving
+from tests.kit.server import ROOT, gunicorn, serving
 from twofa_site.handler import Handler
 
 # The handler closes connections, as between two requests: it must not stand in a transaction.
@@ -102,3 +104,17 @@ def test_a_missing_setting_stops_the_server_with_a_sentence(tmp_path: Path) -> N
     )
     assert done.returncode == 1
     assert done.stderr == "SECRET_KEY is not set (optin.E026). See docs/production.env.\n"
+
+
+@pytest.mark.slow
+def test_a_first_start_and_a_second_are_ready(tmp_path: Path) -> None:
+    """What ``make run`` serves, on an empty folder and on its own."""
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            env = {"PATH": os.environ["PATH"], "PORT": str(port), "DATA_DIR": str(tmp_path)}
+            with gunicorn(
+                listener, env, tmp_path / "log", 1, app="twofa_site.demo", options=["--preload"]
+            ):
+                page = urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60)
+                assert page.read() == b"ok\n"
