@@ -23,7 +23,7 @@ class NumberForm(ReasonForm):
         widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
     )
     prefix = forms.BooleanField(  # type: ignore[assignment]  # no prefix of names
-        required=False, label="All numbers with its prefix: that begin so, but for 4 digits"
+        required=False, label="All numbers that begin like it (its last 4 digits do not count)"
     )
     field_order = ("number", "prefix", "days", "hours", "reason")
 

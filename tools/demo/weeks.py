@@ -13,8 +13,8 @@ from optin.models.messages import State
 from optin.origin import Face, Origin
 from tools.demo.story import Kind, Story
 
-DAYS = 14
-"""Days that are told, today among them."""
+DAYS = 16
+"""Days that are told, today among them: the home page compares the two whole weeks before today."""
 
 FIRST = ("ada", "amir", "bea", "carla", "daan", "emil", "gita", "hana", "ines", "ivan", "jana")
 LAST = ("abbott", "byrne", "dang", "evans", "ito", "khan", "meyer", "okafor", "rossi", "singh")
