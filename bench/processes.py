@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OPTIN_DELIVERY"] = "worker"
-os.environ["OPTIN_BREAKER_UNPROVED"] = os.environ["OPTIN_ALARM_UNPROVED"] = "0"
+os.environ["OPTIN_BREAKER_UNPROVED"] = "0"
 for _limit in ("PER_NUMBER", "PER_USER", "PER_CLIENT", "PER_FILE", "TOTAL"):
     os.environ[f"OPTIN_SENDS_{_limit}"] = "1000000/86400"
 

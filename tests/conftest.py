@@ -31,7 +31,7 @@ from optin.models import (
     Purpose,
     User,
 )
-from optin.models.audit import forget_thread
+from optin.models.audit import committed, forget_thread
 from optin.operations import opt_ins, sign_in
 from optin.runtime import throttle
 from tests.kit.documents import OPERATORS
@@ -48,6 +48,10 @@ from tests.kit.world import World
 
 # What is collected stays to the end: nobody looks through it again and again.
 gc.disable()
+
+
+# Seals are made when a test says so.
+committed.disconnect(dispatch_uid="keep_sealing")
 
 
 def pytest_collection_finish() -> None:

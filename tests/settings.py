@@ -26,7 +26,6 @@ PASSWORD_HASHERS = [
 ]
 LOGGING = {**LOGGING, "root": {"handlers": [], "level": "DEBUG"}}  # noqa: F405
 OPTIN_FICTIONAL_NUMBERS = "yes"  # nearly all numbers of the tests are
-OPTIN_SEAL_EVERY = 0  # seals are made when a test says so
 # Each thread of a race has a connection of its own.
 if "pool" in DATABASES["default"].get("OPTIONS", {}):  # noqa: F405
     DATABASES["default"]["OPTIONS"]["pool"]["max_size"] = 20  # noqa: F405

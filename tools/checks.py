@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from optin.conf import CHECKS, MAX_GUESS_BUDGET, Conf, conf
+from optin.conf import CHECKS, GUESS_BUDGET, MAX_GUESS_BUDGET, Conf, conf
 from optin.gateways import Twilio
 from tools import guesses, lint
 
@@ -20,9 +20,9 @@ def check_guesses(**kwargs: Any) -> list[CheckMessage]:
     hint = "Run manage limits guesses to see the chance for each kind of code."
     if chance * 100 > MAX_GUESS_BUDGET:
         words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
-        return [Error(words, hint=hint, id=Conf.guess_budget.check_id)]
-    if chance * 100 > conf.guess_budget:
-        words = f"{words}, above OPTIN_GUESS_BUDGET={conf.guess_budget}."
+        return [Error(words, hint=hint, id="optin.E119")]
+    if chance * 100 > GUESS_BUDGET:
+        words = f"{words}, above {GUESS_BUDGET} %."
         return [Warning(words, hint=hint, id="optin.W213")]
     return []
 

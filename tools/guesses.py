@@ -31,10 +31,9 @@ COUNTED: tuple[Setting[Any], ...] = (
         Conf.lock_seconds,
         Conf.disable_after,
     ),
-    *(Conf.guess_budget, Conf.sends_per_number, Conf.sends_per_user),
-    Conf.observe,
+    *(Conf.sends_per_number, Conf.sends_per_user, Conf.observe),
 )
-"""The settings that matter, and the bound that checks compare with."""
+"""The settings that matter."""
 
 PURPOSES = 3
 """Codes that can be open for one number at once: to sign in, to turn off, to change."""

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from optin.admin import figures
 from optin.admin.site import site
 from optin.audit import notes
-from optin.conf import OBSERVABLE, conf
+from optin.conf import GUESS_BUDGET, OBSERVABLE, conf
 from optin.support import statistics
 from optin.support.charts import Row, Table
 from optin.support.wording import length, moment
@@ -39,8 +39,8 @@ def page(request: HttpRequest) -> TemplateResponse:
             "guesses": _guesses(rows),
             "limits": _limits(now),
             "observed": bool(conf.observe),
-            "bound": conf.guess_budget,
-            "is_above": rows[-1].chance * 100 > conf.guess_budget,
+            "bound": GUESS_BUDGET,
+            "is_above": rows[-1].chance * 100 > GUESS_BUDGET,
             "rehearsals": [(moment(one.at) if one.at else "", one) for one in kept.promises()],
             "notaries": [_notary(place, now) for place in notes.places()],
         },

@@ -39,6 +39,9 @@ logger.setLevel(logging.INFO)  # The copies of seals leave whatever LOG_LEVEL sa
 AGE = timedelta(minutes=5)
 """How old an event is when it is sealed."""
 
+EVERY = 300
+"""Seconds between two seals by each web process. Workers seal in their place."""
+
 RANGE = 10_000
 """Events under one seal, at most."""
 
@@ -89,9 +92,7 @@ def seal(now: datetime, *, patience: float = PATIENCE) -> int:
 
 
 def oldest_unsealed() -> AuditEvent | None:
-    """Return the oldest event without a seal. None where nothing seals, too."""
-    if not (conf.seal_every or conf.delivery == "worker"):
-        return None
+    """Return the oldest event without a seal."""
     newest = AuditSeal.objects.order_by("-first_id").values_list("last_id", flat=True).first()
     return AuditEvent.objects.filter(pk__gt=newest or 0).order_by("pk").first()
 
@@ -241,7 +242,7 @@ def keep_sealing(event: AuditEvent, **signal: Any) -> None:
     If there are workers, they seal instead. A command ends too soon to seal.
     """
     global _sealer
-    if (_sealer and _sealer.is_alive()) or not conf.seal_every or conf.delivery == "worker":
+    if (_sealer and _sealer.is_alive()) or conf.delivery == "worker":
         return
     if event.face == Face.COMMAND:
         return
@@ -261,5 +262,5 @@ def _seal_for_ever() -> None:
             logger.error("the audit trail could not be sealed: %s", type(exc).__name__)
         finally:
             connection.close()
-        if _ended.wait(conf.seal_every):
+        if _ended.wait(EVERY):
             return

@@ -5,7 +5,6 @@ from optin.conf.kinds import number
 from optin.conf.parse import integer, integers
 from optin.conf.setting import (
     MAX_FAILURES,
-    MAX_GUESS_BUDGET,
     MAX_OTP_LIFETIME,
     MIN_OTP_LIFETIME,
     Rate,
@@ -61,10 +60,3 @@ class Codes:
     app_failures = Rate(100, 2_592_000)
     """After so many wrong codes of an app, it takes two codes in a row (G-03). They are forgotten
     one by one, all within these seconds."""
-    guess_budget = number(
-        119,
-        1,
-        1,
-        MAX_GUESS_BUDGET,
-        "Percent. Checks warn if a year of guesses at one account has a higher chance.",
-    )

@@ -121,14 +121,6 @@ class Service:
         ),
     )
     audit_retention = number(36, 730, 30, 36_500, "Days that audit events are kept.")
-    seal_every = number(
-        75,
-        300,
-        0,
-        1800,
-        "Seconds between two seals of the audit trail by each web process; 0: none. Workers "
-        "seal in their place.",
-    )
     ledger = text(
         92,
         "File outside the database that tells after a restore what was done since the backup. "

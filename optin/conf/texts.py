@@ -124,14 +124,10 @@ class Texts:
     """Seconds in which opt-ins are counted for breakers and regions, and for which a prefix is
     closed."""
 
-    alarm_unproved = number(
-        52,
-        100,
-        0,
-        1_000_000,
-        "Unverified opt-ins in an hour in one region that cause an alarm, if fewer than "
-        "20 percent are verified; 0: no alarm. A region is never closed.",
-    )
+    alarm_unproved = 100
+    """Unverified opt-ins in an hour in one region that cause an alarm, if fewer than
+    ``breaker_share`` percent are verified. A region is never closed."""
+
     alarm_email = names(54, "Who gets alarms by mail.", mailboxes)
 
 

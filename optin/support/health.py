@@ -352,11 +352,11 @@ def _by_workers() -> bool:
 
 
 def seals(now: datetime) -> Iterator[Metric | Need]:
-    """No event has waited for its seal for more than 30 minutes, or twice `OPTIN_SEAL_EVERY`."""
+    """No event has waited for its seal for more than 30 minutes."""
     oldest = oldest_unsealed()
     waits = _since(oldest.at if oldest else None, now)
     yield metrics.UNSEALED_OLDEST.of(waits)
-    if oldest and waits > max(SEALED_WITHIN.total_seconds(), 2 * conf.seal_every):
+    if oldest and waits > SEALED_WITHIN.total_seconds():
         yield Need(
             f"The audit trail has not been sealed since {moment(oldest.at)}.",
             AuditEvent,

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
+from optin.models.audit import committed
 from optin.origin import Face, Origin
 from optin.runtime import logs
 from tests.kit.races import at_once
@@ -308,14 +309,14 @@ def test_the_role_of_the_service_may_seal_and_check(service_role: str) -> None:
 
 
 @pytest.fixture
-def rounds(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Callable[[], None]]:
+def rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """The sealer of a process that has written nothing yet; a call lets it seal once more."""
-    settings.OPTIN_SEAL_EVERY = 60
+    committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")
     waits, goes = threading.Semaphore(0), threading.Semaphore(0)
     ends = threading.Event()
 
     def wait(seconds: int) -> bool:
-        assert seconds == 60
+        assert seconds == 300
         waits.release()
         goes.acquire()
         return ends.is_set()
@@ -329,6 +330,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Callable[
     monkeypatch.setattr(seals, "_sealer", None)
     monkeypatch.setattr(seals, "_ended", SimpleNamespace(wait=wait))
     yield seal_once_more
+    committed.disconnect(dispatch_uid="keep_sealing")
     ends.set()
     goes.release()
     if seals._sealer:
@@ -370,20 +372,9 @@ def test_a_process_that_serves_seals_every_few_minutes(
     assert len(all_seals()) == 3
 
 
-@pytest.mark.parametrize(
-    ("face", "setting"),
-    [
-        (Face.COMMAND, {}),
-        (Face.API, {"OPTIN_SEAL_EVERY": 0}),
-        (Face.API, {"OPTIN_DELIVERY": "worker"}),
-    ],
-    ids=["command", "off", "workers"],
-)
-def test_others_start_no_sealer(
-    rounds: object, settings: Any, face: Face, setting: dict[str, Any]
-) -> None:
-    for name, value in setting.items():
-        setattr(settings, name, value)
+@pytest.mark.parametrize(("face", "delivery"), [(Face.COMMAND, "inline"), (Face.API, "worker")])
+def test_others_start_no_sealer(rounds: object, settings: Any, face: Face, delivery: str) -> None:
+    settings.OPTIN_DELIVERY = delivery
     decide(face)
     assert seals._sealer is None
 

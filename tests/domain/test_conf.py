@@ -44,7 +44,6 @@ DOCUMENTED: dict[str, list[tuple[str, Any]]] = {
     "OPTIN_LOCK_AFTER": [("5", 5)],
     "OPTIN_LOCK_SECONDS": [("900,1800,3600,3600", (900, 1800, 3600, 3600)), ("60", (60,))],
     "OPTIN_DISABLE_AFTER": [("40", 40)],
-    "OPTIN_GUESS_BUDGET": [("5", 5)],
     "OPTIN_RESEND_WAIT": [("30,60,120", (30, 60, 120)), ("0", (0,))],
     "OPTIN_SENDS_PER_NUMBER": [("5/600,10/86400", (Rate(5, 600), Rate(10, DAY)))],
     "OPTIN_SENDS_PER_USER": [("10/86400", (Rate(10, DAY),))],
@@ -132,7 +131,6 @@ DOCUMENTED: dict[str, list[tuple[str, Any]]] = {
     "OPTIN_SENDERS": [("AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555")))],
     "OPTIN_SENDERS_REGISTERED": [("AU", ("AU",))],
     "OPTIN_AUDIT_RETENTION": [("365", 365)],
-    "OPTIN_SEAL_EVERY": [("60", 60)],
     "OPTIN_LEDGER": [(" /var/lib/optin/ledger ", "/var/lib/optin/ledger")],
     "OPTIN_AUDIT_STREAM": [
         (" file:/var/lib/optin/audit.jsonl ", "file:/var/lib/optin/audit.jsonl"),
@@ -159,7 +157,6 @@ DOCUMENTED: dict[str, list[tuple[str, Any]]] = {
     "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL": [("100/3600", (Rate(100, 3600),))],
     "OPTIN_BREAKER_UNPROVED": [("0", 0)],
     "OPTIN_BREAKER_TEXTS": [("0", 0)],
-    "OPTIN_ALARM_UNPROVED": [("250", 250)],
     "OPTIN_ALARM_EMAIL": [
         ("a@example.com, b@example.com", ("a@example.com", "b@example.com")),
         ("", ()),
@@ -212,7 +209,6 @@ WRONG: dict[str, list[Any]] = {
     "OPTIN_LOCK_AFTER": [0],
     "OPTIN_LOCK_SECONDS": [(), (900, 0), (900, 86_401)],
     "OPTIN_DISABLE_AFTER": [0, 51],
-    "OPTIN_GUESS_BUDGET": [0, 11],
     "OPTIN_RESEND_WAIT": [(), (30, 3601)],
     "OPTIN_SENDS_PER_NUMBER": [(Rate(5, 600), Rate(10, 600))],
     "OPTIN_PASSWORD_HASHES": [0, 65],
@@ -302,7 +298,6 @@ WRONG: dict[str, list[Any]] = {
     ],
     "OPTIN_AUDIT_RETENTION": [29, 36_501],
     "OPTIN_SUPPORT": ["x" * 101, "two\nlines"],
-    "OPTIN_SEAL_EVERY": [1801],
     "OPTIN_LEDGER": ["ledger"],
     "OPTIN_AUDIT_STREAM": [
         "file:audit.jsonl",
@@ -333,7 +328,6 @@ WRONG: dict[str, list[Any]] = {
     "OPTIN_REFRESH_TOKEN_LIFETIME": [3599, 31_622_401],
     "OPTIN_BREAKER_UNPROVED": [1_000_001],
     "OPTIN_BREAKER_TEXTS": [-1],
-    "OPTIN_ALARM_UNPROVED": [1_000_001],
     "OPTIN_ALARM_EMAIL": [
         ("ops",),
         ("ops@example.com", "two words@example.com"),

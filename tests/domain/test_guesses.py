@@ -301,9 +301,7 @@ def test_no_other_plan_gets_more(full: Person, given: Given, begins_at: int) -> 
     [
         ({}, []),
         ({"OPTIN_OTP_DIGITS": 6}, ["optin.W213"]),
-        ({"OPTIN_OTP_DIGITS": 6, "OPTIN_GUESS_BUDGET": 3}, []),
         ({"app_failures": Rate(1000, 3600)}, ["optin.E119"]),
-        ({"app_failures": Rate(1000, 3600), "OPTIN_GUESS_BUDGET": 10}, ["optin.E119"]),
         ({"OPTIN_LOCK_AFTER": 0}, []),  # which has its own fault
     ],
 )

@@ -14,7 +14,7 @@ from django.core import mail
 from django.utils import timezone
 
 from optin import errors
-from optin.conf import Rate
+from optin.conf import Rate, conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -645,9 +645,9 @@ def test_the_ceiling_of_own_texts_is_told_at_80_percent_once(
 
 
 def test_a_region_alarms_once_and_is_never_closed(
-    crowd: Crowd, settings: LazySettings, heard: Heard, clock: time_machine.Traveller
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, heard: Heard, clock: time_machine.Traveller
 ) -> None:
-    settings.OPTIN_ALARM_UNPROVED = 12
+    monkeypatch.setattr(conf, "alarm_unproved", 12)
     outcomes = {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12)}
     assert heard() == []
     outcomes |= {crowd.ask(n % 4, prefix=57 + n // 4).outcome for n in range(12, 24)}

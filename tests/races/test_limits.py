@@ -121,7 +121,7 @@ def test_an_alarm_sounds_once_where_many_reach_it_at_once(
     """Whoever decides again has read another count than the one it raises."""
     settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_IP = ()
     settings.OPTIN_SENDS_TOTAL = (Rate(ALLOWED, LONG),)
-    settings.OPTIN_ALARM_UNPROVED = ALLOWED - 2
+    monkeypatch.setattr(conf, "alarm_unproved", ALLOWED - 2)
     sounded: list[str] = []
     monkeypatch.setattr(alarms, "_sound", lambda alarm, facts: sounded.append(alarm))
     file = File.objects.create(id=1, name="file")

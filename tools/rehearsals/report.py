@@ -17,7 +17,7 @@ IN_FORCE = (
     *(Conf.resend_wait, Conf.sends_per_number, Conf.sends_per_user, Conf.sends_per_ip),
     *(Conf.sends_per_client, Conf.sends_per_file, Conf.sends_total),
     *(Conf.own_sends_total, Conf.sms_regions),
-    *(Conf.breaker_unproved, Conf.breaker_texts, Conf.alarm_unproved),
+    *(Conf.breaker_unproved, Conf.breaker_texts),
     *(Conf.otp_digits, Conf.otp_lifetime, Conf.otp_tries),
     *(Conf.lock_after, Conf.lock_seconds, Conf.disable_after),
     *(Conf.failed_sign_ins_per_ip, Conf.failed_sign_ins_per_name),

@@ -27,7 +27,6 @@ _OWN = {
     "OPTIN_KEYS": f"rehearsal:{_new_key()}",
     "OPTIN_DIGEST_KEY": _new_key(),
     "OPTIN_GATEWAYS": "tools.rehearsals.phones.Phones",
-    "OPTIN_SEAL_EVERY": "0",
     "OPTIN_DELIVERY": "inline",
     "EMAIL_URL": "dummy://",
     "DEBUG": "0",
