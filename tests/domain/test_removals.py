@@ -1,4 +1,4 @@
-"""Removals of all second factors that wait: support asks (S-37), or the person at sign-in (P-17)."""
+"""Removals of all second factors that wait: asked for by support (S-37) or at sign-in (P-17)."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
