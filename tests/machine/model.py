@@ -16,10 +16,8 @@ DISABLE_AFTER = 7
 LIFETIME = timedelta(seconds=600)
 REPEAT_WHILE = timedelta(seconds=120)
 CLOCK_SLACK = timedelta(seconds=5)
-SERIES_ENDS_AFTER = timedelta(seconds=600)
 
 OPT_IN, SIGN_IN, OPT_OUT, CHANGE = "opt_in", "sign_in", "opt_out", "change"
-MALFORMED = "malformed"
 
 
 @dataclass(eq=False)
@@ -27,7 +25,6 @@ class Code:
     """An open code. Its digits are read on the phone: nobody else tells them."""
 
     file: int | None
-    digits: int
     issued: datetime
     expires: datetime
     tries: int = 0
@@ -92,62 +89,13 @@ class Person:
 class Answer:
     outcome: str
     texted: tuple[Row, str] | None = None  # whose number, and for what purpose
-    withheld: bool = False  # it was told so, and no text left
-
-    @property
-    def recorded(self) -> str:
-        return "withheld" if self.withheld else self.outcome
-
-
-@dataclass
-class Waits:
-    """How soon a number may have its next text, and how many: nothing where off."""
-
-    seconds: tuple[int, ...] = ()
-    per_window: int = 0
-    window: int = 600
-    series: dict[tuple[str, str], list[tuple[datetime, Code]]] = field(default_factory=dict)
-    sent: dict[tuple[str, str, int], int] = field(default_factory=dict)
-
-    def must_wait(self, number: str, purpose: str, now: datetime) -> bool:
-        if not self.seconds:
-            return False
-        series = self.series.get((number, purpose), [])
-        if not series or now - series[-1][0] >= SERIES_ENDS_AFTER:
-            return False
-        nth = min(len(series), len(self.seconds))
-        return now < series[-1][0] + timedelta(seconds=self.seconds[nth - 1])
-
-    def are_spent(self, number: str, purpose: str, now: datetime) -> bool:
-        window = self._window(number, purpose, now)
-        return bool(self.per_window) and self.sent.get(window, 0) >= self.per_window
-
-    def note_text(self, number: str, purpose: str, code: Code, now: datetime) -> None:
-        series = self.series.setdefault((number, purpose), [])
-        if series and now - series[-1][0] >= SERIES_ENDS_AFTER:
-            series.clear()
-        series.append((now, code))
-        window = self._window(number, purpose, now)
-        self.sent[window] = self.sent.get(window, 0) + 1
-
-    def note_use(self, number: str, purpose: str, code: Code) -> None:
-        """A used code ends the series that led to it."""
-        series = self.series.get((number, purpose), [])
-        last = max((n for n, (_, other) in enumerate(series) if other is code), default=-1)
-        del series[: last + 1]
-
-    def _window(self, number: str, purpose: str, now: datetime) -> tuple[str, str, int]:
-        group = purpose if purpose in (OPT_IN, OPT_OUT) else "own"
-        return number, group, int(now.timestamp()) // self.window
 
 
 class Model:
     """Three people, some files and numbers."""
 
-    def __init__(self, people: int, waits: Waits) -> None:
+    def __init__(self, people: int) -> None:
         self.people = [Person() for _ in range(people)]
-        self.waits = waits
-        self.digits = 7
 
     # -- texts -------------------------------------------------------------------
 
@@ -156,15 +104,9 @@ class Model:
             return Answer(barred)
         if person.active:
             return Answer("already_opted_in")
-        mine = f"{number} of {self.people.index(person)}"
-        if self._may_not_be_sent(mine, OPT_IN, now):
-            return Answer("send_limit")
-        withheld = self._may_not_be_sent(number, OPT_IN, now)
         row = person.rows.setdefault(number, Row(number, file))
         row.file = file
-        answer = self._text(row, OPT_IN, file, now, withheld=withheld)
-        self.waits.note_text(mine, OPT_IN, row.codes[OPT_IN], now)
-        return answer
+        return self._text(row, OPT_IN, file, now)
 
     def challenge(self, person: Person, purpose: str, now: datetime) -> Answer:
         if barred := self._barred(person, purpose, now):
@@ -172,33 +114,18 @@ class Model:
         row = person.active
         if row is None:
             return Answer("not_opted_in")
-        if self.waits.must_wait(row.number, purpose, now):
-            return Answer("waiting")
-        if self.waits.are_spent(row.number, purpose, now):
-            return Answer("send_limit")
         return self._text(row, purpose, None, now)
 
-    def _may_not_be_sent(self, number: str, purpose: str, now: datetime) -> bool:
-        return self.waits.must_wait(number, purpose, now) or self.waits.are_spent(
-            number, purpose, now
-        )
-
-    def _text(
-        self, row: Row, purpose: str, file: int | None, now: datetime, *, withheld: bool = False
-    ) -> Answer:
+    def _text(self, row: Row, purpose: str, file: int | None, now: datetime) -> Answer:
         code = row.codes.get(purpose)
         again = code is not None and code.file == file and code.is_good_for_another_text(now)
         if code is None or not again:
-            code = row.codes[purpose] = Code(file, self.digits, now, now + LIFETIME)
-        if not withheld:
-            self.waits.note_text(row.number, purpose, code, now)
-        return Answer("resent" if again else "sent", (row, purpose), withheld)
+            code = row.codes[purpose] = Code(file, now, now + LIFETIME)
+        return Answer("resent" if again else "sent", (row, purpose))
 
     # -- guesses -----------------------------------------------------------------
 
     def verify(self, person: Person, file: int, row_id: int, guess: str, now: datetime) -> str:
-        if self._is_malformed(person, guess):
-            return MALFORMED
         if barred := self._barred(person, OPT_IN, now):
             return barred
         row = person.row(row_id)
@@ -206,12 +133,9 @@ class Model:
             return "otp_incorrect"
         if OPT_IN not in row.codes:
             return "already_verified" if row.active else "otp_incorrect"
-        code = row.codes[OPT_IN]
         outcome = self._guess(person, row, OPT_IN, guess, now)
         if outcome != "ok":
             return outcome
-        for number in (row.number, f"{row.number} of {self.people.index(person)}"):
-            self.waits.note_use(number, OPT_IN, code)
         others = [other for other in self.people if other is not person]
         if any(o.active and o.active.number == row.number for o in others):
             return "mobile_number_in_use"
@@ -221,8 +145,6 @@ class Model:
         return "ok"
 
     def check(self, person: Person, purpose: str, guess: str, now: datetime) -> str:
-        if not _could_be_a_code(guess):
-            return MALFORMED
         if barred := self._barred(person, purpose, now):
             return barred
         row = person.active
@@ -230,15 +152,9 @@ class Model:
             return "not_opted_in"
         if purpose not in row.codes:
             return "otp_incorrect"
-        code = row.codes[purpose]
-        outcome = self._guess(person, row, purpose, guess, now)
-        if outcome == "ok":
-            self.waits.note_use(row.number, purpose, code)
-        return outcome
+        return self._guess(person, row, purpose, guess, now)
 
     def opt_out(self, person: Person, guess: str, now: datetime) -> str:
-        if self._is_malformed(person, guess):
-            return MALFORMED
         row = person.active
         outcome = self.check(person, OPT_OUT, guess, now)
         if outcome == "ok" and row:
@@ -251,8 +167,6 @@ class Model:
             return "otp_expired"
         if code.tries >= TRIES:
             return "otp_exhausted"
-        if len(guess) != code.digits:
-            return "otp_incorrect"
         if guess == code.text:
             del row.codes[purpose]
             count.failures, count.locked_until = 0, None
@@ -266,10 +180,6 @@ class Model:
             count.locked_until = now + timedelta(seconds=LOCK_SECONDS[nth - 1])
         return "otp_incorrect"
 
-    def _is_malformed(self, person: Person, guess: str) -> bool:
-        lengths = {self.digits, *(code.digits for *_, code in person.codes())}
-        return not _could_be_a_code(guess) or len(guess) not in lengths
-
     def _barred(self, person: Person, purpose: str, now: datetime) -> str:
         bars = person.bars(purpose)
         if any(bar.disabled for bar in bars) or (person.active and person.active.suspended):
@@ -282,8 +192,6 @@ class Model:
 
     def sign_in(self, person: Person, guess: str, now: datetime) -> tuple[str, str, Answer]:
         """Return the answer, and the kind and the outcome of what was decided."""
-        if guess and not _could_be_a_code(guess):
-            return MALFORMED, "", Answer(MALFORMED)
         if person.active is None:
             return "issued", "sign_in", Answer("issued")
         if not guess:
@@ -328,7 +236,3 @@ class Model:
     def _release(row: Row) -> None:
         row.active = row.suspended = False
         row.codes.clear()
-
-
-def _could_be_a_code(guess: str) -> bool:
-    return guess.isascii() and guess.isdigit() and len(guess) in {6, 7}
