@@ -21,9 +21,7 @@ from optin.models import (
 from optin.operations import sign_in, tenants
 from optin.runtime import hashing
 from tests.kit.clients import (
-    FORMATS,
     TOKEN_CALLS,
-    Answer,
     Api,
     Tokens,
     error,
@@ -58,19 +56,12 @@ def files(user: User, file: File, other_file: File) -> None:
     ("asked", "granted"),
     [
         (None, "full fileid:777 fileid:888"),
-        ("", "full fileid:777 fileid:888"),
         (" ", "full fileid:777 fileid:888"),
-        ("full", "full fileid:777 fileid:888"),
         ("2fa", "2fa fileid:777 fileid:888"),
         ("fileid:888", "full fileid:888"),
         ("fileid:888 fileid:777", "full fileid:777 fileid:888"),
-        ("fileid:888 full", "full fileid:888"),
-        ("2fa fileid:777", "2fa fileid:777"),
         ("2fa 2fa  fileid:777 fileid:777", "2fa fileid:777"),
-        ("modify fileid:777", "modify fileid:777"),
-        ("view", "view fileid:777 fileid:888"),
         ("view modify 2fa full fileid:777", "full 2fa modify view fileid:777"),
-        ("FULL FileId:777", "full fileid:777"),
         ("Events", "events fileid:777 fileid:888"),
         ("Modify VIEW modify FILEID:777 fileid:777", "modify view fileid:777"),
     ],
@@ -83,14 +74,9 @@ def test_granted_scope(asked: str | None, granted: str) -> None:
 @pytest.mark.parametrize(
     "scope",
     [
-        *("fileid:991", "fileid:992", "fileid:993", "fileid:1", "fileid:0", "fileid:", "fileid:*"),
-        *(
-            "fileid:0777",
-            "fileid:+777",
-            "fileid:777,888",
-            "fileid:\u0667\u0667\u0667",
-        ),
-        *("openid", "full,2fa", "introspection", "full fileid:993", "\uff46\uff55\uff4c\uff4c"),
+        *("fileid:991", "fileid:992", "fileid:993", "fileid:0", "fileid:*", "fileid:0777"),
+        *("fileid:+777", "fileid:777,888", "fileid:\u0667\u0667\u0667", "introspection"),
+        *("full fileid:993", "\uff46\uff55\uff4c\uff4c"),
     ],
 )
 def test_scope_that_cannot_be_granted(scope: str) -> None:
@@ -163,8 +149,6 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
     assert len(all_told()) == 1
 
 
-@pytest.mark.parametrize("accept", FORMATS)
-@pytest.mark.parametrize("call", TOKEN_CALLS)
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
@@ -176,8 +160,6 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
 def test_faults(
     user: User,
     monkeypatch: pytest.MonkeyPatch,
-    call: str,
-    accept: str,
     fault: type[Exception],
     expected: tuple[int, str],
 ) -> None:
@@ -187,49 +169,33 @@ def test_faults(
         raise fault("zebra7391")
 
     monkeypatch.setattr(sign_in, "application", fail)
-    tokens = Tokens(call=call, accept=accept)
-    answer = tokens.refresh("x") if call == "refresh" else tokens.sign_in()
-
-    assert error(answer) == expected
-    assert b"zebra7391" not in answer.content
-    assert answer.headers.get("Retry-After", "").isdigit() == (expected[0] == 503)
+    for answer in (Tokens().sign_in(), Tokens(accept="text/xml").refresh("x")):
+        assert error(answer) == expected
+        assert b"zebra7391" not in answer.content
+        assert answer.headers.get("Retry-After", "").isdigit() == (expected[0] == 503)
 
 
 # -- who signs in ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "spelling"),
+    ("name", "sent", "status"),
     [
-        *(("ann", name) for name in ("ann", "ANN", "aNn", "\uff41\uff4e\uff4e", "\uff21NN")),
-        *(("ann", name) for name in ("Ann@Example.COM", "ann\uff20example.com")),
+        *(("ann", name, 200) for name in ("ann", "aNn", "\uff41\uff4e\uff4e", "\uff21NN")),
+        *(("ann", name, 200) for name in ("Ann@Example.COM", "ann\uff20example.com")),
         # Folding their case changes their letters: they are found as they are written.
-        *(
-            (name, name)
-            for name in ("Stra\u00dfe", "\u0130pek", "\u00c4rger", "\u03a3\u03af\u03c3")
-        ),
+        *((name, name, 200) for name in ("Stra\u00dfe", "\u0130pek", "\u03a3\u03af\u03c3")),
+        *(("ann", name, 400) for name in (" ann", "ann ", "an", "ann%", "_nn", "\u0251nn")),
+        ("ann", "@example.com", 400),
+        # In upper case, a dotless i is an I too, and PostgreSQL compares in upper case.
+        ("ian", "\u0131an", 400),
     ],
     ids=ascii,
 )
-def test_spellings_of_a_name(file: File, name: str, spelling: str) -> None:
+def test_spellings_of_a_name(file: File, name: str, sent: str, status: int) -> None:
     make_user(name, file)
 
-    assert Tokens().sign_in(spelling).status == 200
-
-
-@pytest.mark.parametrize(
-    # In upper case, a dotless i is an I too, and PostgreSQL compares in upper case.
-    ("name", "other"),
-    [
-        *(("ann", name) for name in (" ann", "ann ", "an", "ann%", "_nn", "\u0251nn")),
-        *(("ann", "@example.com"), ("ian", "\u0131an")),
-    ],
-    ids=ascii,
-)
-def test_other_names(file: File, name: str, other: str) -> None:
-    make_user(name, file)
-
-    assert error(Tokens().sign_in(other)) == REFUSED
+    assert Tokens().sign_in(sent).status == status
 
 
 def test_user_name_comes_before_somebody_elses_email(user: User, file: File) -> None:
@@ -248,18 +214,6 @@ def deactivate(user: User) -> None:
 def unusable(user: User) -> None:
     user.set_unusable_password()
     user.save()
-
-
-@pytest.mark.parametrize("change", [deactivate, unusable])
-def test_no_sign_in_looks_like_a_wrong_password(user: User, change: Callable[[User], None]) -> None:
-    """S-38, and the failed sign-in is counted."""
-    wrong = Tokens().sign_in(password="wrong")
-    change(user)
-    answers = [Tokens().sign_in() for _ in range(10)]
-
-    assert error(answers[0]) == REFUSED
-    assert answers[0].content == wrong.content
-    assert error(answers[-1]) == TOO_MANY
 
 
 def test_password_changed_while_it_was_checked(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,13 +263,16 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_every_name_costs_one_hash(
     user: User, hashes: list[str], name: str, password: str, change: Callable[[User], None] | None
 ) -> None:
-    """S-38: time does not tell who exists."""
+    """S-38: neither time nor the answer tells who exists."""
+    refused = Tokens().sign_in("nobody", "wrong")
     if change:
         change(user)
     hashes.clear()
-    Tokens().sign_in(name, password)
+    answer = Tokens().sign_in(name, password)
 
     assert len(hashes) == 1
+    is_right = (name, password, change) == ("ann", PASSWORD, None)
+    assert answer.status == 200 if is_right else answer.content == refused.content
 
 
 def test_unknown_names_are_counted_alike(user: User, hashes: list[str]) -> None:
@@ -333,10 +290,9 @@ def test_unknown_names_are_counted_alike(user: User, hashes: list[str]) -> None:
 
 def test_spellings_count_together(user: User) -> None:
     """S-05: ten in all, however the name is written."""
-    spellings = ["ann", "ANN", "Ann", "aNN", "\uff41nn", "\uff21\uff2e\uff2e", "anN"]
-    for n in range(10):
-        assert error(Tokens().sign_in(spellings[n % 7], "wrong")) == REFUSED
-
+    spellings = ["ann", "ANN", "aNn", "\uff41nn", "\uff21\uff2e\uff2e"]
+    for name in spellings * 2:
+        assert error(Tokens().sign_in(name, "wrong")) == REFUSED
     for name in spellings:
         assert error(Tokens().sign_in(name)) == TOO_MANY
 
@@ -460,28 +416,21 @@ WRONG_CLIENTS = [
 
 
 @pytest.mark.parametrize("authorization", WRONG_CLIENTS)
-@pytest.mark.parametrize("call", TOKEN_CALLS)
 def test_wrong_credentials_of_a_client(
     user: User,
     login_form: AbstractApplication,
     settings: Any,
     hashes: list[str],
-    call: str,
     authorization: str,
 ) -> None:
     """They cost nobody a try, and what they use up stops nobody who has a password."""
     settings.OPTIN_REQUESTS_PER_NETWORK = (Rate(2, 60),)
     hashes.clear()
-    wrong = behind(ANNS, authorization, call=call)
-
-    def ask() -> Answer:
-        return wrong.refresh("x") if call == "refresh" else wrong.sign_in()
-
-    for _ in range(2):
-        answer = ask()
+    wrong = behind(ANNS, authorization)
+    for answer in (wrong.sign_in(), wrong.refresh("x")):
         assert error(answer) == (401, "invalid_client")
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="oauth"'
-    assert error(ask()) == TOO_MANY
+    assert error(wrong.sign_in()) == TOO_MANY
     assert not hashes
     assert not SendCounter.objects.exists()
     assert Tokens(SERVER).sign_in().status == 200
