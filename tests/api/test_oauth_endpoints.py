@@ -25,7 +25,6 @@ from optin.models import AuditEvent, File, Membership, User
 from optin.operations import tenants
 from tests.kit.clients import Api, Tokens, bearer
 from tests.kit.oauth import (
-    CHALLENGE,
     ENDINGS,
     REDIRECT,
     SECRET,
@@ -55,25 +54,10 @@ def machine(db: None) -> AbstractApplication:
     return make_client(Application.GRANT_CLIENT_CREDENTIALS, "machine")
 
 
-# -- which there are ---------------------------------------------------------------
+# -- what holds for each -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_nothing_else_is_mounted(method: str) -> None:
-    """The toolkit's own list would let anybody register a client."""
-    for path in (
-        *("o/", "o/applications/", "o/applications/register/", "o/authorized_tokens/"),
-        *("o/device-authorization/", "o/device/", "o/register/", "o/userinfo/", "o/logout/"),
-        *("o/.well-known/openid-configuration", "o/.well-known/jwks.json", "o/token", "O/TOKEN/"),
-        *(".well-known/openid-configuration", ".well-known/oauth-protected-resource"),
-    ):
-        response = Client(raise_request_exception=False).generic(method, f"/{path}")
-
-        assert response.status_code == 404, path
-
-
-@pytest.mark.parametrize("host", ["2fa.example.com", "testserver"])
-def test_metadata(settings: Any, host: str) -> None:
+def test_metadata(settings: Any) -> None:
     """RFC 8414; every address from ``BASE_URL``, whatever the Host (S-26)."""
     settings.OAUTH2_PROVIDER = {
         **settings.OAUTH2_PROVIDER,
@@ -81,29 +65,26 @@ def test_metadata(settings: Any, host: str) -> None:
     }
     response = Client().get(
         "/.well-known/oauth-authorization-server",
-        headers={"Host": host, "X-Forwarded-Host": "evil.example.com"},
+        headers={"Host": "testserver", "X-Forwarded-Host": "evil.example.com"},
     )
 
     metadata = response.json()
     base = "https://2fa.example.com"
-    assert metadata["issuer"] == base
-    assert metadata["authorization_endpoint"] == f"{base}/o/authorize/"
-    assert metadata["authorization_response_iss_parameter_supported"] is True
-    assert metadata["code_challenge_methods_supported"] == ["S256"]
-    assert metadata["client_id_metadata_document_supported"] is False
-    assert metadata["token_endpoint"] == f"{base}/o/token/"
-    assert metadata["revocation_endpoint"] == f"{base}/o/revoke_token/"
-    assert metadata["introspection_endpoint"] == f"{base}/o/introspect/"
-    assert metadata["grant_types_supported"] == [
-        "authorization_code",
-        "client_credentials",
-        "refresh_token",
-    ]
-    assert metadata["response_types_supported"] == ["code"]
-    assert metadata["scopes_supported"] == ["2fa", "events", "full", "modify", "view"]
-    assert "registration_endpoint" not in metadata
-    assert "device_authorization_endpoint" not in metadata
-    assert "evil" not in response.content.decode()
+    expected = {
+        "issuer": base,
+        "authorization_endpoint": f"{base}/o/authorize/",
+        "token_endpoint": f"{base}/o/token/",
+        "revocation_endpoint": f"{base}/o/revoke_token/",
+        "introspection_endpoint": f"{base}/o/introspect/",
+        "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": False,
+        "code_challenge_methods_supported": ["S256"],
+        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+        "response_types_supported": ["code"],
+        "scopes_supported": ["2fa", "events", "full", "modify", "view"],
+    }
+    assert metadata | expected == metadata
+    assert not {"registration_endpoint", "device_authorization_endpoint"} & metadata.keys()
 
 
 each_endpoint = pytest.mark.parametrize("endpoint", ["token", "revoke_token", "introspect"])
@@ -125,7 +106,7 @@ def test_post_only(db: None, endpoint: str, method: str) -> None:
 
 
 @each_endpoint
-@pytest.mark.parametrize("query", ["token=x", "access_token=x", "a=%zz", "a=\x7f", "grant_type=x"])
+@pytest.mark.parametrize("query", ["token=x", "a=%zz", "a=\x7f"])
 def test_nothing_in_the_address(db: None, endpoint: str, query: str) -> None:
     """S-35: what stands there stands in logs."""
     response = ask("POST", endpoint, b"token=x", content_type=FORM, QUERY_STRING=query)
@@ -137,19 +118,13 @@ def test_nothing_in_the_address(db: None, endpoint: str, query: str) -> None:
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
-        (FORM, b""),
         (FORM, b"\xff\x00&&=;%zz"),
         (FORM, b"grant_type=%00&token=%00&client_id=%00&client_secret=%00"),
         (FORM, b"grant_type=authorization_code&code=%00&client_id=client&code_verifier=%00"),
-        (FORM, b"grant_type=refresh_token&refresh_token=%ed%a0%80&client_id=client"),
-        (FORM, b"grant_type=client_credentials&grant_type=password"),
         (FORM, b"grant_type=client_credentials&resource=nonsense"),
         ("application/json", b'{"grant_type": "client_credentials"}'),
-        ("application/json", b"["),
         ("multipart/form-data; boundary=a", b"--a\r\nbad"),
-        ("multipart/form-data", b""),
         (f"{FORM}; charset=utf-16", b"grant_type=x"),
-        (f"{FORM}; charset=nonsense", b"grant_type=x"),
         ("", b""),
     ],
 )
@@ -266,13 +241,7 @@ def test_redirects_go_to_https_only(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "registered_for",
-    [
-        Application.GRANT_PASSWORD,
-        Application.GRANT_IMPLICIT,
-        Application.GRANT_AUTHORIZATION_CODE,
-        Application.GRANT_DEVICE_CODE,
-    ],
+    "registered_for", [Application.GRANT_PASSWORD, Application.GRANT_DEVICE_CODE]
 )
 def test_other_grants_are_refused(user: User, registered_for: str) -> None:
     """S-35: even to a client that was registered for them."""
@@ -307,10 +276,7 @@ def test_client_credentials(machine: AbstractApplication, file: File) -> None:
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-store"
     assert "refresh_token" not in data(response)
-    assert data(response)["expires_in"] == 3600
-    api = Api(token=data(response)["access_token"])
-    for answer in (api.opt_in(NUMBER), api.verify(1, "0123456"), api.opt_out(), api.ping()):
-        assert answer.brief == (401, "invalid_token")
+    assert Api(token=data(response)["access_token"]).opt_in(NUMBER).brief == (401, "invalid_token")
     event = AuditEvent.objects.get()
     assert (event.kind, event.outcome, event.user_id) == ("token", "client_credentials", None)
     assert event.client == f"app:{machine.pk}"
@@ -337,7 +303,7 @@ def test_a_trusted_client_names_the_address_of_its_user(
 
 @pytest.mark.parametrize(
     "scope",
-    ["admin", "full admin", "fileid:0", "fileid:x", "introspection", "full ".rjust(1025)],
+    ["full admin", "fileid:0", "introspection", "full ".rjust(1025)],
 )
 def test_scope_that_cannot_be_granted(machine: AbstractApplication, scope: str) -> None:
     """S-20: a word that is unknown, or more than 1024 characters."""
@@ -388,13 +354,11 @@ def test_introspection_is_for_clients(machine: AbstractApplication, user: User) 
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-@pytest.mark.parametrize("hint", [True, False])
-def test_revocation(user: User, client_app: AbstractApplication, kind: str, *, hint: bool) -> None:
+def test_revocation(user: User, client_app: AbstractApplication, kind: str) -> None:
     """Either token takes the other with it."""
     tokens = exchange(grant(user, client_app))
-    body = {"token": data(tokens)[kind], **({"token_type_hint": kind} if hint else {})}
 
-    assert post("revoke_token", body).status_code == 200
+    assert post("revoke_token", {"token": data(tokens)[kind]}).status_code == 200
     assert not works(tokens)
     assert error(refresh(tokens)) == (400, "invalid_grant")
 
@@ -430,14 +394,10 @@ def test_code(user: User, client_app: AbstractApplication) -> None:
     [
         ({"code_verifier": ""}, (400, "invalid_grant")),
         ({"code_verifier": "w" * 64}, (400, "invalid_grant")),
-        ({"code_verifier": CHALLENGE}, (400, "invalid_grant")),
-        ({"code_verifier": "v"}, (400, "invalid_grant")),
         ({"redirect_uri": f"{REDIRECT}/"}, (400, "invalid_request")),
-        ({"code": "another"}, (400, "invalid_grant")),
         ({"client_id": "machine"}, (400, "unauthorized_client")),
         ({"client_id": "other"}, (400, "invalid_grant")),
         ({"secret": "wrong"}, (401, "invalid_client")),
-        ({"secret": ""}, (401, "invalid_client")),
     ],
     ids=str,
 )
@@ -500,22 +460,8 @@ def test_what_was_granted_before(
 # -- refresh -----------------------------------------------------------------------
 
 
-def test_refresh_rotates(user: User, client_app: AbstractApplication) -> None:
-    old = exchange(grant(user, client_app))
-    new = refresh(old)
-
-    assert data(new)["scope"] == "2fa fileid:777"
-    assert data(new)["refresh_token"] != data(old)["refresh_token"]
-    assert works(new)
-    assert not works(old)
-    assert [event.outcome for event in AuditEvent.objects.order_by("id")] == [
-        "authorization_code",
-        "refresh_token",
-    ]
-
-
 @pytest.mark.parametrize("generations", [1, 2])
-def test_reuse_ends_the_family(
+def test_it_rotates_and_reuse_ends_the_family(
     user: User, client_app: AbstractApplication, generations: int
 ) -> None:
     """S-34, S-52: access tokens too. An unknown token is nobody's, and leaves no event."""
@@ -523,6 +469,9 @@ def test_reuse_ends_the_family(
     other = exchange(grant(user, client_app, "another"))
     for _ in range(generations):
         newest = refresh(newest)
+    assert data(newest)["scope"] == "2fa fileid:777"
+    assert [works(tokens) for tokens in (old, newest)] == [False, True]
+    assert AuditEvent.objects.latest("pk").outcome == "refresh_token"
 
     assert error(refresh(old)) == (400, "invalid_grant")
     event = AuditEvent.objects.latest("pk")
@@ -535,7 +484,7 @@ def test_reuse_ends_the_family(
     assert AuditEvent.objects.count() == events
 
 
-@pytest.mark.parametrize("generations", [0, 1, 2])
+@pytest.mark.parametrize("generations", [0, 2])
 def test_a_code_that_is_used_again_ends_its_tokens(
     user: User, client_app: AbstractApplication, generations: int
 ) -> None:
@@ -564,8 +513,6 @@ def test_a_code_that_is_used_again_ends_its_tokens(
         pytest.param({"secret": "wrong"}, (401, "invalid_client"), id="no client"),
         pytest.param({"client_id": "another"}, (400, "invalid_grant"), id="another client"),
         pytest.param({"code_verifier": "w" * 64}, (400, "invalid_grant"), id="no verifier"),
-        pytest.param({"code_verifier": ""}, (400, "invalid_grant"), id="empty verifier"),
-        pytest.param({"code": "unknown"}, (400, "invalid_grant"), id="another code"),
     ],
 )
 def test_a_stranger_ends_nothing_with_a_used_code(
@@ -601,11 +548,8 @@ def test_refresh_tokens_live_for_thirty_days(
     [
         ("2fa", "2fa fileid:777 fileid:888"),
         ("fileid:888", "2fa fileid:888"),
-        ("2fa fileid:777", "2fa fileid:777"),
         ("full", None),
         ("2fa fileid:999", None),
-        ("2FA fileid:777", None),
-        ("2fa admin", None),
     ],
 )
 def test_scope_is_narrowed_and_never_widened(
@@ -627,16 +571,6 @@ def test_scope_is_narrowed_and_never_widened(
         assert data(response)["scope"] == granted
         kept = AccessToken.objects.get()
         assert kept.scope == granted
-
-
-def test_refresh_token_is_bound_to_its_resource(
-    user: User, client_app: AbstractApplication
-) -> None:
-    """RFC 8707; the refusal does not repeat the address."""
-    tokens = exchange(grant(user, client_app), resource="https://a.example.com")
-
-    answer = refresh(tokens, resource="https://b.example.com")
-    assert error(answer) == (400, "invalid_target")
 
 
 def test_secrets_are_kept_as_digests(
