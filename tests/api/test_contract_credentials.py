@@ -12,7 +12,7 @@ from pytest_django import Settings
 from optin.api import oauth, receipts, urls
 from optin.api.views import NotFound, UserCall
 from optin.models import AccessKey, AuditEvent, File, Membership, User
-from tests.kit.clients import FORMATS, OF_ONE_REQUEST, ROOTS, Answer, Api, bearer
+from tests.kit.clients import ROOTS, Answer, Api, bearer
 from tests.kit.people import NOON, NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone
 
@@ -240,25 +240,6 @@ def test_roles_x_tenants_x_calls(user: User, tenants: None, role: str, settings:
         assert answer.brief == (401, refusal)
 
 
-@pytest.mark.parametrize("accept", FORMATS)
-@pytest.mark.parametrize("call", USER_CALLS.values())
-def test_what_is_not_ones_own_is_as_what_does_not_exist(
-    user: User, tenants: None, call: str, accept: str
-) -> None:
-    """One body, and one set of headers, for a missing, foreign, closed or left file."""
-    api = Api(token=bearer(user), accept=accept)
-    bodies, headers = set(), set()
-    for name in ("missing", "foreign", "closed", "left"):
-        api.file_id = FILES[name]
-        answer = api.post(call, b"")
-        assert answer.brief == (403, "file_access_denied")
-        bodies.add(answer.content)
-        headers.add(tuple((n, v) for n, v in answer.headers.items() if n not in OF_ONE_REQUEST))
-    api = Api(key=key_of(user, 888), accept=accept)
-    bodies.add(api.post(call, b"").content)
-    assert len(bodies) == len(headers) == 1
-
-
 def test_refused_at_the_door_leaves_one_event(user: User, tenants: None) -> None:
     """S-52; a 401 is logged only."""
     Api(token="nothing").opt_in(NUMBER)
@@ -300,23 +281,6 @@ def test_other_headers(user: User, header: str, code: str) -> None:
     answer = Api().ping(headers=headers)
     assert answer.brief == (401, code)
     assert answer.headers["WWW-Authenticate"] == CHALLENGES[code]
-
-
-@pytest.mark.parametrize("name", ["access_token", "token", "bearer", "Authorization"])
-def test_token_in_the_query_or_the_body_is_not_looked_at(
-    user: User, phone: Phone, name: str
-) -> None:
-    token = bearer(user)
-    body = f'{{"MobileNumber": "{NUMBER}", "{name}": "{token}"}}'
-    answer = Api().post("opt-in-to-2fa", body, query=f"FileId=777&{name}={token}")
-    assert answer.brief == (401, "not_authenticated")
-    answer = Api().post(
-        "opt-in-to-2fa",
-        f"{name}={token}&MobileNumber={NUMBER}",
-        media_type="application/x-www-form-urlencoded",
-    )
-    assert answer.brief == (401, "not_authenticated")
-    assert phone.messages == []
 
 
 # -- access keys -------------------------------------------------------------------

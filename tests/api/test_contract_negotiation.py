@@ -7,54 +7,35 @@ import logging
 
 import pytest
 
-from tests.kit.clients import FORMATS, MEDIA_TYPES, Api
+from tests.kit.clients import MEDIA_TYPES, Api
 
 JSON, TEXT_JSON, XML, TEXT_XML = MEDIA_TYPES
 
-BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
-
 # Accept, type of the body, type of the answer: beside what the conformance kit asks.
 NEGOTIATION = [
-    (None, JSON, JSON),
     (None, "text/xml; charset=utf-8", TEXT_XML),
     (None, "TEXT/XML", TEXT_XML),
-    (None, "text/plain", JSON),
-    (None, "", JSON),
     ("", TEXT_XML, TEXT_XML),
-    ("*/*", TEXT_XML, TEXT_XML),
     ("*/*", "text/plain", JSON),
-    ("text/html, */*;q=0.8", TEXT_XML, TEXT_XML),
-    (BROWSER, JSON, XML),
-    ("Text/XML", JSON, TEXT_XML),
     ("text/xml;version=1.0;q=0.9", JSON, TEXT_XML),
     ("application/json; indent=4", TEXT_XML, JSON),
-    (" text/xml ", JSON, TEXT_XML),
-    ("application/json;q=0.5, text/xml;q=0.6", JSON, TEXT_XML),
     ("application/json ; q=0.5 , text/xml ; q=0.4", TEXT_XML, JSON),
     ("*/*, text/xml;q=0.1", JSON, TEXT_XML),
-    ("text/*", XML, TEXT_JSON),
     ("text/*", JSON, TEXT_JSON),
-    ("application/*", TEXT_XML, JSON),
     ("text/*, application/xml;q=0.5", TEXT_XML, TEXT_XML),
-    ("application/json;q=0", JSON, JSON),  # nothing fits: the type of the body
-    ("application/json;q=0, text/xml", JSON, TEXT_XML),
     ("application/json;q=0.0, application/*", JSON, XML),
-    ("text/xml;q=0, text/*;q=0.5", TEXT_XML, TEXT_JSON),
     ("application/*;q=0, application/xml", JSON, XML),
     # What is malformed is passed over.
-    ("application/json;q=x, text/xml;q=0.1", JSON, TEXT_XML),
-    ("application/json;q=2, text/xml;q=0.1", JSON, TEXT_XML),
-    ("application/json;q=inf, text/xml;q=0.1", JSON, TEXT_XML),
-    ("application/json;q=nan, text/xml;q=0.1", JSON, TEXT_XML),
-    ("application/json;q=-1, text/xml;q=0.1", JSON, TEXT_XML),
+    *(
+        (f"application/json;q={q}, text/xml;q=0.1", JSON, TEXT_XML)
+        for q in ("2", "inf", "nan", "-1")
+    ),
     (",,;,text/xml,", JSON, TEXT_XML),
     (";;q=1", TEXT_XML, TEXT_XML),
-    ("xml", TEXT_XML, TEXT_XML),
     ("*", TEXT_XML, TEXT_XML),
     ("*/xml", JSON, JSON),
     ("text/xml/json", JSON, JSON),
     ('text/xml;a="', JSON, TEXT_XML),
-    ("text/xml;q*=bogus''1", JSON, TEXT_XML),
     ("text/xml;a*=utf-16''%00", JSON, TEXT_XML),
     ("\xe9\xff/\x80", JSON, JSON),
     ("a/b," * 5000 + "text/xml", JSON, TEXT_XML),
@@ -89,17 +70,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/User/verify-2fa-opt-in",
-        "/user/VERIFY-2fa-opt-in/",
-        "/User/nothing",
-        "/authorisation/ping",
-        "/authorisation/nothing",
-        "/authorisation/token//",
-    ],
-)
+@pytest.mark.parametrize("path", ["/user/VERIFY-2fa-opt-in/", "/authorisation/token//"])
 def test_foreign_host(path: str, host: str) -> None:
     """S-26"""
     answer = Api().send("POST", path, b"{}", headers={"Host": host}, accept="text/xml")
@@ -109,18 +80,13 @@ def test_foreign_host(path: str, host: str) -> None:
     assert not host or host.encode() not in answer.content
 
 
-@pytest.mark.parametrize("accept", FORMATS)
-@pytest.mark.parametrize("call", ["token", "TOKEN-2fa", "refresh/"])
-def test_foreign_host_at_the_token_calls_answers_in_their_format(call: str, accept: str) -> None:
-    answer = Api(accept=accept).send(
+@pytest.mark.parametrize("call", ["TOKEN-2fa", "refresh/"])
+def test_foreign_host_at_the_token_calls_answers_in_their_format(call: str) -> None:
+    answer = Api(accept="text/xml").send(
         "POST", f"/authorisation/{call}", b"{}", headers={"Host": "evil.example.net"}
     )
-    assert answer.status == 400
-    assert answer.media_type == f"{accept}; charset=utf-8"
-    assert answer.data["error"] == "invalid_request"
-    assert set(answer.data) == {"error", "error_description"}
-    assert "xml" not in accept or answer.content.startswith(b"<OAuthGrantRequestError ")
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.status, answer.data["error"]) == (400, "invalid_request")
+    assert answer.content.startswith(b"<OAuthGrantRequestError ")
 
 
 def test_log_line_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
-from django.test import Client, RequestFactory
+from django.test import RequestFactory
 
 from optin.models import AuditEvent, SendCounter, User
 from tests.kit.clients import FORM, Tokens
@@ -73,24 +73,3 @@ def test_no_token_is_logged(
         assert secret not in caplog.text
     # At /o/ it would write them at DEBUG.
     assert not logging.getLogger("oauthlib").isEnabledFor(logging.INFO)
-
-
-def test_a_person_without_a_file_gets_a_token_for_none(
-    db: None, password_clients: None, file: Any, stranger: User
-) -> None:
-    """A file joined later needs a new token."""
-    membership = stranger.memberships.get()
-    membership.delete()
-    answer = Tokens().sign_in("ben")
-    assert answer.data["scope"] == "full"
-    membership.pk = None
-    membership.save()
-
-    joined = Client().post(
-        "/User/opt-in-to-2fa?FileId=777",
-        {"MobileNumber": "0491570156"},
-        content_type="application/json",
-        HTTP_AUTHORIZATION=f"Bearer {answer.data['access_token']}",
-    )
-
-    assert joined.status_code == 403

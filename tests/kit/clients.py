@@ -21,7 +21,7 @@ from tests.kit.people import PASSWORD
 
 MEDIA_TYPES = ("application/json", "text/json", "application/xml", "text/xml")
 FORMATS = ("application/json", "text/xml")
-"""One type of each format; test_input_parsers.py and test_contract_samples.py take all."""
+"""One type of each format; the conformance kit and test_input_parsers.py take all."""
 
 ROOTS = {
     "opt-in-to-2fa": "OptInTo2FARequest",
