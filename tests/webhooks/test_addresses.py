@@ -137,15 +137,6 @@ def test_names_that_nobody_resolves_hold_no_request_for_long(file: File, names: 
     found.set()
 
 
-def test_a_name_that_leads_elsewhere_after_it_was_made(client: Client, names: Names) -> None:
-    """It is checked at each connection."""
-    names.known[HOST] = ["10.0.0.1"]
-    client.happen()
-    assert send() == 0
-    assert reason(client.endpoint) == "the host name has an address that is not public"
-    assert client.server.connections == 0
-
-
 def test_a_name_that_leads_elsewhere_after_the_check(
     client: Client, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ import time_machine
 from pytest_django import Settings
 
 from optin.conf import Rate
-from optin.models import File, User
-from optin.operations import erasure, retention
+from optin.models import File, User, WebhookEvent
+from optin.operations import retention
 from optin.operations import webhooks as endpoints
 from tests.kit.clients import NAMESPACES, Answer, Api, bearer
 from tests.kit.people import ORIGIN
@@ -74,24 +74,17 @@ def test_in_json_and_xml(reader: Api, world: World, path: str) -> None:
     assert (head.status, head.content) == (200, b"")
 
 
-def test_of_an_erased_person_there_is_no_id(reader: Api, world: World) -> None:
-    """XmlSerializer cannot read an empty element as a number; it can do without it."""
-    world.guess(world.code())
-    erasure.erase(world.user, reason="asked", origin=ORIGIN)
-    colleague = User.objects.create(username="kim", email="kim@example.com")
-    world.file.memberships.create(user=colleague, manages=True)
-    reader = Api(token=bearer(colleague, "events"))
-
-    assert ask(reader).data["events"][0]["data"]["ProviderUserId"] is None
-    assert b"ProviderUserId" not in ask(reader, accept="text/xml").content
-
-
 def test_it_has_the_bodies_of_the_webhooks(client: Client, reader: Api, world: World) -> None:
-    """But not the tests of an endpoint."""
+    """But not the tests of an endpoint. Of an erased person there is no id."""
     world.guess(world.code())
     endpoints.send_test(client.endpoint, origin=ORIGIN)
     send()
     assert ask(reader).data["events"] == client.received()[1:]
+
+    WebhookEvent.objects.update(provider_user_id=None)  # as erasing does
+    assert ask(reader).data["events"][0]["data"]["ProviderUserId"] is None
+    # XmlSerializer cannot read an empty element as a number; it can do without it.
+    assert b"ProviderUserId" not in ask(reader, accept="text/xml").content
 
 
 def test_page_by_page(reader: Api, file: File, other_file: File) -> None:
@@ -133,9 +126,8 @@ def test_a_cursor_that_is_gone(reader: Api, file: File, clock: time_machine.Trav
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("after", value) for value in ("", "-1", "01", "1.0", "x", "%00", "%D9%A1", "9" * 19)),
-        *(("after", value) for value in ("9223372036854775808", "9" * 5000)),
-        *(("limit", value) for value in ("", "0", "101", "-1", "+1", "1%20", "null")),
+        *(("after", value) for value in ("", "-1", "01", "%D9%A1", "9223372036854775808")),
+        *(("limit", value) for value in ("0", "101", "1%20")),
     ],
 )
 def test_hostile_parameters(reader: Api, name: str, value: str) -> None:

@@ -81,11 +81,6 @@ def test_a_limit(world: World) -> None:
     assert WebhookEvent.objects.get().file_id == world.file.pk
 
 
-def test_a_region(world: World) -> None:
-    assert world.opt_in("+4915123456789").outcome is SendOutcome.REGION_NOT_ALLOWED
-    assert told() == [("text.refused", "region_not_allowed", None)]
-
-
 def test_a_withheld_text_is_not_told(world: World, settings: Settings) -> None:
     """S-38: nobody may learn what others did with a number that they have not verified."""
     world.clock.shift(3600)
@@ -293,7 +288,6 @@ def test_a_removal_that_ends(
 @pytest.mark.parametrize(
     ("kind", "outcome", "data", "news"),
     [
-        ("check", "otp_incorrect", {"locked_until": "x"}, ("factor.locked", "wrong_codes")),
         (
             "check",
             "otp_incorrect",
@@ -302,7 +296,7 @@ def test_a_removal_that_ends(
         ),
         ("revoke", "untold", {"revocation": 1}, ("revocation.cancelled", "untold")),
     ],
-    ids=["person", "programs", "not carried out"],
+    ids=["programs", "not carried out"],
 )
 def test_the_facts_decide(kind: str, outcome: str, data: Any, news: tuple[str, str]) -> None:
     assert [*news_of(kind, outcome, data)] == [news]
