@@ -38,29 +38,12 @@ def code(text: str) -> str:
 
 # -- settings ----------------------------------------------------------------------
 
-_FORM: dict[Callable[[str], Any], str] = {
-    parse.integer: "number",
-    parse.integers: "numbers",
-    parse.rates: "rates",
-    parse.words: "names",
-    parse.boolean: "boolean",
-    parse.networks: "networks",
-    parse.field: "path=value",
-    parse.headers: "headers",
-    parse.key: "key",
-    parse.several_keys: "keys",
-    parse.ring: "id:key",
-    parse.price: "price",
-    parse.senders: "region:name",
-}
-
-
 def form(setting: Setting[Any]) -> str:
-    """How a value is written; the range of a number as its own check words it."""
-    if setting.parse is parse.integer:
-        return setting.fault(-1).removeprefix("must be ").replace("from ", "").replace(" to ", "-")
-    return _FORM.get(setting.parse, "text")
-
+    """The range of a number, as its own check words it."""
+    if setting.parse is not parse.integer:
+        return ""
+    words = setting.fault(-1).removeprefix("must be ").replace("from ", "").replace(" to ", "-")
+    return f" ({words})"
 
 def written(value: object) -> str:
     """Return *value* as the environment would give it."""
@@ -73,7 +56,7 @@ def written(value: object) -> str:
 
 def settings() -> Iterator[str]:
     """One table for each subject."""
-    head = ("Variable", "Form", "Default", "Meaning")
+    head = ("Variable", "Default", "Meaning")
     for subject in SUBJECTS:
         yield f"#### {subject.__name__}"
         yield (inspect.getdoc(sys.modules[subject.__module__]) or "").split("\n\n")[0]
@@ -83,8 +66,7 @@ def settings() -> Iterator[str]:
             [
                 (
                     code(setting.name),
-                    form(setting),
-                    code(written(setting.default)),
+                    code(written(setting.default)) + form(setting),
                     str(setting.__doc__),
                 )
                 for setting in found
@@ -97,9 +79,9 @@ def settings() -> Iterator[str]:
 
 def every_metric() -> Iterator[str]:
     yield table(
-        ("Metric", "Labels", "Meaning"),
+        ("Metric", "Meaning"),
         [
-            (code(name), ", ".join(map(code, labels)), words)
+            (code(f"{name}{{{', '.join(labels)}}}" if labels else name), words)
             for name, labels, words in metrics.every_metric()
         ],
     )
