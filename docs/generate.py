@@ -38,12 +38,14 @@ def code(text: str) -> str:
 
 # -- settings ----------------------------------------------------------------------
 
+
 def form(setting: Setting[Any]) -> str:
     """The range of a number, as its own check words it."""
     if setting.parse is not parse.integer:
         return ""
     words = setting.fault(-1).removeprefix("must be ").replace("from ", "").replace(" to ", "-")
     return f" ({words})"
+
 
 def written(value: object) -> str:
     """Return *value* as the environment would give it."""

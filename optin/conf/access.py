@@ -9,28 +9,28 @@ from optin.conf.setting import Rate, Setting
 class Access:
     # It keeps the service fast for others; it is not a security limit.
     requests_per_user = limit(
-        14, Rate(120, 60), doc="Calls of one user and, counted apart, pages of one session."
+        14, Rate(120, 60), doc="Calls of one user; also pages of one session, counted apart."
     )
     # As ``requests_per_user``; generous, because an office, or the server of an integrator, is
     # one address for many people.
     requests_per_network = limit(
         76,
         Rate(600, 60),
-        doc="Forms of people who are not signed in, token calls, `/o/token/`, `/o/introspect/` "
-        "and `/o/revoke_token/`, from one address. Those with a password are counted apart.",
+        doc="Requests from one address by token calls, POST under `/o/`, and forms of people who "
+        "are not signed in. Requests with a password are counted apart.",
     )
     failed_sign_ins_per_ip = limit(
         15,
         Rate(100, 300),
-        doc="Wrong passwords and, counted apart, requests for a new password from one address. "
-        "Accounts that signed in from its network before are counted each for itself.",
+        doc="Wrong passwords from one address; also requests for a new password, counted apart. "
+        "An account that signed in from its network before has a count of its own.",
     )
     # By network, so that a stranger elsewhere cannot shut the owner out.
     failed_sign_ins_per_name = limit(
         16,
         Rate(10, 300),
-        doc="Wrong passwords for one name and, counted apart, requests for a new password for one "
-        "e-mail address, from one network (/24, IPv6: /64).",
+        doc="Wrong passwords for one name from one network (/24, IPv6: /64); also requests for a "
+        "new password, counted apart.",
     )
     # NIST SP 800-63B-4 3.2.2 has its ceiling at 100.
     failed_sign_ins_per_name_total = limit(
@@ -47,15 +47,15 @@ class Access:
     sign_ins_per_ip = limit(
         81,
         Rate(300, 300),
-        doc="Passwords, right or wrong, from one address. Accounts that signed in from its network "
-        "before are counted each for itself.",
+        doc="Passwords, right or wrong, from one address. An account that signed in from its "
+        "network before has a count of its own.",
     )
     password_hashes = number(
         80,
         2,
         1,
         64,
-        "Passwords that one web process checks at once; 80 more wait, others get 503.",
+        "Passwords that one web process checks at once. 80 more wait, others get 503.",
     )
     legacy_access_keys = flag(
         22, True, "Whether WsAccessKey is accepted.", name="LEGACY_ACCESS_KEYS"
@@ -86,7 +86,7 @@ class Access:
         0,
         604_800,
         "Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
-        "can stop a thief; 0: none.",
+        "can stop a thief.",
     )
     # At most two weeks: the mails about it, which are kept for 30 days, must outlive it.
     recovery_delay = Setting(
@@ -94,7 +94,7 @@ class Access:
         0,
         parse=integer,
         fault=off_or_between(86_400, 1_209_600),
-        doc="Seconds after which a request on the sign-in page removes all second factors; 0: no "
-        "such requests. Whoever has the password, and keeps the owner from reading mails and texts "
-        "for so long, gets in. Owners with only an app get no text.",
+        doc="Seconds after which a request on the sign-in page removes all second factors. 0: no "
+        "such requests. It costs safety: see 'A way back for people who lost everything' in "
+        "docs/people.md.",
     )

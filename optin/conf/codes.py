@@ -31,8 +31,8 @@ class Codes:
         10,
         1,
         MAX_FAILURES,
-        "A user is locked at each multiple of this number of wrong codes; so are, apart from "
-        "that, the applications of a user.",
+        "Each time a user enters this many wrong codes, the user is locked. Applications of a "
+        "user are counted apart, and locked apart.",
     )
     # A lock ends by itself: it must not be a weapon in a stranger's hand.
     lock_seconds = Setting(
@@ -44,7 +44,7 @@ class Codes:
             if v and all(0 < s <= 86400 for s in v)
             else "must be at least one number of seconds, each from 1 to 86400"
         ),
-        doc="Seconds of the first, second, ... lock; the last number repeats.",
+        doc="Seconds of the first, second, ... lock. The last number repeats.",
     )
     disable_after = Setting(
         6,
@@ -52,7 +52,7 @@ class Codes:
         parse=integer,
         # Half of NIST's ceiling: people and their programs are counted apart, each up to this.
         fault=between(1, MAX_FAILURES // 2),
-        doc="Wrong codes without a right one between that disable texted codes for a user, or for "
+        doc="After this many wrong codes in a row, texted codes are disabled for a user, or for "
         "the applications of a user.",
     )
     # Right codes start the count of the others again each day: without this one, a guesser has 100

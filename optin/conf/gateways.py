@@ -1,4 +1,4 @@
-"""The SMS gateways: which are used, and what they share. The settings of each follow below."""
+"""Which SMS gateways are used, and what they share."""
 
 from optin.conf.faults import certificates, path_secret, some
 from optin.conf.kinds import names, text
@@ -8,7 +8,7 @@ class Gateways:
     gateways = names(20, "SMS gateways by name, tried in this order.", some, "simulator")
     gateway_ca = text(
         96,
-        "A file of CA certificates (PEM) from which gateways may have theirs, besides public ones.",
+        "A file of CA certificates (PEM) that gateways may use, besides public ones.",
         certificates,
     )
     receipt_secret = text(

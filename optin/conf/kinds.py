@@ -46,4 +46,4 @@ def regions(check: int) -> Setting[tuple[str, ...]]:
 
 def price(check: int) -> Setting[Decimal]:
     """Of a gateway."""
-    return Setting(check, Decimal(0), parse=parse.price, doc="What one segment costs.")
+    return Setting(check, Decimal(0), parse=parse.price, doc="What one segment costs, as in 0.045.")

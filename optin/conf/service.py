@@ -29,7 +29,7 @@ class Service:
         dict,
         parse=ring,
         fault=full_keys,
-        doc="The key ring; the first key is current.",
+        doc="The key ring, as id:key. The first key is current.",
     )
     digest_key: Setting[bytes] = Setting(
         19,
@@ -43,7 +43,7 @@ class Service:
         (),
         parse=several_keys,
         fault=lambda v: "" if all(len(k) == KEY_BYTES for k in v) else "must be keys of 32 bytes",
-        doc="Former keys of OPTIN_DIGEST_KEY. They check older audit events, and do nothing else.",
+        doc="Former keys of OPTIN_DIGEST_KEY. They only check older audit events.",
     )
     trusted_proxies: Setting[tuple[Network, ...]] = Setting(
         23,
@@ -83,8 +83,8 @@ class Service:
     )
     redis_url = text(
         27,
-        "The Redis that counts requests for all processes. Without it, and while it is away, "
-        "each process counts its own.",
+        "The Redis that counts requests for all processes. Without it, each process counts its "
+        "own.",
         redis,
         name="REDIS_URL",
     )
@@ -110,7 +110,7 @@ class Service:
         fault=lambda v: (
             "" if v and all(0 < port < 65_536 for port in v) else "must be ports from 1 to 65535"
         ),
-        doc="Ports at which webhook endpoints may be, with commas between.",
+        doc="Ports at which webhook endpoints may be.",
     )
     support = text(
         60,
@@ -123,8 +123,7 @@ class Service:
     audit_retention = number(36, 730, 30, 36_500, "Days that audit events are kept.")
     ledger = text(
         92,
-        "File outside the database that tells after a restore what was done since the backup. "
-        "Each machine has its own.",
+        "File that tells after a restore what was done since the backup. Each machine has its own.",
         absolute,
     )
     audit_stream = text(
@@ -137,7 +136,7 @@ class Service:
     notary = names(
         123,
         "Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
-        "https:// address of an RFC 3161 authority, separated by commas. Empty: nowhere.",
+        "https:// address of an RFC 3161 authority. Empty: nowhere.",
         notary,
     )
     notary_ca = text(

@@ -20,8 +20,8 @@ class Texts:
         (30, 60, 120),
         parse=integers,
         fault=waits,
-        doc="Seconds before the second, third, fourth ... text to a number for one purpose; 0: no "
-        "wait. Starts again after 10 minutes.",
+        doc="Seconds before the second, third, fourth ... text to a number for one purpose. Starts "
+        "again after 10 minutes. 0: no wait.",
     )
     # Twilio Verify: 5 in 10 minutes.
     sends_per_number = limit(
@@ -61,8 +61,8 @@ class Texts:
     """Texts that each user gets in each window of ``own_sends_total``, even beyond it."""
     observe = names(
         126,
-        "Names of the settings of limits on texts that only observe. These limits refuse "
-        "nothing, and the service records what they would have refused.",
+        "Settings of limits on texts that only observe. These limits refuse nothing, and the "
+        "service records what they would have refused.",
         lambda names: _limits(names),
     )
     sms_regions = names(
@@ -78,7 +78,7 @@ class Texts:
         parse=lambda text: text.strip().lower(),
         fault=lambda v: "" if v in {"auto", "yes", "no"} else "must be auto, yes or no",
         doc="Whether mobile numbers that are reserved for films and books may opt in outside "
-        "sandboxes: yes, no, or auto. auto: only if the simulator is the only gateway.",
+        "sandboxes: yes, no, or auto (only if the simulator is the only gateway).",
     )
 
     delivery = Setting(
@@ -94,8 +94,8 @@ class Texts:
         (),
         parse=senders,
         fault=fit_senders,
-        doc="Names (11 characters at most) or numbers that texts come from, by region. Other "
-        "regions get the gateway's own.",
+        doc="Names (11 characters at most) or numbers that texts come from, by region, as in "
+        "AU:HarbourBks. Other regions get the gateway's own.",
     )
     senders_registered = names(
         55, "Regions where the names of OPTIN_SENDERS are registered.", some_regions
@@ -105,8 +105,8 @@ class Texts:
         20,
         0,
         1_000_000,
-        "Unverified opt-ins in an hour under one prefix (a number without its last 4 digits) that "
-        "close it for an hour, if fewer than 20 percent are verified; 0: no breakers.",
+        "This many unverified opt-ins in an hour under one prefix (a number without its last 4 "
+        "digits) close it for an hour, if fewer than 20 percent are verified. 0: no breakers.",
     )
     # More than honest people ask for, also if an employer's telephones share a prefix.
     breaker_texts = number(
@@ -114,8 +114,8 @@ class Texts:
         100,
         0,
         1_000_000,
-        "Texts of opt-ins in an hour under one prefix that close it however many are verified; "
-        "0: never. OPTIN_BREAKER_UNPROVED=0 switches this off too.",
+        "This many texts of opt-ins in an hour under one prefix close it in any case. 0: never. "
+        "OPTIN_BREAKER_UNPROVED=0 switches this off too.",
     )
     breaker_share = 20
     """Percent of the opt-ins under a prefix that are verified: with fewer it is closed."""

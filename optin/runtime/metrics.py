@@ -36,13 +36,13 @@ LOCKS = Counter("optin_locks", "Users locked for too many wrong codes.", registr
 DISABLINGS = Counter("optin_disablings", "Users whose texted codes were disabled.", registry=_OURS)
 TEXTS = Counter(
     "optin_texts",
-    "Attempts to send a text, by what became of it; queued: to be tried again.",
+    "Attempts to send a text. Those that are queued are tried again.",
     ["gateway", "state"],
     registry=_OURS,
 )
 MAILS = Counter(
     "optin_mails",
-    "Attempts to send a mail to a user, by what became of it; queued: to be tried again.",
+    "Attempts to send a mail to a user. Those that are queued are tried again.",
     ["kind", "state"],
     registry=_OURS,
 )
@@ -54,26 +54,26 @@ ALARMS = Counter(
 )
 OBSERVED = Counter(
     "optin_observed",
-    "Texts that left, and that a limit of OPTIN_OBSERVE would have refused, by its setting.",
+    "Texts that left, although a limit of OPTIN_OBSERVE would have refused them.",
     ["setting"],
     registry=_OURS,
 )
 GATEWAYS = Histogram(
     "optin_gateway_seconds",
-    "Time that a gateway took for a text, by what came of it.",
+    "Time that a gateway took for a text.",
     ["gateway", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
     registry=_OURS,
 )
 HASH_WAITS = Histogram(
     "optin_password_hash_wait_seconds",
-    "Time that a password waited until its hash was begun.",
+    "Time that a password waited before it was checked.",
     buckets=(0.005, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=_OURS,
 )
 HASHES_REFUSED = Counter(
     "optin_password_hashes_refused",
-    "Passwords that were answered 503, because too many others waited.",
+    "Passwords that got a 503, because too many others waited.",
     registry=_OURS,
 )
 POOL_WAITS = Histogram(
@@ -137,12 +137,13 @@ class Measure:
 UNREADY = Measure("optin_unready", "1 if the server cannot serve for this reason.", "reason")
 NEEDS_ATTENTION = Measure(
     "optin_needs_attention",
-    "What is not as it should be, as the home page and the doctor say it: how many things.",
+    "How many things are wrong, as the home page and the doctor tell them.",
     "condition",
 )
 REDIS_UP = Measure("optin_redis_up", "1 if Redis takes counts.")
 CLOCK_OFFSET = Measure(
-    "optin_clock_offset_seconds", "How far the clock of this machine is ahead of the database's."
+    "optin_clock_offset_seconds",
+    "Seconds by which this machine's clock is ahead of the database's.",
 )
 WAITING = Measure("optin_waiting", "Messages to be sent.", "kind")
 WAITING_OLDEST = Measure(
@@ -150,14 +151,14 @@ WAITING_OLDEST = Measure(
 )
 GATEWAY_FAILURES = Measure(
     "optin_gateway_failures",
-    "Texts in a row at which a gateway failed, whoever sent them. From 3 on it rests.",
+    "Texts in a row at which a gateway failed. At 3 it gets none for a minute.",
     "gateway",
 )
 TEXTS_STOPPED = Measure("optin_texts_stopped", "1 while staff have stopped all texts.")
 PREFIXES_CLOSED = Measure("optin_prefixes_closed", "Prefixes that are closed to opt-ins.")
 BUDGET_USED = Measure(
     "optin_budget_used_ratio",
-    "Used share of the texts of a budget; of those of files, the largest.",
+    "Used share of the texts of a budget. For files: of the fullest one.",
     "budget",
 )
 UNSEALED_OLDEST = Measure(
@@ -175,7 +176,7 @@ STREAM_FAILURES = Measure(
 )
 NOTARY_WAITING = Measure(
     "optin_notary_waiting_seconds",
-    "Time for which a seal of the audit trail has waited for a note; of all places, the longest.",
+    "Time for which the audit trail has waited for a note, at the place that waits longest.",
 )
 OVERDUE = Measure(
     "optin_overdue_seconds",
