@@ -30,8 +30,8 @@ from optin.operations import authenticators, opt_ins, staff_actions
 from optin.operations.authenticators import Removal
 from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome, StaffOutcome
 from optin.phones import Fault
-from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
-from tests.kit.trail import newest_event, one_event, one_repeat
+from tests.kit.people import ORIGIN
+from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, notices, proved, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,14 +148,6 @@ def test_opting_out_works_under_any_file(
         assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
-def test_opting_out_closes_the_other_codes(active: ProviderUser, world: World) -> None:
-    for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT):
-        world.purpose = purpose
-        world.ask()
-    world.guess(world.code())
-    assert not PendingOtp.objects.open().exists()
-
-
 def test_opting_in_again_after_opting_out(active: ProviderUser, world: World) -> None:
     """The same row comes back, under the same id."""
     world.purpose = Purpose.OPT_OUT
@@ -169,30 +161,6 @@ def test_opting_in_again_after_opting_out(active: ProviderUser, world: World) ->
     assert world.guess(world.code()).outcome is CodeOutcome.OK
     row = world.row
     assert (row.confirmed, row.released_at, row.verified_at) == (True, None, timezone.now())
-
-
-def test_an_active_number_must_go_first(active: ProviderUser, world: World) -> None:
-    for number, told in ((NUMBER, one_event), (OTHER_NUMBER, one_repeat)):
-        with told(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN):
-            assert world.opt_in(number).outcome is SendOutcome.ALREADY_OPTED_IN
-    assert len(world.phone.messages) == 1
-    assert ProviderUser.objects.count() == 1
-
-
-def test_proving_one_number_closes_the_other_opt_ins(world: World) -> None:
-    first, first_code = world.row, world.code()
-    second = world.opt_in(OTHER_NUMBER)
-    assert second.provider_user_id
-    result = opt_ins.verify_opt_in(
-        world.user, world.file, second.provider_user_id, world.code(), origin=ORIGIN
-    )
-    assert result.outcome is CodeOutcome.OK
-
-    closed = dict(PendingOtp.objects.values_list("provider_user_id", "closed_as"))
-    assert closed == {first.pk: "other_proved", second.provider_user_id: "proved"}
-    late = opt_ins.verify_opt_in(world.user, world.file, first.pk, first_code, origin=ORIGIN)
-    assert late.outcome is CodeOutcome.OTP_INCORRECT
-    assert world.failures == 0
 
 
 # -- a number that somebody else has -----------------------------------------------
@@ -235,12 +203,6 @@ def test_a_wrong_code_tells_nothing_about_the_owner(claimant: World) -> None:
     assert claimant.guess(claimant.wrong()).outcome is CodeOutcome.OTP_INCORRECT
     assert newest_event().other_user_id is None
     assert claimant.failures == 1
-
-
-def test_a_released_number_is_free(claimant: World, active: ProviderUser) -> None:
-    staff_actions.revoke(active.user, reason="recycled", origin=ORIGIN)
-    assert claimant.guess(claimant.code()).outcome is CodeOutcome.OK
-    assert ProviderUser.objects.filter(confirmed=True).count() == 1
 
 
 # -- numbers that may not ----------------------------------------------------------

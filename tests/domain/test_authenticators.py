@@ -293,14 +293,6 @@ def test_an_opt_in_that_a_client_began_ends_with_an_app(person: Person) -> None:
 # -- the code of an app ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [-1, 0, 1])
-def test_one_step_to_either_side(full: Person, steps: int) -> None:
-    data = {"by": "app", "purpose": "sign_in"}
-    with one_event(Kind.CHECK, CodeOutcome.OK, data, user_id=full.user.pk):
-        result = full.check(full.app_code(steps))
-    assert (result.outcome, result.by) == (CodeOutcome.OK, By.APP)
-
-
 @pytest.mark.parametrize(
     ("purpose", "origin"), [(Purpose.SIGN_IN, ORIGIN), (Purpose.CHANGE, OTHER_PAGE)]
 )
@@ -523,16 +515,6 @@ def test_without_its_event_nothing_changes(full: Person, change: Change) -> None
         full.begin_app()
     with audit_trail_full(), nothing_happens(full.phone), pytest.raises(DatabaseError):
         change(full, proved())
-
-
-def test_an_overview(full: Person) -> None:
-    overview = authenticators.overview(full.user)
-    assert overview.number == full.number
-    assert overview.app == full.app
-    assert (overview.is_on, overview.recovery_codes) == (True, 10)
-    full.check(full.recovery[0])
-    assert authenticators.overview(full.user).recovery_codes == 9
-    assert authenticators.last_used(full.user) == timezone.now()
 
 
 def test_who_has_both_chooses_what_is_asked_for_first(full: Person) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.conf import LazySettings
 
 from optin.keys import UndecryptableError
-from optin.models import File, PendingOtp, ProviderUser, Purpose, User
+from optin.models import File, ProviderUser, Purpose, User
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
@@ -207,15 +207,6 @@ def test_a_new_length_breaks_no_pending_code(
     assert world.guess("0" * after).outcome is CodeOutcome.OTP_INCORRECT
     assert (world.failures, world.pending.tries) == (1, 1)
     assert world.guess(code).outcome is CodeOutcome.OK
-
-
-def test_a_clock_that_jumps_back_revives_nothing(world: World) -> None:
-    """S-65: an expired code stays so, whichever way the clock then moves."""
-    world.clock.shift(-5.001)
-    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXPIRED
-    world.clock.shift(-86_400)
-    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXPIRED
-    assert PendingOtp.objects.get().tries == 0
 
 
 def test_a_ciphertext_belongs_to_its_own_number(world: World) -> None:

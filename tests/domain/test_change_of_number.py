@@ -200,13 +200,6 @@ def test_an_opt_in_from_before_never_changes_a_factor(
     assert person.now.otp_failures == 0
 
 
-def test_a_code_for_a_change_is_none_for_an_opt_in(owner: Person) -> None:
-    """S-08: what proves the old number proves no new one."""
-    new = owner.name_number()
-    code = owner.text(Purpose.CHANGE)
-    assert owner.prove_number(new, code).outcome is CodeOutcome.OTP_INCORRECT
-
-
 # -- sending it again --------------------------------------------------------------
 
 

@@ -25,9 +25,6 @@ BINDING = codes.Binding(
     file_id=777,
     number_digest="cd" * 32,
 )
-RFC_4226 = (
-    "755224 287082 359152 969429 338314 254676 287922 162583 399871 520489"  # counters 0 to 9
-)
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +38,6 @@ def rfc_4226(secret: bytes, counter: int, digits: int) -> str:
     offset = mac[-1] & 0xF
     number = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFF_FFFF
     return f"{number % 10**digits:0{digits}d}"
-
-
-@pytest.mark.parametrize(("counter", "code"), list(enumerate(RFC_4226.split())))
-def test_vectors_of_rfc_4226_appendix_d(counter: int, code: str) -> None:
-    """The package that is pinned and the lines above agree with the standard."""
-    secret = b"12345678901234567890"
-    assert pyotp.HOTP(base64.b32encode(secret).decode(), digits=6).at(counter) == code
-    assert rfc_4226(secret, counter, 6) == code
 
 
 @pytest.mark.parametrize("digits", codes.LENGTHS)
@@ -196,12 +185,6 @@ def test_an_app_reads_the_secret_from_an_address() -> None:
     assert isinstance(read, pyotp.TOTP)
     assert (read.secret, read.name, read.issuer) == (APP_SECRET, "ann", "Two-Factor")
     assert (read.digits, read.interval) == (codes.APP_DIGITS, codes.APP_STEP)
-
-
-def test_secrets_of_apps_are_160_random_bits() -> None:
-    made = {codes.new_app_secret() for _ in range(200)}
-    assert len(made) == 200
-    assert {len(base64.b32decode(secret)) for secret in made} == {20}
 
 
 # -- recovery codes ----------------------------------------------------------------

@@ -8,11 +8,9 @@ import pytest
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin import codes
 from optin.conf import MAX_FAILURES
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode, User
 from optin.operations import (
-    authenticators,
     challenges,
     not_me,
     opt_ins,
@@ -228,18 +226,6 @@ def reset_asked(person: Person) -> None:
     assert passwords.ask_reset(person.user.email, origin=PAGE)
 
 
-def app_begun_and_confirmed(person: Person) -> None:
-    assert person.add_app().outcome is FactorOutcome.OK
-
-
-def new_list(person: Person) -> None:
-    person.make_recovery_codes()
-
-
-def number_named(person: Person) -> None:
-    person.name_number()
-
-
 def taken_back(person: Person) -> None:
     notice = Notice.objects.filter(kind=Notice.Kind.APP_ADDED).latest("pk")
     assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome == "signed_in"
@@ -250,13 +236,13 @@ def taken_back(person: Person) -> None:
     [
         password_again,
         reset_asked,
-        app_begun_and_confirmed,
-        new_list,
-        number_named,
+        Person.add_app,
+        Person.make_recovery_codes,
+        Person.name_number,
         taken_back,
     ],
 )
-def test_the_count_survives(full: Person, event: Callable[[Person], None]) -> None:
+def test_the_count_survives(full: Person, event: Callable[[Person], object]) -> None:
     """S-05."""
     full.fail_before(7)
     event(full)
@@ -296,82 +282,25 @@ def test_password_change_works_while_locked(full: Person) -> None:
 # -- disabled and suspended (S-07a) ------------------------------------------------
 
 
-def sign_in_with(person: Person, code: str, by: By) -> str:
-    return person.check(code).outcome
-
-
-def turn_off_with(person: Person, code: str, by: By) -> str:
-    return person.turn_off(code).outcome
-
-
-def change_number_with(person: Person, code: str, by: By) -> str:
-    # Proved as it is now; a text can only have been proved before.
-    refused = person.check(code, Purpose.CHANGE).outcome
-    sending = opt_ins.opt_in(
-        person.user, person.file, OTHER_NUMBER, origin=PAGE, standing=proved(by)
-    )
-    if sending.outcome is not SendOutcome.SENT:
-        assert str(refused) == sending.outcome
-        return sending.outcome
-    assert sending.provider_user_id
-    return person.prove_number(sending.provider_user_id).outcome
-
-
-def add_app_with(person: Person, code: str, by: By) -> str:
-    person.check(code, Purpose.CHANGE)
-    begun = authenticators.begin_app(person.user, standing=proved(by), origin=PAGE)
-    if begun.outcome is not FactorOutcome.STARTED:
-        return begun.outcome
-    secret = authenticators.waiting_secret(person.user, origin=PAGE)
-    assert secret
-    person.secret = secret[0]
-    return authenticators.confirm_app(
-        person.user, person.app_code(), standing=proved(by), origin=PAGE
-    ).outcome
-
-
-def new_list_with(person: Person, code: str, by: By) -> str:
-    person.check(code, Purpose.CHANGE)
-    texts = [codes.new_recovery_code()]
-    return authenticators.keep_recovery_codes(
-        person.user,
-        texts,
-        instead_of=authenticators.newest_recovery_code(person.user),
-        standing=proved(by),
-        origin=PAGE,
-    ).outcome
-
-
-ACTIONS: dict[Callable[[Person, str, By], str], Purpose] = {
-    sign_in_with: Purpose.SIGN_IN,
-    turn_off_with: Purpose.OPT_OUT,
-    change_number_with: Purpose.CHANGE,
-    add_app_with: Purpose.CHANGE,
-    new_list_with: Purpose.CHANGE,
-}
-
-
 @pytest.mark.parametrize("by", list(By))
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.CHANGE, Purpose.OPT_OUT])
 @pytest.mark.parametrize("state", [Person.disable, Person.suspend], ids=["disabled", "suspended"])
 def test_what_leads_out(
-    full: Person,
-    state: Callable[[Person], None],
-    action: Callable[[Person, str, By], str],
-    by: By,
+    full: Person, state: Callable[[Person], None], purpose: Purpose, by: By
 ) -> None:
     """S-07a: a text does not, an app and a recovery code do."""
-    code = full.right(by, ACTIONS[action])
+    code = full.right(by, purpose)
     state(full)
-    number = full.number
-    texts = len(full.phone.messages)
+    number, texts = full.number, len(full.phone.messages)
 
-    outcome = action(full, code, by)
+    if purpose is Purpose.OPT_OUT:
+        outcome = full.turn_off(code).outcome
+    else:
+        outcome = full.check(code, purpose).outcome
 
     if by is By.TEXT:
         assert outcome == CodeOutcome.FACTOR_DISABLED
-        assert full.number == number
-        assert full.has == {By.TEXT, By.APP}
+        assert (full.number, full.has) == (number, {By.TEXT, By.APP})
         assert len(full.phone.messages) == texts
     else:
         assert outcome == CodeOutcome.OK
@@ -526,14 +455,6 @@ def test_what_is_a_repetition(
     if not repeated:
         assert result.outcome is CodeOutcome.OTP_INCORRECT
         assert full.now.otp_failures == failures + 1
-
-
-def test_a_client_repeats_nothing(full: Person) -> None:
-    """S-03: it has no session."""
-    code = full.wrong(By.RECOVERY)
-    for n in range(1, 4):
-        assert full.check(code, origin=ORIGIN).repeated is False
-        assert full.now.otp_failures == n
 
 
 def test_another_removal_is_another_guess(full: Person) -> None:
