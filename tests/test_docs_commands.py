@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.kit.documents import INSTALL_COMMANDS, README, TRIAL_COMMANDS, is_there
+from tests.kit.documents import CLIENTS, INSTALL_COMMANDS, TRIAL_COMMANDS, is_there
 from tests.kit.pasting import blocks, environment, manage, paste, service
 from tests.kit.server import ROOT
 
@@ -156,7 +156,8 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
     assert first
     assert queries
     with service(tmp_path) as base:
-        done = paste([text for text, _ in blocks(README)], base, tmp_path)
+        opt_in = CLIENTS.partition("## JSON and XML")[0]
+        done = paste([text for text, _ in blocks(opt_in)], base, tmp_path)
         assert done.returncode == 0, done.stderr
         env = environment(base, tmp_path)
         # A key of this run in place of the one of the document.
