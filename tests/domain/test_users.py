@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
-from oauth2_provider.models import RefreshToken, get_application_model
+from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
 from optin.models import User
 from optin.operations import sign_in
@@ -38,9 +38,9 @@ def test_a_stale_copy_does_not_put_the_counts_back(stale: User, user: User) -> N
 def test_a_change_of_standing_ends_sign_ins(stale: User, user: User, change: str) -> None:
     """S-34."""
     sign_in.enable_password_clients()
-    token = RefreshToken.objects.create(
-        user=user, application=get_application_model().objects.get(), token="x"
-    )
+    client, now = get_application_model().objects.get(), timezone.now()
+    token = RefreshToken.objects.create(user=user, application=client, token="x")
+    AccessToken.objects.create(user=user, application=client, token="y", expires=now)
     if change == "password":
         stale.set_password("a new one")
     else:
@@ -51,3 +51,4 @@ def test_a_change_of_standing_ends_sign_ins(stale: User, user: User, change: str
     token.refresh_from_db()
     assert user.session_epoch == 4
     assert token.revoked is not None
+    assert AccessToken.objects.exists() is (change == "password")
