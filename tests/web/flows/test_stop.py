@@ -85,6 +85,7 @@ def test_turning_texts_on_again_asks_for_a_proof(ann_on: Browser, user: User, ph
     assert (ann_on.path, times(ann_on)) == (TWO_FACTOR, 1)  # the page did nothing by itself
     ann_on.send(TEXTS)
     assert (ann_on.path, times(ann_on), ann_on.page.flash) == (TWO_FACTOR, 0, ON_AGAIN)
+    assert ".refused" not in ann_on.page.texts
 
 
 @pytest.mark.parametrize("path", [f"{TWO_FACTOR}prove/", f"{TWO_FACTOR}off/"])
