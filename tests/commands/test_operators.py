@@ -43,17 +43,14 @@ WRITTEN = "0491 570 156"
     ("act", "said", "kind", "outcome"),
     [
         ("person create dora --email dora@example.com", "Made dora", Kind.PERSON, "created"),
-        ("person deactivate ann", "Deactivated.", Kind.PERSON, "deactivated"),
         ("person unlock ANN@example.com", "Unlocked.", Kind.UNLOCK, "ok"),
         ("person revoke-factor ann", "All second factors were", Kind.REVOKE, "ok"),
         ("file create Shop --id 1", "File 1 was made.", Kind.FILE, "created"),
         ("file add-member ben 777", "Added.", Kind.MEMBER, "added"),
-        ("file end-membership ann 777", "The membership was ended.", Kind.MEMBER, "ended"),
         ("password_clients on", "/authorisation/ is on.", Kind.PASSWORD_CLIENTS, "on"),
         ("password_clients off", "/authorisation/ is off.", Kind.PASSWORD_CLIENTS, "off"),
         ("texts stop", "All texts are stopped.", Kind.STOP, "ok"),
         ("texts allow", "Already set.", Kind.STOP, "unchanged"),
-        ("number unlist", "It was not on a list.", Kind.DENY, "unchanged"),
         ("number allow", "Nobody answered STOP", Kind.NO_TEXTS, "unchanged"),
     ],
 )
@@ -106,21 +103,14 @@ def test_a_person_is_let_in_again_by_id(user: User) -> None:
     [
         (["person", "unlock", "ann"], "--reason"),
         (["person", "unlock", "ann", "--reason= "], "Give a reason|nothing was entered"),
-        (["person", "unlock", "ann", f"--reason={'x' * 501}"], "at most 500 characters"),
         (["person", "unlock", "nobody", WHY], "no such account"),
         (["person", "unlock", "id:99", WHY], "no such account"),
-        (["person", "create", "two words"], "valid username"),
         (["person", "create", "dora", "--email=dora"], "valid email"),
-        (["person", "create", "ANN"], "already exists|unique"),
         (["file", "create", "New", "--id=0"], "greater than or equal to 1"),
-        (["file", "create", "New", "--id=777"], "FileId|taken|already"),
-        (["file", "create", " "], "nothing was entered"),
-        (["file", "create", "n" * 201], "at most 200 characters"),
         (["file", "add-member", "ann", "999"], "no such file"),
         (["access_key", "create", "ann", "888"], "may not act in this file"),
         (["access_key", "revoke", "ann", "abcdef"], "has 0 such keys"),
         (["number", "deny", "12", WHY], "not a mobile number"),
-        (["number", "deny", WRITTEN, "--days=367", WHY], "less than or equal to 366"),
         (["texts", "lift-breaker", WRITTEN, "--hours=0", WHY], "greater than or equal to 1"),
     ],
 )
@@ -232,29 +222,23 @@ def test_send_due_sends_what_waits(world: World) -> None:
     assert rows() == before
 
 
-@pytest.mark.parametrize("is_active", [True, False])
-def test_send_due_carries_out_removals(
-    active: ProviderUser, clock: time_machine.Traveller, is_active: bool
+def test_send_due_does_what_is_due(
+    active: ProviderUser, stranger: User, clock: time_machine.Traveller
 ) -> None:
+    """Removals, and new addresses."""
     revocations.plan(active.user, reason="lost", origin=ORIGIN)
-    User.objects.update(is_active=is_active)
+    standing = Standing(timezone.now())
+    email_changes.ask(stranger, "new@example.org", standing=standing, origin=ORIGIN)
+    change = EmailChange.objects.get()
+    email_changes.prove(stranger, change, standing=standing, origin=ORIGIN)
     assert "carried out 0, called off 0" in run("send_due")
     clock.shift(86_400)
-    said = "carried out 1, called off 0" if is_active else "carried out 0, called off 1"
-    assert said in run("send_due")
+    said = run("send_due")
+    assert "carried out 1, called off 0" in said
+    assert "E-mail addresses: changed 1, called off 0." in said
     active.refresh_from_db()
-    assert active.confirmed is not is_active
-
-
-def test_send_due_changes_addresses(user: User, clock: time_machine.Traveller) -> None:
-    standing = Standing(timezone.now())
-    email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
-    email_changes.prove(user, EmailChange.objects.get(), standing=standing, origin=ORIGIN)
-    clock.shift(86_400)
-    with one_event(Kind.EMAIL, "ok", face=Face.COMMAND):
-        assert "E-mail addresses: changed 1, called off 0." in run("send_due")
-    user.refresh_from_db()
-    assert user.email == "new@example.org"
+    assert not active.confirmed
+    assert User.objects.get(pk=stranger.pk).email == "new@example.org"
 
 
 def test_a_step_that_fails_stops_no_other(

@@ -82,9 +82,6 @@ def test_changepassword(user: User, typed: None) -> None:
         assert "changed successfully" in changepassword()
     assert may_enter("ann", NEW_PASSWORD)
     assert mail.outbox == []  # she has never signed in
-
-
-def test_who_has_signed_in_is_told_of_a_new_password(user: User, typed: None) -> None:
     User.objects.update(last_login=timezone.now())
     changepassword()
     (message,) = mail.outbox
