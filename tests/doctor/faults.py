@@ -187,10 +187,6 @@ OLD_JOB = """
     UPDATE procrastinate_events SET at = now() - interval '10 min'
     WHERE job_id = (SELECT max(id) FROM procrastinate_jobs);
 """
-FAILED_JOB = """
-    INSERT INTO procrastinate_jobs (queue_name, task_name, status)
-    VALUES ('messages', 'send_text', 'failed')
-"""
 NO_JOB = "DELETE FROM procrastinate_jobs WHERE queue_name = 'messages'"
 OLD_MAIL = """
     INSERT INTO optin_notice (state, tries, unknown_attempts, reason, created_at, language,
@@ -202,31 +198,6 @@ NO_MAIL = "DELETE FROM optin_notice"
 
 OLD_FIGURES = "UPDATE optin_span SET made_at = made_at - interval '3 hours'"
 NEW_FIGURES = OLD_FIGURES.replace("-", "+")
-
-
-UNSEALED = """
-from datetime import timedelta
-from django.db import transaction
-from django.utils import timezone
-from optin.models import AuditEvent
-from optin.origin import Face, Origin
-at = timezone.now() - timedelta(minutes=40)
-with transaction.atomic():
-    AuditEvent.objects.record(
-        AuditEvent.Kind.FILE, "ok", now=at, origin=Origin(Face.COMMAND), user_id=None, file_id=777)
-"""
-
-
-@contextmanager
-def no_seal(made: Installation) -> Iterator[None]:
-    """An event of 40 minutes ago that nobody has sealed."""
-    with made.still():
-        done = made.manage("shell", "-v0", "-c", UNSEALED)
-        assert done.returncode == 0, done.stderr
-        try:
-            yield
-        finally:
-            made.manage("verify_audit", "--seal")
 
 
 # -- the servers around ------------------------------------------------------------
@@ -328,7 +299,6 @@ SEEDS = (
         "database", "nothing listens there", also=_OTHER),
     Seed("the database hangs", frozen("postgresql"), "database", "it does not answer"),
     Seed("an audit event was changed", changed_event, "trail", "its content was changed"),
-    Seed("the seal is too old", no_seal, "seals", "has not been sealed since"),
     Seed("a partition is missing ahead", without_partition, "partitions", "optin_auditevent_3"),
     Seed("others can read the settings", open_settings, "files", "production.env"),
     Seed("everybody reaches gunicorn", everybody_reaches, "listens", "listens at 0.0.0.0"),
@@ -343,9 +313,6 @@ SEEDS = (
     Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
     Seed("jobs are old", sql(OLD_JOB, NO_JOB), "jobs",
         "1 background job of the queue messages not taken up"),
-    Seed("a job failed", sql(FAILED_JOB, NO_JOB), "jobs", "1 background job failed",
-        level="warning"),
-    Seed("a mail waits", sql(OLD_MAIL, NO_MAIL), "messages", "1 mail not sent yet"),
     Seed("figures are not counted", sql(OLD_FIGURES, NEW_FIGURES), "regular",
         "have not been counted since"),
     Seed("the certificate of a gateway has expired",
@@ -380,11 +347,6 @@ SEEDS = (
         "running", "does not know the doctor"),
     Seed("the service was not restarted", env(OPTIN_OTP_TRIES="4"), "running",
         "other settings than this command: OPTIN_OTP_TRIES.", level="warning"),
-    Seed("the proxy is not in TRUSTED_PROXIES", proxy(_HOST, f"{_HOST} proxy_bind 127.0.0.2;"),
-        "proxy", "The proxy 127.0.0.2 is not in TRUSTED_PROXIES"),
-    Seed("the proxy drops X-Forwarded-For",
-        proxy("X-Forwarded-For $remote_addr", 'X-Forwarded-For ""'),
-        "proxy", "does not tell the visitor's address"),
     Seed("the proxy believes visitors",
         proxy("X-Forwarded-For $remote_addr", "X-Forwarded-For $http_x_forwarded_for"),
         "proxy", "Visitors can choose their address"),
