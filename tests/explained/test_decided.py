@@ -40,7 +40,6 @@ from tests.explained.sides import (
 from tests.kit.apps import WEB, add_app, make_recovery_codes, standing
 from tests.kit.browser import (
     APP,
-    CONFIRM,
     NEW_PASSWORD,
     NUMBER_CODE,
     NUMBER_PAGE,
@@ -146,20 +145,11 @@ def just_asked(at: Stage) -> None:
     at.api.opt_in(NUMBER)
 
 
-def just_signing_in(at: Stage) -> None:
-    at.activate()
-    at.enter()
-
-
 def breaker(at: Stage) -> None:
     at.settings.OPTIN_BREAKER_UNPROVED = 3
     for n in (1, 2, 3):
         assert at.strangers.opt_in(f"{NUMBER[:-4]}000{n}").status == 200
     at.clock.shift(BEYOND_WAITS)
-
-
-def prefix_denied(at: Stage) -> None:
-    send_controls.deny(Target.prefix(NUMBER), DAY, reason="fraud from there", origin=STAFF)
 
 
 def all_stopped(at: Stage) -> None:
@@ -273,10 +263,6 @@ def verify_wrong(at: Stage) -> Answer:
     return at.api.verify(at.row.pk, wrong(at.phone.code()))
 
 
-def token_wrong(at: Stage) -> Answer:
-    return at.tokens.sign_in(verification_code=wrong(at.phone.code()))
-
-
 def verify_right(at: Stage) -> Answer:
     return at.api.verify(at.row.pk, at.phone.code())
 
@@ -296,15 +282,6 @@ def used_up(at: Stage) -> None:
     asked_by_page(at)
     for _ in range(5):
         verify_wrong(at)
-
-
-def replaced(at: Stage) -> None:
-    """A second text has another code; they enter the first."""
-    asked_by_page(at)
-    at.kept = at.phone.code()
-    at.clock.shift(540)
-    at.api.opt_in(NUMBER)
-    assert at.kept != at.phone.code()
 
 
 def used_already(at: Stage) -> None:
@@ -396,12 +373,6 @@ def wrong_passwords(name: str) -> Seed:
     return seed
 
 
-def new_network(at: Stage) -> None:
-    """Many wrong passwords from everywhere: a network where they never signed in has one try."""
-    at.settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = ONE
-    wrong_password_call(at)
-
-
 def deactivated(at: Stage) -> None:
     User.objects.filter(pk=at.user.pk).update(is_active=False)
 
@@ -430,15 +401,6 @@ def deactivated_since(at: Stage) -> None:
 
 def refresh_call(at: Stage) -> Answer:
     return at.tokens.refresh(at.kept)
-
-
-def confirm_page(at: Stage) -> Page:
-    """The password again, a while after the sign-in, and not the right one."""
-    at.enter()
-    at.clock.shift(1300)
-    at.browser.go(NUMBER_PAGE)
-    assert at.browser.path == CONFIRM
-    return at.browser.send(password="is it this one")
 
 
 def app_page(at: Stage) -> Page:
@@ -563,29 +525,16 @@ CASES = [
     # -- limits on texts: refused openly
     Case("limit of the number, by the person", limited("SENDS_PER_NUMBER"), opt_in_page,
         opt_in_call, Why.NUMBER_LIMIT, "all for this account|wait until then", LIMIT),
-    Case("limit of the account", limited("SENDS_PER_USER"), opt_in_page, opt_in_call,
-        Why.USER_LIMIT, "for this account|wait until then", LIMIT),
     Case("limit of the address", limited_at_sign_in("SENDS_PER_IP"), sign_in_page, token_call,
         Why.ADDRESS_LIMIT, "asked for from one address|wait until then", UNAVAILABLE),
     Case("limit of the client", limited("SENDS_PER_CLIENT"), None, opt_in_call,
         Why.CLIENT_LIMIT, "by one application|wait until then", LIMIT),
-    Case("budget of the file", limited("SENDS_PER_FILE", by_stranger=True), opt_in_page,
-        opt_in_call, Why.FILE_BUDGET, "budget of texts of the file|administrator", LIMIT),
     Case("budget of all texts", limited("SENDS_TOTAL", by_stranger=True), opt_in_page,
         opt_in_call, Why.TOTAL_BUDGET, "budget of all texts|administrator", LIMIT),
-    Case("ceiling of all texts for signing in", limited_at_sign_in("OWN_SENDS_TOTAL"), sign_in_page,
-        token_call, Why.TOTAL_BUDGET, "ceiling of all texts for signing in|administrator",
-        UNAVAILABLE),
     Case("wait after the last text, of an opt-in", just_asked, opt_in_page, opt_in_call,
         Why.RESEND_WAIT, "wait after the last text|look for the text", LIMIT),
-    Case("wait after the last text, at sign-in", just_signing_in, sign_in_page, token_call,
-        Why.RESEND_WAIT, "wait after the last text|look for the text", REST),
     Case("prefix closed by the breaker", breaker, opt_in_page, opt_in_call,
         Why.PREFIX_CLOSED, "begin like this one|open the prefix", LIMIT),
-    Case("prefix denied by staff", prefix_denied, opt_in_page, opt_in_call,
-        Why.PREFIX_CLOSED, "prefix of the number is on the deny list|take it off", LIMIT),
-    Case("all texts stopped, opt-in", all_stopped, opt_in_page, opt_in_call,
-        Why.ALL_STOPPED, "prices rose overnight|nobody gets texts now", LIMIT),
     Case("all texts stopped, sign-in", all_stopped_since, sign_in_page, token_call,
         Why.ALL_STOPPED, "prices rose overnight|nobody gets texts now", UNAVAILABLE),
     Case("STOP from the person's number", own_stop, sign_in_page, stopped_call,
@@ -611,18 +560,11 @@ CASES = [
         "locked"),
     Case("disabled by wrong codes", disabled, sign_in_page, disabled_call,
         Why.DISABLED, f"after 3 wrong codes|{LOCK}", REST, f"many wrong codes|{NO_CODES}"),
-    Case("disabled by wrong codes, at a call", disabled, None, opt_out_call,
-        Why.DISABLED, f"after 3 wrong codes|{LOCK}", "factor_disabled"),
     Case("suspended by staff", suspended, sign_in_page, token_call,
         Why.SUSPENDED, "phone stolen|End the suspension", REST,
         f"Staff suspended your number|{NO_CODES}"),
-    Case("suspended by staff, at a call", suspended, None, opt_out_call,
-        Why.SUSPENDED, "phone stolen|End the suspension", "factor_disabled"),
     Case("wrong code of an opt-in", asked_by_page, wrong_code_page, verify_wrong,
         Why.CODE_REFUSED, "wrong codes in a row|Only the newest code works", "otp_incorrect",
-        WRONG),
-    Case("wrong code of a sign-in", signing_in, wrong_code_page, token_wrong,
-        Why.CODE_REFUSED, "wrong codes in a row|Only the newest code works", "invalid_grant",
         WRONG),
     Case("expired code", expired, stale_form, verify_right,
         Why.CODE_REFUSED, "Expired code|ask for another", "otp_expired",
@@ -630,8 +572,6 @@ CASES = [
     Case("code entered wrongly too often", used_up, stale_form, verify_right,
         Why.CODE_REFUSED, "entered wrongly too often|ask for another", "otp_exhausted",
         "entered wrongly too often|Ask for a new one"),
-    Case("code of an older text", replaced, kept_code_page, kept_code_call,
-        Why.CODE_REFUSED, "Only the newest code works|ask for another", "otp_incorrect", WRONG),
     # A form of before leads to the account, where they are signed in.
     Case("no code waits", used_already, None, token_kept,
         Why.CODE_REFUSED, "no code was waiting|ask for another", "invalid_grant"),
@@ -666,17 +606,9 @@ CASES = [
     Case("wrong passwords, limited by name", wrong_passwords("FAILED_SIGN_INS_PER_NAME"),
         sign_in_page, token_call, Why.PASSWORD_LIMIT,
         "wrong passwords for this name|ends by itself", UNAVAILABLE, "You can try again in"),
-    Case("wrong passwords, limited in a new network", new_network, sign_in_page, token_call,
-        Why.PASSWORD_LIMIT, "never signed in|ends by itself", UNAVAILABLE, "You can try again in"),
-    Case("wrong passwords, limited by address", wrong_passwords("FAILED_SIGN_INS_PER_IP"),
-        sign_in_page, token_call, Why.PASSWORD_LIMIT,
-        "wrong passwords from one address|ends by itself", UNAVAILABLE, "You can try again in"),
     Case("deactivated", deactivated, sign_in_page, token_call,
         Why.DEACTIVATED, "account is deactivated|operators", "invalid_grant",
         "The name or the password is not right"),
-    Case("wrong password, asked again", nothing, confirm_page, None,
-        Why.WRONG_PASSWORD, "the password was wrong|Forgotten your password?",
-        reads="That password is not right|try again"),
     Case("wrong code to set up an app", nothing, app_page, None,
         Why.CODE_REFUSED, "Set-up of an authenticator app|next code",
         reads=f"{WRONG}|check the clock"),
@@ -694,8 +626,6 @@ CASES = [
     # -- sandboxes: the number decides
     Case("sandbox: limit on texts", of_a_sandbox, None, sandbox("+61491572665"),
         Why.REHEARSED, "asked a sandbox|nothing is wrong", LIMIT),
-    Case("sandbox: locked", of_a_sandbox, None, sandbox("+61491571804"),
-        Why.LOCKED, "because a number of the sandbox asks for it", "locked"),
     # -- what became of the text: no call is refused
     Case("refused by the gateway", gateway(REFUSED), delivery_page, None, Why.GATEWAY_REFUSED,
         "refused the text for the number|how their number ends",
@@ -715,9 +645,6 @@ CASES = [
         "which nobody has verified|a stranger may have the text", reads="Delivered at"),
     Case("expired before it was sent", expired_unsent, delivery_page, None, Why.EXPIRED_UNSENT,
         "not sent in time|ask again now", reads="It was not sent|Ask for a new one"),
-    Case("mistyped number", lambda at: (at.opt_in(OTHER_NUMBER), None)[1], delivery_page, None,
-        Why.NUMBER_MISTYPED, "may be mistyped|how their number ends",
-        reads="Your carrier has not confirmed it yet|Check the number"),
 ]
 # fmt: on
 
