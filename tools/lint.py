@@ -4,8 +4,6 @@
 and ``manage lint_messages`` tell what it finds.
 """
 
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +15,6 @@ from tools import senders
 from tools.routes import Budget, Plan, read_plan
 
 _IN_BODY = " Write an id in its place into OPTIN_GATEWAY_HTTP_BODY itself."
-_REPLACEMENTS = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-"}
 
 
 class Fault(StrEnum):
@@ -31,8 +28,6 @@ class Fault(StrEnum):
     HOST = "host"
     NO_SERVICE = "no_service"
     NO_PURPOSE = "no_purpose"
-    SAME_PURPOSE = "same_purpose"
-    LINK = "link"
     SENDER = "sender"
     SENDER_IN_REGION = "sender_in_region"
     SENDER_UNREGISTERED = "sender_unregistered"
@@ -78,10 +73,9 @@ class Finding:
 
 def lint(samples: Iterable[Sample], plan: Plan) -> list[Finding]:
     """Return what is wrong with the texts under these settings, errors first."""
-    samples = list(samples)
     found = list(_of_names(plan))
     found += [finding for sample in samples for finding in _of_text(sample, plan)]
-    found += [*_same_purposes(samples), *_of_senders(plan), *_of_prices(plan)]
+    found += [*_of_senders(plan), *_of_prices(plan)]
     return sorted(found, key=lambda finding: not finding.is_error)
 
 
@@ -119,7 +113,7 @@ def _of_text(sample: Sample, plan: Plan) -> Iterator[Finding]:
         yield finding(
             Fault.NOT_GSM_7,
             f"has {_named(strange)}, which is not in GSM-7: {long.segments} segments.",
-            f"Change the translation{_instead(strange)}.",
+            "Change the translation.",
         )
     elif long.is_gsm_7 and long.segments > 1:
         yield finding(
@@ -151,37 +145,13 @@ def _of_code(sample: Sample, plan: Plan) -> Iterator[tuple[Fault, str, str]]:
             "does not say what the code is for, so a thief can ask for it.",
             "Put %(purpose)s into the translation.",
         )
-    if "://" in sample.body:
-        yield (
-            Fault.LINK,
-            "has a link. People who get links in texts also follow those of attackers.",
-            "Take it out.",
-        )
     origin = f"@{plan.host} #{sample.code}"
-    last = sample.body.rpartition("\n")[2]
-    if plan.host and last != origin:
-        is_other = last.startswith("@") and last.endswith(f" #{sample.code}")
+    if plan.host and sample.body.rpartition("\n")[2] != origin:
         yield (
-            Fault.HOST if is_other else Fault.ORIGIN_NOT_LAST,
-            "names another host than BASE_URL in its last line."
-            if is_other
-            else f"does not end with the line {origin}, by which browsers fill in the code.",
+            Fault.ORIGIN_NOT_LAST,
+            f"does not end with the line {origin}, by which browsers fill in the code.",
             "See WICG, Origin-bound one-time codes delivered via SMS.",
         )
-
-
-def _same_purposes(samples: list[Sample]) -> Iterator[Finding]:
-    counts = Counter((one.language, one.purpose) for one in samples if one.purpose)
-    for sample in samples:
-        if counts[sample.language, sample.purpose] > 1:
-            yield Finding(
-                Fault.SAME_PURPOSE,
-                f"The text {sample.kind} in {sample.language} says that its code is for the same "
-                "as another text.",
-                "Translate each purpose in words of its own.",
-                sample.kind,
-                sample.language,
-            )
 
 
 def _of_senders(plan: Plan) -> Iterator[Finding]:
@@ -230,17 +200,8 @@ def _of_prices(plan: Plan) -> Iterator[Finding]:
 
 def _named(signs: str) -> str:
     """Return *signs* as an operator can find them, also those that cannot be seen."""
-    told = [
-        f"{sign if sign.isprintable() else ''} (U+{ord(sign):04X} {unicodedata.name(sign, '')})"
-        for sign in signs[:3]
-    ]
-    more = f" and {len(signs) - 3} more" if len(signs) > 3 else ""
-    return ", ".join(one.replace(" )", ")").strip() for one in told) + more
-
-
-def _instead(signs: str) -> str:
-    known = [f"{_REPLACEMENTS[sign]} for {sign}" for sign in signs if sign in _REPLACEMENTS]
-    return f": {', '.join(known)}" if known else ""
+    named = [f"{sign if sign.isprintable() else ''} (U+{ord(sign):04X})" for sign in signs[:3]]
+    return ", ".join(named).strip() + (" and more" if len(signs) > 3 else "")
 
 
 # -- the service -------------------------------------------------------------------
