@@ -7,7 +7,7 @@ To see every page in every state, on a phone and on a screen, in light and in da
 
     SCREENSHOTS=$(mktemp -d) .venv/bin/python -m pytest tests/browser -n 2
 
-leaves a picture of each, such as ``sign-in-wrong-390-dark.png``, in that folder.
+leaves a picture of each, such as ``sign_in-1f0c9a2b-390-dark.png``, in that folder.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.crowd import Crowd, run
-from tests.browser.hands import Tour
 from tests.kit import chromium
 from tests.kit.server import ROOT, needs
 
@@ -92,8 +91,3 @@ def open_page(browser: Browser, site: chromium.Site) -> Iterator[chromium.Window
     window = chromium.Window(browser, site)
     yield window
     window.close()
-
-
-@pytest.fixture
-def at(open_page: chromium.Window, site: chromium.Site, crowd: Crowd) -> Tour:
-    return Tour(open_page(width=chromium.NARROW), site, crowd)

@@ -134,26 +134,3 @@ def _opt_in(user: User, file: File, number: str) -> None:
 def run(site: Site, body: str) -> dict[str, Any]:
     """Run Python beside the server, where no page leads: time that passed, staff, a client."""
     return site.do(body)
-
-
-def let_a_stranger_try(site: Site, person: Person) -> None:
-    """Let *person*, with an active number, have been here a day ago, and a stranger since."""
-    run(
-        site,
-        "from django.db import transaction\n"
-        "from django.utils import timezone\n"
-        "from optin.origin import Face, Origin\n"
-        f"user = User.objects.get(username={person.name!r})\n"
-        "now, number = timezone.now(), user.provider_users.get()\n"
-        "User.objects.filter(pk=user.pk).update(last_login=now - timedelta(days=1))\n"
-        "agent = 'Mozilla/5.0 (iPhone; CPU iPhone OS 26_0) Version/26.0 Mobile Safari/604.1'\n"
-        "thief = Origin(Face.WEB, ip='203.0.113.5', user_agent=agent)\n"
-        "about = {'number_digest': number.number_digest, 'last_three': number.last_three}\n"
-        "about |= {'now': now, 'origin': thief}\n"
-        "tries = [('challenge', 'sent'), *[('check', 'otp_incorrect')] * 3]\n"
-        "with transaction.atomic():\n"
-        "    for kind, outcome in tries:\n"
-        "        data = {'purpose': 'sign_in', 'failures': 1}\n"
-        "        AuditEvent.objects.record(kind, outcome, user_id=user.pk, data=data, **about)\n"
-        "    AuditEvent.objects.record('opt_in', 'sent', user_id=user.pk + 1, **about)",
-    )

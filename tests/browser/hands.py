@@ -1,13 +1,11 @@
 """The ways in which people use a page: by pointing, or by keyboard alone."""
 
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TypeVar
 
-from django.urls import resolve
 from playwright.sync_api import ElementHandle, Locator, Page, expect
 
-from tests.browser.crowd import PASSWORD, Crowd, Person, run
-from tests.kit.chromium import Site, audit_everywhere
+from tests.browser.crowd import PASSWORD, Person, run
+from tests.kit.chromium import Site
 
 Hand = TypeVar("Hand", bound="Pointer")
 
@@ -130,53 +128,6 @@ class Keyboard(Pointer):
     def activate(self, target: Locator) -> None:
         self.reach(target)
         self.page.keyboard.press("Enter")
-
-
-_HEAD = """
-from django.utils import timezone
-from optin.operations import opt_ins, revocations, tenants
-from optin.origin import Face, Origin
-from tests.kit import apps
-user, now = User.objects.get(username={name!r}), timezone.now()
-who, number = User.objects.filter(pk=user.pk), ProviderUser.objects.filter(user=user)
-command = Origin(Face.COMMAND)
-"""
-
-
-class Tour(Pointer):
-    """Somebody with a phone who has each page looked at."""
-
-    def __init__(self, page: Page, site: Site, crowd: Crowd) -> None:
-        super().__init__(page, site)
-        self.crowd = crowd
-        self.seen: set[str] = set()
-
-    def look(self, name: str, heading: str, *, error: str = "") -> None:
-        """Have the page looked at, which has *heading*, and says *error* as P-10 wants it."""
-        self.sees(heading)
-        summary = self.page.locator(".errors")
-        expect(summary).to_have_count(1 if error else 0)
-        assert self.page.title().startswith("Error: ") is bool(error)
-        if error:
-            expect(summary).to_contain_text(error)
-            expect(summary).to_be_focused()
-        found = resolve(urlsplit(self.page.url).path).url_name
-        assert found
-        self.seen.add(found)
-        audit_everywhere(self.page, name)
-
-    def about(self, person: Person, body: str) -> dict[str, Any]:
-        """Run *body* beside the server: ``user`` is *person*, ``who`` and ``number`` their rows."""
-        return run(self.site, _HEAD.format(name=person.name) + body)
-
-    def says(self, error: str) -> None:
-        expect(self.page.locator(".errors")).to_contain_text(error)
-
-    def go(self, address: str) -> None:
-        self.page.goto(address)
-
-    def newest_code(self, number: str) -> str:
-        return self.site.newest_text(number).split()[0]
 
 
 def another(code: str) -> str:
