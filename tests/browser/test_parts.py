@@ -7,7 +7,7 @@ from django import forms
 from django.template import engines
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.kit.chromium import NARROW, Window, audit, audit_everywhere
+from tests.kit.chromium import Window, audit, audit_everywhere
 
 
 class Everything(forms.Form):
@@ -131,16 +131,6 @@ def test_hint_and_error_belong_to_the_field(show: Show) -> None:
     expect(page.get_by_role("group")).to_have_accessible_description(
         "You can change it later. Error: This field is required."
     )
-
-
-def test_targets_are_large_enough(show: Show) -> None:
-    """WCAG 2.5.8: 24 by 24 CSS pixels, links in a sentence aside."""
-    page = show(data={})
-    page.set_viewport_size({"width": NARROW, "height": 800})
-    for target in page.locator("a:not(.skip), button, input, select").all():
-        box = target.bounding_box()
-        assert box
-        assert min(box["width"], box["height"]) >= 24, target.evaluate("e => e.outerHTML")
 
 
 def test_double_click_sends_once(show: Show) -> None:

@@ -31,6 +31,8 @@ def test_number_as_people_write_it(text: str) -> None:
         "\uff11\uff12\uff13\uff14\uff15\uff16",
         "\u200e123\u200b456\ufeff",
         "G\u00fcltig: 123456!",
+        "123 456. Do not share it.",
+        "123456 is your Two-Factor code. Do not share it.\n\n@2fa.example.com #123456",
         "Sign-in code 123456",  # 16 letters and digits, as a recovery code has
     ],
 )

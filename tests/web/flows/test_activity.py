@@ -27,22 +27,6 @@ PHONE = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/140.0.0.0 Mobile Safari/537.36"
 )
-OF_NOBODY = {
-    Kind.FILE,
-    Kind.PASSWORD_CLIENTS,
-    Kind.KEYS,
-    Kind.PURGE,
-    Kind.ERASE,
-    Kind.STOP,
-    Kind.BREAKER,
-    Kind.DENY,
-    Kind.SAFE,
-    Kind.EXPORT,
-    Kind.APPLICATION,
-    Kind.SEARCH,
-    Kind.TEST_TEXT,
-}
-"""Kinds about no person, or about one who is gone."""
 
 
 def event_of(kind: Kind, outcome: str, **data: Any) -> AuditEvent:
@@ -52,15 +36,6 @@ def event_of(kind: Kind, outcome: str, **data: Any) -> AuditEvent:
 def said(kind: Kind, outcome: str, **data: Any) -> str:
     event = event_of(kind, outcome, **data)
     return activity.lines([event], 1)[0][0].what
-
-
-def test_a_kind_is_about_a_person_or_not() -> None:
-    """A new kind needs words, or a place in ``OF_NOBODY``."""
-    for kind in Kind:
-        rows = EVENTS[kind]
-        words = [row.owner for outcome, row in rows.items() if outcome not in {"unchanged", ""}]
-        assert all(words) if kind not in OF_NOBODY else not any(words), kind
-        assert words or rows[OTHERS].owner or kind in OF_NOBODY
 
 
 def test_no_refusal_is_told_as_a_success_nor_the_reverse() -> None:

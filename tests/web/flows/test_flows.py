@@ -64,32 +64,13 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert (field["type"], field["inputmode"]) == ("text", "numeric")
     assert field["autocomplete"] == "one-time-code"
     assert "23:10 AEDT" in ann.page.text  # noon in UTC, and ten minutes
-    ann.send(code=phone.code())
+    ann.send(code=f"Your code is {phone.code()[:3]} {phone.code()[3:]}.")
     assert (ann.path, ann.answer.status_code) == (SUCCESS, 303)
     assert is_on(user)
     assert ann.page.leads_to(RECOVERY)
     ann.click(TWO_FACTOR)
     assert "... 156" in ann.page.text
     assert ann.page.leads_to(OFF)
-
-
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "{0}-{1}",
-        "Your code is {0}{1}",
-        "{0} {1}. Do not share it.",
-        "{0}{1} is your Two-Factor code. Do not share it.\n\n@2fa.example.com #{0}{1}",
-    ],
-)
-def test_code_is_taken_as_it_was_pasted(
-    spelling: str, ann: Browser, user: User, phone: Phone
-) -> None:
-    """P-04."""
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=spelling.format(phone.code()[:3], phone.code()[3:]))
-    assert ann.path == SUCCESS
 
 
 @pytest.mark.parametrize(
@@ -238,29 +219,20 @@ def assert_error(browser: Browser, field: str, says: str) -> None:
     assert f"id_{field}_error" in page.by_id
 
 
-@pytest.fixture(params=["number", "sign-in", "off", "prove"])
+@pytest.fixture(params=["number", "sign-in"])
 def code_page(
     request: pytest.FixtureRequest, browser: Browser, clock: time_machine.Traveller
 ) -> Browser:
-    """A page that asks for a texted code, of each purpose, with the code on its way."""
+    """A page that asks for a texted code, which is on its way. Operations prove other doors."""
     if request.param == "number":
         request.getfixturevalue("user")
         sign_in(browser)
         browser.go(NUMBER_PAGE)
         browser.send(number=NUMBER)
         return browser
-    if request.param == "sign-in":
-        request.getfixturevalue("active")
-        clock.shift(timedelta(minutes=15))
-        sign_in(browser)
-        return browser
-    request.getfixturevalue("ann_on")
-    if request.param == "off":
-        browser.go(OFF)
-        browser.send(f"{OFF}send/")
-        return browser
-    browser.go(NUMBER_PAGE)
-    browser.send(f"{PROVE}send/")
+    request.getfixturevalue("active")
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
     return browser
 
 
@@ -288,11 +260,6 @@ def test_code_of_a_wrong_shape(code_page: Browser, user: User, phone: Phone) -> 
     assert not code_page.reload().title.startswith("Error:")
 
 
-# The operations prove limits and locks at each door.
-at_two_doors = pytest.mark.parametrize("code_page", ["number", "sign-in"], indirect=True)
-
-
-@at_two_doors
 def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -318,7 +285,6 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
     assert len(phone.messages) == sent
 
 
-@at_two_doors
 def test_locked_until_a_stated_time(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -341,7 +307,6 @@ def test_locked_until_a_stated_time(
     assert not code_page.page.title.startswith("Error:")
 
 
-@at_two_doors
 def test_expired_code(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -735,9 +700,6 @@ def test_reset_link_of_somebody_deactivated(browser: Browser, user: User) -> Non
     path = link_in_mail("/password-reset/")
     User.objects.filter(pk=user.pk).update(is_active=False)
     assert browser.go(path).status == 404
-
-
-# -- an application ----------------------------------------------------------------
 
 
 # -- no dead ends ------------------------------------------------------------------
