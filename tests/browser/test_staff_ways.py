@@ -2,12 +2,11 @@
 
 import re
 
-import pyotp
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, run
-from tests.browser.hands import Keyboard, Pointer, make_superuser, sign_in
+from tests.browser.hands import Keyboard, Pointer, sign_in
 from tests.kit.chromium import NARROW, Site, Window, audit_everywhere
 
 
@@ -122,33 +121,6 @@ def test_nothing_lies_over_the_focus(
                 assert not page.evaluate(_HIDDEN)
                 if there:
                     break
-
-
-def test_a_new_member_of_staff_is_led_to_a_second_factor_and_in(
-    open_page: Window, site: Site, crowd: Crowd
-) -> None:
-    """P-26, from the first page for staff to that page."""
-    person = crowd.new()
-    make_superuser(site, person)
-    page = open_page(width=NARROW)
-    hand = Keyboard(page, site)
-    page.goto("/admin/optin/user/")
-    hand.give_password(person)
-    hand.sees("Two-factor sign-in is off")
-    expect(
-        page.get_by_text("You need two-factor sign-in to open the page that you asked for.")
-    ).to_be_visible()
-    audit_everywhere(page, "staff-led")
-    hand.follow("Turn it on with an app")
-    hand.press("Set it up")
-    app = pyotp.TOTP(page.locator(".key").inner_text().replace(" ", ""))
-    hand.give_code(app.now(), "Turn it on")
-    hand.sees("Two-factor sign-in is on")
-    hand.follow("Make recovery codes")
-    hand.press("Show my codes")
-    hand.follow("I have saved them")
-    is_at(page, "/admin/optin/user/")
-    hand.sees("Accounts")
 
 
 # -- what is shown once, and what is refused ---------------------------------------
