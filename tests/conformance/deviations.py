@@ -123,18 +123,6 @@ def declaration(reply: Reply) -> Reply:
     return replace(reply, body=declared) if reply.is_xml else reply
 
 
-@answers_found_by(every_answer.xml_bytes)
-def xsi_before_xsd(reply: Reply) -> Reply:
-    swapped = re.sub(rb'(xmlns:xsd="[^"]+") (xmlns:xsi="[^"]+")', rb"\2 \1", reply.body)
-    return replace(reply, body=swapped)
-
-
-@answers_found_by(every_answer.elements)
-def links_last_in_xml(reply: Reply) -> Reply:
-    moved = re.sub(rb"(<_links>.*</_links>)(<Sta.*</StatusMessage>)", rb"\2\1", reply.body)
-    return replace(reply, body=moved)
-
-
 @answers_found_by(every_answer.elements, formats.token_errors)
 def another_root(reply: Reply) -> Reply:
     return reply.with_body(b"OAuthGrantRequestError", b"Error")
@@ -151,11 +139,6 @@ def white_space_in_json(reply: Reply) -> Reply:
 @answers_found_by(every_answer.properties)
 def links_first_in_json(reply: Reply) -> Reply:
     return rewritten(reply, lambda data: dict(sorted(data.items(), key=lambda i: i[0] != "_links")))
-
-
-@answers_found_by(every_answer.properties)
-def one_more_property(reply: Reply) -> Reply:
-    return rewritten(reply, lambda data: data | {"Code": 7}) if reply.status == 403 else reply
 
 
 @answers_found_by(stories.id_is_a_number, every_answer.properties)
@@ -227,14 +210,6 @@ def another_code(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
     is_unknown = b"2147483647" in request.body
     return reply if is_unknown else reply.with_body(b"otp_incorrect", b"otp_wrong")
-
-
-@found_by(stories.unknown_id)
-def unknown_ids_are_told(request: Request, forward: Forward) -> Reply:
-    reply = forward(request)
-    if of_verify(request) and b"2147483647" in request.body:
-        return reply.with_body(b"The code is not right.", b"The code is not right!")
-    return reply
 
 
 @answers_found_by(stories.verify_again)

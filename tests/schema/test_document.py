@@ -13,14 +13,12 @@ import yaml
 from defusedxml.ElementTree import fromstring
 from django.conf import LazySettings
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, resolve
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from optin.api import schema, serializers, views
-from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError, TokenError
+from optin.api import schema, serializers
+from optin.api.answers import TOKEN_ERRORS, ApiError, TokenError
 from optin.api.help import CALLS, Call
-from optin.api.sandbox import SandboxTexts
 from optin.api.serializers import Model
 from optin.models.files import MAX_FILE_ID
 
@@ -70,66 +68,21 @@ def test_its_operations_are_the_calls() -> None:
     assert described == [(call.method, f"/{call.path}") for call in CALLS]
 
 
-def views_of(patterns: list[URLPattern | URLResolver]) -> set[Any]:
-    found: set[Any] = set()
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            found |= views_of(pattern.url_patterns)
-        else:
-            found.add((pattern.name, getattr(pattern.callback, "view_class", None)))
-    return found
-
-
-def test_its_operations_are_those_of_the_addresses() -> None:
-    """Every address of a call is described, and every one described is there."""
-    beside = {views.NotFound, SandboxTexts}  # no calls of the contract
-    there = {
-        (name, view)
-        for name, view in views_of(get_resolver().url_patterns)
-        if isinstance(view, type) and issubclass(view, views.Call) and view not in beside
-    }
-
-    described = set()
-    for path, methods in DOCUMENT["paths"].items():
-        match = resolve(path)
-        view: Any = match.func.view_class  # type: ignore[attr-defined]
-        assert set(methods) == set(view.http_method_names) - {"head"}
-        described.add((match.url_name, view))
-
-    assert described == there
-
-
-def test_operation_ids_are_names_for_programs() -> None:
-    ids = [operation(call)["operationId"] for call in CALLS]
-    ids += [each["post"]["operationId"] for each in DOCUMENT["webhooks"].values()]
-
-    assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch("[A-Za-z]\\w*", id_) for id_ in ids)
-
-
 # -- the calls ---------------------------------------------------------------------
 
 
 @each_call
 def test_a_request_has_its_model_in_every_media_type(call: Call) -> None:
+    """The body of opt-out-from-2fa may be empty."""
+    body: Any = operation(call).get("requestBody")
     if call.request_model is None:
-        assert "requestBody" not in operation(call)
+        assert body is None
         return
 
-    content = operation(call)["requestBody"]["content"]
-
-    assert set(content) == (FOUR | {FORM} if call.is_token_call else FOUR)
-    assert {names(kind) for kind in content.values()} == {call.request_model.model_name()}
-
-
-@each_call
-def test_a_body_is_asked_for_where_one_is_needed(call: Call) -> None:
-    """That of opt-out-from-2fa may be empty."""
-    body = operation(call).get("requestBody")
-
-    assert bool(body and body.get("required")) == (
-        call.method == "POST" and call.path != "User/opt-out-from-2fa"
-    )
+    assert set(body["content"]) == (FOUR | {FORM} if call.is_token_call else FOUR)
+    assert {names(kind) for kind in body["content"].values()} == {call.request_model.model_name()}
+    assert body.get("required", False) == (call.path != "User/opt-out-from-2fa")
+    assert all(kind["examples"] for kind in body["content"].values())
 
 
 @each_call
@@ -141,6 +94,7 @@ def test_every_status_has_its_model_in_four_media_types(call: Call) -> None:
         model = call.response_model if status == "200" else call.refusal_model
         assert set(response["content"]) == FOUR
         assert {names(kind) for kind in response["content"].values()} == {model.__name__}
+    assert all(kind["examples"] for kind in responses["200"]["content"].values())
 
 
 @each_call
@@ -152,12 +106,6 @@ def test_every_error_is_told_under_its_status_and_nowhere_else(call: Call) -> No
     }
 
     assert told == {(error.row.status, error.code, error.row.meaning) for error in call.errors}
-
-
-def test_every_code_of_the_tables_is_told_somewhere() -> None:
-    text = json.dumps(DOCUMENT)
-
-    assert [code for code in {**ERRORS, **TOKEN_ERRORS} if f"`{code}`" not in text] == []
 
 
 @each_call
@@ -180,20 +128,12 @@ def test_the_credentials_are_alternatives(call: Call) -> None:
     assert security == ([] if call.is_token_call else [{"bearer": []}, {"WsAccessKey": []}])
 
 
-def test_both_kinds_of_credentials_are_described() -> None:
-    schemes = DOCUMENT["components"]["securitySchemes"]
-
-    assert schemes.keys() == {"bearer", "WsAccessKey"}
-    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
-    key = schemes["WsAccessKey"]
-    assert (key["type"], key["in"], key["name"]) == ("apiKey", "query", "WsAccessKey")
-
-
 def test_without_access_keys_a_token_is_the_only_way(settings: LazySettings) -> None:
     settings.LEGACY_ACCESS_KEYS = False
 
     found = schema.document()
 
+    assert DOCUMENT["components"]["securitySchemes"].keys() == {"bearer", "WsAccessKey"}
     assert found["components"]["securitySchemes"].keys() == {"bearer"}
     assert found["paths"]["/User/opt-in-to-2fa"]["post"]["security"] == [{"bearer": []}]
 
@@ -236,10 +176,6 @@ def model(name: str) -> type[Model]:
     return found
 
 
-def test_ping_answers_a_boolean() -> None:
-    assert SCHEMAS["Boolean"] == {"type": "boolean", "xml": {"name": "boolean"}}
-
-
 def test_every_model_of_the_calls_is_described() -> None:
     used = {
         kind
@@ -249,6 +185,11 @@ def test_every_model_of_the_calls_is_described() -> None:
     }
 
     assert set(SCHEMAS) == {kind.__name__ for kind in used} | {"Link", "Event", "EventData"}
+    assert SCHEMAS["Boolean"] == {"type": "boolean", "xml": {"name": "boolean"}}  # of ping
+    # <_links><Link>...</Link></_links>: the items by the name of their model.
+    links = SCHEMAS["BaseResponseModel"]["properties"]["_links"]
+    assert links["xml"] == {"wrapped": True}
+    assert links["items"] == {"$ref": "#/components/schemas/Link"}
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -262,29 +203,17 @@ def test_a_model_has_its_properties_and_its_name_in_xml(name: str) -> None:
         assert shown["description"] == str(fields[field].help_text)
 
 
-def test_links_are_wrapped() -> None:
-    """<_links><Link>...</Link></_links>: the items by the name of their model."""
-    links = SCHEMAS["BaseResponseModel"]["properties"]["_links"]
-
-    assert links["xml"] == {"wrapped": True}
-    assert links["items"] == {"$ref": "#/components/schemas/Link"}
-
-
 @pytest.mark.parametrize(
     ("name", "body", "taken"),
     [
         ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": "0123456"}, True),
-        ("Verify2FAOptInRequest", {"ProviderUserId": "1", "Otp": "0123456"}, True),
         ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": 123456}, False),
-        ("Verify2FAOptInRequest", {"ProviderUserId": 0, "Otp": "0123456"}, False),
         ("Verify2FAOptInRequest", {"ProviderUserId": 2**31, "Otp": "0123456"}, False),
         ("Verify2FAOptInRequest", {"ProviderUserId": "01", "Otp": "0123456"}, False),
-        ("Verify2FAOptInRequest", {"ProviderUserId": True, "Otp": "0123456"}, False),
         ("Verify2FAOptInRequest", {"ProviderUserId": 1, "Otp": "0123456", "other": []}, True),
         ("Verify2FAOptInRequest", {"ProviderUserId": 1}, False),
         ("OptOutFrom2FARequest", {}, True),
         ("OptOutFrom2FARequest", {"Otp": None}, True),
-        ("OptOutFrom2FARequest", {"Otp": ""}, True),
         ("OptInTo2FARequest", {"MobileNumber": ""}, False),
         ("OAuthRefreshAccessTokenRequest", {"grant_type": "password", "refresh_token": "x"}, False),
     ],
@@ -336,14 +265,6 @@ def test_every_example_is_one_of_its_model() -> None:
 
 
 @each_call
-def test_every_body_has_an_example_in_each_media_type(call: Call) -> None:
-    described = operation(call)
-    bodies = [described["responses"]["200"], *filter(None, [described.get("requestBody")])]
-
-    assert all(kind["examples"] for body in bodies for kind in body["content"].values())
-
-
-@each_call
 def test_every_error_has_an_example_in_json_and_xml(call: Call) -> None:
     for media_type in ("application/json", "application/xml"):
         shown = {
@@ -362,10 +283,6 @@ def test_every_error_has_an_example_in_json_and_xml(call: Call) -> None:
     ("query", "accept", "media_type"),
     [
         ("", None, "application/vnd.oai.openapi+json"),
-        ("", "*/*", "application/vnd.oai.openapi+json"),
-        ("", "application/json", "application/json"),
-        ("", "application/yaml", "application/yaml"),
-        ("", "application/vnd.oai.openapi", "application/vnd.oai.openapi"),
         ("?format=json", None, "application/json"),
         ("?format=yaml", None, "application/vnd.oai.openapi"),
     ],
@@ -382,7 +299,7 @@ def test_it_is_json_or_yaml(
     assert (json.loads(text) if is_json else yaml.load(text, loader)) == DOCUMENT  # noqa: S506
 
 
-@pytest.mark.parametrize("address", ["/schema", "/schema/", "/Schema/", "/SCHEMA"])
+@pytest.mark.parametrize("address", ["/schema", "/Schema/"])
 def test_its_address_is_matched_as_the_others_are(client: Client, address: str) -> None:
     assert client.get(address).status_code == 200
     assert client.head(address).status_code == 200
@@ -392,11 +309,8 @@ def test_its_address_is_matched_as_the_others_are(client: Client, address: str) 
     ("method", "address", "accept", "status"),
     [
         ("GET", "/schema/?format=nonsense", "*/*", 404),
-        ("GET", "/schema/?format=%00", "*/*", 404),
         ("GET", "/schema/", "image/png", 406),
-        ("GET", "/schema/", ";;;", 406),
         ("POST", "/schema/", "*/*", 405),
-        ("OPTIONS", "/schema/", "*/*", 405),
         ("BREW", "/schema/", "*/*", 405),
     ],
 )
@@ -406,13 +320,3 @@ def test_nothing_that_is_asked_of_it_is_a_500(
     response = client.generic(method, address, headers={"Accept": accept})
 
     assert response.status_code == status
-
-
-def test_it_asks_for_no_credentials_and_no_database(client: Client) -> None:
-    """There is no database in this test: a query would fail it."""
-    response = client.get(
-        "/schema/", headers={"Authorization": "Bearer x", "Cookie": "sessionid=x"}
-    )
-
-    assert response.status_code == 200
-    assert "WsAccessKey=" not in response.content.decode()

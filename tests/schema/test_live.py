@@ -207,14 +207,6 @@ def test_what_is_served_is_what_is_looked_at_here(served: Served) -> None:
     assert answer.json() == json.loads(here)
 
 
-@pytest.mark.slow
-def test_a_few_requests_to_each_call(served: Served) -> None:
-    served.lead_up_to("/User/verify-2fa-opt-in")
-
-    for path, method in PATHS:
-        explore(served, path, method, [*JSON, *XML, *FORM], 10)
-
-
 REACHED = {
     "/User/opt-in-to-2fa": {200, 400, 401},
     "/User/verify-2fa-opt-in": {200, 400, 401, 409},
