@@ -75,7 +75,7 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
         they belong to one user.
     """
     now = timezone.now()
-    token = _credential(meta.get("HTTP_AUTHORIZATION", ""), "bearer")
+    token = credential(meta, "bearer")
     ignored = access_key and not conf.legacy_access_keys
     if ignored:
         access_key = ""
@@ -94,20 +94,16 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
     return caller
 
 
+def credential(meta: Mapping[str, str], wanted: str) -> str | None:
+    """Return what the ``Authorization`` header has for a scheme; None with another scheme."""
+    scheme, _, text = meta.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return text.strip() if scheme.lower() == wanted else None
+
+
 # -- clients with a secret ---------------------------------------------------------
 
 CUSTOMER_ADDRESS = "HTTP_X_FAPI_CUSTOMER_IP_ADDRESS"
 """The header of FAPI in which a trusted client names the address of its user."""
-
-
-def basic(header: str) -> str | None:
-    """Return what an ``Authorization`` header has for HTTP Basic; None with another scheme."""
-    return _credential(header, "basic")
-
-
-def _credential(header: str, wanted: str) -> str | None:
-    scheme, _, text = header.partition(" ")
-    return text.strip() if scheme.lower() == wanted else None
 
 
 def find_client(text: str) -> Any:

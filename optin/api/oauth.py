@@ -34,7 +34,7 @@ from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challeng
 
 from optin import keys
 from optin.api.answers import CLIENT_REALM, RETRY_UNAVAILABLE, ApiError
-from optin.api.credentials import CUSTOMER_ADDRESS, basic, find_client, take_address
+from optin.api.credentials import CUSTOMER_ADDRESS, credential, find_client, take_address
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
 from optin.operations import sign_in
@@ -362,7 +362,7 @@ def _take_address(request: HttpRequest) -> None:
 
     :raises ApiError: if what it names is not one address.
     """
-    text = basic(request.META.get("HTTP_AUTHORIZATION", ""))
+    text = credential(request.META, "basic")
     if text and CUSTOMER_ADDRESS in request.META and (client := find_client(text)):
         take_address(request.META, client)
 

@@ -156,7 +156,7 @@ class Form(FormParser):
             pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
         except ValueError as exc:
             raise MalformedBody("The body is not a well-formed form.") from exc
-        data = _unique(pairs, MalformedBody("A property is given twice."))
+        data = _unique(pairs)
         _check(data, MAX_DEPTH)
         return {name: data[name] for name in _fields(parser_context) if name in data}
 
@@ -233,10 +233,10 @@ def fold(name: str) -> str:
     return name.translate(_LOWER)
 
 
-def _unique(pairs: list[tuple[str, Any]], error: Exception | None = None) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len({fold(name) for name in data}) != len(pairs):
-        raise error or MalformedBody("A property is given twice.")
+        raise MalformedBody("A property is given twice.")
     return data
 
 

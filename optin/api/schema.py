@@ -7,6 +7,7 @@ media types go in and out, what the serializers say. ``CALLS`` and the tables of
 
 import re
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from itertools import groupby
 from typing import Any, Literal
@@ -33,7 +34,7 @@ from optin.api.answers import Body, base_response, help_link
 from optin.api.events import MAX_LIMIT
 from optin.api.help import CALLS, Call, Error
 from optin.api.samples import as_xml, sample_body
-from optin.api.serializers import Boolean, Event, IdField, Model, SequenceField, TextField
+from optin.api.serializers import Boolean, IdField, SequenceField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf
 from optin.models import WebhookEvent
@@ -266,12 +267,14 @@ def _examples(call: Call) -> list[OpenApiExample]:
 def document() -> Schema:
     """Return the description of the calls, and of what the service sends by itself."""
     found: Schema = SchemaGenerator().get_schema(public=True)
-    return {**found, "webhooks": {kind: {"post": _webhook(kind)} for kind in webhooks.KINDS}}
+    models = found["components"]["schemas"]
+    told = {kind: {"post": _webhook(kind, models)} for kind in webhooks.KINDS}
+    return {**found, "webhooks": told}
 
 
-def _webhook(kind: str) -> Schema:
+def _webhook(kind: str, models: Schema) -> Schema:
     # Written by hand: drf-spectacular describes no headers of webhooks.
-    body = {"application/json": {"schema": _event(kind)}}
+    body = {"application/json": {"schema": _event(kind, models)}}
     return {
         "operationId": re.sub(r"\W", "_", kind),
         "summary": webhooks.KINDS[kind].meaning,
@@ -294,36 +297,20 @@ def _webhook(kind: str) -> Schema:
     }
 
 
-def _event(kind: str) -> Schema:
-    event = _model(Event())
+def _event(kind: str, models: Schema) -> Schema:
+    """Describe what is sent, by the models of ``GET /events``."""
+    event: Schema = deepcopy(models["Event"])
+    data: Schema = deepcopy(models["EventData"])
     event["properties"]["type"]["const"] = kind
     event["properties"]["timestamp"]["format"] = "date-time"
-    data = event["properties"]["data"]["properties"]
+    event["properties"]["data"] = data
+    data["required"] = list(data["properties"])  # XML leaves one out, and is not sent
     if reasons := webhooks.KINDS[kind].reasons:
         # No ``enum``: clients must accept the reasons of later releases.
-        data["Reason"]["examples"] = list(reasons)
+        data["properties"]["Reason"]["examples"] = list(reasons)
     if kind == WebhookEvent.Kind.TEST:
-        data["Sequence"] = {"type": "null"}
+        data["properties"]["Sequence"] = {"type": "null"}
     return event
-
-
-def _model(model: Model) -> Schema:
-    """Describe a model of what is sent. Clients must accept more properties."""
-    properties = {
-        name: {**_property(field), "description": str(field.help_text)}
-        for name, field in model.fields.items()
-    }
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _property(field: Any) -> Schema:
-    if isinstance(field, Model):
-        return _model(field)
-    if isinstance(field, SequenceField):
-        return {"type": "integer", "minimum": 1}
-    if isinstance(field, IdField):
-        return _ID | ({"type": ["integer", "null"]} if field.allow_null else {})
-    return dict(_TEXT)
 
 
 # -- how it is served --------------------------------------------------------------

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from optin.api import parsers
 from optin.api.answers import ApiError, Body, TokenError, oauth_error
-from optin.api.credentials import Caller, basic, find_client, take_address
+from optin.api.credentials import Caller, credential, find_client, take_address
 from optin.api.serializers import (
     Model,
     OAuthPasswordCredentialsGrantRequest,
@@ -47,7 +47,7 @@ class TokenCall(Call):
 
         :raises ApiError: 401 for wrong ones; 400 for a malformed address of the client's user.
         """
-        text = basic(meta.get("HTTP_AUTHORIZATION", ""))
+        text = credential(meta, "basic")
         if text is not None:
             client = find_client(text)
             if client is None:
