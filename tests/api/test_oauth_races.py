@@ -2,13 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
 from oauth2_provider.models import AbstractApplication, AccessToken, Grant, RefreshToken
@@ -30,6 +27,7 @@ from tests.kit.oauth import (
     works,
 )
 from tests.kit.phone import Phone
+from tests.kit.races import at_once
 
 # SQLite lets one writer in at a time, and so hides what happens between two.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
@@ -38,25 +36,11 @@ THREADS = 8
 ROUNDS = 5
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    start = Barrier(len(calls), timeout=30)
-
-    def work(call: Callable[[], Any]) -> Any:
-        start.wait()
-        try:
-            return call()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(work, calls))
-
-
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_one_code(user: User, client_app: AbstractApplication, number: int) -> None:
     """RFC 6749 4.1.2."""
     code = grant(user, client_app)
-    answers = at_once(*[lambda: exchange(code)] * THREADS)
+    answers = at_once([lambda: exchange(code)] * THREADS)
 
     statuses = Counter(answer.status_code for answer in answers)
     assert statuses == {200: 1, 400: THREADS - 1}
@@ -73,7 +57,7 @@ def test_one_code(user: User, client_app: AbstractApplication, number: int) -> N
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_one_refresh_token(user: User, client_app: AbstractApplication, number: int) -> None:
     tokens = exchange(grant(user, client_app))
-    answers = at_once(*[lambda: refresh(tokens)] * THREADS)
+    answers = at_once([lambda: refresh(tokens)] * THREADS)
 
     statuses = Counter(answer.status_code for answer in answers)
     assert statuses == {200: 1, 400: THREADS - 1}
@@ -87,7 +71,7 @@ def test_one_refresh_token(user: User, client_app: AbstractApplication, number: 
 def test_one_refresh_token_that_stays(user: User, number: int) -> None:
     """Whoever refreshes while another does gets a token that works, too."""
     kept = Tokens().sign_in().data["refresh_token"]
-    answers = at_once(*[lambda: Tokens().refresh(kept)] * THREADS)
+    answers = at_once([lambda: Tokens().refresh(kept)] * THREADS)
 
     assert {answer.status for answer in answers} == {200}
     assert {answer.data["refresh_token"] for answer in answers} == {kept}
@@ -105,7 +89,7 @@ def test_revocation_while_others_refresh(user: User, number: int) -> None:
     def revoke() -> HttpResponse:
         return post("revoke_token", {"token": kept}, "password-clients", secret="")
 
-    *answers, revoked = at_once(*refreshes, revoke)
+    *answers, revoked = at_once([*refreshes, revoke])
 
     assert revoked.status_code == 200
     assert {answer.status for answer in answers} <= {200, 400}
@@ -123,7 +107,7 @@ def test_refresh_while_a_number_becomes_active(
         activate(user, file, phone)
         return HttpResponse()
 
-    answers = at_once(lambda: refresh(tokens), become_active)
+    answers = at_once([lambda: refresh(tokens), become_active])
 
     newest = answers[0] if answers[0].status_code == 200 else tokens
     assert data(newest)["refresh_token"]
@@ -152,7 +136,7 @@ def test_consent_while_the_session_ends(
     def allow(browser: Client) -> Callable[[], Any]:
         return lambda: browser.post(authorize(), {"allow": "Allow", "scope": shown})
 
-    *answers, _ = at_once(*map(allow, browsers), finish)
+    *answers, _ = at_once([*map(allow, browsers), finish])
 
     assert {answer.status_code for answer in answers} == {303}
     codes = [

@@ -1,11 +1,11 @@
 """The last two digits of a number decide what happens."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.test import Client
 from django.utils import timezone
 
 from conformance.sandbox import ENDINGS as KITS
@@ -15,6 +15,7 @@ from optin.models import File, ProviderUser, SmsMessage, User
 from optin.operations import opt_ins
 from optin.operations.sandbox import texts_of
 from optin.outcomes import SendOutcome
+from tests.kit.clients import Api
 from tests.kit.people import ORIGIN
 
 pytestmark = pytest.mark.django_db
@@ -27,44 +28,32 @@ def test_the_kit_has_the_same_answers() -> None:
     assert ours == KITS
 
 
+@dataclass
 class Caller:
-    """A client of the sandbox, over HTTP."""
+    """A client of the sandbox, over HTTP; tells the code of each answer."""
 
-    def __init__(self, key: str, file: File) -> None:
-        self.query = f"?FileId={file.pk}&WsAccessKey={key}"
-        self.file = file
-        self.id = 1
-
-    def post(self, call: str, **body: Any) -> str:
-        answer = Client().post(f"/User/{call}{self.query}", body, content_type="application/json")
-        self.answer = answer
-        found = answer.json()
-        if answer.status_code == 200:
-            self.id = found.get("ProviderUserId", self.id)
-            return "ok"
-        assert answer.status_code < 500 or answer["Cache-Control"] == "no-store"
-        return str(found["_links"][-1]["title"])
+    api: Api
+    id: int = 1
 
     def opt_in(self, ending: str) -> str:
-        return self.post("opt-in-to-2fa", MobileNumber=NUMBERS[ending])
+        answer = self.api.opt_in(NUMBERS[ending])
+        self.id = answer.data.get("ProviderUserId", self.id)
+        return answer.code or "ok"
 
     def verify(self, code: str) -> str:
-        return self.post("verify-2fa-opt-in", ProviderUserId=self.id, Otp=code)
+        return self.api.verify(self.id, code).code or "ok"
 
     def opt_out(self, code: str = "") -> str:
-        return self.post("opt-out-from-2fa", Otp=code)
-
-    def texts(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = Client().get(f"/sandbox/texts{self.query}").json()["Texts"]
-        return found
+        return self.api.opt_out(code).code or "ok"
 
     def code(self) -> str:
-        return self.texts()[0]["Body"].split()[0]
+        texts = self.api.send("GET", "/sandbox/texts", query=self.api.query()).data["Texts"]
+        return str(texts[0]["Body"]).split()[0]
 
 
 @pytest.fixture
 def caller(key: str, sandbox_file: File) -> Caller:
-    return Caller(key, sandbox_file)
+    return Caller(Api(key=key, file_id=sandbox_file.pk))
 
 
 @pytest.mark.parametrize(
