@@ -1,7 +1,5 @@
 """Links and headers of the answers (docs/contract.md, section 5)."""
 
-from ipaddress import ip_network
-
 import pytest
 import time_machine
 from pytest_django import Settings
@@ -72,17 +70,3 @@ def test_base_url_is_a_setting(api: Api, settings: Settings) -> None:
     settings.BASE_URL = "https://login.example.org:8443"
     link = api.verify(1, "1234567").links[0]
     assert link["href"] == "https://login.example.org:8443/User/verify-2fa-opt-in?FileId=777"
-
-
-@pytest.mark.parametrize(
-    ("remote", "ip"),
-    [("192.0.2.7", "203.0.113.9"), ("198.51.100.1", "198.51.100.1")],
-    ids=["trusted proxy", "stranger"],
-)
-def test_client_address_is_forwarded_by_trusted_proxies_only(
-    api: Api, settings: Settings, remote: str, ip: str
-) -> None:
-    """S-26"""
-    settings.TRUSTED_PROXIES = (ip_network("192.0.2.0/24"),)
-    api.opt_in(NUMBER, headers={"X-Forwarded-For": "10.9.9.9, 203.0.113.9"}, REMOTE_ADDR=remote)
-    assert AuditEvent.objects.get().ip == ip

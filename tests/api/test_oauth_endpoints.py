@@ -574,9 +574,9 @@ def test_scope_is_narrowed_and_never_widened(
 
 
 def test_secrets_are_kept_as_digests(
-    user: User, client_app: AbstractApplication, password_clients: None
+    user: User, client_app: AbstractApplication, password_clients: None, access_key: str
 ) -> None:
-    """S-34: no table holds a token, a client's secret or a password."""
+    """S-34: no table holds a token, an access key, a client's secret or a password."""
     first = exchange(grant(user, client_app))
     by_password = Tokens().sign_in().data
     later = Tokens().refresh(by_password["refresh_token"]).data
@@ -591,5 +591,5 @@ def test_secrets_are_kept_as_digests(
     for tokens in given:
         assert tokens["access_token"] not in kept
         assert tokens["refresh_token"] not in kept
-    assert SECRET not in kept
-    assert PASSWORD not in kept
+    for secret in (access_key, SECRET, PASSWORD):
+        assert secret not in kept
