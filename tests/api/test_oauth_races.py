@@ -84,7 +84,7 @@ def test_one_refresh_token_that_stays(user: User, number: int) -> None:
 def test_revocation_while_others_refresh(user: User, number: int) -> None:
     """Whichever comes first, no access token outlives the refresh token."""
     kept = Tokens().sign_in().data["refresh_token"]
-    refreshes = [lambda: Tokens().refresh(kept)] * (THREADS - 1)
+    refreshes: list[Callable[[], Any]] = [lambda: Tokens().refresh(kept)] * (THREADS - 1)
 
     def revoke() -> HttpResponse:
         return post("revoke_token", {"token": kept}, "password-clients", secret="")
