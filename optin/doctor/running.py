@@ -71,7 +71,6 @@ CHECKS = (
     Check("listens", proxy.listens, after=("running",)),
     Check("https", proxy.https, after=("running",)),
     Check("requests", proxy.requests, after=("site",)),
-    Check("ready", site.ready, after=("site", "writes", "ledger")),
 )
 
 

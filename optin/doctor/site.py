@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from optin.conf import conf
 from optin.doctor import net, seen
-from optin.doctor.findings import Finding, fault, ok, skipped, warning
+from optin.doctor.findings import Finding, fault, ok, warning
 from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon
 from optin.support.health import clock_of
 from optin.support.wording import section
@@ -97,20 +97,6 @@ def reach() -> Iterator[Finding]:
             seen=f"{where}/livez answers {answer.status}, not 200 and 'ok'.",
             do=f"Check BASE_URL and where the proxy passes requests on to. {PROXY}",
         )
-
-
-def ready() -> Iterator[Finding]:
-    """`/readyz` answers 200."""
-    answer = ask(place(), "/readyz")
-    words = answer.body.decode("ascii", "replace").split()
-    if answer.status == 503 and words:
-        yield fault(
-            f"The running service is not ready: {', '.join(words)}.",
-            seen="/readyz answers 503.",
-            do=section("run", "Watching it"),
-        )
-    elif answer.status != 200:
-        yield skipped(f"The proxy does not pass on /readyz (it answers {answer.status}).")
 
 
 def running() -> Iterator[Finding]:

@@ -168,13 +168,9 @@ def regular() -> Iterator[Finding]:
     yield from told_by(health.overdue)()
     now = timezone.now()
     made = Span.objects.filter(start__lte=now).order_by("-start").first()
-    if made is None:
-        yield warning(
-            "The figures of the admin have never been counted.",
-            do=f"Nothing within 5 minutes of the first start. Later: {health.STARTING}",
-        )
-    elif made.made_at is None or now - made.made_at > ROLLED_UP:
-        when = f"since {moment(made.made_at)}" if made.made_at else "yet"
+    counted_at = made.made_at if made else None
+    if counted_at is None or now - counted_at > ROLLED_UP:
+        when = f"since {moment(counted_at)}" if counted_at else "yet"
         yield fault(
             f"The figures of the admin have not been counted {when}.",
             do=f"manage send_due. {health.STARTING}",
