@@ -15,21 +15,20 @@ from tests.kit.people import NOON
 LATER = timedelta(seconds=1)
 
 
-@given(st.integers(0, 2**22 - 1), st.integers(0, 255), st.integers(0, 30 * 86_400))
-def test_a_reference_leads_to_its_request_alone(seconds: int, byte: int, age: int) -> None:
+@given(
+    st.integers(0, 2**22 - 1),
+    st.integers(0, 255),
+    st.integers(0, 30 * 86_400),
+    st.sampled_from(Undecided),
+)
+def test_a_reference_leads_to_its_request_alone_and_has_the_cause(
+    seconds: int, byte: int, age: int, cause: Undecided
+) -> None:
     at = datetime.fromtimestamp(1_800_000_000 + seconds, tz=UTC)
-    beginning = f"{int(at.timestamp()):08x}{byte:02x}"
-    assert list(references.read(references.of(beginning), at + timedelta(seconds=age))) == [
-        (at, beginning)
-    ]
-
-
-@given(st.sampled_from(Undecided), st.integers(0, 2**22 - 1))
-def test_a_reference_has_the_cause_of_what_was_not_decided(cause: Undecided, seconds: int) -> None:
-    at = datetime.fromtimestamp(1_800_000_000 + seconds, tz=UTC)
-    request_id = f"{int(at.timestamp()):08x}{'f' * 24}"
-    [(found, beginning)] = references.read(references.of(request_id, cause), at)
-    assert (found, references.cause(beginning)) == (at, cause)
+    beginning, later = f"{int(at.timestamp()):08x}{byte:02x}", at + timedelta(seconds=age)
+    assert list(references.read(references.of(beginning), later)) == [(at, beginning)]
+    [(found, marked)] = references.read(references.of(beginning, cause), later)
+    assert (found, references.cause(marked)) == (at, cause)
 
 
 def test_no_id_begins_as_a_cause(clock: time_machine.Traveller) -> None:
@@ -45,13 +44,6 @@ def test_a_cause_is_not_known_again_in_another_second() -> None:
     assert len(set(found)) == len(found)
     # No character has to do with the cause: each of 32 letters stands in each place.
     assert all(len({text[n] for text in found}) == 32 for n in (0, 1, 2, 4, 5, 6))
-
-
-def test_no_two_requests_of_an_hour_share_one() -> None:
-    """The permutation loses nothing: else strangers would share a reference."""
-    now = int(NOON.timestamp())
-    ids = [f"{now + n:08x}{byte:02x}" for n in range(40) for byte in range(256)]
-    assert len({references.of(each) for each in ids}) == len(ids)
 
 
 @pytest.mark.parametrize("dress", [str.lower, "  {}\n".format, lambda t: t.replace("-", " ")])

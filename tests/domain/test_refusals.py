@@ -14,7 +14,6 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import RefreshToken
@@ -709,23 +708,3 @@ def test_a_wrong_code_that_was_compared_has_an_event_each(flood: Flood) -> None:
     events = AuditEvent.objects.filter(outcome="otp_incorrect").order_by("pk")
     assert [event.data["failures"] for event in events] == [1, 2, 3, 4]
     assert lines(flood.user)[0].what.endswith(", 4 times")
-
-
-# -- at length ---------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_an_hour_may_have_more_refusals_than_16_bits_can_count(flood: Flood) -> None:
-    """Most of them are counted at a stroke; those that pass 2**15 and 2**16 come one by one."""
-    way = next(way for way in WAYS if way.name == "foreign files")
-    many = 2**16 + 100
-    for n in range(100):
-        way.once(flood, n)
-    RefusalCount.objects.update(count=F("count") + 2**16 - 200)
-    for n in range(200):
-        way.once(flood, n)
-    repeats.tell(timezone.now() + WINDOW)
-    assert AuditEvent.objects.count() <= 8
-    events = AuditEvent.objects.filter(outcome=way.outcome)
-    assert sum(event.data.get("repeated", 1) for event in events) == many
-    assert told_to_staff(flood.user) == [many]

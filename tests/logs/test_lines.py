@@ -94,14 +94,6 @@ def test_a_line_names_the_address_and_not_the_path(
     assert line["method"] == (method if method.isalpha() else "other")
 
 
-def test_a_foreign_host_has_its_line(client: Client, written: Lines) -> None:
-    client.post("/User/verify-2fa-opt-in?WsAccessKey=k", headers={"Host": "evil.example.com"})
-
-    (line,) = written.requests
-    assert (line["status"], line["route"]) == (400, "none")
-    assert "evil" not in written.text
-
-
 def test_one_request_leaves_nothing_to_the_next(
     client: Client, access_key: str, written: Lines
 ) -> None:
