@@ -113,22 +113,6 @@ class RoleForm(ReasonForm):
 
 ACTIONS = (
     Action(
-        "suspend",
-        "Suspend",
-        staff.ACT,
-        "Stops codes by text message at once. The second factor stays required: the person "
-        "can sign in only with an authenticator app or a recovery code. The person gets an "
-        "e-mail.",
-        calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
-    ),
-    Action(
-        "resume",
-        "End the suspension",
-        staff.ACT,
-        "Sends codes by text message again. The person gets an e-mail.",
-        calls(staff_actions.resume, "The suspension was ended.", "It was not suspended."),
-    ),
-    Action(
         "unlock",
         "Unlock",
         staff.ACT,
@@ -137,6 +121,50 @@ ACTIONS = (
         _unlock,
         command="person unlock",
         by=PersonForm,
+        changes=lambda it: it.user.can_unlock,
+        helps=lambda it: it.is_refused or it.user.programs.bars(timezone.now()),
+    ),
+    Action(
+        "resume",
+        "End the suspension",
+        staff.ACT,
+        "Sends codes by text message again. The person gets an e-mail.",
+        calls(staff_actions.resume, "The suspension was ended.", "It was not suspended."),
+        changes=lambda it: it.is_suspended,
+        helps=lambda it: True,
+    ),
+    Action(
+        "withdraw",
+        "Withdraw the removal",
+        staff.ACT,
+        "Cancels the planned removal of all second factors. The person gets an e-mail.",
+        _withdraw,
+        changes=lambda it: it.removal,
+        helps=lambda it: True,
+    ),
+    Action(
+        "resend",
+        "Send the code again",
+        staff.ACT,
+        "Texts the open code to the person again. The usual limits apply. Staff cannot see "
+        "the code.",
+        _resend,
+        changes=lambda it: (
+            it.code_waits and it.user.is_active and not (it.is_refused or it.is_suspended)
+        ),
+        # A number that nobody has verified may be a stranger's: who calls says it first.
+        helps=lambda it: it.factors.number,
+    ),
+    Action(
+        "suspend",
+        "Suspend",
+        staff.ACT,
+        "Stops codes by text message at once. The second factor stays required: the person "
+        "can sign in only with an authenticator app or a recovery code. The person gets an "
+        "e-mail.",
+        calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
+        changes=lambda it: it.factors.number and not it.is_suspended,
+        helps=lambda it: True,
     ),
     Action(
         "revoke",
@@ -148,6 +176,7 @@ ACTIONS = (
         is_destructive=True,
         command="person revoke-factor",
         by=PersonForm,
+        changes=lambda it: it.factors.is_on,
     ),
     Action(
         "revoke-later",
@@ -158,21 +187,7 @@ ACTIONS = (
         "asking. The person gets an e-mail at once and can cancel the removal.",
         _revoke_later,
         is_destructive=True,
-    ),
-    Action(
-        "withdraw",
-        "Withdraw the removal",
-        staff.ACT,
-        "Cancels the planned removal of all second factors. The person gets an e-mail.",
-        _withdraw,
-    ),
-    Action(
-        "resend",
-        "Send the code again",
-        staff.ACT,
-        "Texts the open code to the person again. The usual limits apply. Staff cannot see "
-        "the code.",
-        _resend,
+        changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
     ),
     Action(
         "role",
@@ -183,7 +198,7 @@ ACTIONS = (
         RoleForm,
     ),
 )
-"""What the page of an account offers."""
+"""What the page of an account offers, what helps most likely first."""
 
 REVEAL = Action(
     "reveal",

@@ -154,3 +154,7 @@ class Action:
     """The form by which the command names the row, such as ``PersonForm``."""
     is_final: bool = False
     """Whether the command asks first."""
+    changes: Callable[[Any], object] = lambda it: True
+    """Whether it would do anything for an account in this ``Standing``."""
+    helps: Callable[[Any], object] = lambda it: False
+    """Whether staff most likely want it then, if it would do anything."""

@@ -15,9 +15,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin.actions.accounts import ACTIONS
+from optin.actions.standing import Standing, standing_of
 from optin.admin import pointers
 from optin.admin.actions import OFFERED, origin_of
-from optin.admin.offers import Offer, Standing, offer_of, standing_of
+from optin.admin.offers import Offer, offer_of
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, text, when
 from optin.admin.site import site
 from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
