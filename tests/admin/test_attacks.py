@@ -1,11 +1,11 @@
-"""What somebody would try who is in already, or stands at the door (S-36, S-37, S-60)."""
+"""What somebody would try who is in already, or stands at the door (P-25, S-36, S-37, S-60)."""
 
 import re
 from collections.abc import Callable
 from functools import partial
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -185,6 +185,48 @@ def test_a_reason_of_10_megabytes_is_not_read(
     assert answer.status_code == 400
     assert len(answer.content) < 20_000
     assert AuditEvent.objects.count() == before
+
+
+# -- what nobody has, and what everybody needs ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["autocomplete/", "r/1/1/", "password_change/", "password_change/done/", "auth/user/"]
+)
+def test_pages_of_the_site_that_are_not_there(signed_in: In, path: str) -> None:
+    assert signed_in("superuser").get(f"/admin/{path}").status_code == 404
+
+
+OPERATIONS = ("suspend", "resume", "unlock", "revoke", "revoke-later", "withdraw", "resend")
+
+
+def test_a_single_permission_makes_a_superior(user: User, on_staff: OnStaff, signed_in: In) -> None:
+    """A person with one more permission than the actor, in no role at all."""
+    user.user_permissions.add(Permission.objects.get(codename="reveal_number"))
+    client = signed_in("support")
+
+    response = client.post(f"/admin/optin/user/{user.pk}/unlock/", {"reason": "x"})
+
+    assert response.status_code == 403
+
+
+def test_each_operation_wants_a_reason(user: User, active: ProviderUser, signed_in: In) -> None:
+    """P-23."""
+    before, client = AuditEvent.objects.count(), signed_in("administrator")
+    for operation in OPERATIONS:
+        for reason in ("", "   ", "x" * 501):
+            address = f"/admin/optin/user/{user.pk}/{operation}/"
+            assert client.post(address, {"reason": reason}).status_code == 422, operation
+    assert AuditEvent.objects.count() == before
+
+
+def test_the_roles_of_the_code_are_those_of_the_database() -> None:
+    """P-25."""
+    kept = {
+        group.name: {f"{p.content_type.app_label}.{p.codename}" for p in group.permissions.all()}
+        for group in Group.objects.all()
+    }
+    assert kept == {role: set(powers) for role, powers in staff.ROLES.items()}
 
 
 # -- two at once -------------------------------------------------------------------

@@ -163,7 +163,12 @@ def test_of_each_text_it_is_known_who_wrote_it(model: type[models.Model]) -> Non
 
 NAME, MAIL = evil("username"), '"=email<zz onzz=1>\u202e\u2066;=1+1"@x.example'
 AGENT = evil("agentsaid").replace("\r\n", "")  # a server ends a header there
-STAFF = ("/admin/", "/admin/optin/user/{user}/unlock/", "/admin/optin/user/{user}/change/")
+STAFF = (
+    "/admin/",
+    "/admin/figures/",
+    "/admin/optin/user/{user}/unlock/",
+    "/admin/optin/user/{user}/change/",
+)
 """Beside every list, and the newest rows of each."""
 PEOPLE = ("/account/", "/account/activity/", "/account/two-factor/")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import connection, transaction
 from django.db.models import Q
 from django.test import Client
@@ -26,6 +27,7 @@ from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from optin.audit import months
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
+from optin.support import statistics
 from tests.kit.people import NOON, NUMBER
 from tests.kit.staff import In, ids
 from tests.kit.trail import analyze_trail
@@ -300,34 +302,34 @@ def test_an_export_takes_the_same_memory_however_long_it_is(client: Client) -> N
 CROWD = 100_000
 
 
-def crowd() -> None:
-    """As many people, each with a number, a code, a text and a mail; some are suspended."""
+def crowd(at: str = "now()") -> None:
+    """As many people, each with a number, a code, a text and a mail of the time *at*."""
     statements = """
         INSERT INTO optin_user (id, username, email, password, first_name, last_name, is_staff,
             is_active, is_superuser, date_joined, otp_failures, session_epoch, last_attempt,
             last_attempt_as)
         SELECT 2000000 + n, 'p' || n, 'p' || n || '@example.com', '!', '', '', n % 25000 = 9,
-            true, false, now(), 0, 0, '', '' FROM generate_series(1, {n}) AS n;
+            true, false, {at}, 0, 0, '', '' FROM generate_series(1, {n}) AS n;
         INSERT INTO optin_provideruser (id, user_id, file_id, name, confirmed, number_encrypted,
             number_digest, last_three, created_at, verified_at, released_at, suspended_at)
-        SELECT 2000000 + n, 2000000 + n, {file}, '', n % 10 <> 1, '-', md5(n::text), '678', now(),
-            now(), CASE WHEN n % 10 = 1 THEN now() END, CASE WHEN n % 25000 = 8 THEN now() END
+        SELECT 2000000 + n, 2000000 + n, {file}, '', n % 10 <> 1, '-', md5(n::text), '678', {at},
+            {at}, CASE WHEN n % 10 = 1 THEN {at} END, CASE WHEN n % 25000 = 8 THEN {at} END
         FROM generate_series(1, {n}) AS n;
         INSERT INTO optin_pendingotp (id, provider_user_id, purpose, file_id, nonce, key_id,
             digits, tries, issued_at, expires_at, closed_as)
-        SELECT 2000000 + n, 2000000 + n, 'opt_in', {file}, n::text, 'k', 7, 0, now(),
-            now() + interval '10 minutes', '' FROM generate_series(1, {n}) AS n;
+        SELECT 2000000 + n, 2000000 + n, 'opt_in', {file}, n::text, 'k', 7, 0, {at},
+            {at} + interval '10 minutes', '' FROM generate_series(1, {n}) AS n;
         INSERT INTO optin_smsmessage (id, state, tries, unknown_attempts, reason, created_at,
             language, pending_otp_id, gateway, gateway_message_id, segments, cost)
         SELECT 2000000 + n, CASE WHEN n % 25000 = 7 THEN 'failed' ELSE 'delivered' END, 1, 0, '',
-            now(), '', 2000000 + n, 'one', '', 1, 0 FROM generate_series(1, {n}) AS n;
+            {at}, '', 2000000 + n, 'one', '', 1, 0 FROM generate_series(1, {n}) AS n;
         INSERT INTO optin_notice (id, state, tries, unknown_attempts, reason, created_at,
             language, user_id, kind, last_three)
         SELECT 2000000 + n, CASE WHEN n % 25000 = 6 THEN 'failed' ELSE 'sent' END, 1, 0, '',
-            now(), '', 2000000 + n, 'activated', '678' FROM generate_series(1, {n}) AS n;
+            {at}, '', 2000000 + n, 'activated', '678' FROM generate_series(1, {n}) AS n;
     """
     with connection.cursor() as cursor:
-        cursor.execute(statements.format(n=CROWD, file=FILE))
+        cursor.execute(statements.format(n=CROWD, file=FILE, at=at))
         cursor.execute("ANALYZE")
 
 
@@ -356,6 +358,28 @@ def test_lists_of_many_rows_are_found_in_the_same_time(client: Client) -> None:
                 bound.ask(f"/admin/optin/{path}/?{query}{before}", 600)
     for pk in (last, last - CROWD // 2):
         bound.ask(ACCOUNT.format(pk), 60)
+    assert not bound.faults, "\n".join(bound.faults)
+
+
+def test_an_hour_is_counted_by_an_index_and_so_the_figures_are_read(
+    client: Client, clock: time_machine.Traveller, settings: Settings
+) -> None:
+    """P-20."""
+    seed(60_000, end=NOON)
+    crowd(at=f"('{NOON}'::timestamptz - n * interval '26 seconds')")
+    statistics.roll_up(timezone.now())  # all 30 days
+    assert statistics.read(NOON).of("text").count > CROWD * 0.9
+    clock.shift(61)
+    with CaptureQueriesContext(connection) as captured:
+        assert statistics.roll_up(timezone.now()) >= 1
+    found = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
+    assert [fault for sql in found for fault in faults(sql, 2000, "")] == []
+    for table in ("smsmessage", "pendingotp", "auditevent"):
+        assert f"optin_{table}" in str(found)
+    settings.OPTIN_DELIVERY = "worker"
+    bound = Bound(client)
+    for address in ("/admin/?days=1", "/admin/figures/"):
+        bound.ask(address, 2000)
     assert not bound.faults, "\n".join(bound.faults)
 
 

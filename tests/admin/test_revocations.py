@@ -50,44 +50,16 @@ def test_support_asks_and_withdraws(user: User, active: ProviderUser, signed_in:
 
     assert 'data-cause="revocation_waits"' not in account(client, user)
     assert "no removal is planned" in ask(client, page(user, WITHDRAW), reason="again")
+    User.objects.filter(pk=user.pk).update(email="")
+    assert "the person cannot be notified" in ask(client, page(user, LATER), reason="lost")
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
         ("revocation", "planned", "lost the phone"),
         ("revocation", "unchanged", "again"),
         ("revocation", "withdrawn", "a thief"),
         ("revocation", "unchanged", "again"),
+        ("revocation", "untold", "lost"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"email": ""}, "the person cannot be notified"),
-        ({"is_active": False}, "the account is deactivated"),
-    ],
-)
-def test_it_is_said_why_nothing_was_planned(
-    user: User, active: ProviderUser, signed_in: In, changes: dict[str, object], words: str
-) -> None:
-    User.objects.filter(pk=user.pk).update(**changes)
-    assert words in ask(signed_in("support"), page(user, LATER), reason="lost")
-    assert not Revocation.objects.exists()
-
-
-# -- what else staff do, and the person is told of ---------------------------------
-
-
-def test_a_role_is_told_to_whom_it_is_given(user: User, signed_in: In) -> None:
-    client, path = signed_in("administrator"), page(user, "role")
-    ask(client, path, role="support", reason="new here")
-    ask(client, path, role="support", reason="again")
-    ask(client, path, role="", reason="left")
-    first, second = mail.outbox
-    assert {*first.to, *second.to} == {"ann@example.com"}
-    assert first.subject == "Your role as a member of staff was changed"
-    assert "Your role is now: support." in str(first.body)
-    assert "You are no longer a member of staff." in str(second.body)
-    assert "new here" not in str(first.body)
 
 
 def test_what_was_refused_is_told_to_nobody(signed_in: In, on_staff: OnStaff, file: object) -> None:

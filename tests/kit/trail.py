@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
 from optin.audit import months, repeats
 from optin.models import (
@@ -57,6 +58,16 @@ def analyze_trail() -> None:
             cursor.execute(f"DROP TABLE {months.name_of(block)}")
             months.make(cursor, block)
     sql(f"ANALYZE {months.name_of(0)}")
+
+
+def tell(kind: str, outcome: str = "ok", at: datetime | None = None, **facts: Any) -> AuditEvent:
+    """Add an event of now, about nobody, apart from *facts*."""
+    facts = {"user_id": None, "origin": Origin(Face.WEB, ip="192.0.2.1"), **facts}
+    with transaction.atomic():
+        event: AuditEvent = AuditEvent.objects.record(
+            AuditEvent.Kind(kind), outcome, now=at or timezone.now(), **facts
+        )
+    return event
 
 
 def decisions(**which: Any) -> "Counter[tuple[str, str, int | None]]":
