@@ -1,7 +1,7 @@
 """What arrived of the audit stream: the events and the seals, line by line."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,10 +46,6 @@ class Arrived:
     def seals(self) -> list[AuditSeal]:
         lines = [line for line in self.lines if line["metadata"]["log_name"] == "seals"]
         return [one for line in lines if (one := AuditSeal.from_line(line["raw_data"]))]
-
-
-def ids_of(events: Iterable[AuditEvent]) -> list[int]:
-    return [event.pk for event in events]
 
 
 def ids_in_trail() -> list[int]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import time_machine
@@ -113,11 +114,7 @@ def test_where_nothing_can_be_cut_off_a_torn_line_stays_alone(
     stream: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a file that may only be appended to."""
-
-    def refused(file: int, length: int) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "ftruncate", refused)
+    monkeypatch.setattr(os, "ftruncate", Mock(side_effect=PermissionError))
     stream.write_text('{"torn')
     record()
     write()
@@ -163,7 +160,7 @@ def test_metrics_and_needs_tell_and_it_goes_on(
     assert needed() == [("1 audit event not in the audit stream yet: Is a directory.", True)]
 
     stream.rmdir()
-    assert write() == 1
+    assert [write(), write()] == [1, 0]
     assert values(health.gauges(now)) == dict.fromkeys(
         ("behind_events", "behind_seconds", "failures"), 0
     )
@@ -182,29 +179,17 @@ def test_it_is_told_that_nobody_writes(
     assert needed() == []
 
 
-def test_a_failure_without_anything_to_write_is_over_when_the_file_is_back(stream: Path) -> None:
-    stream.unlink()
-    stream.mkdir()
-    assert audit_stream.write_due(seconds=1).fault
-    stream.rmdir()
-    assert write() == 0
-    assert AuditStream.objects.get().failures == 0
-
-
-def test_only_a_regular_file_is_written(stream: Path) -> None:
-    stream.unlink()
-    os.mkfifo(stream)
-    assert audit_stream.write_due(seconds=1).fault == "it is no regular file"
-
-
-def test_another_writer_of_the_file_is_left_alone(stream: Path) -> None:
-    """One may have lost its connection, and with it the lock of the database."""
+def test_only_a_regular_file_of_no_other_writer_is_written(stream: Path) -> None:
+    """Another one may have lost its connection, and with it the lock of the database."""
     record()
     with stream.open("a") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         assert audit_stream.write_due(seconds=1) == audit_stream.Written()
     assert AuditStream.objects.get().failures == 0
     assert write() == 1
+    stream.unlink()
+    os.mkfifo(stream)
+    assert audit_stream.write_due(seconds=1).fault == "it is no regular file"
 
 
 # -- syslog ------------------------------------------------------------------------
@@ -342,21 +327,14 @@ def test_a_collector_that_takes_no_lines_is_a_failure(
 # -- the standard output -----------------------------------------------------------
 
 
-def test_the_standard_output_has_nothing_but_lines(
-    settings: Settings, capfd: pytest.CaptureFixture[str]
-) -> None:
-    settings.OPTIN_AUDIT_STREAM = "stdout"
-    run("audit", "stream")
-    record_many(2)
-    run("audit", "stream")
-    assert Arrived.of(capfd.readouterr().out).ids == [1, 2]
-
-
 def test_after_a_torn_line_the_standard_output_begins_a_new_one(
     settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.OPTIN_AUDIT_STREAM = "stdout"
-    write()
+    run("audit", "stream")
+    record()
+    run("audit", "stream")
+    assert Arrived.of(capfd.readouterr().out).ids == [1]  # nothing but lines
     record()
     real = os.write
     left = [10]
@@ -372,4 +350,4 @@ def test_after_a_torn_line_the_standard_output_begins_a_new_one(
     assert write() == 1
     torn, whole = capfd.readouterr().out.splitlines()
     assert len(torn) == 10
-    assert json.loads(whole)["unmapped"]["id"] == 1
+    assert json.loads(whole)["unmapped"]["id"] == 2
