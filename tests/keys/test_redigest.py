@@ -76,11 +76,6 @@ def test_all_goes_on_with_the_new_key(stopped: World, stranger: User) -> None:
         assert stopped.ask().outcome is SendOutcome.SENT
         assert stopped.guess(stopped.code()).outcome is CodeOutcome.OK
     assert stopped.row.pk == row.pk
-
-
-def test_a_number_stays_its_owners(stopped: World, stranger: User) -> None:
-    """Else one number could become active for two people."""
-    redigest()
     theirs = World(stranger, stopped.file, stopped.phone, stopped.clock)
     assert theirs.opt_in(NUMBER).outcome is SendOutcome.SENT
     assert theirs.guess(theirs.code()).outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
@@ -201,19 +196,15 @@ def test_it_says_where_the_former_key_goes(stopped: World, settings: LazySetting
     assert "OPTIN_OLD_DIGEST_KEYS" not in redigest()
 
 
-def test_again_does_nothing(stopped: World) -> None:
-    redigest()
-    stopped.clock.shift(61)
-    with nothing_happens(stopped.phone):
-        assert "already" in redigest()
-
-
 # -- refused -----------------------------------------------------------------------
 
 
-def test_without_offline(stopped: World) -> None:
+def test_without_offline_or_the_ring(stopped: World, settings: LazySettings) -> None:
     with nothing_happens(stopped.phone), pytest.raises(CommandError, match="Stop every process"):
         run("keys", "redigest")
+    settings.OPTIN_KEYS = {"new": NEW}
+    with nothing_happens(stopped.phone), pytest.raises(CommandError, match="not the ring"):
+        redigest()
 
 
 def test_while_the_service_decides(stopped: World, settings: LazySettings) -> None:
@@ -227,17 +218,14 @@ def test_while_the_service_decides(stopped: World, settings: LazySettings) -> No
     assert "Made the digests of 1 numbers" in redigest()
 
 
-def test_without_the_ring(stopped: World, settings: LazySettings) -> None:
-    settings.OPTIN_KEYS = {"new": NEW}
-    with nothing_happens(stopped.phone), pytest.raises(CommandError, match="not the ring"):
-        redigest()
-
-
 def test_with_the_ring_rotated_at_the_same_time(stopped: World, settings: LazySettings) -> None:
     settings.OPTIN_KEYS = {"new": NEW, "old": OLD}
     redigest()
     assert stopped.row.number_encrypted.startswith("new:")
     assert stopped.row.open_number() == NUMBER
+    stopped.clock.shift(61)
+    with nothing_happens(stopped.phone):
+        assert "already" in redigest()
 
 
 def test_unreadable_numbers_are_left_only_when_told(

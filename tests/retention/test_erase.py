@@ -14,11 +14,10 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError
 from django.db import models
-from django.test import Client
 from oauth2_provider.models import get_application_model, get_grant_model
 
 from optin.audit import integrity, seals
-from optin.errors import Deactivated, TellingReason, UnfitReason
+from optin.errors import TellingReason, UnfitReason
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -41,13 +40,13 @@ from optin.operations import (
 )
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import By, CodeOutcome, StaffOutcome, TokenOutcome
+from optin.outcomes import By, StaffOutcome
 from optin.web import session_store
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
-from tests.retention.stored import COMMAND, DAY, app_of, everything, now, number_of, rows
+from tests.retention.stored import COMMAND, app_of, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -283,56 +282,11 @@ def test_the_audit_trail_stays_as_it_was(person: User, clock: time_machine.Trave
     assert (event.number_digest, event.last_three) == ("", "")
 
 
-def test_the_name_and_the_number_are_free_for_somebody_else(
-    person: User, file: File, phone: Phone
-) -> None:
-    erase(person)
-    other = make_user(NAME, file)
-    row = opt_ins.opt_in(other, file, NUMBER, origin=Origin(Face.API, client="test:2"))
-    assert row.provider_user_id
-    code = phone.code_to(NUMBER)
-    answer = opt_ins.verify_opt_in(other, file, row.provider_user_id, code, origin=ORIGIN)
-    assert answer.outcome is CodeOutcome.OK
-
-
-def test_nobody_signs_in_any_more(person: User, file: File, client: Client) -> None:
-    key = AccessKey.objects.make(person, file, now())[1]
-    url = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={key}"
-    body = {"MobileNumber": NUMBER}
-    assert client.post(url, body, content_type="application/json").status_code == 409
-
-    erase(person)
-
-    assert client.post(url, body, content_type="application/json").status_code == 401
-    application = sign_in.application()
-    assert application
-    for name in (NAME, EMAIL, f"erased-{person.pk}"):
-        answer = sign_in.password_grant(
-            name, PASSWORD, scope="", verification_code="", client=application, origin=FROM
-        )
-        assert answer.outcome is TokenOutcome.INVALID_GRANT
-
-
-# -- at any time, again, and asked ---------------------------------------------------
+# -- again, and asked ---------------------------------------------------------------
 
 
 def deactivate(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
-
-
-def lock(user: User) -> None:
-    User.objects.filter(pk=user.pk).update(otp_failures=10, otp_locked_until=now() + DAY)
-
-
-def suspend(user: User) -> None:
-    staff_actions.suspend(user, reason="doubt", origin=ORIGIN)
-
-
-@pytest.mark.parametrize("come_to", [deactivate, lock, suspend])
-def test_in_any_state(person: User, come_to: Callable[[User], None]) -> None:
-    come_to(person)
-    assert erase(person) is StaffOutcome.OK
-    assert found() == set()
 
 
 def test_again_takes_what_came_meanwhile(person: User, file: File) -> None:
@@ -346,31 +300,6 @@ def test_again_takes_what_came_meanwhile(person: User, file: File) -> None:
     number_of(person, file, NUMBER, now())
     erase(person)
     assert belongings(person) == {}
-
-
-OPERATIONS: list[Callable[[User, File, str], object]] = [
-    lambda user, file, code: opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN),
-    lambda user, file, code: opt_ins.verify_opt_in(user, file, 1, code, origin=ORIGIN),
-    lambda user, file, code: challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN),
-    lambda user, file, code: challenges.check(user, Purpose.OPT_OUT, code, origin=ORIGIN),
-    lambda user, file, code: challenges.opt_out(user, file, code, origin=ORIGIN),
-]
-
-
-@pytest.mark.parametrize("end", [deactivate, erase])
-def test_who_was_let_in_before_it_is_refused_under_the_lock(
-    person: User, file: File, phone: Phone, end: Callable[[User], object]
-) -> None:
-    """The right code is nobody's any more; nothing is counted, sent or written."""
-    challenges.challenge(person, Purpose.OPT_OUT, origin=ORIGIN, file=file)
-    code = phone.code()
-    end(person)
-    before, texts, events = rows(), len(phone.messages), AuditEvent.objects.count()
-    for operation in OPERATIONS:
-        with pytest.raises(Deactivated):
-            operation(person, file, code)
-    assert rows() == before
-    assert (len(phone.messages), AuditEvent.objects.count()) == (texts, events)
 
 
 def test_staff_may_still_release_the_number_of_somebody_deactivated(person: User) -> None:

@@ -37,9 +37,8 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.operations import opt_ins, retention, sign_in, staff_actions
-from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import By, SendOutcome, TokenOutcome
+from optin.outcomes import SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
@@ -193,7 +192,22 @@ def test_what_ended_is_kept_for_its_time(number: ProviderUser, clock: Clock, kin
     assert ProviderUser.objects.get() == number
 
 
+def counted_and_disabled(number: ProviderUser, at: datetime) -> User:
+    """S-05: failures, locks and disablings stay."""
+    user = number.user
+    user.otp_failures, user.otp_locked_until, user.otp_disabled_at = 50, at, at
+    user.save()
+    return user
+
+
+def once_proved(number: ProviderUser, at: datetime, **fields: Any) -> ProviderUser:
+    return number_of(number.user, number.file, OTHER_NUMBER, at, verified_at=at, **fields)
+
+
 STAY: dict[str, Make] = {
+    "account": counted_and_disabled,
+    "number that was released": lambda n, at: once_proved(n, at, released_at=at),
+    "number that is suspended": lambda n, at: once_proved(n, at, suspended_at=at),
     "app": proved_app,
     "recovery code": spent_recovery_code,
     "text to a replaced number that waits": lambda n, at: farewell_to(
@@ -250,19 +264,6 @@ def test_an_unproved_number_goes_24_hours_after_its_last_text(
     assert deleted["numbers"] == 1
 
 
-@pytest.mark.parametrize("fate", ["active", "suspended", "released"])
-def test_a_number_that_was_proved_stays(active: ProviderUser, clock: Clock, fate: str) -> None:
-    user = active.user
-    if fate == "suspended":
-        staff_actions.suspend(user, reason="try", origin=ORIGIN)
-    if fate == "released":
-        staff_actions.revoke(user, reason="try", origin=ORIGIN)
-    before = rows(ProviderUser)
-    clock.shift(100 * DAY)
-    purge()
-    assert rows(ProviderUser) == before
-
-
 def test_the_count_of_the_user_outlives_the_number(
     user: User, file: File, phone: Phone, clock: Clock
 ) -> None:
@@ -283,45 +284,7 @@ def test_the_count_of_the_user_outlives_the_number(
     assert user.failures == 4
 
 
-# -- texts to numbers that were replaced -------------------------------------------
-
-
-def test_a_change_of_number_leaves_nothing_but_the_numbers(
-    active: ProviderUser, phone: Phone, clock: Clock
-) -> None:
-    """From the page to the purge, by the operations themselves."""
-    standing = Standing(now(), now(), By.TEXT)
-    user, file = active.user, active.file
-    changed = opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN, standing=standing)
-    assert changed.provider_user_id
-    opt_ins.verify_opt_in(user, file, changed.provider_user_id, phone.code(), origin=ORIGIN)
-    assert phone.messages[-1][0] == NUMBER  # the farewell
-    texts = SmsMessage.objects.count()
-
-    clock.shift(DAY - MOMENT)
-    purge()
-    assert SmsMessage.objects.filter(pending_otp=None).count() == 1
-    clock.shift(MOMENT)
-    purge()
-
-    assert (texts, SmsMessage.objects.count()) == (3, 0)
-    assert ProviderUser.objects.count() == 2
-
-
 # -- what must not be reset --------------------------------------------------------
-
-
-def test_purge_resets_nothing(user: User, stranger: User, clock: Clock) -> None:
-    """S-05: failures, locks and disablings stay, however old."""
-    User.objects.filter(pk=user.pk).update(
-        otp_failures=20, otp_locked_until=NOON + timedelta(minutes=30)
-    )
-    User.objects.filter(pk=stranger.pk).update(otp_failures=50, otp_disabled_at=NOON)
-    before = rows(User)
-    for _ in range(2):
-        clock.shift(50 * DAY)
-        purge()
-        assert rows(User) == before
 
 
 def test_waits_and_limits_go_on(

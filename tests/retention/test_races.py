@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -37,7 +36,6 @@ from optin.models import (
 )
 from optin.operations import erasure, opt_ins, retention
 from tests.kit.clients import Answer, Api
-from tests.kit.documents import OPERATORS
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, until, waiting
@@ -256,22 +254,8 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
 # -- the role of the service -------------------------------------------------------
 
 
-@pytest.fixture
-def service_role(transactional_db: None) -> Iterator[None]:
-    """The grants that deploy.md gives to the service, for this connection."""
-    role = f"optin_purge_{os.getpid()}"
-    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE {role}")
-        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
-        cursor.execute(f"SET ROLE {role}")
-        yield
-        cursor.execute("RESET ROLE")
-        cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-
 def test_the_role_of_the_service_purges_all_but_the_trail(
-    file: File, service_role: None, caplog: pytest.LogCaptureFixture
+    file: File, service_role: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     named_long_ago(make_user("ann", file), file, number(1))
     expired = fill_trail(now() - 800 * DAY)
@@ -312,7 +296,7 @@ def test_another_refusal_to_delete_from_the_trail_is_an_error(
 
 # -- kill -9 -----------------------------------------------------------------------
 
-COUNT = 4_000
+PEOPLE = 160
 KILLS = 6
 # By which time a row is old, in this test.
 TIMES: dict[type[models.Model], str] = {
@@ -348,50 +332,14 @@ def test_killed_and_run_again(file: File, tmp_path: Path) -> None:
 
 def fill(file: File) -> set[int]:
     """Rows that go, rows that stay between them; the ids of audit events that go."""
-    then, today = now() - 800 * DAY, now()
-    people = User.objects.bulk_create(
-        [User(username=f"p{n}", password="!") for n in range(COUNT // 4)]
-    )
-    numbers = ProviderUser.objects.bulk_create(
-        [
-            ProviderUser(
-                user=person,
-                file=file,
-                number_encrypted="x",
-                number_digest=f"{person.pk:064d}",
-                last_three="156",
-                created_at=then if n % 4 else today,
-            )
-            for n, person in enumerate(people)
-        ]
-    )
-    many = [(row, i, row.created_at) for row in numbers for i in range(4)]
-    made = PendingOtp.objects.bulk_create(
-        [
-            PendingOtp(
-                provider_user=row,
-                purpose="opt_in",
-                nonce=f"{row.pk}-{i}",
-                key_id="k",
-                digits=7,
-                issued_at=at,
-                expires_at=at + timedelta(minutes=10),
-                closed_at=at if i else None,
-                closed_as="superseded" if i else "",
-            )
-            for row, i, at in many
-        ]
-    )
-    SmsMessage.objects.bulk_create(
-        [SmsMessage(pending_otp=code, created_at=code.issued_at, state="sent") for code in made]
-    )
-    SendCounter.objects.bulk_create(
-        [
-            SendCounter(scope="file/600", key=str(n), window_start=at, count=1)
-            for n, (_, _, at) in enumerate(many)
-        ]
-    )
-    return fill_trail(then)
+    for n in range(PEOPLE):
+        user, at = make_user(f"p{n}", file), now() - 2 * DAY if n % 4 else now()
+        row = number_of(user, file, number(n), at)
+        spent = code_of(row, at, closed_at=at, closed_as=PendingOtp.Closed.SUPERSEDED)
+        for code in (spent, code_of(row, at)):
+            text_of(code, at)
+        SendCounter.objects.create(scope="file/600", key=str(n), window_start=at, count=1)
+    return fill_trail(now() - 800 * DAY)
 
 
 def fill_trail(then: datetime) -> set[int]:
@@ -441,8 +389,10 @@ import django
 django.setup()
 from django.core.management import call_command
 from django.db import connection
+from optin.operations import retention
 
 left = int(sys.argv[1])
+retention.CHUNK = 10
 
 def kill(execute, sql, *rest):
     global left
