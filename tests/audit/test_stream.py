@@ -92,12 +92,13 @@ def test_a_seal_follows_its_events(stream: Path, monkeypatch: pytest.MonkeyPatch
     record_many(4)
     assert write() == 4
     seals.seal(timezone.now())
+    assert write() == 1
     record_many(4)
     seals.seal(timezone.now())
     record(timedelta(0))
     write()
     logs = [line["metadata"]["log_name"] for line in Arrived.at(stream).lines]
-    assert "".join(log[0] for log in logs) == "aaaasaaaasa"
+    assert "".join(log[0] for log in logs) == "aaaasaaaaas"
     assert [(one.first_id, one.last_id) for one in Arrived.at(stream).seals] == [(1, 4), (5, 8)]
 
 

@@ -194,20 +194,21 @@ def test_what_ended_is_kept_for_its_time(number: ProviderUser, clock: Clock, kin
 
 def counted_and_disabled(number: ProviderUser, at: datetime) -> User:
     """S-05: failures, locks and disablings stay."""
-    user = number.user
+    user: User = number.user
     user.otp_failures, user.otp_locked_until, user.otp_disabled_at = 50, at, at
     user.save()
     return user
 
 
-def once_proved(number: ProviderUser, at: datetime, **fields: Any) -> ProviderUser:
-    return number_of(number.user, number.file, OTHER_NUMBER, at, verified_at=at, **fields)
+def once_active(number: ProviderUser, at: datetime, **fields: Any) -> ProviderUser:
+    fields = {"verified_at": at, **fields}
+    return number_of(make_user("other"), number.file, OTHER_NUMBER, at, **fields)
 
 
 STAY: dict[str, Make] = {
     "account": counted_and_disabled,
-    "number that was released": lambda n, at: once_proved(n, at, released_at=at),
-    "number that is suspended": lambda n, at: once_proved(n, at, suspended_at=at),
+    "number that was released": lambda n, at: once_active(n, at, released_at=at),
+    "number that is suspended": lambda n, at: once_active(n, at, confirmed=True, suspended_at=at),
     "app": proved_app,
     "recovery code": spent_recovery_code,
     "text to a replaced number that waits": lambda n, at: farewell_to(
