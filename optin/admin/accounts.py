@@ -55,16 +55,8 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
     shown = (
-        text("username", "user name"),
-        text("email", "e-mail"),
-        "is_on",
-        "factors",
-        "state",
-        "removal",
         "wrong_codes",
-        "role",
         when("date_joined", "since"),
-        when("last_login"),
         when("sign_ins_ended_at", "sign-ins ended"),
     )
 
@@ -91,34 +83,12 @@ class AccountAdmin(ReadOnlyAdmin):
 
     @admin.display(description="state")
     def state(self, user: User) -> str:
-        if not user.is_active:
-            return "deactivated"
-        if user.otp_disabled_at:
-            return f"texted codes disabled since {at(user.otp_disabled_at)}"
-        if user.own.locked_for(timezone.now()) and user.otp_locked_until:
-            return f"locked until {moment_by(user.otp_locked_until)}"
-        if user.program_disabled_at:
-            return f"disabled for applications since {at(user.program_disabled_at)}"
-        if user.programs.locked_for(timezone.now()) and user.program_locked_until:
-            return f"locked for applications until {moment_by(user.program_locked_until)}"
-        return "active"
-
-    @admin.display(description="removal of second factors")
-    def removal(self, user: Any) -> str:
-        waits = user.standing.removal if user.standing.removal_holds else None
-        return f"asked for, takes effect at {at(waits.due_at)}" if waits else "none planned"
+        barred = _barred(user)
+        return barred[0][0].lower() if barred else "active"
 
     @admin.display(description="wrong codes in a row")
     def wrong_codes(self, user: User) -> int:
         return user.failures
-
-    @admin.display(description="second factors")
-    def factors(self, user: Any) -> str:
-        return _factors(user.standing)
-
-    @admin.display(description="role")
-    def role(self, user: Any) -> str:
-        return str(user.standing.role)
 
     def render_change_form(  # type: ignore[override]
         self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
@@ -191,17 +161,9 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     For a deactivated account, that is all.
     """
     user, number = standing.user, standing.factors.number
+    found = _barred(user)
     if not user.is_active:
-        return [("Deactivated", "The password is refused, and no text is sent.", True)]
-    found = []
-    wrong = f"after {user.otp_failures} wrong codes"
-    if user.otp_disabled_at:
-        since = f"since {moment(user.otp_disabled_at)}, {wrong}."
-        found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
-    if user.own.locked_for(timezone.now()) and user.otp_locked_until:
-        until = moment_by(user.otp_locked_until)
-        found.append(("Locked", f"No code works until {until}, {wrong}.", True))
-    found += _barred_programs(user)
+        return found
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
@@ -214,24 +176,33 @@ def _states(standing: Standing) -> list[tuple[str, str, bool]]:
     return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
 
 
-def _barred_programs(user: User) -> list[tuple[str, str, bool]]:
-    words = "Applications can do nothing with codes {}. Signing in works."
+def _barred(user: User) -> list[tuple[str, str, bool]]:
+    """What keeps the person or their applications out, as ``_states`` returns it."""
+    if not user.is_active:
+        return [("Deactivated", "The password is refused, and no text is sent.", True)]
+    found = []
+    now, wrong = timezone.now(), f"after {user.otp_failures} wrong codes"
+    of_programs = "Applications can do nothing with codes {}. Signing in works."
+    if user.otp_disabled_at:
+        since = f"since {moment(user.otp_disabled_at)}, {wrong}."
+        found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
+    if user.own.locked_for(now) and user.otp_locked_until:
+        until = moment_by(user.otp_locked_until)
+        found.append(("Locked", f"No code works until {until}, {wrong}.", True))
     if user.program_disabled_at:
-        since = words.format(f"since {moment(user.program_disabled_at)}")
-        return [("Disabled for applications", since, True)]
-    if user.programs.locked_for(timezone.now()) and user.program_locked_until:
-        until = words.format(f"until {moment_by(user.program_locked_until)}")
-        return [("Locked for applications", until, True)]
-    return []
+        since = of_programs.format(f"since {moment(user.program_disabled_at)}")
+        found.append(("Disabled for applications", since, True))
+    elif user.programs.locked_for(now) and user.program_locked_until:
+        until = of_programs.format(f"until {moment_by(user.program_locked_until)}")
+        found.append(("Locked for applications", until, True))
+    return found
 
 
 def _page(user: Any, request: HttpRequest) -> dict[str, Any]:
     """The top of the page: who it is, what can be done, what may be wrong."""
     actor: Any = request.user
     known = read_facts(user, timezone.now())
-    # For the fields, too: nothing is read twice.
-    user.standing = standing = standing_of(known)
-    user.is_on = standing.factors.is_on
+    standing = standing_of(known)
     offer = offer_of(standing, actor, origin_of(request))
     causes, names = _causes(known, offer, actor)
     buttons, menu = offer.without(names)

@@ -8,6 +8,7 @@ for; any other look-up by the address is refused.
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -63,46 +64,29 @@ def clock(moment: datetime | None) -> str:
     )
 
 
-def when(field: str, title: str = "") -> Shown:
-    """Return the column of a time."""
+def text(
+    field: str, title: str = "", *, says: Callable[[Any], str] = plain, css: str = ""
+) -> Shown:
+    """Return the column of a field; by default, of a text that anybody may have written.
+
+    :param css: the class of its cells in the page.
+    """
 
     @admin.display(description=title or field.removesuffix("_at").replace("_", " "))
     def shown(row: Any) -> str:
-        return clock(getattr(row, field))
+        return says(getattr(row, field)) or "-"
 
-    shown.__name__ = "time"  # its class in the page
+    shown.__name__ = css or shown.__name__
     return shown
 
 
-def text(field: str, title: str = "") -> Shown:
-    """Return the column of a text that anybody may have written."""
-
-    @admin.display(description=title or field.replace("_", " "))
-    def shown(row: Any) -> str:
-        return plain(getattr(row, field)) or "-"
-
-    return shown
+when = partial(text, says=clock, css="time")
+reason = partial(text, "reason", says=masked, css="reason")  # there may be a number in it
 
 
 def flag(field: str, title: str, *, yes: str, no: str = "-") -> Shown:
     """Return the column of a yes or no in words: Django's red cross would look like an error."""
-
-    @admin.display(description=title)
-    def shown(row: Any) -> str:
-        return yes if getattr(row, field) else no
-
-    return shown
-
-
-def reason(field: str = "reason") -> Shown:
-    """Return the column of a reason, in which there may be a number."""
-
-    @admin.display(description=field)
-    def shown(row: Any) -> str:
-        return masked(getattr(row, field)) or "-"
-
-    shown.__name__ = "reason"  # its class in the page
-    return shown
+    return text(field, title, says=lambda value: yes if value else no)
 
 
 def whole_number(asked: str) -> int | None:

@@ -248,14 +248,11 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
     ("facts", "state"),
     [
         ({}, "active"),
-        ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked until 2026-11-02 23:01 AEDT"),
+        ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked"),
         ({"otp_locked_until": NOON}, "active"),
-        ({"program_disabled_at": NOON}, "disabled for applications since 2026-11-02"),
-        (
-            {"program_locked_until": NOON + timedelta(minutes=1)},
-            "locked for applications until 2026-11-02 23:01 AEDT",
-        ),
-        ({"otp_disabled_at": NOON}, "texted codes disabled since 2026-11-02"),
+        ({"program_disabled_at": NOON}, "disabled for applications"),
+        ({"program_locked_until": NOON + timedelta(minutes=1)}, "locked for applications"),
+        ({"otp_disabled_at": NOON}, "disabled"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
     ],
 )
@@ -266,7 +263,7 @@ def test_the_state_of_an_account_is_what_holds_now(
     User.objects.filter(pk=user.pk).update(**facts)
     html = signed_in("support").get("/admin/optin/user/").content.decode()
     row = next(row for row in html.split("<tr>") if f"/user/{user.pk}/change/" in row)
-    assert f'<td class="field-state">{state}' in row
+    assert f'<td class="field-state">{state}<' in row
 
 
 def test_resend_texts_the_same_code_and_keeps_the_limits(
