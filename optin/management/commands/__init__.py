@@ -25,19 +25,6 @@ from optin.outcomes import StaffOutcome
 ORIGIN = Origin(Face.COMMAND)
 
 
-def refuse_faulty_keys() -> None:
-    """For commands that run without the system checks: see that there are keys at all.
-
-    :raises CommandError: if there are none.
-    """
-    for name, fault in (
-        (Conf.keys.name, Conf.keys.fault(conf.keys)),
-        (Conf.digest_key.name, Conf.digest_key.fault(conf.digest_key)),
-    ):
-        if fault:
-            raise CommandError(f"{name} {fault}.")
-
-
 @contextmanager
 def recording(model: type[Model], record: Callable[[Any], None]) -> Iterator[None]:
     """Call *record* with each row of *model* that a command of a package saves meanwhile.
@@ -72,6 +59,21 @@ class BaseCommand(Tells):
     """A command that starts fast: it runs only the service's own checks."""
 
     requires_system_checks = [CHECKS]
+
+
+class MendingCommand(Tells):
+    """A command that mends what a check refuses. It runs none: it needs only keys."""
+
+    requires_system_checks = []
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        for name, fault in (
+            (Conf.keys.name, Conf.keys.fault(conf.keys)),
+            (Conf.digest_key.name, Conf.digest_key.fault(conf.digest_key)),
+        ):
+            if fault:
+                raise CommandError(f"{name} {fault}.")
+        return super().execute(*args, **options)
 
 
 class ActionCommand(BaseCommand):

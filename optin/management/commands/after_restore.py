@@ -5,26 +5,26 @@ from contextlib import AbstractContextManager, nullcontext
 from glob import escape, glob
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin import keys
 from optin.audit import homes, ledger, restores
 from optin.audit.ledger import Line
 from optin.conf import conf
-from optin.management.commands import ORIGIN, refuse_faulty_keys
+from optin.management.commands import ORIGIN, MendingCommand
 from optin.models import AuditEvent
 from optin.models.audit import REDIGESTED
 from optin.operations import restore
 from optin.operations.restore import Restored
 
 
-class Command(BaseCommand):
+class Command(MendingCommand):
+    """A restored database is refused by a check (optin.E303)."""
+
     help = (
         "After a restore, while the service is stopped: end codes, sessions, tokens and links, and "
         "carry out again what was revoked, removed, erased or refused since the backup."
     )
-    # Until this command has run, a check (optin.E303) refuses the commands that run checks.
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -48,7 +48,6 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, ledgers: list[str], force: bool, moved: bool, **options: Any
     ) -> None:
-        refuse_faulty_keys()
         try:
             lines = [line for name in _own() + ledgers for line in self._read(name)]
             if force or restores.unfinished() or self._has_work(lines):

@@ -1,9 +1,9 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from optin import keys
-from optin.management.commands import ORIGIN, GroupCommand, refuse_faulty_keys
+from optin.management.commands import ORIGIN, GroupCommand, MendingCommand
 from optin.operations import key_rotation
 from optin.operations.key_rotation import (
     KeysDoNotFit,
@@ -27,14 +27,14 @@ _ROWS = {
 }
 
 
-class Rotate(BaseCommand):
+class Rotate(MendingCommand):
+    """With a lost key, no check is clean before."""
+
     help = (
         "Encrypt all numbers, and secrets of apps and webhook endpoints, with the first key of "
         "OPTIN_KEYS, while the service runs, and tell which older keys are still needed. Ends with "
         "0 once none is; until then with 1."
     )
-    # With a lost key no check is clean before this command has run.
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -45,7 +45,6 @@ class Rotate(BaseCommand):
         )
 
     def handle(self, *args: Any, lost: str, **options: Any) -> None:
-        refuse_faulty_keys()
         if lost and keys.has(lost):
             raise CommandError(f"The key {lost} is not lost: it is in OPTIN_KEYS.")
         try:
@@ -89,10 +88,10 @@ def _count(use: Use) -> str:
     return f"{use['numbers']} numbers, {use['apps']} apps, {use['webhooks']} webhooks"
 
 
-class Redigest(BaseCommand):
+class Redigest(MendingCommand):
+    """The new key is what a check refuses."""
+
     help = "Make all look-up digests anew with a new OPTIN_DIGEST_KEY, while the service is off."
-    # The new key is what a check refuses until this command has run.
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -107,7 +106,6 @@ class Redigest(BaseCommand):
         )
 
     def handle(self, *args: Any, offline: bool, leave_unreadable: bool, **options: Any) -> None:
-        refuse_faulty_keys()
         if not offline:
             raise CommandError(
                 "Stop every process of the service first, on all machines: one that runs on with "

@@ -9,10 +9,9 @@ from optin.errors import Refusal
 from optin.gateways import Simulator
 from optin.management.commands import (
     ORIGIN,
-    BaseCommand,
     GroupCommand,
+    MendingCommand,
     acts_of,
-    refuse_faulty_keys,
 )
 from optin.messaging import delivery
 from optin.models import ProviderUser
@@ -20,16 +19,15 @@ from optin.operations import opt_ins, people
 from optin.outcomes import CodeOutcome
 
 
-class EndTrial(BaseCommand):
+class EndTrial(MendingCommand):
+    """Numbers of a trial are refused by a check (optin.E305)."""
+
     help = (
         "End a trial, once OPTIN_GATEWAYS names a real gateway: remove the numbers that got their "
         "codes from the simulator, and ask for real ones of staff."
     )
-    # Until this command has run, a check (optin.E305) refuses the commands that run checks.
-    requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_faulty_keys()
         if Simulator.name in conf.gateways:
             raise CommandError("The trial goes on: OPTIN_GATEWAYS has the simulator.")
         ended = people.end_trial(origin=ORIGIN)
