@@ -17,7 +17,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
-from optin import keys
 from optin.actions.tenants import ApplicationForm
 from optin.admin.cells import cell
 from optin.errors import Deactivated
@@ -25,8 +24,6 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     File,
-    Guard,
-    Membership,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -236,6 +233,7 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
     assert Counter(Notice.objects.values_list("kind", flat=True)) >= Counter(
         [Notice.Kind.SUSPENDED, Notice.Kind.RESUMED]
     )  # each change is told by e-mail
+    assert not LogEntry.objects.exists()  # Django's own log of its admin: nothing writes it
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
         ("suspend", "ok", "phone stolen"),
@@ -389,56 +387,6 @@ def shown_secret(html: str) -> str:
     return found[1]
 
 
-def test_an_access_key_is_shown_once_and_revoked(user: User, file: File, signed_in: In) -> None:
-    """P-24."""
-    client = signed_in("administrator")
-    text = shown_secret(ask(client, "optin/accesskey/make/", 200, who="ann", file_id=file.pk))
-    key = AccessKey.objects.get()
-    assert key.digest == keys.sha256(text)
-    assert text not in client.get("/admin/optin/accesskey/").content.decode()
-
-    assert "The key was revoked." in ask(client, f"optin/accesskey/{key.pk}/revoke/")
-
-    key.refresh_from_db()
-    assert key.revoked_at == NOON
-    events = AuditEvent.objects.filter(kind="access_key").order_by("pk")
-    assert [(e.outcome, e.face, e.user_id) for e in events] == [
-        ("made", "admin", user.pk),
-        ("revoked", "admin", user.pk),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({"who": "nobody", "file_id": "777"}, "no such account"),
-        ({"who": "ann", "file_id": "999"}, "no such file"),
-        ({"who": "ann", "file_id": "888"}, "may not act in this file"),
-    ],
-)
-def test_no_key_is_made(
-    user: User, other_file: File, signed_in: In, on_staff: OnStaff, body: dict[str, str], words: str
-) -> None:
-    Membership.objects.create(user=on_staff("administrator"), file_id=777)
-    html = ask(signed_in("administrator"), "optin/accesskey/make/", 422, **body)
-    assert words in html
-    assert not AccessKey.objects.exists()
-
-
-def test_files_and_members(user: User, signed_in: In) -> None:
-    client = signed_in("administrator")
-    assert "File 900 was made." in ask(client, "optin/file/make/", id="900", name="New")
-    assert "File 901 was made." in ask(client, "optin/file/make/", name="Newer")
-    ask(client, "optin/file/make/", 422, id="900", name="Taken")
-    ask(client, "optin/membership/make/", who="ann", file_id="900")
-    membership = Membership.objects.get(user=user, file_id=900)
-    assert File.objects.open_to(user).filter(pk=900).exists()
-
-    ask(client, f"optin/membership/{membership.pk}/end/")
-
-    assert not File.objects.open_to(user).filter(pk=900).exists()
-
-
 def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
     client = signed_in("administrator")
     body = {"name": "Shop", "redirect_uris": "https://shop.example/cb", "by_code": "on"}
@@ -492,29 +440,6 @@ def test_an_application_leads_back_by_https() -> None:
         form = ApplicationForm({**body, "redirect_uris": address})
         assert "redirect_uris" in form.errors, address
     assert ApplicationForm({**body, "redirect_uris": "https://shop.example/cb"}).is_valid()
-
-
-# -- what stops texts --------------------------------------------------------------
-
-
-def test_the_stop_and_the_lists(signed_in: In) -> None:
-    client = signed_in("administrator")
-    assert "All texts are stopped." in ask(client, "optin/guard/stop/", reason="attack")
-    assert Guard.objects.is_stopped()
-    assert "Texts leave again." in ask(client, "optin/guard/allow/", reason="over")
-    assert not Guard.objects.is_stopped()
-    number: dict[str, Any] = {"number": NUMBER, "days": "3", "reason": "x"}
-    assert "On the deny list until" in ask(client, "optin/guard/deny/", **number)
-    assert "On the safe list until" in ask(client, "optin/guard/safe/", **number)
-    assert [guard.kind for guard in Guard.objects.all()] == ["safe"]
-    assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
-    ask(client, "optin/guard/lift/", number=NUMBER, hours="1", reason="x")
-    assert [(guard.kind, guard.covers) for guard in Guard.objects.all()] == [("lift", "prefix")]
-    ask(client, "optin/guard/deny/", 422, **{**number, "number": "12"})
-    ask(client, "optin/guard/texts-again/", number=NUMBER, reason="asked for it")
-    assert not LogEntry.objects.exists()  # Django's own log of its admin: nothing writes it
-    faces = set(AuditEvent.objects.values_list("face", "actor_id"))
-    assert faces == {("admin", User.objects.get(username="administrator").pk)}
 
 
 # -- the log as a file -------------------------------------------------------------
