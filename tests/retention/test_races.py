@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from optin.models import (
 )
 from optin.operations import erasure, opt_ins, retention
 from tests.kit.clients import Answer, Api
+from tests.kit.documents import OPERATORS
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, until, waiting
@@ -254,8 +256,22 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
 # -- the role of the service -------------------------------------------------------
 
 
+@pytest.fixture
+def service_role(transactional_db: None) -> Iterator[None]:
+    """The grants that deploy.md gives to the service, for this connection."""
+    role = f"optin_purge_{os.getpid()}"
+    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(f"SET ROLE {role}")
+        yield
+        cursor.execute("RESET ROLE")
+        cursor.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 def test_the_role_of_the_service_purges_all_but_the_trail(
-    file: File, service_role: str, caplog: pytest.LogCaptureFixture
+    file: File, service_role: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     named_long_ago(make_user("ann", file), file, number(1))
     expired = fill_trail(now() - 800 * DAY)
