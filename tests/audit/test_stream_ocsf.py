@@ -56,15 +56,10 @@ def test_each_kind_has_a_class(stream: Path) -> None:
     ("kind", "outcome", "type_uid", "status_id"),
     [
         (Kind.SIGN_IN, SignInOutcome.SIGNED_IN, 300201, 1),
-        (Kind.SIGN_IN, SignInOutcome.CODE_REQUIRED, 300299, 1),
         (Kind.CHECK, CodeOutcome.OTP_INCORRECT, 300201, 2),
-        (Kind.SESSION, "ended", 300202, 1),
-        (Kind.VERIFY_OPT_IN, CodeOutcome.OK, 300110, 1),
         (Kind.VERIFY_OPT_IN, CodeOutcome.OTP_INCORRECT, 300199, 2),
         (Kind.OPT_IN, "withheld", 300199, 2),
         (Kind.REVOKE, StaffOutcome.OK, 300111, 1),
-        (Kind.PASSWORD, "changed", 300103, 1),
-        (Kind.ACCESS_KEY, "revoked", 300404, 1),
         (Kind.ACCESS, "file_access_denied", 600399, 2),
     ],
 )
