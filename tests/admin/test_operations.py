@@ -24,6 +24,8 @@ from optin.models import (
     AccessKey,
     AuditEvent,
     File,
+    Guard,
+    Membership,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -385,6 +387,19 @@ def shown_secret(html: str) -> str:
     found = re.search(r'class="secret">([^<]+)<', html)
     assert found, html
     return found[1]
+
+
+def test_lists_and_memberships(user: User, signed_in: In) -> None:
+    """``tests.commands`` has more, by the same forms."""
+    client = signed_in("administrator")
+    number = {"number": NUMBER, "reason": "x"}
+    assert "On the deny list until" in ask(client, "optin/guard/deny/", **number, days="3")
+    assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
+    assert not Guard.objects.exists()
+    membership = Membership.objects.get(user=user)
+    page = f"optin/membership/{membership.pk}/end/"
+    assert "The membership was ended." in ask(client, page)
+    assert not File.objects.open_to(user).exists()
 
 
 def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
