@@ -55,7 +55,7 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
     shown = (
-        "wrong_codes",
+        text("failures", "wrong codes in a row", says=str),
         when("date_joined", "since"),
         when("sign_ins_ended_at", "sign-ins ended"),
     )
@@ -85,10 +85,6 @@ class AccountAdmin(ReadOnlyAdmin):
     def state(self, user: User) -> str:
         barred = _barred(user)
         return barred[0][0].lower() if barred else "active"
-
-    @admin.display(description="wrong codes in a row")
-    def wrong_codes(self, user: User) -> int:
-        return user.failures
 
     def render_change_form(  # type: ignore[override]
         self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
