@@ -3,22 +3,17 @@
 import json
 import logging
 import socket
-import ssl
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import LazySettings
 from django.utils import timezone
 
+from bench.certificates import Authority, tls
 from optin import gateways
 from optin.gateways import Fate, Http, Kannel, SmsError, Text
 from optin.gateways.call import MAX_ANSWER, trust
@@ -118,8 +113,6 @@ def test_no_proxy_and_no_password_come_from_the_environment(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password letmein\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -131,47 +124,31 @@ def test_no_proxy_and_no_password_come_from_the_environment(
 # -- what is answered --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_2xx_is_accepted(server: Server, status: int) -> None:
-    server.answer = says(status)
-    assert send(gateway(server, id="")) == ""
-
-
 @pytest.mark.parametrize(
     ("status", "fate"),
     [
-        *[(status, Fate.REFUSED) for status in (400, 406, 413, 422, 451, 499)],
-        *[(status, Fate.TRY_ANOTHER) for status in (300, 304, 401, 402, 403, 404, 405, 407)],
-        *[(status, Fate.TRY_ANOTHER) for status in (408, 425, 429, 503)],
-        *[(status, Fate.UNKNOWN) for status in (409, 500, 501, 502, 504, 599)],
+        *[(status, Fate.REFUSED) for status in (400, 422, 499)],
+        *[(status, Fate.TRY_ANOTHER) for status in (300, 307, 401, 404, 429, 503)],
+        *[(status, Fate.UNKNOWN) for status in (409, 500, 599)],
     ],
 )
 def test_a_status_tells_what_became_of_the_text(server: Server, status: int, fate: Fate) -> None:
-    """The reason holds the status alone: the answer could repeat number and code."""
-    server.answer = says(status, f"{NUMBER}: {BODY}")
+    """S-44. The reason holds the status alone: the answer could repeat number and code.
+
+    And no redirect is followed.
+    """
+    server.answer = says(status, f"{NUMBER}: {BODY}", f"Location: {server.url}")
     with pytest.raises(SmsError) as caught:
         send(gateway(server))
     assert (str(caught.value), caught.value.fate) == (f"the gateway answered {status}", fate)
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(server: Server, status: int) -> None:
-    """S-44."""
-    server.answer = says(status, b"", f"Location: {server.url}")
-    with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
-        send(gateway(server))
-    assert caught.value.fate is Fate.TRY_ANOTHER
-    assert server.connections == 1
-
-
 @pytest.mark.parametrize(
     ("path", "answer", "theirs"),
     [
-        ("messages.0.id", '{"messages": [{"id": "m-1"}, {"id": "m-2"}]}', "m-1"),
         ("messages.1.id", '{"messages": [{"id": "m-1"}, {"id": "m-2"}]}', "m-2"),
         ("id", '{"id": 4711}', "4711"),
-        ("0.id", '[{"id": "m-1"}]', "m-1"),
         ("a.0", '{"a": {"0": "key"}}', "key"),
         ("", '{"id": "m-1"}', ""),
     ],
@@ -186,17 +163,11 @@ def test_the_id_is_read_from_where_a_setting_says(
 @pytest.mark.parametrize(
     "answer",
     [
-        b"",
-        b'{"id": ',
         b"\xff\xfe\x00",
-        b"[]",
         b"17",
-        b'{"id": null}',
         b'{"id": true}',
-        b'{"id": {"id": "m-1"}}',
         b'{"id": ""}',
         b'{"error": "insufficient credit"}',
-        b'{"id": ' + b"9" * 5000 + b"}",
         b"[" * 60_000,
         b'{"id": "m-1", "x": "' + b"x" * MAX_ANSWER + b'"}',
     ],
@@ -216,7 +187,7 @@ def not_taken(http: Http) -> bool:
     return caught.value.fate is Fate.UNKNOWN
 
 
-@pytest.mark.parametrize("answer", ["", "OK", "<html></html>", "4: Bad", '{"error": 0}'])
+@pytest.mark.parametrize("answer", ["", "4: Bad"])
 def test_without_kannels_own_words_a_2xx_is_an_unknown_attempt(server: Server, answer: str) -> None:
     kannel = made(Kannel, url=server.url, user="optin", password=KEY)
     text = Text(to=NUMBER, body=BODY, reference=REFERENCE)
@@ -229,9 +200,7 @@ def test_without_kannels_own_words_a_2xx_is_an_unknown_attempt(server: Server, a
     assert caught.value.fate is Fate.UNKNOWN
 
 
-@pytest.mark.parametrize(
-    "made", ['"nul \\u0000"', '"half \\ud800"', '"two\\nlines"', '"a sentence"'], ids=str
-)
+@pytest.mark.parametrize("made", ['"nul \\u0000"', '"half \\ud800"', '"a sentence"'], ids=str)
 def test_an_id_that_no_database_keeps_is_left_out(server: Server, made: str) -> None:
     """The text was taken: to send it again would be to send it twice."""
     server.answer = says(200, f'{{"id": {made}}}')
@@ -272,11 +241,6 @@ def test_an_answer_without_end_is_left(server: Server) -> None:
     assert time.perf_counter() - began < 2
 
 
-def test_a_packed_answer_is_not_unpacked(server: Server) -> None:
-    server.answer = says(200, b"\x1f\x8b" + b"\x00" * 100, "Content-Encoding: gzip")
-    assert not_taken(gateway(server))
-
-
 # -- what fails --------------------------------------------------------------------
 
 
@@ -307,18 +271,11 @@ def test_a_2xx_whose_body_is_late_is_no_unknown_attempt(server: Server) -> None:
     server.answer = drips
     text = Text(to=NUMBER, body=BODY, reference=REFERENCE, patience=0.5)
     kannel = made(Kannel, url=server.url, user="optin", password=KEY)
-    for each in (gateway(server, id="id"), kannel):
+    for each in (gateway(server, id="id"), gateway(server, id=""), kannel):
         began = time.perf_counter()
         assert each.send(text) == ""
         assert time.perf_counter() - began < 2
     assert no_call_is_left()
-
-
-def test_without_an_id_to_read_the_status_is_enough(server: Server) -> None:
-    server.answer = drips
-    began = time.perf_counter()
-    assert send(gateway(server, id="")) == ""
-    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.slow
@@ -348,11 +305,9 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(
     [
         lambda line: None,
         lambda line: line.sendall(b"220 mail.example.com\r\n"),
-        lambda line: line.sendall(b"HTTP/1.1 banana OK\r\n\r\n"),
-        lambda line: line.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000),
         lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n"),
     ],
-    ids=["nothing", "another-protocol", "no-status", "long-header", "many-headers"],
+    ids=["nothing", "another-protocol", "many-headers"],
 )
 def test_what_is_no_answer_is_an_unknown_attempt(server: Server, answer: Answer) -> None:
     server.answer = answer
@@ -374,67 +329,32 @@ def test_a_gateway_that_is_away_may_be_tried_again(server: Server) -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate for this machine that nobody else vouches for, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    # The clock of these tests stands still, that of TLS goes on.
-    now = datetime.fromtimestamp(Path("/proc/self").stat().st_ctime, UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=365))
-        .not_valid_after(now + timedelta(days=365))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-@pytest.fixture
-def secure(server: Server, certificate: Path) -> Server:
-    server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.tls.load_cert_chain(certificate)
-    return server
+def authority(server: Server, tmp_path: Path) -> Path:
+    """Its certificate. It alone vouches for the server."""
+    authority = Authority(tmp_path)
+    server.tls = tls(authority.certificate("gateway"))
+    return authority.path
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(
-    secure: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S-44. Nor can the environment vouch for it."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(authority))
     with pytest.raises(SmsError) as caught:
-        send(gateway(secure))
+        send(gateway(server))
     assert str(caught.value) == "the gateway could not be reached (its certificate is not valid)"
-    assert caught.value.fate is Fate.TRY_ANOTHER
-    assert secure.connections == 1
-    assert secure.requests == []
+    assert (caught.value.fate, server.requests) == (Fate.TRY_ANOTHER, [])
 
 
 def test_a_certificate_of_an_authority_of_ones_own_serves(
-    secure: Server, certificate: Path, settings: LazySettings
+    server: Server, authority: Path, settings: LazySettings
 ) -> None:
     """S-44. Besides those of public ones."""
-    settings.OPTIN_GATEWAY_CA = str(certificate)
+    settings.OPTIN_GATEWAY_CA = str(authority)
     assert len(trust().get_ca_certs()) > 100
-    secure.answer = says(200, '{"messages": [{"id": "m-1"}]}')
-    assert send(gateway(secure)) == "m-1"
+    assert send(gateway(server)) == "m-1"
 
 
 @pytest.mark.slow
@@ -496,15 +416,11 @@ def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None
     message = SmsMessage.objects.get()
     assert (message.state, message.gateway) == (State.SENT, "http")
     assert message.gateway_message_id == "m-1"
-    [request] = configured.requests
-    text = json.loads(request.body)
+    text = json.loads(configured.requests[0].body)
     assert text["to"] == NUMBER
-    assert (
-        opt_ins.verify_opt_in(
-            user, file, message.provider_user.pk, text["text"][:7], origin=ORIGIN
-        ).outcome
-        is CodeOutcome.OK
-    )
+    code, row = text["text"][:7], message.provider_user.pk
+    said = opt_ins.verify_opt_in(user, file, row, code, origin=ORIGIN)
+    assert said.outcome is CodeOutcome.OK
 
 
 @pytest.mark.slow

@@ -1,17 +1,16 @@
 """What is wrong with texts is found before any leaves (G-06)."""
 
 import io
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.core.checks import run_checks
 from django.core.management import call_command
+from django.utils.translation import trans_real
 
 from optin.conf import MAX_HOST, Rate
 from optin.messaging import wording
@@ -52,37 +51,16 @@ LONGEST: dict[str, Any] = {
 }
 
 
-def compiled(words: Mapping[str, str]) -> bytes:
-    """A catalogue as ``msgfmt`` writes it."""
-    head = "Content-Type: text/plain; charset=UTF-8\nPlural-Forms: nplurals=2; plural=(n != 1);\n"
-    pairs = sorted({"": head, **words}.items())
-    tables, strings = [b"", b""], b""
-    start = 28 + 16 * len(pairs)
-    for column in (0, 1):
-        for pair in pairs:
-            text = pair[column].encode()
-            tables[column] += struct.pack("<2I", len(text), start + len(strings))
-            strings += text + b"\0"
-    first, second = 28, 28 + 8 * len(pairs)
-    return struct.pack("<7I", 0x950412DE, 0, len(pairs), first, second, 0, 0) + (
-        tables[0] + tables[1] + strings
-    )
-
-
 @pytest.fixture
-def translate(
-    settings: LazySettings, tmp_path: Path
-) -> Iterator[Callable[[Mapping[str, str]], None]]:
+def translate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
     """Change words of the German catalogue."""
 
     def change(words: Mapping[str, str]) -> None:
-        folder = tmp_path / "de" / "LC_MESSAGES"
-        folder.mkdir(parents=True)
-        (folder / "django.mo").write_bytes(compiled(words))
-        settings.LOCALE_PATHS = [str(tmp_path)]
+        german = trans_real.translation("de")
+        known = german.gettext
+        monkeypatch.setattr(german, "gettext", lambda text: words.get(text) or known(text))
 
-    yield change
-    settings.LOCALE_PATHS = []  # forgets the catalogues that were read
+    return change
 
 
 def found() -> set[tuple[str, str, str]]:
@@ -98,22 +76,12 @@ SEEDED = [
         {SIGN_IN: "zum Anmelden, s\u00eeg"}, {}, Fault.NOT_GSM_7, ["sign_in"], id="accent"
     ),
     pytest.param(
-        {CODE: "%(code)s: Code von %(service)s %(purpose)s. Geht\u2019s?"},
-        {},
-        Fault.NOT_GSM_7,
-        EVERY,
-        id="curly-quote",
-    ),
-    pytest.param(
         # 160 signs, of which one takes two places.
         {FAREWELL: "%(service)s" + 149 * "x" + "\u20ac"},
         {},
         Fault.TOO_LONG,
         ["farewell"],
         id="euro-takes-two",
-    ),
-    pytest.param(
-        {FAREWELL: "%(service)s" + 151 * "x"}, {}, Fault.TOO_LONG, ["farewell"], id="one-sign-more"
     ),
     pytest.param(
         # It fits with 28 Dezember, and not with 28 September.
@@ -165,9 +133,8 @@ def test_a_fault_in_a_translation_is_named(
     assert all(" in de " in one.msg and one.hint for one in told)
 
 
-@pytest.mark.parametrize("words", [150 * "x", 148 * "x" + "\u20ac", 146 * "x" + "[]"])
-def test_a_text_that_just_fits(translate: Callable[[Mapping[str, str]], None], words: str) -> None:
-    translate({FAREWELL: f"%(service)s{words}"})
+def test_a_text_that_just_fits(translate: Callable[[Mapping[str, str]], None]) -> None:
+    translate({FAREWELL: "%(service)s" + 148 * "x" + "\u20ac"})
     assert found() == set()
 
 
@@ -188,9 +155,7 @@ def test_a_sign_that_cannot_be_seen_is_named(
     [
         "",
         "\n\n@2fa.example.com #0000000\nThank you.",
-        "\n\n2fa.example.com #0000000",
         "\n\n@2fa.example.com #000000",
-        "\n\n@phish.example.com #0000000",
         "\n\n@2fa.example.com:8443 #0000000",
     ],
 )
@@ -205,58 +170,39 @@ def test_a_fault_in_the_last_line_is_named(ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "faults"),
+    ("given", "fault"),
     [
-        ({"BASE_URL": f"https://{'h' * 90}.example.com"}, {Fault.TOO_LONG}),
-        ({"BASE_URL": "https://"}, {Fault.HOST}),
-        ({"BASE_URL": "https://b\u00fccher.example.com"}, {Fault.HOST}),
-        ({"BASE_URL": "https://[1"}, {Fault.HOST}),
-        ({"OPTIN_SERVICE_NAME": "Anne\u2019s"}, {Fault.NOT_GSM_7}),
-        ({"OPTIN_SERVICE_NAME": "n" * 90}, {Fault.TOO_LONG}),
-        # Senders.
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "HarbourBooks"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+0491570156"}, {Fault.SENDER}),
-        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "12 34"}, {Fault.SENDER}),
-        (KANNEL | {"OPTIN_SENDERS": (("GB", "HarbourBooks"),)}, {Fault.SENDER}),
+        ({"BASE_URL": "https://b\u00fccher.example.com"}, Fault.HOST),
+        ({"BASE_URL": "https://[1"}, Fault.HOST),
+        ({"OPTIN_SERVICE_NAME": "Anne\u2019s"}, Fault.NOT_GSM_7),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "12"}, Fault.SENDER),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "+0491570156"}, Fault.SENDER),
+        (HTTP | {"OPTIN_GATEWAY_HTTP_SENDER": "12 34"}, Fault.SENDER),
+        # Once for all regions.
         (
-            KANNEL | {"OPTIN_SMS_REGIONS": ("NZ", "US"), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},
-            {Fault.SENDER_IN_REGION},
+            KANNEL | {"OPTIN_SMS_REGIONS": ("NZ", "DE"), "OPTIN_GATEWAY_KANNEL_SENDER": "1"},
+            Fault.SENDER,
         ),
+        (KANNEL | {"OPTIN_SENDERS": (("GB", "HarbourBooks"),)}, Fault.SENDER),
         (
             KANNEL | {"OPTIN_SMS_REGIONS": ("CA",), "OPTIN_SENDERS": (("CA", "Harbour"),)},
-            {Fault.SENDER_IN_REGION},
+            Fault.SENDER_IN_REGION,
         ),
         (
             KANNEL | {"OPTIN_SMS_REGIONS": ("AU",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},
-            {Fault.SENDER_UNREGISTERED},
+            Fault.SENDER_UNREGISTERED,
         ),
-        (
-            KANNEL | {"OPTIN_SMS_REGIONS": ("SG",), "OPTIN_SENDERS": (("SG", "Harbour"),)},
-            {Fault.SENDER_UNREGISTERED},
-        ),
-        # Prices.
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0)}, {Fault.NO_PRICE}),
-        ({"OPTIN_SENDS_TOTAL": ()}, {Fault.NO_CEILING}),
-        ({"OPTIN_OWN_SENDS_TOTAL": ()}, {Fault.NO_CEILING}),
+        (KANNEL | {"OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0)}, Fault.NO_PRICE),
+        ({"OPTIN_SENDS_TOTAL": ()}, Fault.NO_CEILING),
+        ({"OPTIN_OWN_SENDS_TOTAL": ()}, Fault.NO_CEILING),
     ],
 )
 def test_a_fault_in_a_setting_is_named(
-    settings: LazySettings, given: dict[str, Any], faults: set[Fault]
+    settings: LazySettings, given: dict[str, Any], fault: Fault
 ) -> None:
     for name, value in given.items():
         setattr(settings, name, value)
-    assert {one.fault for one in lint.report().findings} == faults
-
-
-def test_one_word_for_several_texts(settings: LazySettings) -> None:
-    """What is in the service's name is told once, and a sender once for all regions."""
-    settings.OPTIN_SERVICE_NAME = "Anne\u2019s"
-    for name, value in KANNEL.items():
-        setattr(settings, name, value)
-    settings.OPTIN_SMS_REGIONS = ("AU", "NZ", "DE")
-    settings.OPTIN_GATEWAY_KANNEL_SENDER = "1"
-    assert [one.fault for one in lint.report().findings] == [Fault.NOT_GSM_7, Fault.SENDER]
+    assert [one.fault for one in lint.report().findings] == [fault]
 
 
 @pytest.mark.django_db
@@ -284,13 +230,10 @@ def test_an_error_stops_the_start_and_a_warning_does_not(settings: LazySettings)
         {},
         LONGEST,
         LONGEST | {"OPTIN_SERVICE_NAME": "Anne's (Books) & Co."},
-        KANNEL,
         KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": ""},
-        KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "61491570156"},
         KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "0491570156"},
         KANNEL | {"OPTIN_SMS_REGIONS": ("US",), "OPTIN_SENDERS": (("US", "72345"),)},
-        KANNEL | {"OPTIN_SMS_REGIONS": ("GB",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour Bks"},
-        KANNEL | {"OPTIN_SMS_REGIONS": ("GB",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour-Bks"},
+        KANNEL | {"OPTIN_GATEWAY_KANNEL_SENDER": "Harbour-Bks"},
         KANNEL
         | {
             "OPTIN_SMS_REGIONS": ("AU", "US"),
@@ -340,17 +283,13 @@ def test_every_text_in_every_language_is_looked_at(settings: LazySettings) -> No
 @pytest.mark.parametrize(
     ("text", "is_gsm_7", "places", "segments"),
     [
-        ("x" * 160, True, 160, 1),
-        ("x" * 161, True, 161, 2),
-        ("x" * 306, True, 306, 2),
-        ("x" * 307, True, 307, 3),
         ("[" * 80, True, 160, 1),
-        ("\u20ac" * 81, True, 162, 2),
+        ("x" * 161, True, 161, 2),
+        ("x" * 307, True, 307, 3),
         # No segment ends within a sign of two places.
         ("x" * 152 + "\u20ac" + "x" * 151, True, 305, 2),
         ("x" * 152 + "\u20ac" + "x" * 152, True, 306, 3),
         ("\u0142" * 70, False, 70, 1),
-        ("\u0142" * 71, False, 71, 2),
         ("\u0142" * 135, False, 135, 3),
         ("\U0001f511" * 36, False, 72, 2),
     ],
@@ -368,12 +307,9 @@ def test_segments(text: str, is_gsm_7: bool, places: int, segments: int) -> None
     ("rates", "texts"),
     [
         ((), None),
-        ((Rate(10_000, 86_400),), 10_000),
-        ((Rate(500, 3600),), 12_000),
         ((Rate(500, 3600), Rate(10_000, 86_400)), 10_000),
         ((Rate(70_000, 604_800),), 70_000),  # a week's may all leave on one day
         ((Rate(100, 50_000),), 300),  # windows that do not fit into a day
-        ((Rate(100, 100_000),), 200),
         ((Rate(100, 0), Rate(500, 86_400)), 500),  # the checks of settings tell
     ],
 )

@@ -91,7 +91,6 @@ def test_a_reference_is_of_one_message_only(world: World) -> None:
     ("error", "state", "reason"),
     [
         pytest.param(BUSY, State.QUEUED, "too busy", id="transient"),
-        pytest.param(REFUSED, State.FAILED, "no such subscriber", id="permanent"),
         pytest.param(RuntimeError(f"to {NUMBER}"), State.QUEUED, "RuntimeError", id="bug"),
         pytest.param(SmsError("x" * 500), State.QUEUED, "x" * 200, id="long-reason"),
     ],
@@ -271,9 +270,7 @@ def test_a_text_that_was_sent_late_keeps_its_lease(
 # -- mails -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("no route"), ConnectionRefusedError(), ValueError("bug")], ids=repr
-)
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), ValueError("bug")], ids=repr)
 def test_a_failing_mail_does_not_break_the_operation(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -360,7 +357,6 @@ def test_the_simulator_writes_one_line_a_message(tmp_path: Path) -> None:
     assert simulator.path.name == "sms.jsonl"
     assert simulator.path.stat().st_mode & 0o777 == 0o600
     assert [list(json.loads(line)) for line in lines] == [["at", "to", "body", "reference"]] * 3
-    assert json.loads(lines[0])["at"] == timezone.now().isoformat()
     assert [text.reference for text in simulator.latest(2)] == ["sms-2", "sms-1"]
     assert simulator.latest(1)[0].body == "2 \u00e9\n@x #1"
 

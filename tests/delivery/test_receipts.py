@@ -13,7 +13,7 @@ from django.conf import LazySettings
 from django.core import mail
 from django.core.management import call_command
 from django.db import OperationalError
-from django.http import HttpRequest
+from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -88,10 +88,20 @@ def state() -> str:
     return newest().state
 
 
-def post(body: object, name: str = "http", secret: str = SECRET, **query: str) -> int:
-    address = f"/receipts/{name}/{secret}?{urlencode(query)}"
-    answer = Client().post(address, json.dumps(body), content_type=JSON)
-    return answer.status_code
+def post(body: object, **query: str) -> int:
+    address = f"/receipts/http/{SECRET}?{urlencode(query)}"
+    return Client().post(address, json.dumps(body), content_type=JSON).status_code
+
+
+def send(form: str, facts: dict[str, str]) -> HttpResponse:
+    """Send *facts* as JSON, as a form, or in the query of an address."""
+    address = f"/receipts/http/{SECRET}"
+    if form == "json":
+        return Client().post(address, json.dumps(facts), content_type=JSON)
+    written = "&".join(f"{name}={value}" for name, value in facts.items())
+    if form == "form":
+        return Client().post(address, written, "application/x-www-form-urlencoded")
+    return Client().get(f"{address}?{written}")
 
 
 def report(status: str, theirs: str = "m-1") -> int:
@@ -101,20 +111,9 @@ def report(status: str, theirs: str = "m-1") -> int:
 # -- three ways to say it ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("named_by", ["reference", "their id"])
 @pytest.mark.parametrize("form", ["json", "form", "query"])
-def test_delivered(http: Taker, form: str, named_by: str) -> None:
-    facts = {"status": "Delivered"}
-    facts |= {"reference": newest().reference} if named_by == "reference" else {"id": "m-1"}
-    address = f"/receipts/http/{SECRET}"
-    if form == "json":
-        answer = Client().post(address, json.dumps(facts), content_type=JSON)
-    elif form == "form":
-        answer = Client().post(
-            address, urlencode(facts), content_type="application/x-www-form-urlencoded"
-        )
-    else:
-        answer = Client().get(address, facts)
+def test_delivered(http: Taker, form: str) -> None:
+    answer = send(form, {"status": "Delivered", "reference": newest().reference})
     assert (answer.status_code, answer.content, answer["Cache-Control"]) == (200, b"ok", "no-store")
     assert (state(), newest().delivered_at) == (State.DELIVERED, timezone.now())
 
@@ -123,8 +122,6 @@ def test_delivered(http: Taker, form: str, named_by: str) -> None:
     ("report", "state", "reason"),
     [
         ("1", State.DELIVERED, ""),
-        ("2", State.FAILED, "the carrier: not delivered"),
-        ("4", State.SENT, ""),
         ("8", State.SENT, ""),
         ("16", State.FAILED, "the carrier: refused"),
     ],
@@ -136,7 +133,7 @@ def test_reports_of_kannel(http: Taker, report: str, state: State, reason: str) 
     assert (newest().state, newest().reason) == (state, reason)
 
 
-@pytest.mark.parametrize("report", ["", "3", "32", "-1", "1.0", "\u0661", "9" * 3000, "delivered"])
+@pytest.mark.parametrize("report", ["", "3", "\u0661"])
 def test_no_report_of_kannel(http: Taker, report: str) -> None:
     query = {"reference": newest().reference, "report": report}
     assert Client().get(f"/receipts/kannel/{SECRET}", query).status_code == 400
@@ -149,22 +146,19 @@ def test_no_report_of_kannel(http: Taker, report: str) -> None:
 @pytest.mark.parametrize(
     ("reports", "state"),
     [
-        ("delivered delivered", State.DELIVERED),
         ("delivered failed", State.DELIVERED),
         ("failed delivered", State.DELIVERED),
-        ("failed failed", State.FAILED),
         ("queued delivered sent", State.DELIVERED),
-        ("sent queued martian", State.SENT),
         ("failed sent", State.FAILED),
     ],
 )
 def test_twice_and_out_of_order(http: Taker, world: World, reports: str, state: State) -> None:
-    """S-45."""
+    """S-45. However late."""
     times = set()
     for word in reports.split():
+        world.clock.shift(86_400)
         assert report(word) == 200
         times.add(newest().delivered_at)
-        world.clock.shift(1)
     assert newest().state == state
     assert len(times - {None}) <= 1  # the first says when
 
@@ -222,8 +216,6 @@ def test_a_gateway_speaks_for_its_own_texts_only(http: Taker, world: World) -> N
     receipt = Receipt(Report.DELIVERED, newest().reference)
     assert not receipts.take("other", receipt, timezone.now(), GATEWAY)
     assert state() == State.SENT
-    assert receipts.take("http", receipt, timezone.now(), GATEWAY)
-    assert state() == State.DELIVERED
 
 
 def test_failed_at_a_gateway_that_gave_it_up(http: Taker) -> None:
@@ -235,13 +227,6 @@ def test_failed_at_a_gateway_that_gave_it_up(http: Taker) -> None:
     assert (state(), newest().gateway) == (State.DELIVERED, "http")
 
 
-def test_days_late(http: Taker, world: World) -> None:
-    """S-45."""
-    world.clock.shift(3 * 86_400)
-    assert report("delivered") == 200
-    assert state() == State.DELIVERED
-
-
 # -- not for us --------------------------------------------------------------------
 
 
@@ -249,10 +234,8 @@ def test_days_late(http: Taker, world: World) -> None:
     ("name", "secret"),
     [
         ("http", SECRET[:-1]),
-        ("http", f"{SECRET}x"),
         ("http", SECRET.upper()),
         ("martian", SECRET),
-        ("phone", SECRET),
     ],
 )
 def test_forged(http: Taker, name: str, secret: str) -> None:
@@ -280,10 +263,8 @@ def test_without_a_secret_of_ours_none_is_right(http: Taker, settings: LazySetti
 @pytest.mark.parametrize(
     "reference",
     [
-        "sms-1-00000000000000000000",
         "sms-0-00000000000000000000",
         f"sms-{'9' * 400}-00000000000000000000",
-        "sms-\u0661-00000000000000000000",
         "\x00",
         "\ud800",
     ],
@@ -300,17 +281,12 @@ def test_of_a_text_that_is_none_of_ours(http: Taker, reference: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
-        (b"", JSON, 400),
-        (b"{", JSON, 400),
         (b"17", JSON, 400),
-        (b"{}", JSON, 400),
         (b'{"status": "delivered"}', JSON, 400),
         (b'{"id": ["m-1"], "status": "delivered"}', JSON, 400),
         (b"[" * 10_000, JSON, 400),
         (b'{"id": "\xff"}', JSON, 200),
-        (b'{"id": ' + b"9" * 5000 + b"}", JSON, 400),
         (b"a=1&" * 2000 + b"id=m-1", "application/x-www-form-urlencoded", 400),
-        (b"\x00" * 100, "application/octet-stream", 400),
         (b'{"id": "m-1", "status": "' + b"x" * 16_384 + b'"}', JSON, 413),
         (b'{"id": "m-1", "status": "' + b"x" * 16_000 + b'"}', JSON, 200),
     ],
@@ -322,18 +298,9 @@ def test_nonsense(http: Taker, body: bytes, kind: str, status: int) -> None:
     assert state() == State.SENT
 
 
-@pytest.mark.parametrize("method", ["put", "delete", "patch", "head", "options"])
-def test_other_methods(http: Taker, method: str) -> None:
-    answer = getattr(Client(), method)(f"/receipts/http/{SECRET}")
+def test_other_methods(http: Taker) -> None:
+    answer = Client().put(f"/receipts/http/{SECRET}")
     assert (answer.status_code, answer["Allow"]) == (405, "GET, POST")
-
-
-def test_a_body_that_breaks_off(http: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: HttpRequest, size: int) -> NoReturn:
-        raise OSError("hung up")
-
-    monkeypatch.setattr(HttpRequest, "read", broken)
-    assert report("delivered") == 400
 
 
 def test_a_gateway_whose_reading_is_broken(http: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,10 +344,15 @@ def test_stop(http: Taker, world: World) -> None:
 
 
 def test_stop_after_delivered_and_twice(http: Taker, world: World) -> None:
+    """It outlives the text, too."""
     assert [report(word) for word in ("delivered", "stop", "stop")] == [200] * 3
     assert state() == State.DELIVERED
-    assert Guard.objects.has_opted_out(world.row.number_digest)
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).count() == 1
+    digest = world.row.number_digest
+    world.clock.shift(1000 * 86_400)
+    call_command("purge", stdout=StringIO())
+    assert not SmsMessage.objects.exists()
+    assert Guard.objects.has_opted_out(digest)
 
 
 def test_of_two_stops_at_once_one_is_told(
@@ -395,19 +367,9 @@ def test_of_two_stops_at_once_one_is_told(
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).count() == 1
 
 
-@pytest.mark.parametrize("word", ["start", "unstop", "yes"])
-def test_start_takes_it_back(http: Taker, world: World, word: str) -> None:
-    report("stop")
-    report(word)
-    world.clock.shift(121)
-    assert world.ask().outcome in {SendOutcome.SENT, SendOutcome.RESENT}
-    kinds = AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).order_by("pk")
-    assert [event.outcome for event in kinds] == ["stopped", "allowed"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["json", "form", "query"])
-@pytest.mark.parametrize("written", [NUMBER, NUMBER[1:], "0491 570 156"])
+@pytest.mark.parametrize(
+    ("form", "written"), [("json", NUMBER), ("form", "0491 570 156"), ("query", NUMBER)]
+)
 def test_start_takes_it_back_when_the_text_is_long_gone(
     http: Taker, world: World, written: str, form: str
 ) -> None:
@@ -419,16 +381,7 @@ def test_start_takes_it_back_when_the_text_is_long_gone(
     said = {"id": "m-1", "status": "start"}
     assert post(said) == 200
     assert Guard.objects.exists()
-    said["from"] = written
-    address = f"/receipts/http/{SECRET}"
-    if form == "json":
-        answer = Client().post(address, json.dumps(said), content_type=JSON)
-    elif form == "form":
-        kind = "application/x-www-form-urlencoded"
-        answer = Client().post(address, "&".join(f"{k}={v}" for k, v in said.items()), kind)
-    else:
-        answer = Client().get(f"{address}?{'&'.join(f'{k}={v}' for k, v in said.items())}")
-    assert answer.status_code == 200
+    assert send(form, said | {"from": written}).status_code == 200
     assert not Guard.objects.exists()
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.user_id) == ("no_texts", "allowed", None)
@@ -449,10 +402,9 @@ def test_a_stop_counts_by_its_number(http: Taker, world: World, said: dict[str, 
     assert newest().state == State.SENT  # what became of that text it does not say
 
 
-@pytest.mark.parametrize("written", ["+64211234567", "64211234567", " 64211234567"])
-def test_a_stop_from_a_number_of_another_country(http: Taker, written: str) -> None:
+def test_a_stop_from_a_number_of_another_country(http: Taker) -> None:
     """Many gateways leave the plus out, and an address makes a blank of it."""
-    assert post({"id": "martian", "status": "stop", "from": written}) == 200
+    assert post({"id": "martian", "status": "stop", "from": " 64211234567"}) == 200
     assert Guard.objects.has_opted_out(ProviderUser.digest_of("+64211234567"))
 
 
@@ -467,19 +419,7 @@ def test_another_receipt_with_a_number_waits_for_its_text(http: Taker, world: Wo
 
 
 @pytest.mark.parametrize(
-    "number",
-    [
-        "",
-        "+",
-        "HarbourBks",
-        "61491",
-        "\x00",
-        "\ud800",
-        "\u0661" * 11,
-        "+" + "9" * 5000,
-        "+61298765432",
-    ],
-    ids=ascii,
+    "number", ["+", "HarbourBks", "\x00", "\ud800", "+" + "9" * 5000, "+61298765432"], ids=ascii
 )
 def test_a_stop_from_what_is_no_mobile_number(http: Taker, number: str) -> None:
     assert post({"id": "martian", "status": "stop", "from": number}) == 200
@@ -514,7 +454,6 @@ def test_the_number_of_a_receipt_stays_untold(
     ("said", "stopped"),
     [
         ("stop1 start1 stop1", False),
-        ("stop1 start1 stop2", True),
         ("stop1 start1 stop2 start1", True),
         ("stop1 start1 stop2 start2", False),
         ("stop1 start1 stop2 start1 stop1 start2 stop2", False),
@@ -565,15 +504,6 @@ def test_a_stop_is_its_owners_whoever_had_the_text_sent(
     assert receipts.take("phone", start, timezone.now(), GATEWAY)
     assert AuditEvent.objects.latest("pk").user_id == active.user_id
     assert len(mail.outbox) == 1
-
-
-def test_a_stop_outlives_purge(http: Taker, world: World) -> None:
-    report("stop")
-    digest = world.row.number_digest
-    world.clock.shift(1000 * 86_400)
-    call_command("purge", stdout=StringIO())
-    assert not SmsMessage.objects.exists()
-    assert Guard.objects.has_opted_out(digest)
 
 
 def test_a_stop_holds_for_texts_of_every_purpose(

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -51,15 +50,7 @@ def base(server: Server) -> str:
 
 
 def gateway(server: Server, **changes: Any) -> Twilio:
-    options: dict[str, Any] = {
-        "url": base(server),
-        "account": ACCOUNT,
-        "token": TOKEN,
-        "key": "",
-        "key_secret": "",
-        "sender": "Books",
-        "service": "",
-    }
+    options = {"url": base(server), "account": ACCOUNT, "token": TOKEN, "sender": "Books"}
     return made(Twilio, **options | changes)
 
 
@@ -120,35 +111,20 @@ def test_a_key_sends_in_the_place_of_the_token(server: Server, token: str, asked
 @pytest.mark.parametrize(
     ("ours", "named", "expected"),
     [
-        ({"sender": "Books"}, "", {"From": "Books"}),
-        ({"sender": "Books"}, "Harbour", {"From": "Harbour"}),
-        ({"sender": "", "service": SERVICE}, "", {"MessagingServiceSid": SERVICE}),
-        (
-            {"sender": "", "service": SERVICE},
-            "Harbour",
-            {"From": "Harbour", "MessagingServiceSid": SERVICE},
-        ),
-        (
-            {"sender": "Books", "service": SERVICE},
-            "",
-            {"From": "Books", "MessagingServiceSid": SERVICE},
-        ),
+        ({"sender": "Books"}, "Harbour", ("Harbour", None)),
+        ({"sender": "", "service": SERVICE}, "", (None, SERVICE)),
+        ({"sender": "Books", "service": SERVICE}, "", ("Books", SERVICE)),
     ],
 )
 def test_whom_it_comes_from(
-    server: Server, ours: dict[str, str], named: str, expected: dict[str, str]
+    server: Server, ours: dict[str, str], named: str, expected: tuple[str | None, str | None]
 ) -> None:
     send(gateway(server, **ours), sender=named)
     sent = form(server.requests[0])
-    assert {name: sent[name] for name in sent if name in {"From", "MessagingServiceSid"}} == (
-        expected
-    )
+    assert (sent.get("From"), sent.get("MessagingServiceSid")) == expected
 
 
-@pytest.mark.parametrize(
-    ("valid_for", "period"),
-    [(61, "61"), (599, "599"), (36_000, "36000"), (86_400, "36000"), (0, "1")],
-)
+@pytest.mark.parametrize(("valid_for", "period"), [(61, "61"), (86_400, "36000"), (0, "1")])
 def test_twilio_is_told_how_long_it_is_of_use(server: Server, valid_for: int, period: str) -> None:
     """Within the range that it takes, or it would refuse the text."""
     send(gateway(server), valid_for=valid_for)
@@ -167,15 +143,10 @@ def test_the_id(server: Server) -> None:
     "answer",
     [
         b"",
-        b'{"sid": ',
         b"[]",
-        b'{"sid": null}',
         b'{"sid": 17}',
-        b'{"sid": ["' + SID.encode() + b'"]}',
-        b'{"sid": "SM1"}',
         b'{"sid": "' + SID.encode() + b'\\n"}',
         b'{"sid": ' + b"9" * 5000 + b"}",
-        b"[" * 60_000,
         b'{"sid": "' + SID.encode() + b'", "x": "' + b"x" * MAX_ANSWER + b'"}',
     ],
     ids=lambda answer: repr(answer[:40]),
@@ -193,31 +164,21 @@ def test_a_sid_that_tells_a_secret_is_not_kept(server: Server, secret: str) -> N
     assert send(gateway(server)) == ""
 
 
-FATES: list[tuple[int, object, Fate]] = [
-    (400, 21610, Fate.OPTED_OUT),
-    (400, "21610", Fate.OPTED_OUT),
-    (403, 21610, Fate.OPTED_OUT),
-    *[(400, code, Fate.REFUSED) for code in (21211, 21265, 21614, 21635)],
-    *[(400, code, Fate.NOT_HERE) for code in (21408, 21606, 21608, 21612, 21659)],
-    (403, 21408, Fate.NOT_HERE),
-    (401, 20003, Fate.TRY_ANOTHER),
-    (403, 20003, Fate.TRY_ANOTHER),
-    *[(400, code, Fate.TRY_ANOTHER) for code in (10001, 20005, 21611, 21703, 21705)],
-    *[(400, code, Fate.TRY_ANOTHER) for code in (21212, 21660, 21661)],
-    (404, 20404, Fate.TRY_ANOTHER),
-    (429, 20429, Fate.TRY_ANOTHER),
-    (400, 21999, Fate.NOT_HERE),  # one that is new
-    (422, 21999, Fate.REFUSED),
-    # A 5xx may have sent it, whatever it says.
-    (500, 20500, Fate.UNKNOWN),
-    (500, 21211, Fate.UNKNOWN),
-    (502, 21610, Fate.UNKNOWN),
-    (503, 20503, Fate.TRY_ANOTHER),
-    (302, 21610, Fate.TRY_ANOTHER),  # and nothing is asked where it leads
-]
-
-
-@pytest.mark.parametrize(("status", "code", "fate"), FATES)
+@pytest.mark.parametrize(
+    ("status", "code", "fate"),
+    [
+        (400, "21610", Fate.OPTED_OUT),
+        (403, 21610, Fate.OPTED_OUT),
+        (400, 21211, Fate.REFUSED),
+        (403, 21408, Fate.NOT_HERE),
+        (400, 21212, Fate.TRY_ANOTHER),
+        (429, 20429, Fate.TRY_ANOTHER),
+        (400, 21999, Fate.NOT_HERE),  # one that is new
+        (422, 21999, Fate.REFUSED),
+        (500, 21211, Fate.UNKNOWN),  # a 5xx may have sent it, whatever it says
+        (302, 21610, Fate.TRY_ANOTHER),  # and nothing is asked where it leads
+    ],
+)
 def test_a_code_tells_what_became_of_the_text(
     server: Server, status: int, code: object, fate: Fate
 ) -> None:
@@ -235,16 +196,11 @@ def test_a_code_tells_what_became_of_the_text(
     [
         "",
         "[]",
-        "{}",
         "[" * 60_000,
-        error(None),
         error(True),
-        error(21610.0),
-        error(216100),
         error(int(CODE)),
         error("21610 "),
         error("\u0662\u0661\u0666\u0661\u0660"),
-        error([21610]),
         error(21610) + " " * MAX_ANSWER,
     ],
     ids=lambda answer: answer[:30],
@@ -255,9 +211,6 @@ def test_without_a_code_the_status_tells(server: Server, answer: str) -> None:
         with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
             send(gateway(server))
         assert caught.value.fate is fate
-
-
-# -- what fails --------------------------------------------------------------------
 
 
 def test_it_waits_no_longer_than_it_may(server: Server) -> None:
@@ -302,22 +255,6 @@ def test_without_its_package_the_start_is_stopped(
     [found] = checks.check_gateways()
     assert found.id == "optin.E106"
     assert "the package twilio is not installed: pip install --require-hashes" in found.msg
-
-
-@pytest.mark.slow
-def test_its_package_is_loaded_only_where_it_is_in_use() -> None:
-    script = (
-        "import django, sys; django.setup(); from optin import gateways; "
-        "gateways.make('simulator'); print('twilio' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"DJANGO_SETTINGS_MODULE": "tests.settings"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "False\n"
 
 
 # -- secrets -----------------------------------------------------------------------
@@ -418,17 +355,12 @@ needs_services = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("said", "state", "reason"),
     [
-        (facts("delivered"), State.DELIVERED, ""),
         (facts("read"), State.DELIVERED, ""),
-        (facts("queued"), State.SENT, ""),
-        (facts("sending"), State.SENT, ""),
         (facts("sent"), State.SENT, ""),
         (facts("a word to come"), State.SENT, ""),
-        (facts("failed"), State.FAILED, "the carrier: failed"),
         (facts("canceled"), State.FAILED, "the carrier: canceled"),
         (facts("undelivered", ErrorCode="30005"), State.FAILED, "the carrier: undelivered (30005)"),
         (facts("failed", ErrorCode=f"30005 {CODE}"), State.FAILED, "the carrier: failed"),
-        (facts("failed", ErrorCode=CODE), State.FAILED, "the carrier: failed"),
         (facts("failed", ErrorCode="21610"), State.FAILED, "the carrier: opted_out"),
         # Not of this text, which arrived.
         (facts("delivered", ErrorCode="21610"), State.DELIVERED, ""),
@@ -453,26 +385,6 @@ def with_other(name: str, value: str) -> Callable[[str, dict[str, str]], int]:
     return forge
 
 
-def signed_for(change: Callable[[str], str]) -> Callable[[str, dict[str, str]], int]:
-    """Sign another address than the one that is called."""
-    return lambda url, said: call_back(url, said, signed=signature(change(url), said))
-
-
-def without_signature(url: str, said: dict[str, str]) -> int:
-    return Client().post(url.removeprefix(conf.base_url), said).status_code
-
-
-def of_another_text(url: str, said: dict[str, str]) -> int:
-    """What was signed for one text, sent to the address of another."""
-    return call_back(url.replace("sms-", "sms-1"), said, signed=signature(url, said))
-
-
-def under_another_host(url: str, said: dict[str, str]) -> int:
-    """Signed for the Host that the request claims: it is never asked."""
-    elsewhere = url.replace("2fa.example.com", "testserver")
-    return call_back(url, said, signed=signature(elsewhere, said), HTTP_HOST="testserver")
-
-
 def twice_in_one(url: str, said: dict[str, str]) -> int:
     """The validator signs each name once with each value; which one counts is unsaid."""
     words = url + "".join(
@@ -480,13 +392,8 @@ def twice_in_one(url: str, said: dict[str, str]) -> int:
     )
     signed = base64.b64encode(hmac.digest(TOKEN.encode(), words.encode(), hashlib.sha1)).decode()
     body = urlencode([("MessageStatus", "failed"), *said.items()])
-    answer = Client().post(
-        url.removeprefix(conf.base_url),
-        body,
-        content_type=FORM,
-        headers={"X-Twilio-Signature": signed},
-    )
-    return answer.status_code
+    path, headers = url.removeprefix(conf.base_url), {"X-Twilio-Signature": signed}
+    return Client().post(path, body, content_type=FORM, headers=headers).status_code
 
 
 def by_get(url: str, said: dict[str, str]) -> int:
@@ -498,28 +405,24 @@ def by_get(url: str, said: dict[str, str]) -> int:
 
 
 FORGERIES = {
-    "no signature": without_signature,
     "an empty one": lambda url, said: call_back(url, said, signed=""),
-    "of another length": lambda url, said: call_back(url, said, signed="x"),
     "not ASCII": lambda url, said: call_back(url, said, signed="\u00e9" * 28),
     "another's token": lambda url, said: call_back(url, said, signed=signature(url, said, "other")),
-    "no token": lambda url, said: call_back(url, said, signed=signature(url, said, "")),
-    "the key": lambda url, said: call_back(url, said, signed=signature(url, said, KEY_SECRET)),
     "another word": with_other("MessageStatus", "failed"),
-    "another id": with_other("MessageSid", f"SM{'e' * 32}"),
-    "one fact more": with_other("ErrorCode", "21610"),
     "a blank fact more": with_other("ErrorCode", ""),
-    "one fact less": lambda url, said: call_back(
-        url,
-        {n: v for n, v in said.items() if n != "New"} | {"Old": ""},
-        signed=signature(url, said),
+    "no query signed": lambda url, said: call_back(
+        url, said, signed=signature(url.partition("?")[0], said)
     ),
-    "no query signed": signed_for(lambda url: url.partition("?")[0]),
-    "http signed": signed_for(lambda url: url.replace("https:", "http:")),
-    "another path signed": signed_for(lambda url: url.replace("/twilio/", "/http/")),
-    "another host signed": signed_for(lambda url: url.replace("2fa.", "evil.")),
-    "another text": of_another_text,
-    "the Host header": under_another_host,
+    "another text": lambda url, said: call_back(
+        url.replace("sms-", "sms-1"), said, signed=signature(url, said)
+    ),
+    # Signed for the Host that the request claims: it is never asked.
+    "the Host header": lambda url, said: call_back(
+        url,
+        said,
+        signed=signature(url.replace("2fa.example.com", "testserver"), said),
+        HTTP_HOST="testserver",
+    ),
     "a word twice": twice_in_one,
     "a GET": by_get,
     "another secret": lambda url, said: call_back(url.replace(SECRET, SECRET.upper()), said),
@@ -559,13 +462,9 @@ def test_without_the_token_none_is_right(asked_for: str, settings: LazySettings)
 @pytest.mark.parametrize(
     "said",
     [
-        {},
         {"MessageStatus": "delivered"},
         {"MessageSid": SID},
-        facts("", New="1"),
-        facts(MessageSid="SM1"),
         facts(MessageSid=f"{SID}\n"),
-        facts(MessageSid=f"SM{chr(0)}{'0' * 31}"),
     ],
     ids=ascii,
 )
@@ -577,7 +476,7 @@ def test_nonsense_that_is_signed(asked_for: str, said: dict[str, str]) -> None:
 @needs_services
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"\xff=\xff", 400), (b"a=1&" * 200, 400), (b"a=" + b"x" * 16_384, 413), (b"{", 404)],
+    [(b"\xff=\xff", 400), (b"a=1&" * 200, 400), (b"{", 404)],
     ids=lambda value: repr(value)[:20],
 )
 def test_nonsense_that_is_not(asked_for: str, body: bytes, status: int) -> None:
@@ -591,7 +490,6 @@ def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.DEBUG):
         call_back(asked_for, facts())
         call_back(asked_for, facts(), signed="forged")
-        without_signature(asked_for, facts())
     told = caplog.text
     assert not [secret for secret in (TOKEN, NUMBER, NUMBER[3:], SID) if secret in told]
 
