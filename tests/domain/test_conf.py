@@ -7,7 +7,6 @@ import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_network
@@ -28,324 +27,149 @@ from optin.messaging import delivery
 from tests.kit.documents import OWN_SECRETS, production_environment
 
 SETTINGS = {setting.name: setting for setting in every_setting()}
+ROOT = Path(settings_module.__file__).resolve().parents[1]
 KEY = bytes(range(224, 256))
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
-DAY = 86_400
 OBSERVED = ("OPTIN_SENDS_TOTAL", "OPTIN_SENDS_PER_IP")
+NOTARIES = ("mail:jo@example.com", "file:/mnt/notes", "http://stamps.example.com/tsr?key=1")
 
 # The checks look at the canary of the keys.
 pytestmark = pytest.mark.django_db
 
-DOCUMENTED: dict[str, list[tuple[str, Any]]] = {
-    "OPTIN_OTP_DIGITS": [("6", 6)],
-    "OPTIN_OTP_LIFETIME": [("300", 300)],
-    "OPTIN_OTP_TRIES": [("3", 3)],
-    "OPTIN_LOCK_AFTER": [("5", 5)],
-    "OPTIN_LOCK_SECONDS": [("900,1800,3600,3600", (900, 1800, 3600, 3600)), ("60", (60,))],
-    "OPTIN_DISABLE_AFTER": [("40", 40)],
-    "OPTIN_RESEND_WAIT": [("30,60,120", (30, 60, 120)), ("0", (0,))],
-    "OPTIN_SENDS_PER_NUMBER": [("5/600,10/86400", (Rate(5, 600), Rate(10, DAY)))],
-    "OPTIN_SENDS_PER_USER": [("10/86400", (Rate(10, DAY),))],
-    "OPTIN_SENDS_PER_IP": [("25/300", (Rate(25, 300),)), ("0", ())],
-    "OPTIN_SENDS_PER_CLIENT": [(" 100/300 , 200/600 ", (Rate(100, 300), Rate(200, 600)))],
-    "OPTIN_SENDS_PER_FILE": [("1000/86400", (Rate(1000, DAY),))],
-    "OPTIN_SENDS_TOTAL": [("0", ())],
-    "OPTIN_OWN_SENDS_TOTAL": [("500/86400", (Rate(500, DAY),))],
-    "OPTIN_OBSERVE": [("", ()), ("OPTIN_SENDS_TOTAL, OPTIN_SENDS_PER_IP", OBSERVED)],
-    "OPTIN_REQUESTS_PER_USER": [("120/60", (Rate(120, 60),))],
-    "OPTIN_REQUESTS_PER_NETWORK": [("600/60", (Rate(600, 60),))],
-    "OPTIN_FAILED_SIGN_INS_PER_IP": [("100/300", (Rate(100, 300),))],
-    "OPTIN_FAILED_SIGN_INS_PER_NAME": [("10/300", (Rate(10, 300),))],
-    "OPTIN_SMS_REGIONS": [("AU, NZ", ("AU", "NZ"))],
-    "OPTIN_FICTIONAL_NUMBERS": [(" No ", "no")],
-    "OPTIN_KEYS": [(f"k2:{KEY_TEXT},k1:{'A' * 43}", {"k2": KEY, "k1": bytes(32)})],
-    "OPTIN_DIGEST_KEY": [(KEY_TEXT, KEY), (KEY_TEXT.rstrip("="), KEY)],
-    "OPTIN_OLD_DIGEST_KEYS": [(f"{KEY_TEXT}, {KEY_TEXT}", (KEY, KEY)), ("", ())],
-    "OPTIN_GATEWAY_CA": [(" ", "")],
-    "OPTIN_GATEWAYS": [("simulator", ("simulator",))],
-    "OPTIN_DELIVERY": [("inline", "inline")],
-    "LEGACY_ACCESS_KEYS": [("False", False), ("1", True)],
-    "TRUSTED_PROXIES": [
-        ("10.0.0.0/8, fd00::/8", (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))),
-        ("", ()),
-    ],
-    "OPTIN_NO_PROXY": [("True", True)],
-    "BASE_URL": [("https://2fa.example.com/", "https://2fa.example.com")],
-    "OPTIN_SERVICE_NAME": [("Harbour Books", "Harbour Books")],
-    "SECRET_KEY": [("correct horse battery " * 3, "correct horse battery " * 3)],
-    "REDIS_URL": [
-        ("redis://redis.example.com:6379/0", "redis://redis.example.com:6379/0"),
-        ("rediss://:pass@redis.example.com", "rediss://:pass@redis.example.com"),
-        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
-        ("", ""),
-    ],
-    "OPTIN_WEBHOOK_PORTS": [("443, 8443", (443, 8443))],
-    "TIME_ZONE": [("Europe/Paris", "Europe/Paris")],
-    "LOG_LEVEL": [("debug", "DEBUG")],
-    "OPTIN_GATEWAY_HTTP_URL": [
-        (" https://sms.example.com/v1?k=1 ", "https://sms.example.com/v1?k=1"),
-        ("", ""),
-    ],
-    "OPTIN_GATEWAY_HTTP_HEADERS": [
-        ("Authorization: Bearer a|b", (("Authorization", "Bearer a|b"),)),
-        ("A:1 || B: c, d:e ", (("A", "1"), ("B", "c, d:e"))),
-        ("A: 1\r\nB: 2\n\n", (("A", "1"), ("B", "2"))),
-        ("", ()),
-    ],
-    "OPTIN_GATEWAY_HTTP_BODY": [
-        ('{"to": "{to}"}', '{"to": "{to}"}'),
-        (" to={to}&text={body}", "to={to}&text={body}"),
-    ],
-    "OPTIN_GATEWAY_HTTP_SENDER": [("Harbour Books ", "Harbour Books")],
-    "OPTIN_GATEWAY_HTTP_ID": [("messages.0.id", "messages.0.id")],
-    "OPTIN_GATEWAY_HTTP_TAKEN": [
-        ("a.0.status = ok=1", ("a.0.status", "ok=1")),
-        ("error=", ("error", "")),
-        ("", ()),
-    ],
-    "OPTIN_GATEWAY_HTTP_RECEIPT_ID": [(" message.id ", "message.id")],
-    "OPTIN_GATEWAY_HTTP_RECEIPT_STATE": [("state", "state")],
-    "OPTIN_GATEWAY_HTTP_RECEIPT_FROM": [("from", "from")],
-    "OPTIN_GATEWAY_HTTP_REGIONS": [("AU, NZ", ("AU", "NZ"))],
-    "OPTIN_GATEWAY_HTTP_PRICE": [("0.0455", Decimal("0.0455"))],
-    "OPTIN_GATEWAY_KANNEL_URL": [("http://127.0.0.1:13013/x", "http://127.0.0.1:13013/x")],
-    "OPTIN_GATEWAY_KANNEL_USER": [("optin", "optin")],
-    "OPTIN_GATEWAY_KANNEL_PASSWORD": [("s3cret word", "s3cret word")],
-    "OPTIN_GATEWAY_KANNEL_SENDER": [("Harbour", "Harbour")],
-    "OPTIN_GATEWAY_KANNEL_REGIONS": [("", ())],
-    "OPTIN_GATEWAY_KANNEL_PRICE": [("7", Decimal(7))],
-    "OPTIN_GATEWAY_TWILIO_ACCOUNT": [(f" AC{'0a' * 16} ", f"AC{'0a' * 16}")],
-    "OPTIN_GATEWAY_TWILIO_TOKEN": [("t0ken", "t0ken")],
-    "OPTIN_GATEWAY_TWILIO_KEY": [(f"SK{'0A' * 16}", f"SK{'0A' * 16}"), ("", "")],
-    "OPTIN_GATEWAY_TWILIO_KEY_SECRET": [("s3cret", "s3cret")],
-    "OPTIN_GATEWAY_TWILIO_SENDER": [
-        ("+61400000000", "+61400000000"),
-        ("Harbour Bks", "Harbour Bks"),
-    ],
-    "OPTIN_GATEWAY_TWILIO_SERVICE": [(f"MG{'0a' * 16}", f"MG{'0a' * 16}")],
-    "OPTIN_GATEWAY_TWILIO_URL": [("https://api.x.twilio.com", "https://api.x.twilio.com")],
-    "OPTIN_GATEWAY_TWILIO_REGIONS": [("NZ", ("NZ",))],
-    "OPTIN_GATEWAY_TWILIO_PRICE": [("0.0515", Decimal("0.0515"))],
-    "OPTIN_RECEIPT_SECRET": [("A1b2" * 8, "A1b2" * 8)],
-    "OPTIN_SENDERS": [("AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555")))],
-    "OPTIN_SENDERS_REGISTERED": [("AU", ("AU",))],
-    "OPTIN_AUDIT_RETENTION": [("365", 365)],
-    "OPTIN_LEDGER": [(" /var/lib/optin/ledger ", "/var/lib/optin/ledger")],
-    "OPTIN_AUDIT_STREAM": [
-        (" file:/var/lib/optin/audit.jsonl ", "file:/var/lib/optin/audit.jsonl"),
-        ("syslog://[::1]:601", "syslog://[::1]:601"),
-        ("stdout", "stdout"),
-        ("", ""),
-    ],
-    "OPTIN_NOTARY": [
-        (
-            "mail:jo@example.com, file:/mnt/notes, https://stamps.example.com/tsr?key=1",
-            ("mail:jo@example.com", "file:/mnt/notes", "https://stamps.example.com/tsr?key=1"),
-        ),
-        ("http://stamps.example.com", ("http://stamps.example.com",)),
-        ("", ()),
-    ],
-    "OPTIN_NOTARY_CA": [(" ", "")],
-    "OPTIN_EMAIL_DELAY": [("0", 0)],
-    "OPTIN_RECOVERY_DELAY": [("259200", 259_200)],
-    "OPTIN_ACCESS_TOKEN_LIFETIME": [("10800", 10_800)],
-    "OPTIN_REFRESH_TOKEN_LIFETIME": [("31536000", 31_536_000)],
-    "OPTIN_PASSWORD_CLIENTS_ROTATE": [("True", True)],
-    "OPTIN_PASSWORD_HASHES": [("4", 4)],
-    "OPTIN_SIGN_INS_PER_IP": [("300/300", (Rate(300, 300),))],
-    "OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL": [("100/3600", (Rate(100, 3600),))],
-    "OPTIN_BREAKER_UNPROVED": [("0", 0)],
-    "OPTIN_BREAKER_TEXTS": [("0", 0)],
-    "OPTIN_ALARM_EMAIL": [
-        ("a@example.com, b@example.com", ("a@example.com", "b@example.com")),
-        ("", ()),
-    ],
-    "OPTIN_SUPPORT": [(" help@example.com ", "help@example.com")],
-}
+READ: list[tuple[str, str, Any]] = [
+    ("OPTIN_OTP_DIGITS", "6", 6),
+    ("OPTIN_LOCK_SECONDS", "900,1800, 3600", (900, 1800, 3600)),
+    ("OPTIN_SENDS_PER_NUMBER", " 5/600 , 10/86400 ", (Rate(5, 600), Rate(10, 86_400))),
+    ("OPTIN_SENDS_PER_IP", "0", ()),
+    ("OPTIN_OBSERVE", "OPTIN_SENDS_TOTAL, OPTIN_SENDS_PER_IP", OBSERVED),
+    ("OPTIN_FICTIONAL_NUMBERS", " No ", "no"),
+    ("OPTIN_KEYS", f"k2:{KEY_TEXT},k1:{'A' * 43}", {"k2": KEY, "k1": bytes(32)}),
+    ("OPTIN_DIGEST_KEY", KEY_TEXT.rstrip("="), KEY),
+    ("OPTIN_OLD_DIGEST_KEYS", f"{KEY_TEXT}, {KEY_TEXT}", (KEY, KEY)),
+    ("OPTIN_GATEWAY_CA", " ", ""),
+    ("LEGACY_ACCESS_KEYS", "False", False),
+    ("OPTIN_NO_PROXY", "1", True),
+    ("TRUSTED_PROXIES", "", ()),
+    ("TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8", (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))),
+    ("BASE_URL", "https://2fa.example.com/", "https://2fa.example.com"),
+    ("REDIS_URL", "redis://redis.example.com:6379/0", "redis://redis.example.com:6379/0"),
+    ("REDIS_URL", "rediss://:pass@redis.example.com", "rediss://:pass@redis.example.com"),
+    ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("LOG_LEVEL", "debug", "DEBUG"),
+    ("OPTIN_GATEWAY_HTTP_URL", " https://sms.example.com/?k=1 ", "https://sms.example.com/?k=1"),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "A:1 || B: c, d:e ", (("A", "1"), ("B", "c, d:e"))),
+    ("OPTIN_GATEWAY_HTTP_HEADERS", "A: 1\r\nB: 2\n\n", (("A", "1"), ("B", "2"))),
+    ("OPTIN_GATEWAY_HTTP_TAKEN", "a.0.status = ok=1", ("a.0.status", "ok=1")),
+    ("OPTIN_GATEWAY_HTTP_TAKEN", "error=", ("error", "")),
+    ("OPTIN_GATEWAY_HTTP_PRICE", "0.0455", Decimal("0.0455")),
+    ("OPTIN_GATEWAY_TWILIO_KEY", f"SK{'0A' * 16}", f"SK{'0A' * 16}"),
+    ("OPTIN_GATEWAY_TWILIO_SENDER", "Harbour Bks", "Harbour Bks"),
+    ("OPTIN_RECEIPT_SECRET", "A1b2" * 8, "A1b2" * 8),
+    ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
+    ("OPTIN_LEDGER", " /var/lib/optin/ledger ", "/var/lib/optin/ledger"),
+    ("OPTIN_AUDIT_STREAM", " file:/var/lib/optin/audit ", "file:/var/lib/optin/audit"),
+    ("OPTIN_AUDIT_STREAM", "syslog://[::1]:601", "syslog://[::1]:601"),
+    ("OPTIN_NOTARY", ", ".join(NOTARIES), NOTARIES),
+    ("OPTIN_RECOVERY_DELAY", "259200", 259_200),
+    ("OPTIN_ALARM_EMAIL", "a@example.com, b@example.com", ("a@example.com", "b@example.com")),
+]
 
 UNREADABLE: dict[str, list[str]] = {
     "OPTIN_OTP_DIGITS": ["seven", "", "-7", "\u0667"],
-    "OPTIN_OTP_LIFETIME": ["10m", "600.0"],
     "OPTIN_LOCK_SECONDS": ["900,"],
-    "OPTIN_RESEND_WAIT": ["30;60"],
-    "OPTIN_SENDS_PER_IP": ["25", "25/5m", "25/300/1", "", "25/300,0"],
-    "OPTIN_DIGEST_KEY": [
-        "short",
-        KEY_TEXT + "AAAA",
-        "!" + KEY_TEXT,
-        base64.b64encode(KEY).decode(),
-    ],
+    "OPTIN_SENDS_PER_IP": ["25", "25/5m", "25/300/1", "25/300,0"],
+    "OPTIN_DIGEST_KEY": ["short", KEY_TEXT + "AAAA", "!" + KEY_TEXT],
     "OPTIN_OLD_DIGEST_KEYS": [f"{KEY_TEXT},short"],
     "OPTIN_KEYS": [
-        KEY_TEXT,
-        f":{KEY_TEXT}",
-        f"k1:{KEY_TEXT},k1:{KEY_TEXT}",
-        f"{'k' * 17}:{KEY_TEXT}",
+        *(KEY_TEXT, f":{KEY_TEXT}", f"k1:{KEY_TEXT},k1:{KEY_TEXT}", f"{'k' * 17}:{KEY_TEXT}"),
     ],
     "LEGACY_ACCESS_KEYS": ["perhaps"],
-    "OPTIN_GATEWAY_HTTP_HEADERS": ["Bearer", f"Authorization {KEY_TEXT}"],
+    "OPTIN_GATEWAY_HTTP_HEADERS": [f"Authorization {KEY_TEXT}"],
     "OPTIN_GATEWAY_HTTP_TAKEN": ["ok", "=ok"],
     "TRUSTED_PROXIES": ["10.0.0.1/8", "proxy.example.com"],
-    "OPTIN_GATEWAY_HTTP_PRICE": [
-        "",
-        "cheap",
-        "4,5",
-        "-1",
-        "1000",
-        "0.00001",
-        "NaN",
-        "Infinity",
-        "1e9999999",
-    ],
+    "OPTIN_GATEWAY_HTTP_PRICE": ["", "-1", "1000", "0.00001", "NaN", "1e9999999"],
     "OPTIN_SENDERS": ["Harbour", "AU:", ":Harbour"],
 }
 
 WRONG: dict[str, list[Any]] = {
     "OPTIN_FICTIONAL_NUMBERS": ["perhaps"],
     "OPTIN_OTP_DIGITS": [5, 8],
-    "OPTIN_OTP_LIFETIME": [0, 65, 601],
+    "OPTIN_OTP_LIFETIME": [65, 601],
     "OPTIN_OTP_TRIES": [0, 11],
-    "OPTIN_LOCK_AFTER": [0],
     "OPTIN_LOCK_SECONDS": [(), (900, 0), (900, 86_401)],
     "OPTIN_DISABLE_AFTER": [0, 51],
     "OPTIN_RESEND_WAIT": [(), (30, 3601)],
-    "OPTIN_SENDS_PER_NUMBER": [(Rate(5, 600), Rate(10, 600))],
-    "OPTIN_PASSWORD_HASHES": [0, 65],
-    "OPTIN_SMS_REGIONS": [(), ("au",), ("AU", "Australia")],
+    "OPTIN_SENDS_PER_NUMBER": [(Rate(5, 600), Rate(10, 600)), (Rate(0, 600),), (Rate(5, 0),)],
+    "OPTIN_SMS_REGIONS": [(), ("AU", "Australia")],
     "OPTIN_KEYS": [{}, {"k1": b"short"}],
-    "OPTIN_DIGEST_KEY": [b"", b"x" * 31],
+    "OPTIN_DIGEST_KEY": [b"x" * 31],
     "OPTIN_OLD_DIGEST_KEYS": [(KEY, b"x" * 31)],
     "OPTIN_GATEWAYS": [()],
     "OPTIN_GATEWAY_CA": ["/nowhere", __file__],
     "OPTIN_DELIVERY": ["pigeon"],
     "TRUSTED_PROXIES": [
-        (ip_network("0.0.0.0/0"),),
-        (ip_network("::/0"),),
         (ip_network("0.0.0.0/1"), ip_network("128.0.0.0/1")),
-        (ip_network("10.0.0.0/8"), ip_network("8000::/1")),
+        (ip_network("::/1"),),
     ],
-    "SECRET_KEY": ["short", "s" * 50, "s3cr-" * 9],
+    "SECRET_KEY": ["s" * 50, "s3cr-" * 9],
     "REDIS_URL": [
-        "redis.example.com:6379",
-        "http://redis.example.com",
-        "redis://",
-        "redis://redis.example.com/first",
-        "redis://redis.example.com:port",
+        *("redis.example.com:6379", "http://redis.example.com", "redis://"),
+        *("redis://redis.example.com/first", "redis://redis.example.com:port"),
     ],
     "TIME_ZONE": ["", "Sydney"],
-    "LOG_LEVEL": ["", "LOUD"],
+    "LOG_LEVEL": ["LOUD"],
     "OPTIN_GATEWAY_HTTP_URL": [
-        "sms.example.com",
-        "ftp://sms.example.com",
-        "https://",
-        "https://me:secret@sms.example.com",
-        "https://sms.example.com:port",
-        "https://sms.example.com/ x",
-        "https://[::1",
+        *("sms.example.com", "ftp://sms.example.com", "https://", "https://[::1"),
+        *("https://me:secret@sms.example.com", "https://sms.example.com/ x"),
     ],
     "OPTIN_GATEWAY_HTTP_HEADERS": [
-        (("", "1"),),
-        (("A b", "1"),),
-        (("A", ""),),
-        (("A", "1\r\nB: 2"),),
-        (("A", "caf\u00e9"),),
-        (("A", "1"), ("a", "2")),
-        (("content-length", "1"),),
+        *((("A b", "1"),), (("A", ""),), (("A", "1\r\nB: 2"),), (("A", "caf\u00e9"),)),
+        *((("A", "1"), ("a", "2")), (("content-length", "1"),)),
     ],
     "OPTIN_GATEWAY_HTTP_REGIONS": [("au",)],
-    "OPTIN_GATEWAY_KANNEL_URL": ["127.0.0.1:13013"],
     "OPTIN_GATEWAY_KANNEL_USER": ["two\r\nlines"],
-    "OPTIN_GATEWAY_KANNEL_PASSWORD": ["caf\u00e9"],
-    "OPTIN_GATEWAY_KANNEL_SENDER": ["caf\u00e9"],
-    "OPTIN_GATEWAY_KANNEL_REGIONS": [("Australia",)],
-    "OPTIN_GATEWAY_TWILIO_ACCOUNT": [
-        "AC",
-        f"AC{'0' * 31}",
-        f"AC{'0' * 33}",
-        f"SK{'0' * 32}",
-        f"AC{'g' * 32}",
-        f"AC{'0' * 32}/x",
-    ],
-    "OPTIN_GATEWAY_TWILIO_TOKEN": ["two\r\nlines"],
-    "OPTIN_GATEWAY_TWILIO_KEY": [f"AC{'0' * 32}"],
-    "OPTIN_GATEWAY_TWILIO_KEY_SECRET": ["caf\u00e9"],
+    "OPTIN_GATEWAY_TWILIO_ACCOUNT": [f"AC{'0' * 33}", f"SK{'0' * 32}", f"AC{'g' * 32}"],
     "OPTIN_GATEWAY_TWILIO_SENDER": ["HarbourBooks"],
-    "OPTIN_GATEWAY_TWILIO_SERVICE": [f"AC{'0' * 32}"],
-    "OPTIN_GATEWAY_TWILIO_URL": ["https://api.twilio.com/2010-04-01", ""],
-    "OPTIN_GATEWAY_TWILIO_REGIONS": [("Australia",)],
     "OPTIN_WEBHOOK_PORTS": [(), (443, 0), (65_536,)],
     "OPTIN_RECEIPT_SECRET": ["a" * 31, "a" * 129, "a/" * 16],
-    "OPTIN_SENDERS_REGISTERED": [("Australia",)],
     "OPTIN_SENDERS": [
-        (("Australia", "Harbour"),),
-        (("AU", "Harbour"), ("AU", "Books")),
-        (("AU", "HarbourBooks"),),
-        (("AU", "Caf\u00e9"),),
-        (("AU", "+1"),),
+        *((("Australia", "Harbour"),), (("AU", "Harbour"), ("AU", "Books"))),
+        *((("AU", "HarbourBooks"),), (("AU", "Caf\u00e9"),), (("AU", "+1"),)),
     ],
     "BASE_URL": [
-        "",
-        "2fa.example.com",
-        "ftp://2fa.example.com",
-        "https://",
-        "https://2fa.example.com/path",
-        "https://2fa.example.com?x=1",
-        "https://user@2fa.example.com",
-        "https://2fa.example.com:port",
-        "https://\u00e9.example.com",
+        *("2fa.example.com", "ftp://2fa.example.com", "https://", "https://2fa.example.com/path"),
+        *("https://2fa.example.com?x=1", "https://user@2fa.example.com"),
+        *("https://2fa.example.com:port", "https://\u00e9.example.com"),
         f"https://{'a' * (MAX_HOST + 1)}",
     ],
     "OPTIN_AUDIT_RETENTION": [29, 36_501],
     "OPTIN_SUPPORT": ["x" * 101, "two\nlines"],
     "OPTIN_LEDGER": ["ledger"],
     "OPTIN_AUDIT_STREAM": [
-        "file:audit.jsonl",
-        "file://host/audit.jsonl",
-        "syslog://127.0.0.1",
-        "syslog://127.0.0.1:99999",
-        "syslog://collector..example:601",
-        "udp://127.0.0.1:514",
-        "stdout\n",
-        "yes",
+        *("file:audit.jsonl", "file://host/audit.jsonl", "syslog://127.0.0.1", "stdout\n"),
+        *("syslog://127.0.0.1:99999", "syslog://collector..example:601", "udp://127.0.0.1:514"),
     ],
     "OPTIN_OBSERVE": [("SENDS_TOTAL",), ("OPTIN_LOCK_AFTER",)],
     "OPTIN_NOTARY": [
-        ("jo@example.com",),
-        ("mail:jo",),
-        ("file:notes",),
-        ("stdout",),
+        *(("mail:jo",), ("file:notes",), ("stdout",), (f"file:/{'x' * 300}",)),
         ("https://jo:secret@stamps.example.com",),
-        (f"https://stamps.example.com/{'x' * 300}",),
-        (f"file:/{'x' * 300}",),
         ("https://stamps.example.com/#1", "https://stamps.example.com/#2"),
-        ("file:/notes", "file:/notes"),
     ],
-    "OPTIN_NOTARY_CA": ["/nowhere"],
-    "OPTIN_EMAIL_DELAY": [-1, 604_801],
     "OPTIN_RECOVERY_DELAY": [-1, 86_399, 1_209_601],
-    "OPTIN_ACCESS_TOKEN_LIFETIME": [59, 86_401],
-    "OPTIN_REFRESH_TOKEN_LIFETIME": [3599, 31_622_401],
-    "OPTIN_BREAKER_UNPROVED": [1_000_001],
-    "OPTIN_BREAKER_TEXTS": [-1],
     "OPTIN_ALARM_EMAIL": [
-        ("ops",),
         ("ops@example.com", "two words@example.com"),
-        ("ops@example.com\nBcc: x@example.com",),
+        ("ops@x.com\nBcc: y@x.com",),
     ],
-    "OPTIN_SERVICE_NAME": ["", "n" * 21, "Caf\u00e9", "`tick`", "two\nlines", "[two septets]"],
+    "OPTIN_SERVICE_NAME": ["", "n" * 21, "Caf\u00e9", "two\nlines", "[two septets]"],
 }
 
 
-RATES = [name for name, setting in SETTINGS.items() if setting.parse is parse.rates]
-
-
-@pytest.mark.parametrize("name", DOCUMENTED)
-def test_reads_the_documented_text(name: str) -> None:
-    for text, value in DOCUMENTED[name]:
-        read = SETTINGS[name].parse(text)
-        assert read == value
-        assert SETTINGS[name].fault(read) == "" or name == "OPTIN_OTP_TRIES"
+@pytest.mark.parametrize(("name", "text", "value"), READ)
+def test_reads_what_is_written(name: str, text: str, value: object) -> None:
+    """One text for each way to write something, and each way that is right."""
+    read = SETTINGS[name].parse(text)
+    assert (read, SETTINGS[name].fault(read)) == (value, "")
 
 
 def test_the_first_key_written_is_current() -> None:
@@ -360,46 +184,18 @@ def test_refuses_what_it_cannot_read(name: str) -> None:
         assert KEY_TEXT not in str(caught.value)
 
 
-def test_each_setting_has_a_text_and_a_wrong_value() -> None:
-    assert set(DOCUMENTED) == set(SETTINGS)
-    any_value_goes = {
-        "LEGACY_ACCESS_KEYS",
-        "OPTIN_PASSWORD_CLIENTS_ROTATE",
-        "OPTIN_NO_PROXY",
-        # What it must hold shows together with the headers (optin.E106).
-        "OPTIN_GATEWAY_HTTP_BODY",
-        "OPTIN_GATEWAY_HTTP_SENDER",
-        "OPTIN_GATEWAY_HTTP_ID",
-        "OPTIN_GATEWAY_HTTP_TAKEN",
-        "OPTIN_GATEWAY_HTTP_RECEIPT_ID",
-        "OPTIN_GATEWAY_HTTP_RECEIPT_STATE",
-        "OPTIN_GATEWAY_HTTP_RECEIPT_FROM",
-        # Wrong ones are no prices at all, and do not get as far.
-        "OPTIN_GATEWAY_HTTP_PRICE",
-        "OPTIN_GATEWAY_KANNEL_PRICE",
-        "OPTIN_GATEWAY_TWILIO_PRICE",
-    }
-    assert set(WRONG) | set(RATES) == set(SETTINGS) - any_value_goes
-
-
-def test_each_setting_says_what_it_is() -> None:
+def test_each_setting_says_what_it_is_and_its_default_is_right() -> None:
+    """But for what has no default: the keys, and the address."""
     assert len({setting.check_id for setting in SETTINGS.values()}) == len(SETTINGS)
     assert all(setting.__doc__ for setting in SETTINGS.values())
+    wrong = {name for name, setting in SETTINGS.items() if setting.fault(setting.default)}
+    assert wrong == {"OPTIN_KEYS", "OPTIN_DIGEST_KEY", "BASE_URL", "SECRET_KEY"}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_defaults_are_no_fault(name: str) -> None:
-    """But for what has no default: the keys, and the address."""
-    setting = SETTINGS[name]
-    needed = name in {"OPTIN_KEYS", "OPTIN_DIGEST_KEY", "BASE_URL", "SECRET_KEY"}
-    assert bool(setting.fault(setting.default)) is needed
-
-
-@pytest.mark.parametrize("name", [*WRONG, *RATES])
+@pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_value_is_a_fault(name: str) -> None:
     """S-62."""
-    of_rates = [(Rate(0, 600),), (Rate(5, 0),)] if name in RATES else []
-    for value in [*WRONG.get(name, []), *of_rates]:
+    for value in WRONG[name]:
         fault = SETTINGS[name].fault(value)
         assert fault, value
         assert "secret" not in fault
@@ -447,18 +243,13 @@ def ours() -> list[str]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ["optin.E103"]),
         ({"OPTIN_GATEWAYS": ("simulator", "pigeon")}, ["optin.E103", "optin.E105"]),
-        ({"OPTIN_GATEWAYS": ("pigeon",)}, ["optin.E105"]),
         ({**HTTP, "OPTIN_NOTARY": ("https://stamps.example.com",)}, ["optin.E125"]),
         ({**HTTP, "OPTIN_NOTARY": ("https://[",)}, ["optin.E123"]),
         ({**HTTP, "OPTIN_NOTARY": ("file:/notes", "mail:jo@example.com")}, []),
-        ({"OPTIN_GATEWAYS": ("http",)}, ["optin.E106"]),
         (HTTP, []),
-        ({**HTTP, "OPTIN_GATEWAYS": ("http", "simulator")}, ["optin.E103"]),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": ""}, ["optin.E106"]),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": "http://sms.example.com/"}, ["optin.E106"]),
-        ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": ""}, ["optin.E106"]),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": '{"text": "{body}"}'}, ["optin.E106"]),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_BODY": "to={to}&text={body}"}, ["optin.E106"]),
         ({**HTTP, **typed("application/x-www-form-urlencoded")}, ["optin.E106"]),
@@ -467,7 +258,6 @@ def ours() -> list[str]:
         ({**HTTP, "OPTIN_DIGEST_KEY": KEY}, ["optin.E107"]),
         ({"BASE_URL": "http://2fa.example.com"}, ["optin.E102", "optin.E103"]),
         ({"DEBUG": True, "BASE_URL": "https://2fa.example.com"}, ["optin.E101"]),
-        ({"DEBUG": True, "BASE_URL": "http://127.0.0.1:8000"}, []),
         ({"DEBUG": True, "BASE_URL": "http://[::1]:8000"}, []),
     ],
     ids=str,
@@ -561,25 +351,6 @@ def test_a_name_with_a_typing_error_is_warned(
 
 # -- laws --------------------------------------------------------------------------
 
-READERS = [
-    parse.integer,
-    parse.boolean,
-    parse.integers,
-    parse.words,
-    parse.rates,
-    parse.key,
-    parse.ring,
-    parse.networks,
-]
-
-
-@pytest.mark.slow
-@given(text=st.one_of(st.text(max_size=60), st.text("0123456789,/:. aA=_-", max_size=60)))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    for read in READERS:
-        with suppress(ValueError):
-            read(text)
-
 
 @given(value=st.text(max_size=40))
 def test_any_address_is_judged_by_a_sentence(value: str) -> None:
@@ -590,17 +361,12 @@ def test_any_address_is_judged_by_a_sentence(value: str) -> None:
 # -- the environment ---------------------------------------------------------------
 
 
-def manage(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, with this environment and no other."""
+def run(tmp_path: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, with this environment and no other."""
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=Path(__file__).resolve().parents[2],
-        env={
-            "PATH": os.environ["PATH"],
-            "DATA_DIR": str(tmp_path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **environment,
-        },
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **env},
         capture_output=True,
         text=True,
         timeout=60,
@@ -610,10 +376,9 @@ def manage(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Co
 
 @pytest.mark.slow
 def test_a_development_start_needs_no_variable(tmp_path: Path) -> None:
-    done = manage(tmp_path, "check", "--fail-level", "WARNING")
+    done = run(tmp_path, "manage.py", "check", "--fail-level", "WARNING")
     assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
-    secret = tmp_path / "secret_key"
-    assert secret.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
 PRODUCTION = {
@@ -627,12 +392,34 @@ PRODUCTION = {
 }
 """All that a start without DEBUG needs."""
 
-DANGEROUS: list[tuple[dict[str, str], str]] = [
-    ({"OPTIN_GATEWAYS": "simulator"}, "optin.E103"),
-    ({"OPTIN_KEYS": "k1:c2hvcnQ"}, "OPTIN_KEYS must be 32 bytes long, not 5 (optin.E018)"),
-]
-"""S-62: what is changed, and what is said."""
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param({}, "", marks=pytest.mark.slow),
+        ({"OPTIN_GATEWAYS": "simulator"}, "optin.E103"),
+        ({"OPTIN_KEYS": "k1:c2hvcnQ"}, "OPTIN_KEYS must be 32 bytes long, not 5 (optin.E018)"),
+        pytest.param({"SECRET_KEY": ""}, "SECRET_KEY", marks=pytest.mark.slow),
+    ],
+)
+def test_a_dangerous_start_is_stopped(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+    """S-62: that of an application server, which runs no command."""
+    script = "import twofa_site.wsgi; print('serving')"
+    done = run(tmp_path, "-c", script, **PRODUCTION | changes)
+    assert (done.returncode, done.stdout) == ((1, "") if said else (0, "serving\n")), done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.slow
+def test_a_command_says_what_is_dangerous(tmp_path: Path) -> None:
+    """S-62. In words."""
+    done = run(tmp_path, "manage.py", "check", **PRODUCTION | {"OPTIN_KEYS": "k1:c2hvcnQ"})
+    assert done.returncode == 1
+    assert "OPTIN_KEYS must be 32 bytes long, not 5 (optin.E018)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SHELL = ("manage.py", "shell", "--no-imports", "-c")
 BY_COMMAND = {"OPTIN_KEYS": ""}
 """The ring is not given but by a command."""
 
@@ -641,85 +428,18 @@ def named(value: object) -> str | None:
     return ",".join(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else ""
 
 
-def serve(tmp_path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Start as an application server does, which runs no command."""
-    return subprocess.run(
-        [sys.executable, "-c", "import twofa_site.wsgi; print('serving')"],
-        cwd=Path(__file__).resolve().parents[2],
-        env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.slow
-def test_a_sound_start_serves(tmp_path: Path) -> None:
-    """Or the refusals that follow would show nothing."""
-    done = serve(tmp_path, PRODUCTION)
-    assert done.stdout == "serving\n", done.stderr
-
-
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        *DANGEROUS,
-    ],
-    ids=named,
-)
-def test_a_dangerous_start_is_stopped(
-    tmp_path: Path, environment: dict[str, str], said: str
-) -> None:
-    """S-62."""
-    done = serve(tmp_path, PRODUCTION | environment)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "SECRET_KEY",
-        pytest.param("OPTIN_KEYS", marks=pytest.mark.slow),
-        pytest.param("OPTIN_DIGEST_KEY", marks=pytest.mark.slow),
-    ],
-)
-def test_a_missing_key_stops_the_start(tmp_path: Path, name: str) -> None:
-    """S-62."""
-    done = serve(tmp_path, {key: text for key, text in PRODUCTION.items() if key != name})
-    assert (done.returncode, done.stdout) == (1, "")
-    assert name in done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("environment", "said"), DANGEROUS, ids=named)
-def test_a_command_says_what_is_dangerous(
-    tmp_path: Path, environment: dict[str, str], said: str
-) -> None:
-    """S-62. Whether a check finds it or the settings cannot be read: in words."""
-    done = manage(tmp_path, "check", **PRODUCTION | environment)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
         ({"DEBUG": "perhaps"}, "DEBUG must be true or false (optin.E110)."),
         ({"PORT": "70000"}, "PORT must be from 1 to 65535 (optin.E111)."),
-        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must be postgres://"),
         ({"DATABASE_URL": "postgres://me:letmein@db.example.com:port/optin"}, "(optin.E112)."),
         ({"DATABASE_URL": "postgres://me:letmein/@db.example.com/optin"}, "(optin.E112)."),
-        ({"EMAIL_URL": "pigeon://me:letmein@mail.example.com"}, "EMAIL_URL must be submission://"),
         ({"EMAIL_URL": "submission://me:letmein@mail.example.com:port"}, "(optin.E113)."),
         ({"EMAIL_URL": "file:///var/mails"}, "(optin.E113)."),
-        ({"WORKER_METRICS": "letmein"}, "WORKER_METRICS must be address:port"),
         ({"WORKER_METRICS": "127.0.0.1:9101/letmein"}, "(optin.E115)."),
         ({"WORKER_METRICS": "127.0.0.1:9101"}, "needs METRICS_TOKEN (optin.E116)."),
         ({"TIME_ZONE": "Sydney"}, "TIME_ZONE must be the name of a time zone"),
-        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG, INFO"),
         ({"TRUSTED_PROXIES": "letmein"}, "TRUSTED_PROXIES must be networks"),
         ({"OPTIN_GATEWAY_HTTP_HEADERS": "letmein"}, "(optin.E031)."),
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE must be a file"),
@@ -766,11 +486,9 @@ def test_quotes_around_a_value_change_nothing(
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "ring").write_text(f"k1:{KEY_TEXT}\n")
-    done = manage(
+    done = run(
         tmp_path,
-        "shell",
-        "--no-imports",
-        "-c",
+        *SHELL,
         "from optin.conf import conf; print(conf.keys, conf.sends_per_ip)",
         OPTIN_KEYS_FILE=str(tmp_path / "ring"),
         OPTIN_SENDS_PER_IP="1/2,3/4",
@@ -785,11 +503,9 @@ def test_a_secret_may_come_from_a_command(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     store.write_text(f'#!/bin/sh\ncd {tmp_path}\necho "$1" >> runs\ncat secret\n')
     store.chmod(0o700)
-    done = manage(
+    done = run(
         tmp_path,
-        "shell",
-        "--no-imports",
-        "-c",
+        *SHELL,
         "import os; from django.conf import settings; "
         "print(settings.SECRET_KEY, os.environ.get('SECRET_KEY'))",
         SECRET_KEY_COMMAND=f"{store} 'of the $HOME'",
