@@ -32,9 +32,10 @@ from tests.kit.documents import (
     anchors,
     production_environment,
 )
-from tests.kit.pasting import blocks, environment, manage, paste, pattern, service
+from tests.kit.pasting import blocks, environment, paste, pattern, service
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
+from tests.kit.server import PRESENT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,7 +77,7 @@ def test_the_production_environment_loads(tmp_path: Path) -> None:
     env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
     env["OPTIN_LEDGER"] = str(tmp_path / "ledger")  # in a folder that is here
 
-    done = manage("check", "--deploy", "--fail-level", "INFO", env=env)
+    done = PRESENT.manage("check", "--deploy", "--fail-level", "INFO", env=env)
 
     assert (done.returncode, "no issues" in done.stdout) == (0, True), done.stderr
 
@@ -115,7 +116,7 @@ def test_the_production_environment_misses_nothing_without_which_it_would_start(
     env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
     del env[name]
 
-    done = manage("check", env=env)
+    done = PRESENT.manage("check", env=env)
 
     assert done.returncode != 0
     assert name in done.stderr
@@ -243,7 +244,7 @@ def test_the_lines_that_a_start_prints_work_and_work_again(tmp_path: Path) -> No
     """What ``demo`` prints, pasted in order, and again after ``demo --reset``."""
     reset = ".venv/bin/python manage.py demo --reset >/dev/null"
     with service(tmp_path) as base:
-        printed = manage("demo", env=environment(base, tmp_path)).stdout
+        printed = PRESENT.manage("demo", env=environment(base, tmp_path)).stdout
         lines = re.findall(r"^(?:ID|OTP|curl).+$", printed, re.MULTILINE)
         done = paste([*lines, reset, *lines], base, tmp_path)
 

@@ -11,8 +11,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.kit.documents import CLIENTS, INSTALL_COMMANDS, TRIAL_COMMANDS, is_there
-from tests.kit.pasting import blocks, environment, manage, paste, service
-from tests.kit.server import ROOT
+from tests.kit.pasting import blocks, environment, paste, service
+from tests.kit.server import PRESENT, ROOT
 
 PAGES = (
     *("install", "deploy", "run", "gateways", "people", "limits"),
@@ -161,7 +161,7 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         env = environment(base, tmp_path)
         # A key of this run in place of the one of the document.
-        key = manage("access_key", "create", "ann", "777", env=env).stdout.splitlines()[-1]
+        key = PRESENT.manage("access_key", "create", "ann", "777", env=env).stdout.splitlines()[-1]
         script = [line.replace("3b7f0c", key[:6]) for line in (*first, *queries, *others)]
         ran = subprocess.run(
             [sys.executable, "-m", "tests.kit.one_process"],

@@ -24,8 +24,7 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from tests.audit.streamed import Arrived, ids_in_trail, write
-from tests.kit.races import until
-from tests.kit.server import database_url, running_python
+from tests.kit.server import database_url, running_python, until
 from tests.kit.tamper import OLD, Writer, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from docs import site as docs_site
-from tests.kit.server import eventually
+from tests.kit.server import until
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -46,7 +46,7 @@ def test_the_search_finds_a_setting(browser: Browser, served: str) -> None:
         page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
         page.goto(f"{served}/docs/index.html")
         search = page.get_by_placeholder("Search")
-        assert eventually(lambda: opens(page, search)), "the search does not open"
+        until(lambda: opens(page, search))
         search.fill("STOP_DELAY")
         page.get_by_role("option", name="Of the site").first.click()
         expect(page.get_by_role("heading", name="Of the site")).to_be_in_viewport()

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from tests.kit.commands import run
-from tests.kit.pasting import manage
+from tests.kit.server import PRESENT
 from tools.rehearsals import playing
 from tools.rehearsals.attacks import ATTACKS
 
@@ -125,7 +125,7 @@ def test_it_needs_neither_the_database_nor_a_gateway(
     ledger = tmp_path / "ledger.log"
     env = {**PRODUCTION, "DATA_DIR": str(tmp_path / "var"), "TMPDIR": str(temporary)}
     env["OPTIN_LEDGER"] = str(ledger)
-    done = manage("limits", "rehearse", "bombing", "--short", "--json", env=env)
+    done = PRESENT.manage("limits", "rehearse", "bombing", "--short", "--json", env=env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (report,) = json.loads(done.stdout)

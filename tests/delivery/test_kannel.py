@@ -4,9 +4,8 @@ import html
 import http.cookiejar
 import json
 import re
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from optin.models.messages import State
 from tests.kit.gateways import made
 from tests.kit.kannel import Carrier, is_here, kannel_in
 from tests.kit.people import NUMBER
-from tests.kit.server import Site, needs, running
+from tests.kit.server import Site, needs, running, until
 
 SECRET = "r3ceipt" * 5
 
@@ -55,15 +54,6 @@ def text(**changes: Any) -> Text:
     return Text(**{"to": NUMBER, "body": "1234567 is your code.", "reference": "sms-1"} | changes)
 
 
-def within(seconds: float, true: Callable[[], bool]) -> bool:
-    ends = time.perf_counter() + seconds
-    while time.perf_counter() < ends:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.mark.parametrize(
     ("changes", "to", "status", "fate"),
     [
@@ -90,7 +80,7 @@ def test_kannel_is_away(carrier: Carrier) -> None:
 def test_the_text_as_it_is(carrier: Carrier) -> None:
     carrier.start_smsc()
     assert kannel(carrier).send(text()) == ""
-    assert within(10, lambda: bool(carrier.arrived(NUMBER)))
+    until(lambda: bool(carrier.arrived(NUMBER)), 10)
     [line] = carrier.arrived(NUMBER)
     assert f"<Books {NUMBER} text 1234567 is your code.>" in line
 
@@ -128,7 +118,7 @@ def test_kannel_counts_the_segments_that_are_predicted(
         else:
             carrier.post(to, body)
     kannel(carrier).send(text())
-    assert within(30, lambda: bool(carrier.arrived(NUMBER)))  # the last one, so all are there
+    until(lambda: bool(carrier.arrived(NUMBER)), 30)  # the last one, so all are there
     counted = {to: len(carrier.arrived(to)) for to in bodies}
     assert counted == {to: size(body).segments for to, body in bodies.items()}
     assert {counted[to] for to, body in bodies.items() if body in own} == {1}
@@ -220,7 +210,7 @@ def test_a_text_is_delivered_once_and_the_page_says_so(phone_line: Phone) -> Non
     assert ann.says("Your carrier has not confirmed it yet.")
 
     carrier.start_smsc()
-    assert within(60, phone_line.is_delivered)
+    until(phone_line.is_delivered, 60)
     assert len(carrier.arrived(NUMBER)) == 1
     at = phone_line.newest().delivered_at
     assert at
@@ -235,7 +225,7 @@ def test_a_text_is_delivered_once_and_the_page_says_so(phone_line: Phone) -> Non
     assert phone_line.newest().state in {State.SENT, State.QUEUED}
     assert carrier.arrived(other) == []
     carrier.start_smsc()
-    assert within(60, lambda: taken_up(phone_line))
+    until(lambda: taken_up(phone_line), 60)
     assert len(carrier.arrived(other)) == 1
 
     third = "+61491570158"
@@ -245,7 +235,7 @@ def test_a_text_is_delivered_once_and_the_page_says_so(phone_line: Phone) -> Non
     carrier.stop("fakesmsc")
     carrier.start()
     carrier.start_smsc()
-    assert within(60, lambda: taken_up(phone_line))
+    until(lambda: taken_up(phone_line), 60)
     for number in (NUMBER, other, third):
         assert len(carrier.arrived(number)) == 1, number
     assert SECRET not in phone_line.site.log.read_text()
@@ -267,4 +257,4 @@ def taken_up(phone_line: Phone) -> bool:
     """Send what is due; whether the newest text is delivered by now."""
     if phone_line.newest().state == State.QUEUED:
         phone_line.site.manage("send_due")
-    return within(3, phone_line.is_delivered)
+    return phone_line.is_delivered()

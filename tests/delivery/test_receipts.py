@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from io import StringIO
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import pytest
@@ -13,7 +13,6 @@ from django.conf import LazySettings
 from django.core import mail
 from django.core.management import call_command
 from django.db import OperationalError
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -93,7 +92,7 @@ def post(body: object, **query: str) -> int:
     return Client().post(address, json.dumps(body), content_type=JSON).status_code
 
 
-def send(form: str, facts: dict[str, str]) -> HttpResponse:
+def send(form: str, facts: dict[str, str]) -> Any:
     """Send *facts* as JSON, as a form, or in the query of an address."""
     address = f"/receipts/http/{SECRET}"
     if form == "json":

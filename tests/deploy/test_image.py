@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from deploy.ha.drills.gateway import Gateway
 from tests.kit.clusters import BIN, Cluster, new_cluster
 from tests.kit.documents import OWN_SECRETS, production_environment
 from tests.kit.people import NUMBER
-from tests.kit.server import ROOT, Site, eventually, free_port, needs
+from tests.kit.server import ROOT, Site, free_port, listens, needs, until
 
 pytestmark = pytest.mark.slow
 
@@ -270,7 +269,7 @@ def test_an_opt_in_through_it(
         image.running(env, site.log, *serve),
         image.running(env, tmp_path / "worker.log", *manage, "procrastinate", "worker"),
     ):
-        assert eventually(lambda: listens(site.port)), site.log.read_text()
+        until(lambda: listens(site.port))
         assert site.send("/livez", method="GET", Host=HOST).status == 200  # it has begun
         assert image.run(env, "python", "deploy/ready.py", str(site.port)) == "ok\n"
         call = f"?FileId=777&WsAccessKey={key}"
@@ -285,8 +284,3 @@ def test_an_opt_in_through_it(
         assert (style.status, style.headers["Content-Type"][:8]) == (200, "text/css")
     assert not listens(site.port)
     assert (image.ledger / "ledger").read_text()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0

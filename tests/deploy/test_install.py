@@ -20,8 +20,7 @@ from tests.kit.documents import (
     TRIAL_COMMANDS,
     TRIAL_STEPS,
 )
-from tests.kit.races import until
-from tests.kit.server import ROOT, needs
+from tests.kit.server import ROOT, needs, until
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,7 @@ import pytest
 from optin.api.answers import ApiError, base_response, help_link, oauth_error
 from optin.api.renderers import JSON, renderer_for
 from tests.kit.caddy import CADDY, configuration
-from tests.kit.races import until
-from tests.kit.server import ROOT, free_port, needs
+from tests.kit.server import ROOT, free_port, needs, replaced, until
 
 KEY = "k3yThatNobodyMayRead"
 QUERY = f"?FileId=1001&WsAccessKey={KEY}"
@@ -271,13 +270,6 @@ http {{
     include {folder}/optin.conf;
 }}
 """
-
-
-def replaced(text: str, words: dict[str, str]) -> str:
-    for old, new in words.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
 
 
 def make_certificate(folder: Path) -> None:

@@ -23,8 +23,16 @@ from bench.certificates import Authority, tls
 from tests.doctor.servers import Gateway, MailServer, gateway, mail_server
 from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.documents import OPERATORS, OWN_SECRETS, production_environment
-from tests.kit.races import until
-from tests.kit.server import ROOT, free_port, gunicorn, needs, running_python
+from tests.kit.server import (
+    ROOT,
+    free_port,
+    gunicorn,
+    listens,
+    needs,
+    replaced,
+    running_python,
+    until,
+)
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 REDIS = shutil.which("redis-server")
@@ -229,12 +237,12 @@ class Installation:
     def start_redis(self, port: int) -> None:
         assert REDIS
         self.start("redis", REDIS, "--port", str(port), "--save", "", "--bind", "127.0.0.1")
-        until(lambda: _listens(port))
+        until(lambda: listens(port))
 
     def configure_proxy(self, old: str = "", new: str = "", certificate: str = "site") -> None:
         """Write what nginx reads: our configuration, with *new* in place of *old*."""
         certificates = "/etc/letsencrypt/live/2fa.example.com"
-        server = _replaced(
+        server = replaced(
             _NGINX,
             {
                 "    listen [::]:80 default_server;\n": "",
@@ -249,7 +257,7 @@ class Installation:
             },
         )
         if old:
-            server = _replaced(server, {old: new})
+            server = replaced(server, {old: new})
         places = "".join(
             f"    {name}_temp_path {self.folder}/{name};\n"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -273,23 +281,11 @@ class Installation:
             self.stop("nginx")
         self.configure_proxy(old, new, certificate)
         self.start("nginx", NGINX, "-c", str(self.folder / "nginx.conf"), "-e", "error.log")
-        until(lambda: _listens(int(self.env["FRONT"])))
-
-
-def _replaced(text: str, words: dict[str, str]) -> str:
-    for old, new in words.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
+        until(lambda: listens(int(self.env["FRONT"])))
 
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _environment(

@@ -26,7 +26,8 @@ from optin.origin import Origin, network_of
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.kit.people import PASSWORD
-from tests.kit.races import all_places_taken, until
+from tests.kit.races import all_places_taken
+from tests.kit.server import until
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, proved
 

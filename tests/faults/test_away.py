@@ -22,7 +22,7 @@ from optin.outcomes import SendOutcome
 from optin.runtime import throttle
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
-from tests.kit.server import METRICS_TOKEN, eventually, free_port, needs
+from tests.kit.server import METRICS_TOKEN, free_port, needs, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,7 +135,7 @@ def redis(port: int, folder: Path, *options: str) -> Iterator[None]:
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
-            assert eventually(lambda: throttle._shared().storage.check())
+            until(lambda: throttle._shared().storage.check())
             yield
         finally:
             process.terminate()

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import Any
 
 import psycopg
-import pyotp
 import pytest
 import time_machine
 from django.db import OperationalError, connection, connections
@@ -49,9 +47,15 @@ from optin.operations import (
     staff_actions,
 )
 from optin.operations.authenticators import Removal
-from optin.operations.factors import Standing
 from optin.origin import Face, Origin
-from optin.outcomes import By
+from tests.kit.apps import (
+    WEB,
+    app_code,
+    begin_app,
+    make_recovery_codes,
+    set_up_app,
+    standing,
+)
 from tests.kit.clients import Api
 from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
@@ -60,7 +64,6 @@ from twofa_site.handler import Handler
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FROM = Origin(Face.TOKEN, ip="192.0.2.1")
-WEB = Origin(Face.WEB, ip="192.0.2.9")
 OFF = ("SENDS_PER_NUMBER", "SENDS_PER_USER", "SENDS_PER_IP", "SENDS_PER_CLIENT", "SENDS_PER_FILE")
 # They change nothing by themselves, and a database rolls back for a client that is gone.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
@@ -91,16 +94,6 @@ def killed_before(nth: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, connection.execute_wrapper(statement):
         patch.setattr(connections["default"], "commit", commit_or_end)
         yield
-
-
-def standing() -> Standing:
-    """The standing of a session that has proved everything just now."""
-    return Standing(timezone.now(), timezone.now(), By.APP)
-
-
-def app_code(secret: str, steps: int = 0) -> str:
-    """What the app shows so many steps of 30 seconds from now."""
-    return pyotp.TOTP(secret).at(timezone.now() + timedelta(seconds=30 * steps))
 
 
 # -- what can be under way ---------------------------------------------------------
@@ -161,31 +154,12 @@ class Stage:
         assert sending.provider_user_id
         return sending.provider_user_id
 
-    def begin_app(self) -> str:
-        authenticators.begin_app(self.user, standing=standing(), origin=WEB)
-        waiting = authenticators.waiting_secret(self.user, origin=WEB)
-        assert waiting
-        return waiting[0]
-
     def confirm_app(self, secret: str) -> Act:
         otp = app_code(secret)
         return partial(authenticators.confirm_app, self.user, otp, standing=standing(), origin=WEB)
 
     def set_up_app(self) -> str:
-        secret = self.begin_app()
-        self.confirm_app(secret)()
-        return secret
-
-    def keep_codes(self) -> list[str]:
-        new = authenticators.new_recovery_codes(self.user, standing=standing())
-        authenticators.keep_recovery_codes(
-            self.user,
-            new,
-            instead_of=authenticators.newest_recovery_code(self.user),
-            standing=standing(),
-            origin=WEB,
-        )
-        return new
+        return set_up_app(self.user)
 
     def turn_off(self, otp: str) -> Act:
         return partial(
@@ -276,7 +250,7 @@ def everything_off(stage: Stage) -> Act:
     """A number and an app, both proved; and recovery codes, which go with the last of them."""
     stage.activate()
     app = stage.set_up_app()
-    stage.keep_codes()
+    make_recovery_codes(stage.user)
     return stage.turn_off(app_code(app, 1))
 
 
@@ -290,7 +264,7 @@ def an_app(stage: Stage) -> Act:
     stage.activate()
     stage.set_up_app()
     stage.change_number(f"{stage.number[:-1]}9")
-    return stage.confirm_app(stage.begin_app())
+    return stage.confirm_app(begin_app(stage.user))
 
 
 def a_code_of_an_app_to_sign_in(stage: Stage) -> Act:
@@ -302,15 +276,15 @@ def a_code_of_an_app_to_sign_in(stage: Stage) -> Act:
 def a_recovery_code_to_sign_in(stage: Stage) -> Act:
     """It ends a disabling."""
     stage.activate()
-    (otp, *_) = stage.keep_codes()
+    (otp, *_) = make_recovery_codes(stage.user)
     User.objects.filter(pk=stage.user.pk).update(otp_failures=50, otp_disabled_at=NOON)
     return stage.token(otp)
 
 
 def new_recovery_codes(stage: Stage) -> Act:
     stage.set_up_app()
-    stage.keep_codes()
-    return stage.keep_codes
+    make_recovery_codes(stage.user)
+    return partial(make_recovery_codes, stage.user)
 
 
 def another_number(stage: Stage) -> Act:
@@ -345,41 +319,26 @@ def this_was_not_me(stage: Stage) -> Act:
 
 CASES = [
     *(
-        pytest.param(under_way, 10, id=under_way.__name__)
+        (under_way, 10)
         for under_way in (
-            a_text,
-            the_right_code,
-            a_wrong_code_to_sign_in,
-            the_right_code_to_opt_out,
-            a_release_by_staff,
-            a_new_password,
+            *(a_text, the_same_text_again, a_wrong_code, the_right_code),
+            *(the_right_code_for_a_number_in_use, a_text_to_sign_in, a_wrong_code_to_sign_in),
+            *(the_right_code_to_sign_in, a_wrong_code_to_opt_out, the_right_code_to_opt_out),
+            *(
+                a_suspension,
+                a_release_by_staff,
+                an_unlock,
+                everything_off,
+                a_wrong_code_to_turn_off,
+            ),
+            *(an_app, a_code_of_an_app_to_sign_in, a_recovery_code_to_sign_in, new_recovery_codes),
+            *(another_number, a_new_password, a_wrong_password_on_a_page, a_password_on_a_page),
             this_was_not_me,
         )
     ),
-    pytest.param(a_wrong_code_to_sign_in, 1, id="a_wrong_code_to_sign_in_that_locks"),
-    *(
-        pytest.param(under_way, 10, id=under_way.__name__, marks=pytest.mark.slow)
-        for under_way in (
-            the_same_text_again,
-            a_wrong_code,
-            the_right_code_for_a_number_in_use,
-            a_text_to_sign_in,
-            the_right_code_to_sign_in,
-            a_wrong_code_to_opt_out,
-            a_suspension,
-            an_unlock,
-            everything_off,
-            a_wrong_code_to_turn_off,
-            an_app,
-            a_code_of_an_app_to_sign_in,
-            a_recovery_code_to_sign_in,
-            new_recovery_codes,
-            another_number,
-            a_wrong_password_on_a_page,
-            a_password_on_a_page,
-        )
-    ),
-    pytest.param(a_wrong_code, 1, id="a_wrong_code_that_locks", marks=pytest.mark.slow),
+    # They lock.
+    (a_wrong_code, 1),
+    (a_wrong_code_to_sign_in, 1),
 ]
 
 
@@ -416,7 +375,9 @@ def what_stands(user: User) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("under_way", "lock_after"), CASES)
+@pytest.mark.parametrize(
+    ("under_way", "lock_after"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
 def test_all_of_it_or_nothing_wherever_it_ends(
     under_way: Callable[[Stage], Act],
     lock_after: int,

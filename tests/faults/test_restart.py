@@ -15,10 +15,10 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from tests.kit.clusters import Cluster, manage, new_cluster
+from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.people import NUMBER, OTHER_NUMBER
-from tests.kit.races import at_once, until
-from tests.kit.server import Server, database_url, serving
+from tests.kit.races import at_once
+from tests.kit.server import Server, database_url, manage, serving, until
 from twofa_site.postgresql.base import DatabaseWrapper
 
 

@@ -19,7 +19,7 @@ from tests.keys.rings import NEW, OLD, add_numbers, key_ids
 from tests.kit.apps import App, add_app
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
-from tests.kit.races import until
+from tests.kit.server import until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -22,33 +22,18 @@ def standing() -> Standing:
     return Standing(now, now, By.APP)
 
 
-def set_up_app(user: User) -> str:
-    """Give *user* an authenticator app; return its secret."""
-    user = User.objects.get(pk=user.pk)
-    authenticators.begin_app(user, standing=standing(), origin=WEB)
-    waiting = authenticators.waiting_secret(user, origin=WEB)
-    assert waiting
-    secret = waiting[0]
-    result = authenticators.confirm_app(user, app_code(secret), standing=standing(), origin=WEB)
-    assert result.outcome is FactorOutcome.OK
-    return secret
-
-
 def app_code(secret: str, steps: int = 0) -> str:
     """What the app shows, so many steps of 30 seconds from now."""
     at = timezone.now() + timedelta(seconds=30 * steps)
     return pyotp.TOTP(secret.replace(" ", "")).at(at)
 
 
-def make_recovery_codes(user: User) -> list[str]:
+def make_recovery_codes(user: User, origin: Origin = WEB) -> list[str]:
     user = User.objects.get(pk=user.pk)
     codes = authenticators.new_recovery_codes(user, standing=standing())
+    before = authenticators.newest_recovery_code(user)
     result = authenticators.keep_recovery_codes(
-        user,
-        codes,
-        instead_of=authenticators.newest_recovery_code(user),
-        standing=standing(),
-        origin=WEB,
+        user, codes, instead_of=before, standing=standing(), origin=origin
     )
     assert result.outcome is FactorOutcome.OK
     return codes
@@ -66,22 +51,20 @@ class App:
         return AuthenticatorApp.objects.get(user=self.user)
 
     def code(self, steps: int = 0) -> str:
-        """What it shows so many steps of 30 seconds from now."""
-        return pyotp.TOTP(self.secret).at(timezone.now() + timedelta(seconds=30 * steps))
+        return app_code(self.secret, steps)
 
 
-def begin_app(user: User) -> str:
+def begin_app(user: User, origin: Origin = WEB) -> str:
     """Begin to set up the app of *user*; return its secret."""
     user = User.objects.get(pk=user.pk)
-    authenticators.begin_app(user, standing=standing(), origin=WEB)
-    waiting = authenticators.waiting_secret(user, origin=WEB)
+    authenticators.begin_app(user, standing=standing(), origin=origin)
+    waiting = authenticators.waiting_secret(user, origin=origin)
     assert waiting
     return waiting[0]
 
 
 def prove_app(user: User, secret: str, *, steps: int = 0) -> authenticators.Change:
-    user = User.objects.get(pk=user.pk)
-    code = App(user, secret).code(steps)
+    user, code = User.objects.get(pk=user.pk), app_code(secret, steps)
     return authenticators.confirm_app(user, code, standing=standing(), origin=WEB)
 
 
@@ -90,6 +73,11 @@ def add_app(user: User, *, steps: int = 0) -> App:
     secret = begin_app(user)
     assert prove_app(user, secret, steps=steps).outcome is FactorOutcome.OK
     return App(user, secret)
+
+
+def set_up_app(user: User) -> str:
+    """Give *user* an authenticator app; return its secret."""
+    return add_app(user).secret
 
 
 def add_apps(count: int) -> list[AuthenticatorApp]:

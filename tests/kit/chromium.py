@@ -4,11 +4,8 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +23,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.kit.server import ROOT, migrated, running_python
+from tests.kit.server import ROOT, free_port, listens, manage, migrated, running_python, until
 
 # The shell has the engine without the windows around it: a third less work for the processor.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -82,7 +79,7 @@ class Site:
 
     def manage(self, *arguments: str) -> str:
         """Run a command of the service, beside the server; return what it prints."""
-        return _manage(_environment(self), *arguments)
+        return manage(_environment(self), *arguments)
 
     def do(self, body: str) -> dict[str, Any]:
         """Run Python beside the server; return what it puts into ``out``, which is a dictionary.
@@ -124,12 +121,8 @@ class Site:
 
     def newest_text(self, number: str, *, after: int = 0) -> str:
         """The newest text to a number, once more than *after* have arrived there."""
-        until = time.monotonic() + PATIENCE
-        while len(texts := self.texts(number)) <= after:
-            if time.monotonic() > until:
-                raise AssertionError(f"no text arrived within {PATIENCE} s (after {after})")
-            time.sleep(0.05)
-        return texts[-1]
+        until(lambda: len(self.texts(number)) > after, PATIENCE)
+        return self.texts(number)[-1]
 
     def mails(self, address: str) -> list[str]:
         """The mails to an address, oldest first: a development start writes them to its log."""
@@ -139,14 +132,12 @@ class Site:
 
     def mailed_link(self, address: str, part: str) -> str:
         """The newest link with *part* in it that was mailed to an address."""
-        until = time.monotonic() + PATIENCE
-        while True:
-            links = re.findall(rf"http\S+/{part}/\S+", "".join(self.mails(address)))
-            if links:
-                return str(links[-1])
-            if time.monotonic() > until:
-                raise AssertionError(f"no mail with /{part}/ arrived within {PATIENCE} s")
-            time.sleep(0.05)
+
+        def links() -> list[str]:
+            return re.findall(rf"http\S+/{part}/\S+", "".join(self.mails(address)))
+
+        until(links, PATIENCE)
+        return links()[-1]
 
 
 _DO = "import sys; from tests.browser.crowd import answer; answer(sys.stdin)"
@@ -170,19 +161,6 @@ def _environment(site: Site) -> dict[str, str]:
     return {**kept, **unlimited, **where, **site.settings}
 
 
-def _manage(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @contextmanager
 def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") -> Iterator[Site]:
     """Start the service as ``make run`` does, on a free port, and stop it afterwards.
@@ -190,7 +168,7 @@ def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") 
     *set_up* makes the people, and prints them as JSON in a line. Mails may be printed before and
     after it.
     """
-    site = Site(_free_address(), data_dir, {}, application=application)
+    site = Site(f"http://127.0.0.1:{free_port()}", data_dir, {}, application=application)
     migrated(data_dir)
     printed = site.manage("shell", "--verbosity", "0", "-c", set_up)
     (people,) = (line for line in printed.splitlines() if line.startswith("{"))
@@ -202,39 +180,23 @@ def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") 
 @contextmanager
 def beside(site: Site, **settings: str) -> Iterator[Site]:
     """Start another server of the same rows, to which its operators gave other settings."""
-    other = replace(site, url=_free_address(), settings={**site.settings, **settings})
+    url = f"http://127.0.0.1:{free_port()}"
+    other = replace(site, url=url, settings={**site.settings, **settings})
     with _running(other):
         yield other
-
-
-def _free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 @contextmanager
 def _running(site: Site) -> Iterator[None]:
     command = ["-m", "gunicorn", site.application, "--config", "gunicorn.conf.py"]
     command += ["--bind", f"127.0.0.1:{site.port}", "--graceful-timeout", "1"]
-    with running_python(*command, env=_environment(site), log=site.log) as server:
-        _wait_for(site, server)
+    with running_python(*command, env=_environment(site), log=site.log):
+        until(lambda: listens(int(site.port)), PATIENCE)
         try:
             yield
         finally:
             if process := _beside.pop(site.url, None):
                 process.communicate()  # it ends with its input
-
-
-def _wait_for(site: Site, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{site.url}/readyz", timeout=PATIENCE):  # noqa: S310
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError(site.log.read_text(encoding="utf-8"))
 
 
 # -- the browser -------------------------------------------------------------------

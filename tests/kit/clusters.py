@@ -2,9 +2,7 @@
 
 import os
 import pwd
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from tests.kit.server import ROOT, needs
+from tests.kit.server import free_port, needs
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("missing"))
 
@@ -57,11 +55,8 @@ class Cluster:
 @contextmanager
 def new_cluster() -> Iterator[Cluster]:
     needs("PostgreSQL (its programs)", (BIN / "initdb").exists())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     # Not in a folder of pytest: another account must reach it.
-    made = Cluster(Path(mkdtemp(prefix="optin-cluster-", dir="/tmp")), port)
+    made = Cluster(Path(mkdtemp(prefix="optin-cluster-", dir="/tmp")), free_port())
     if os.geteuid() == 0:
         account = pwd.getpwnam("postgres")
         os.chown(made.folder, account.pw_uid, account.pw_gid)
@@ -71,10 +66,3 @@ def new_cluster() -> Iterator[Cluster]:
         with suppress(subprocess.CalledProcessError):  # the test may have stopped it
             made.run("pg_ctl", "--mode", "immediate", "stop")
         rmtree(made.folder)
-
-
-def manage(env: dict[str, str], *arguments: str) -> str:
-    """Run a command of the service in a process of its own; return what it prints."""
-    command = [sys.executable, "manage.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True)
-    return done.stdout

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.kit.races import until
-from tests.kit.server import needs
+from tests.kit.server import needs, until
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 

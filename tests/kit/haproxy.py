@@ -10,8 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kit.races import until
-from tests.kit.server import PRESENT, ROOT, Code, free_port, gunicorn, needs
+from tests.kit.server import PRESENT, ROOT, Code, free_port, gunicorn, needs, replaced, until
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 CONFIGURATION = ROOT / "deploy" / "haproxy.cfg"
@@ -87,7 +86,7 @@ def balanced(folder: Path, env: Mapping[str, str], code: Code = PRESENT) -> Iter
     control = folder / "haproxy.sock"
     configuration = folder / "haproxy.cfg"
     configuration.write_text(
-        _replaced(
+        replaced(
             CONFIGURATION.read_text(encoding="utf-8"),
             {
                 "/run/haproxy/admin.sock": str(control),
@@ -110,10 +109,3 @@ def balanced(folder: Path, env: Mapping[str, str], code: Code = PRESENT) -> Iter
         stack.callback(process.terminate)
         until(control.exists)
         yield Balancer(front, control, (one, two))
-
-
-def _replaced(text: str, words: Mapping[str, str]) -> str:
-    for old, new in words.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text

@@ -1,7 +1,6 @@
 """Kannel on ports of its own, and a carrier that is made of Kannel's own test program."""
 
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from optin.messaging.segments import size
-from tests.kit.server import eventually
+from tests.kit.server import free_port, listens, until
 
 FAKESMSC = Path("/usr/lib/kannel/test/fakesmsc")
 BOXES = [
@@ -64,19 +63,6 @@ omit-empty = true
 """
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as line:
-        return line.connect_ex(("127.0.0.1", port)) == 0
-
-
 @dataclass
 class Carrier:
     """Kannel on ports of its own, and the SMSC behind it."""
@@ -100,7 +86,7 @@ class Carrier:
         for box, port in zip(BOXES, ("box", "sendsms"), strict=True):
             assert box
             self._run(Path(box).name, box, str(conf))
-            assert eventually(partial(listens, self.ports[port]))
+            until(partial(listens, self.ports[port]))
 
     def start_smsc(self) -> None:
         port = str(self.ports["carrier"])
@@ -150,8 +136,8 @@ def is_here() -> bool:
 @contextmanager
 def kannel_in(folder: Path) -> Iterator[Carrier]:
     """Run Kannel with its files in *folder*."""
-    names = ("admin", "box", "carrier", "sendsms")
-    carrier = Carrier(folder, dict(zip(names, free_ports(len(names)), strict=True)))
+    ports = {name: free_port() for name in ("admin", "box", "carrier", "sendsms")}
+    carrier = Carrier(folder, ports)
     try:
         carrier.start()
         yield carrier

@@ -11,17 +11,6 @@ from pathlib import Path
 from tests.kit.server import ROOT, development_start
 
 
-def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @contextmanager
 def service(folder: Path, **env: str) -> Iterator[str]:
     """A fresh development start in *folder*, without a history; gives its address."""

@@ -1,7 +1,6 @@
 """Calls from threads that start together. Only PostgreSQL lets writers race."""
 
 import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from django.db import connection, connections
 
 from optin.conf import conf
 from optin.runtime import hashing
+from tests.kit.server import until
 
 T = TypeVar("T")
 
@@ -46,14 +46,6 @@ def waiting() -> int:
         )
         (count,) = cursor.fetchone()
     return int(count)
-
-
-def until(true: Callable[[], bool]) -> None:
-    for _ in range(60_000):
-        if true():
-            return
-        time.sleep(0.001)
-    raise AssertionError("it takes too long")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class Code:
         return subprocess.run(
             [self.python, "manage.py", *arguments],
             cwd=self.root,
-            env=dict(env),
+            env={"PATH": os.environ["PATH"], **env},
             capture_output=True,
             text=True,
             check=False,
@@ -275,6 +275,35 @@ def empty_database() -> Iterator[str]:
             beside.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type, unused-ignore]
 
 
+def manage(env: Mapping[str, str], *arguments: str) -> str:
+    """Run a command of the service, which must succeed; return what it prints."""
+    done = PRESENT.manage(*arguments, env=env)
+    done.check_returncode()
+    return done.stdout
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it is true. The clock of a test may stand still; this one goes on."""
+    end = time.perf_counter() + seconds
+    while not true():
+        assert time.perf_counter() < end, f"it was not true within {seconds} seconds"
+        time.sleep(0.005)
+
+
+def listens(port: int) -> bool:
+    """Whether something takes connections to this port."""
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
+
+
+def replaced(text: str, words: Mapping[str, str]) -> str:
+    """Return *text* with other words; each must be in it."""
+    for old, new in words.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -414,12 +443,3 @@ def running(
             copy_tables(folder / "db.sqlite3")
         with gunicorn(listener, environment, site.log, workers=2) as site.process:
             yield site
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    """Whether it becomes true within 10 seconds; the clock here stands still."""
-    for _ in range(200):
-        if true():
-            return True
-        time.sleep(0.05)
-    return False

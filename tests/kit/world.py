@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import pyotp
 import time_machine
 from django.apps import apps
 from django.utils import timezone
@@ -30,6 +29,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
+from tests.kit.apps import app_code, begin_app, make_recovery_codes
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -176,11 +176,6 @@ class Person:
     secret: str = ""
     recovery: list[str] = field(default_factory=list)
 
-    @property
-    def user(self) -> User:
-        """As their session has them: read at each request."""
-        return self.now
-
     # -- what they set up ----------------------------------------------------------
 
     def set_up(self, *kinds: By) -> None:
@@ -208,9 +203,7 @@ class Person:
         )
 
     def begin_app(self) -> None:
-        authenticators.begin_app(self.user, standing=proved(By.RECOVERY), origin=PAGE)
-        app = AuthenticatorApp.objects.get(user=self.user, confirmed=False)
-        self.secret = app.open_secret()
+        self.secret = begin_app(self.user, PAGE)
 
     def confirm_app(self, code: str = "", origin: Origin = PAGE) -> authenticators.Change:
         return authenticators.confirm_app(
@@ -222,21 +215,13 @@ class Person:
         return self.confirm_app()
 
     def make_recovery_codes(self) -> None:
-        texts = authenticators.new_recovery_codes(self.user, standing=proved())
-        authenticators.keep_recovery_codes(
-            self.user,
-            texts,
-            instead_of=authenticators.newest_recovery_code(self.user),
-            standing=proved(By.RECOVERY),
-            origin=PAGE,
-        )
-        self.recovery = texts
+        self.recovery = make_recovery_codes(self.user, PAGE)
 
     # -- codes ---------------------------------------------------------------------
 
     def app_code(self, steps: int = 0) -> str:
         """What the app shows, *steps* later than now."""
-        return pyotp.TOTP(self.secret).at(int(timezone.now().timestamp()) + 30 * steps)
+        return app_code(self.secret, steps)
 
     def text(self, purpose: Purpose = Purpose.SIGN_IN) -> str:
         """Ask for a text; return its code."""
@@ -274,10 +259,12 @@ class Person:
     # -- what there is -------------------------------------------------------------
 
     @property
-    def now(self) -> User:
-        """Their row as it is."""
+    def user(self) -> User:
+        """Their row as it is: a session reads it at each request."""
         user: User = User.objects.get(pk=self.who.pk)
         return user
+
+    now = user
 
     @property
     def number(self) -> ProviderUser | None:

@@ -19,7 +19,7 @@ from optin.operations import challenges, opt_ins
 from optin.runtime import metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.server import METRICS_TOKEN, Site, eventually, kill, running
+from tests.kit.server import METRICS_TOKEN, Site, kill, running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,7 +196,7 @@ def _folder_of(pid: int) -> Path:
 
 def _folder(site: Site) -> Path:
     """Where the workers of *site* count, once one has begun to."""
-    assert eventually(lambda: any(_folder_of(pid).exists() for pid in site.workers()))
+    until(lambda: any(_folder_of(pid).exists() for pid in site.workers()))
     return next(found for pid in site.workers() if (found := _folder_of(pid)).exists())
 
 
@@ -221,7 +221,7 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
             workers = site.workers()
             return len(workers) == 2 and all(map(has_served, workers))
 
-        assert eventually(both_have_served)
+        until(both_have_served)
         seen = {counted(text) for text in pool.map(lambda _: site.metrics(), range(16))}
         (folder,) = {_folder_of(pid) for pid in site.workers()}
         text = site.metrics()
@@ -242,10 +242,10 @@ def test_the_gauges_of_a_killed_process_are_forgotten(tmp_path: Path) -> None:
         return float(found[1]) if found else 0
 
     with running(tmp_path) as site:
-        assert eventually(lambda: limit() == 20)  # of two processes
+        until(lambda: limit() == 20)  # of two processes
         for pid in site.workers():
             kill(pid)
-        assert eventually(lambda: limit() == 20)
+        until(lambda: limit() == 20)
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ def test_a_start_deletes_the_counts_of_a_killed_server(tmp_path: Path) -> None:
         killed.process.wait()
         assert left.exists()
         with running(tmp_path, tables=False):
-            assert eventually(lambda: not left.exists())
+            until(lambda: not left.exists())
         assert kept.exists()
 
 

@@ -19,7 +19,7 @@ import pyotp
 import pytest
 
 from tests.kit.phone import wrong
-from tests.kit.server import Site, eventually, running
+from tests.kit.server import Site, running, until
 from tests.logs.sentinels import ANNS, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,7 +103,7 @@ class Surfer(Scene):
             found: list[str] = re.findall(rf"https?://\S+?(/{part}/\S+/)\s", "\n".join(self.mails))
             return found
 
-        assert eventually(lambda: bool(links()))  # it may leave after the answer
+        until(lambda: bool(links()))  # it may leave after the answer
         link = links()[-1]
         self.secrets.add(f"token of {part}", link.strip("/").rpartition("/")[2])
         return link

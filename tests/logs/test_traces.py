@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from optin.models import File
 from optin.runtime import tracing
 from tests.kit.people import NUMBER
-from tests.kit.server import ROOT, eventually, running
+from tests.kit.server import ROOT, running, until
 from tests.kit.traces import record, trace_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -141,7 +141,7 @@ def test_the_collector_gets_the_traces_of_a_server(
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with running(tmp_path, env=env) as site:
         assert site.send("/sign-in/?secret=s3cret", method="GET").status == 200
-        assert eventually(lambda: bool(came))
+        until(lambda: bool(came))
     (resource,) = came[0].resource_spans
     spans = [span for scope in resource.scope_spans for span in scope.spans]
     assert "GET sign-in" in {span.name for span in spans}

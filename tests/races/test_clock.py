@@ -16,7 +16,8 @@ from optin.operations.factors import Standing
 from optin.outcomes import By
 from tests.kit.people import NOON, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.races import until, waiting
+from tests.kit.races import waiting
+from tests.kit.server import until
 from tests.races.ways import FROM, signed_in
 
 pytestmark = [

@@ -31,8 +31,8 @@ from optin.operations import challenges, opt_ins
 from optin.outcomes import SendOutcome
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone
-from tests.kit.races import at_once, until, waiting
-from tests.kit.server import serving
+from tests.kit.races import at_once, waiting
+from tests.kit.server import serving, until
 from tests.kit.trail import decisions
 from tests.races.ways import LONG, ByHttp
 

@@ -12,9 +12,8 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from tests.kit.clusters import Cluster, manage, new_cluster
-from tests.kit.races import until
-from tests.kit.server import serving
+from tests.kit.clusters import Cluster, new_cluster
+from tests.kit.server import manage, serving, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from tests.kit.clusters import Cluster, manage, new_cluster
+from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.people import NUMBER
-from tests.kit.server import Server, serving
+from tests.kit.server import Server, manage, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 

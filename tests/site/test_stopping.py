@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.server import eventually, running
+from tests.kit.server import running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +22,7 @@ def test_a_server_says_that_it_stops_and_serves_until_then(tmp_path: Path) -> No
         assert site.send("/livez", method="GET").status == 200  # it is there
         start = time.monotonic()
         site.process.terminate()
-        assert eventually(lambda: site.send("/readyz", method="GET").text == "stopping\n")
+        until(lambda: site.send("/readyz", method="GET").text == "stopping\n")
         while time.monotonic() < start + 3:
             assert site.send("/livez", method="GET").status == 200
         site.process.terminate()  # again, which changes nothing

@@ -14,8 +14,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from optin.audit import months
 from optin.migrations._concurrently import AddIndexConcurrently
-from tests.kit.races import until, waiting
-from tests.kit.server import database_url
+from tests.kit.races import waiting
+from tests.kit.server import database_url, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,8 +14,7 @@ from django.conf import settings
 
 from tests.kit.haproxy import Balancer, balanced
 from tests.kit.people import number
-from tests.kit.races import until
-from tests.kit.server import PRESENT, Code, empty_database
+from tests.kit.server import PRESENT, Code, empty_database, until
 from tests.upgrade.load import FILE_ID, Client, Person, load
 from tests.upgrade.releases import last_release
 

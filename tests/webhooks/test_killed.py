@@ -13,8 +13,7 @@ from django.utils import timezone
 from bench.certificates import Authority
 from optin.models import WebhookEndpoint
 from optin.models.webhooks import LEASE
-from tests.kit.races import until
-from tests.kit.server import database_url, running_python
+from tests.kit.server import database_url, running_python, until
 from tests.kit.wire import says
 from tests.webhooks.kit import HOST, Client, send
 

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from tests.workers.jobs import Counted, eventually
+from tests.kit.server import until
+from tests.workers.jobs import Counted
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def clock() -> None:
 def others_are_done(db: None, _postgresql: None) -> Iterator[None]:
     """What a killed worker asked last comes before the flush, not into the next test."""
     yield
-    eventually(lambda: not _others_are_busy())
+    until(lambda: not _others_are_busy())
 
 
 def _others_are_busy() -> bool:

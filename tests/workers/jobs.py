@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -67,14 +67,6 @@ def work_later() -> None:
     """Do the jobs that are to be tried again, as if their time had come."""
     change_jobs("scheduled_at = NULL WHERE status = 'todo'")
     work()
-
-
-def eventually(true: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until *true* is."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "this never came true"
-        time.sleep(0.02)
 
 
 @dataclass

@@ -14,8 +14,8 @@ from pytest_django import Settings
 
 from optin.messaging import delivery
 from optin.models import File, Notice, SmsMessage, User
-from tests.kit.server import METRICS_TOKEN, free_port
-from tests.workers.jobs import Counted, change_jobs, eventually, process, texts, work
+from tests.kit.server import METRICS_TOKEN, free_port, until
+from tests.workers.jobs import Counted, change_jobs, process, texts, work
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -120,8 +120,8 @@ def test_a_worker_tells_of_the_texts_that_it_sent(
     with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **address):
         # Counted a moment after the row says so.
         sent = 'optin_texts_total{gateway="http",state="sent"} 3.0'
-        eventually(lambda: SmsMessage.objects.filter(state="sent").count() == 3)
-        eventually(lambda: sent in ask(port)[1])
+        until(lambda: SmsMessage.objects.filter(state="sent").count() == 3)
+        until(lambda: sent in ask(port)[1])
         status, text = ask(port)
         refused = ask(port, token="another"), ask(port, path="/elsewhere")
 
@@ -137,7 +137,7 @@ def test_a_worker_sends_also_if_its_address_is_taken(
     address = f"127.0.0.1:{gateway.server.server_port}"
     env = {"WORKER_METRICS": address, "METRICS_TOKEN": METRICS_TOKEN}
     with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **env):
-        eventually(lambda: gateway.arrived)
+        until(lambda: gateway.arrived)
     assert re.search(
         "metrics of this worker cannot be served", (tmp_path / "workers.log").read_text()
     )

@@ -16,8 +16,8 @@ from django.db import connection
 
 from optin.models import File, SmsMessage
 from optin.models.messages import LEASE, MAX_UNKNOWN_ATTEMPTS, State
-from tests.kit.server import database_url, kill
-from tests.workers.jobs import Counted, eventually, jobs, process, texts, worker
+from tests.kit.server import database_url, kill, until
+from tests.workers.jobs import Counted, jobs, process, texts, worker
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -52,7 +52,7 @@ def test_a_text_whose_worker_was_killed_is_sent_by_another(
     gateway.wait = 4
     (message,) = texts(1, file)
     with worker(tmp_path, gateway) as first:
-        eventually(lambda: gateway.arrived)
+        until(lambda: gateway.arrived)
         kill(first.pid)
         first.wait()
     assert sent() == 0
@@ -60,7 +60,7 @@ def test_a_text_whose_worker_was_killed_is_sent_by_another(
     gateway.wait = 0
 
     with worker(tmp_path, gateway):
-        eventually(sent)
+        until(sent)
 
     assert gateway.arrived == [message.reference] * 2
     assert SmsMessage.objects.get().tries == 2
@@ -72,7 +72,7 @@ def test_a_worker_that_is_told_to_stop_ends_what_it_has_begun(
     gateway.wait = 2
     texts(8, file)
     with worker(tmp_path, gateway, "--concurrency", "2") as running:
-        eventually(lambda: len(gateway.arrived) == 2)
+        until(lambda: len(gateway.arrived) == 2)
         running.terminate()
         assert running.wait(timeout=20) == 0
 
@@ -91,8 +91,8 @@ def test_of_two_workers_one_does_what_is_done_regularly(tmp_path: Path, gateway:
         worker(tmp_path, gateway, "--queues", "messages"),
         worker(tmp_path, gateway, "--queues", "messages"),
     ):
-        eventually(lambda: registered() == 2)
-        eventually(lambda: jobs(task_name="seal"))
+        until(lambda: registered() == 2)
+        until(lambda: jobs(task_name="seal"))
         time.sleep(3)  # each begins with what was to be done last
 
     # A new minute may begin meanwhile, and what is regular is done again.
@@ -108,12 +108,12 @@ def test_a_worker_waits_for_a_database_that_is_away(
 ) -> None:
     """S-64: it goes on by itself."""
     with worker(tmp_path, gateway) as running:
-        eventually(registered)
-        eventually(lambda: not jobs())
+        until(registered)
+        until(lambda: not jobs())
         with database_away():
             time.sleep(4)
         (message,) = texts(1, file)
-        eventually(sent, seconds=15)
+        until(sent, seconds=15)
         # It hears of new ones again, and of none twice.
         texts_before = len(gateway.arrived)
         assert gateway.arrived == [message.reference]
@@ -144,7 +144,7 @@ def database_away() -> Iterator[None]:
         def set_open(value: bool) -> None:
             elsewhere.execute(let_in.format(psycopg.sql.Identifier(name), value))
 
-        eventually(lambda: ask("*") >= 2)  # a pool, and the one that listens
+        until(lambda: ask("*") >= 2)  # a pool, and the one that listens
         try:
             set_open(False)
             ask("pg_terminate_backend(pid)")
@@ -175,7 +175,7 @@ def test_workers_that_are_killed_all_the_time_lose_nothing(
     references = {message.reference for message in texts(MESSAGES, file)}
     with process(tmp_path, gateway, "-m", "tests.workers.many", str(WORKERS)) as many:
         children = Path(f"/proc/{many.pid}/task/{many.pid}/children")
-        eventually(sent, 120)  # the workers have started; a busy machine takes its time
+        until(sent, 120)  # the workers have started; a busy machine takes its time
         kills = 0
         while kills < KILLS and sent() < MESSAGES:
             victims = children.read_text().split()
@@ -184,7 +184,7 @@ def test_workers_that_are_killed_all_the_time_lose_nothing(
                 kills += 1
             time.sleep(random.uniform(0.02, 0.3))
         # Heartbeats fall silent and leases run out before others take over.
-        eventually(lambda: not waiting(), seconds=4 * LEASE.total_seconds())
+        until(lambda: not waiting(), seconds=4 * LEASE.total_seconds())
 
     times = gateway.times
     stopped_twice = {
