@@ -11,7 +11,7 @@ import socketserver
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -84,6 +84,8 @@ class Proxy:
     port: int
     tls: bool
     folder: Path
+    plain_port: int = 0
+    """Where it takes http beside https."""
 
     def send(self, request: str, *, waits: bool = True) -> str:
         """Send *request* as it is; return the first line of the answer, or "" without one."""
@@ -125,26 +127,18 @@ class Proxy:
 HEAD = f"HTTP/1.1\r\nHost: {HOST}\r\n"
 BROKEN = {
     "another version": f"GET /User/x{QUERY} HTTP/9.9\r\nHost: {HOST}\r\n\r\n",
-    "no version": f"GET /User/x{QUERY}\r\n",
     "no host": f"GET /User/x{QUERY} HTTP/1.1\r\n\r\n",
-    "two hosts": f"GET /User/x{QUERY} {HEAD}Host: b\r\n\r\n",
     "a wrong host": f"GET /User/x{QUERY} HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "another host": f"GET /User/x{QUERY} HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
-    "a whole address": f"GET https://{HOST}/User/x{QUERY} {HEAD}\r\n",
     "a wrong method": f"G@T /User/x{QUERY} {HEAD}\r\n",
     "a method that is not allowed": f"TRACE /User/x{QUERY} {HEAD}\r\n",
     "a line without a colon": f"GET /User/x{QUERY} {HEAD}nonsense {KEY}\r\n\r\n",
     "a long line": f"GET /User/x{QUERY} {HEAD}X: {'x' * 40_000}{KEY}\r\n\r\n",
     "a long address": f"GET /User/x{QUERY}{'x' * 40_000} {HEAD}\r\n",
-    "a way out": f"GET /../User/x{QUERY} {HEAD}\r\n",
-    "a zero": f"GET /User/%00{QUERY} {HEAD}\r\n",
     "an encoded query": f"GET /User/x%3FWsAccessKey={KEY} {HEAD}\r\n",
     "an encoded query, and an error": f"GET /close%3FWsAccessKey={KEY} {HEAD}\r\n",
     "a wrong length": f"POST /User/x{QUERY} {HEAD}Content-Length: x\r\n\r\n",
-    "a negative length": f"POST /User/x{QUERY} {HEAD}Content-Length: -1\r\n\r\n",
-    "two lengths": f"POST /x{QUERY} {HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "a wrong chunk": f"POST /x{QUERY} {HEAD}Transfer-Encoding: chunked\r\n\r\nz{KEY}\r\n",
-    "an unknown coding": f"POST /x{QUERY} {HEAD}Transfer-Encoding: {KEY}\r\n\r\n",
     "a large body": f"POST /x{QUERY} {HEAD}Content-Length: 40000\r\n\r\n{KEY}",
     "a large chunk": f"POST /x{QUERY} {HEAD}Transfer-Encoding: chunked\r\n\r\nffff\r\n{KEY}",
     "a body that does not come": f"POST /x{QUERY} {HEAD}Content-Length: 99\r\n\r\n{KEY}",
@@ -181,9 +175,7 @@ XML, TEXT_XML = "application/xml", "text/xml"
 @pytest.mark.parametrize(
     ("path", "accept", "kind", "media_type"),
     [
-        ("/User/opt-in-to-2fa", "application/json", JSON, JSON),
         ("/USER/verify-2fa-opt-in/", "application/xml", JSON, XML),
-        ("/User/opt-in-to-2fa", "application/json, application/xml", XML, JSON),
         ("/User/opt-in-to-2fa", "*/*", XML, XML),
         ("/User/opt-in-to-2fa", "", "", JSON),
         ("/authorisation/token", "application/json", JSON, JSON),
@@ -215,20 +207,10 @@ def test_a_page_gets_no_answer_of_a_call(stopped: Proxy) -> None:
     assert "StatusMessage" not in answer
 
 
-def test_nobody_is_told_that_nothing_happened_after_a_connection(failing: Proxy) -> None:
-    headers, answer = failing.post("/User/close", "application/json", JSON)
-    assert headers["Status"] == "502"
-    assert "StatusMessage" not in answer
-
-
 @contextmanager
 def in_front(name: str, folder: Path, service: int) -> Iterator[Proxy]:
-    if name == "caddy":
-        with caddy(folder, service) as proxy:
-            yield proxy
-    else:
-        with nginx(folder, service) as (proxy, _):
-            yield proxy
+    with caddy(folder, service) if name == "caddy" else nginx(folder, service) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
@@ -239,14 +221,13 @@ def stopped(
         yield proxy
 
 
-@pytest.fixture(scope="module", params=["nginx", "caddy"])
-def failing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+def test_nobody_is_told_that_nothing_happened_after_a_connection(name: str, tmp_path: Path) -> None:
     """The service takes a connection, and fails then."""
-    folder = tmp_path_factory.mktemp("failing")
-    with upstream() as service, in_front(request.param, folder, service) as proxy:
-        yield proxy
+    with upstream() as service, in_front(name, tmp_path, service) as failing:
+        headers, answer = failing.post("/User/close", "application/json", JSON)
+    assert headers["Status"] == "502"
+    assert "StatusMessage" not in answer
 
 
 # -- nginx -------------------------------------------------------------------------
@@ -272,8 +253,13 @@ http {{
 """
 
 
-def make_certificate(folder: Path) -> None:
-    """Write a certificate for the host that it signed itself, named as certbot names it."""
+@contextmanager
+def nginx(folder: Path, service: int) -> Iterator[Proxy]:
+    """Run nginx; give its port for https."""
+    needs("nginx", NGINX is not None)
+    assert NGINX is not None
+    folder.mkdir(exist_ok=True)
+    # As certbot names it. It signed itself.
     subprocess.run(
         [
             *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={HOST}"],
@@ -282,14 +268,6 @@ def make_certificate(folder: Path) -> None:
         check=True,
         capture_output=True,
     )
-
-
-@contextmanager
-def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
-    """Run nginx; give its port for https, and the one for http."""
-    needs("nginx", NGINX is not None)
-    assert NGINX is not None
-    make_certificate(folder)
     logs = folder / "written"
     logs.mkdir(mode=0o777)
     logs.chmod(0o777)
@@ -321,7 +299,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: (logs / "pid").read_text() != "")  # empty after the check
-        yield Proxy(secure, True, logs), Proxy(plain, False, logs)
+        yield Proxy(secure, True, logs, plain)
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -336,7 +314,7 @@ def nginx(folder: Path, service: int) -> Iterator[tuple[Proxy, Proxy]]:
 def test_nginx_limits_the_passwords_of_a_network(
     tmp_path: Path, addresses: str, limited: bool
 ) -> None:
-    with upstream() as service, nginx(tmp_path, service) as (secure, _):
+    with upstream() as service, nginx(tmp_path, service) as secure:
         answers = [
             secure.send(f"POST /sign-in/ {HEAD}X-Test-Address: {addresses.format(n)}\r\n\r\n")
             for n in range(1, 23)
@@ -348,16 +326,15 @@ def test_nginx_limits_the_passwords_of_a_network(
 @pytest.mark.slow
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
     """S-50. And its access log has what the messages would tell."""
-    with ExitStack() as stack:
-        secure, plain = stack.enter_context(nginx(tmp_path, stack.enter_context(upstream())))
+    with upstream() as service, nginx(tmp_path, service) as secure:
         assert secure.get(f"/User/x{QUERY}") == "HTTP/1.1 200 OK"
         make_all_errors(secure)
-        make_all_errors(plain)
+        make_all_errors(Proxy(secure.plain_port, False, secure.folder))
         Proxy(secure.port, False, secure.folder).get(f"/x{QUERY}")  # http to the port of https
         run_many(lambda: secure.get(f"/sign-in/{QUERY}"), 30)
         run_many(lambda: secure.get(f"/hang{QUERY}"), 20)
     written = secure.written()
-    with nginx_without_service(tmp_path / "down") as (alone, _):
+    with nginx(tmp_path / "down", free_port()) as alone:
         assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 503 Service Temporarily Unavailable"
     written += alone.written()
 
@@ -387,13 +364,6 @@ def test_nginx_writes_no_key(tmp_path: Path) -> None:
         assert any(said in line for line in log), said
 
 
-@contextmanager
-def nginx_without_service(folder: Path) -> Iterator[tuple[Proxy, Proxy]]:
-    folder.mkdir()
-    with nginx(folder, free_port()) as proxies:
-        yield proxies
-
-
 # -- Caddy -------------------------------------------------------------------------
 
 
@@ -401,6 +371,7 @@ def nginx_without_service(folder: Path) -> Iterator[tuple[Proxy, Proxy]]:
 def caddy(folder: Path, service: int) -> Iterator[Proxy]:
     """Run Caddy, without TLS: it would ask for a certificate."""
     port = free_port()
+    folder.mkdir(exist_ok=True)
     file = folder / "Caddyfile"
     file.write_text(
         replaced(
@@ -436,7 +407,6 @@ def test_caddy_writes_no_key(tmp_path: Path) -> None:
         assert proxy.get(f"/User/x{QUERY}") == "HTTP/1.1 200 OK"
         make_all_errors(proxy)
     written = proxy.written()
-    (tmp_path / "down").mkdir()
     with caddy(tmp_path / "down", free_port()) as alone:
         assert alone.get(f"/User/x{QUERY}") == "HTTP/1.1 503 Service Unavailable"
         assert alone.get(f"/account/{QUERY}") == "HTTP/1.1 502 Bad Gateway"

@@ -15,20 +15,17 @@ from tests.kit.server import ROOT, Code
 @dataclass(frozen=True)
 class Release:
     commit: str
-    clone: Path = ROOT
 
     def migrations(self) -> set[str]:
         """The names of its migrations of ``optin``."""
-        listed = _git(
-            self.clone, "ls-tree", "--name-only", self.commit, "optin/migrations/"
-        ).split()
+        listed = _git("ls-tree", "--name-only", self.commit, "optin/migrations/").split()
         return {Path(path).stem for path in listed if re.match(r"\d", Path(path).name)}
 
     def unpack(self, folder: Path) -> Code:
         """Put its code into *folder*, with an environment of its own if it needs other packages."""
         folder.mkdir()
         archive = subprocess.run(
-            ["git", "archive", self.commit], cwd=self.clone, check=True, capture_output=True
+            ["git", "archive", self.commit], cwd=ROOT, check=True, capture_output=True
         )
         subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
         requirements = (folder / "requirements.txt").read_bytes()
@@ -46,34 +43,30 @@ def release(version: str) -> Release:
 
     A clone may have no tags. The test is skipped without history.
     """
-    if not (ROOT / ".git").exists() or _git(ROOT, "rev-parse", "--is-shallow-repository") == "true":
-        pytest.skip(f"{version} is not here: this is no clone with its history")
+    _needs_history(version)
     named = f'version = "{version}"'
-    found = _git(ROOT, "log", "--reverse", f"-S{named}", "--format=%H", "--", "pyproject.toml")
+    found = _git("log", "--reverse", f"-S{named}", "--format=%H", "--", "pyproject.toml")
     return Release(found.split()[0])
 
 
-def last_release(clone: Path = ROOT) -> Release:
+def last_release() -> Release:
     """Return the newest release that is not the present commit; skip the test without history.
 
     Each release has a tag. A clone may have no tags: then the commit that gave the newest version
     to ``pyproject.toml`` counts.
     """
-    if not (clone / ".git").exists():
-        pytest.skip("the last release is not here: this is no clone")
-    tags = _git(clone, "tag", "--merged", "HEAD", "--no-contains", "HEAD", "v*")
-    if tags:
-        return Release(
-            _git(clone, "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"), clone
-        )
-    if _git(clone, "rev-parse", "--is-shallow-repository") == "true":
-        pytest.skip("the last release is not here: this is a shallow clone")
-    versions = _git(clone, "log", "-G^version = ", "--format=%H", "HEAD^", "--", "pyproject.toml")
-    return Release(versions.split()[0], clone)
+    _needs_history("the last release")
+    if _git("tag", "--merged", "HEAD^", "v*"):
+        return Release(_git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"))
+    versions = _git("log", "-G^version = ", "--format=%H", "HEAD^", "--", "pyproject.toml")
+    return Release(versions.split()[0])
 
 
-def _git(clone: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=clone, check=True, capture_output=True, text=True
-    )
+def _needs_history(what: str) -> None:
+    if not (ROOT / ".git").exists() or _git("rev-parse", "--is-shallow-repository") == "true":
+        pytest.skip(f"{what} is not here: this is no clone with its history")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip()

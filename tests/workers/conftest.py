@@ -38,20 +38,8 @@ def by_worker(settings: Settings) -> None:
     settings.OPTIN_DELIVERY = "worker"
 
 
-# -- jobs --------------------------------------------------------------------------
-
-
-# -- a gateway that counts ---------------------------------------------------------
-
-
 @pytest.fixture
 def gateway() -> Iterator[Counted]:
     counted = Counted()
     yield counted
     counted.close()
-
-
-# -- real workers ------------------------------------------------------------------
-
-
-# -- messages ----------------------------------------------------------------------
