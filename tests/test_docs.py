@@ -102,33 +102,7 @@ def test_the_production_environment_has_every_setting_of_its_gateway() -> None:
     assert {name for name in production_environment() if name.startswith(prefix)} == settings
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "SECRET_KEY",
-        pytest.param("OPTIN_KEYS", marks=pytest.mark.slow),
-        pytest.param("OPTIN_DIGEST_KEY", marks=pytest.mark.slow),
-    ],
-)
-def test_the_production_environment_misses_nothing_without_which_it_would_start(
-    tmp_path: Path, name: str
-) -> None:
-    env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
-    del env[name]
-
-    done = PRESENT.manage("check", env=env)
-
-    assert done.returncode != 0
-    assert name in done.stderr
-
-
 # -- the roles of PostgreSQL -------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["roles", "grants"])
-def test_the_statements_stand_in_files_too(name: str) -> None:
-    file = ROOT / "deploy" / "postgresql" / f"{name}.sql"
-    assert f"```sql\n{file.read_text(encoding='utf-8')}```" in OPERATORS
 
 
 @pytest.mark.postgresql

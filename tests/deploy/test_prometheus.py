@@ -86,28 +86,6 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 
-def test_the_dashboard_asks_for_its_data_source() -> None:
-    (variable,) = DASHBOARD["templating"]["list"]
-    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
-    used = {"uid": f"${{{variable['name']}}}", "type": "prometheus"}
-    for panel in panels():
-        assert panel["datasource"] == used, panel["title"]
-        assert all(target["datasource"] == used for target in panel["targets"]), panel["title"]
-
-
-def test_the_panels_lie_beside_each_other() -> None:
-    places = [
-        (x, y)
-        for panel in DASHBOARD["panels"]
-        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
-        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
-    ]
-    assert len(places) == len(set(places))
-    assert max(x for x, _ in places) < 24
-    ids = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(ids) == len(set(ids))
-
-
 def expressions() -> Iterator[str]:
     """All that the panels and the alerts ask Prometheus for."""
     yield from (rule["expr"] for rule in RULES.values())
