@@ -3,7 +3,6 @@
 import pytest
 from django.conf import LazySettings
 from django.core import mail
-from django.template.loader import get_template
 
 from optin.conf import MAX_HOST
 from optin.messaging import wording
@@ -54,10 +53,6 @@ def test_the_longest_text_is_one_segment(
     assert "://" not in body
 
 
-def test_the_purpose_of_every_code_has_words() -> None:
-    assert set(WORDS) == set(Purpose)
-
-
 # -- mails (S-54) ------------------------------------------------------------------
 
 OF_ADDRESSES = {
@@ -103,11 +98,6 @@ def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
     assert "https://2fa.example.com" in body
     assert ("ending in 156" in body) is (kind in NAME_A_NUMBER and last_three == "156")
     assert "ending in  " not in body
-
-
-@pytest.mark.parametrize("kind", list(Notice.Kind))
-def test_each_kind_of_notice_has_a_template(kind: Notice.Kind) -> None:
-    assert get_template(f"mail/{kind}.txt")
 
 
 def test_the_mail_of_a_lock(world: World) -> None:

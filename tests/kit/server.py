@@ -88,51 +88,6 @@ def needs(service: str, present: bool) -> None:
     pytest.skip(f"{service} is not here")
 
 
-@dataclass
-class Server:
-    """The service as it runs: gunicorn, several processes, the database of the tests."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-    folder: Path
-
-    def post(
-        self, path: str, body: str, media_type: str, token: str = "", **headers: str
-    ) -> tuple[int, bytes]:
-        """Send one request over a connection of its own: any worker may take it."""
-        headers["Content-Type"] = media_type
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            line.request("POST", path, body, headers)
-            response = line.getresponse()
-            return response.status, response.read()
-        finally:
-            line.close()
-
-    def post_json(
-        self, path: str, body: dict[str, Any], token: str = ""
-    ) -> tuple[int, dict[str, Any]]:
-        status, answer = self.post(path, json.dumps(body), "application/json", token)
-        return status, json.loads(answer)
-
-    def texts(self) -> int:
-        """How many texts left so far."""
-        phone = self.folder / "sms.jsonl"
-        return len(phone.read_text().splitlines()) if phone.exists() else 0
-
-    def workers(self) -> list[int]:
-        """The ids of the worker processes."""
-        pid = self.process.pid
-        return [int(w) for w in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def kill_workers(self) -> None:
-        """kill -9 every worker; gunicorn starts others."""
-        for worker in self.workers():
-            kill(worker)
-
-
 def kill(worker: int) -> None:
     """kill -9 one worker, unless it is gone already."""
     with suppress(ProcessLookupError):
@@ -190,7 +145,7 @@ def gunicorn(
 
 
 @contextmanager
-def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> Iterator[Server]:
+def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> Iterator["Site"]:
     """Serve the database of the tests, with the settings in *env*."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -211,7 +166,7 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             **env,
         }
         with gunicorn(listener, environment, folder / "server.log", workers) as process:
-            yield Server(port, process, folder)
+            yield Site(folder, port, environment, process)
 
 
 _SET_UP = """
@@ -359,6 +314,13 @@ class Site:
             text = response.read().decode()
             return Answer(response.status, text, dict(response.getheaders()))
 
+    def post_json(
+        self, path: str, body: Mapping[str, object], token: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self.send(path, body, **headers)
+        return answer.status, answer.json
+
     def send_raw(self, request: bytes) -> bytes:
         """Send bytes as they are; nothing follows them."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as line:
@@ -376,10 +338,17 @@ class Site:
         pid = self.process.pid
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def kill_workers(self) -> None:
+        """kill -9 every worker; gunicorn starts others."""
+        for worker in self.workers():
+            kill(worker)
+
     def texts(self) -> list[dict[str, str]]:
         """The texts that left, oldest first."""
-        lines = (self.folder / "sms.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        phone = self.folder / "sms.jsonl"
+        return (
+            [json.loads(line) for line in phone.read_text().splitlines()] if phone.exists() else []
+        )
 
     def code(self) -> str:
         """The code of the newest text."""

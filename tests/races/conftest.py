@@ -7,7 +7,7 @@ from pytest_django.fixtures import Settings
 
 from optin.runtime import hashing
 from tests.kit.phone import Phone
-from tests.kit.server import Server, serving
+from tests.kit.server import Site, serving
 from tests.races.ways import ByHttp, ByService, Way
 
 
@@ -35,7 +35,7 @@ def many_hashers(settings: Settings) -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server with the default limits, for all tests here that need no others.
 
     It ends with them: after 5 minutes it would seal what other tests write.

@@ -9,7 +9,7 @@ from django.test import Client
 
 from optin.models import User
 from tests.kit.people import PASSWORD
-from tests.kit.server import Server
+from tests.kit.server import Site
 
 TOKEN = "t" * 32
 """A CSRF token: any will do that the cookie and the form agree on."""
@@ -23,7 +23,7 @@ class Page:
     """Signed in by this process; ``post`` goes to the server, which has the same sessions."""
 
     user: User
-    server: Server
+    server: Site
     client: Client = field(default_factory=Client)
 
     def sign_in(self) -> None:

@@ -29,7 +29,7 @@ from optin.origin import Face, Origin
 from optin.outcomes import By
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.races import THREADS, at_once
-from tests.kit.server import Server, serving
+from tests.kit.server import Site, serving
 from tests.kit.trail import decisions
 from tests.races.pages import ENDED, Page
 from tests.races.ways import ALL_ROUNDS, ROUNDS, ByHttp, pend, wrong_codes
@@ -175,7 +175,7 @@ def test_a_change_taken_back_16_times_at_once_is_taken_back_once(
 
 
 @pytest.fixture
-def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Server]:
+def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Site]:
     """A server that knows the passwords of the tests; texts are asked for beside it, freely."""
     settings.OPTIN_SENDS_PER_IP = settings.OPTIN_SENDS_PER_NUMBER = ()
     settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_FILE = ()
@@ -188,7 +188,7 @@ def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Server]:
 
 @pytest.mark.parametrize("rounds", ALL_ROUNDS)
 def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
-    rounds: int, hurried: Server, file: File
+    rounds: int, hurried: Site, file: File
 ) -> None:
     """S-02: 16 threads, several processes; two sessions and a client."""
     way = ByHttp(hurried)
@@ -238,7 +238,7 @@ def test_of_right_codes_by_json_xml_and_pages_at_once_exactly_one_activates(
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_of_wrong_codes_by_pages_and_token_calls_exactly_ten_are_compared(
-    rounds: int, hurried: Server, file: File
+    rounds: int, hurried: Site, file: File
 ) -> None:
     """S-03, S-05: the count equals what was answered, and locks at the tenth.
 

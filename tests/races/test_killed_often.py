@@ -23,7 +23,7 @@ from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, State
 from tests.kit.people import PASSWORD, number
 from tests.kit.phone import Phone
 from tests.kit.races import at_once
-from tests.kit.server import Server, kill, serving
+from tests.kit.server import Site, kill, serving
 from tests.kit.trail import decisions
 from tests.races.ways import ByHttp, member, wrong_codes
 
@@ -55,7 +55,7 @@ Fact = tuple[str, str]
 class Person:
     """Does everything over and over, and remembers each answer."""
 
-    server: Server
+    server: Site
     way: ByHttp
     user: User
     file: File
@@ -155,7 +155,7 @@ def test_what_was_answered_is_there_and_nothing_by_halves(
     assert_no_message_is_lost(tmp_path, phone)
 
 
-def kill_again_and_again(server: Server, over: Event) -> None:
+def kill_again_and_again(server: Site, over: Event) -> None:
     """kill -9 a worker at random, now and then all of them."""
     dice = random.Random(200)
     try:

@@ -24,7 +24,7 @@ from tests.kit.clients import FORM
 from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import wrong as wrong_for
 from tests.kit.races import at_once
-from tests.kit.server import Server, serving
+from tests.kit.server import Site, serving
 from tests.kit.trail import decisions
 from tests.races.ways import FROM, LONG, ROUNDS, pend, rate, signed_in
 
@@ -143,8 +143,8 @@ def test_50_who_sign_in_at_once_are_all_served(
         def enter(n: int) -> tuple[int, float]:
             body = {"grant_type": "password", "username": f"{n}", "password": PASSWORD}
             form = urlencode({**body, "csrfmiddlewaretoken": "a" * 32})
-            status, _ = server.post(path, form, FORM, Cookie=f"csrf={'a' * 32}")
-            return status, time.monotonic()
+            answer = server.send(path, form, FORM, Cookie=f"csrf={'a' * 32}")
+            return answer.status, time.monotonic()
 
         address = f"/User/verify-2fa-opt-in?FileId={file.pk}"
         server.post_json(address, wrong, token)  # it has started
@@ -165,7 +165,7 @@ def test_50_who_sign_in_at_once_are_all_served(
 
 
 @pytest.fixture
-def rotating(tmp_path: Path) -> Iterator[Server]:
+def rotating(tmp_path: Path) -> Iterator[Site]:
     """A server whose refresh tokens work once."""
     with serving(tmp_path, {"OPTIN_PASSWORD_CLIENTS_ROTATE": "True"}) as server:
         yield server
@@ -173,7 +173,7 @@ def rotating(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_of_16_who_use_one_refresh_token_at_once_one_succeeds_and_the_family_ends(
-    rounds: int, user: User, file: File, rotating: Server
+    rounds: int, user: User, file: File, rotating: Site
 ) -> None:
     """S-34."""
     for _ in range(rounds):

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.people import NUMBER
-from tests.kit.server import Server, manage, serving
+from tests.kit.server import Site, manage, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -44,7 +44,7 @@ def recover(first: Cluster, second: Cluster, moment: str) -> None:
 
 
 def call(
-    server: Server, name: str, key: str, body: dict[str, Any], file: int = 777
+    server: Site, name: str, key: str, body: dict[str, Any], file: int = 777
 ) -> tuple[int, dict[str, Any]]:
     return server.post_json(f"/User/{name}?FileId={file}&WsAccessKey={key}", body)
 

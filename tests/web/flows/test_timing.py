@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 
 from optin.models import Notice, User
 from tests.kit.people import PASSWORD
-from tests.kit.server import Server, serving
+from tests.kit.server import Site, serving
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -63,7 +63,7 @@ def post_office() -> Iterator[ThreadingTCPServer]:
 
 
 @pytest.fixture
-def slow_mail(tmp_path: Path, db: None, post_office: ThreadingTCPServer) -> Iterator[Server]:
+def slow_mail(tmp_path: Path, db: None, post_office: ThreadingTCPServer) -> Iterator[Site]:
     """A server whose mails take their time."""
     env = {
         "EMAIL_URL": f"smtp://127.0.0.1:{post_office.server_address[1]}",
@@ -76,7 +76,7 @@ def slow_mail(tmp_path: Path, db: None, post_office: ThreadingTCPServer) -> Iter
         yield server
 
 
-def seconds_of(server: Server, path: str, fields: dict[str, str], *, closing: bool) -> float:
+def seconds_of(server: Site, path: str, fields: dict[str, str], *, closing: bool) -> float:
     """Seconds from sending a form until all that somebody outside can see of it is over.
 
     :param closing: until the connection is closed; else until the next answer on it.
@@ -118,7 +118,7 @@ def test_medians_of_time_are_within_25_percent(
     field: str,
     more: dict[str, str],
     closing: bool,
-    slow_mail: Server,
+    slow_mail: Site,
     post_office: ThreadingTCPServer,
     settings: Settings,
 ) -> None:
