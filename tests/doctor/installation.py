@@ -159,19 +159,14 @@ class Installation:
 
         The worker stands still meanwhile: it would meet the fault, too, and a job would fail.
         """
-        with self.still():
+        with self.frozen("worker"):
+            # Right after a sign of life.
+            self.sql("UPDATE procrastinate_workers SET last_heartbeat = now()")
             self.sql(breaks, role)
             try:
                 yield
             finally:
                 self.sql(mends, role)
-
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """Let the worker hang, right after a sign of life."""
-        with self.frozen("worker"):
-            self.sql("UPDATE procrastinate_workers SET last_heartbeat = now()")
-            yield
 
     @contextmanager
     def frozen(self, *parts: str) -> Iterator[None]:

@@ -76,10 +76,14 @@ class Scene:
     def ask(self, number: str = NUMBER, origin: Origin = ORIGIN) -> Sending:
         return opt_ins.opt_in(self.user, self.file, number, origin=origin)
 
+    def enter(self, code: str) -> None:
+        """Enter *code* for the opt-in."""
+        row = ProviderUser.objects.get(user=self.user)
+        opt_ins.verify_opt_in(self.user, self.file, row.pk, code, origin=ORIGIN)
+
     def activate(self) -> None:
         self.ask()
-        row = ProviderUser.objects.get(user=self.user)
-        opt_ins.verify_opt_in(self.user, self.file, row.pk, self.phone.code(), origin=ORIGIN)
+        self.enter(self.phone.code())
         self.clock.shift(60)
 
     def challenge(self) -> Sending:
@@ -92,8 +96,11 @@ class Scene:
     def sign_in(self, password: str = WRONG) -> None:
         sign_in.sign_in(self.user.username, password, origin=PAGE)
 
-    def text(self) -> SmsMessage:
-        return SmsMessage.objects.latest("pk")
+    def receipt(self, report: Report, gateway: str = "one", reason: str = "") -> None:
+        """The gateway tells what became of the newest text."""
+        receipt = Receipt(report, SmsMessage.objects.latest("pk").reference, reason=reason)
+        origin = Origin(Face.API, client=f"gateway:{gateway}")
+        receipts.take(gateway, receipt, timezone.now(), origin)
 
 
 @pytest.fixture
@@ -155,8 +162,7 @@ def gateway_refused(scene: Scene) -> None:
 def carrier_refused(scene: Scene) -> None:
     scene.use(Stub("one"))
     scene.ask()
-    receipt = Receipt(Report.FAILED, scene.text().reference, reason="absent subscriber")
-    receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    scene.receipt(Report.FAILED, reason="absent subscriber")
 
 
 def landline(scene: Scene) -> None:
@@ -166,9 +172,8 @@ def landline(scene: Scene) -> None:
 
 def entered_too_late(scene: Scene) -> None:
     scene.ask()
-    row = ProviderUser.objects.get(user=scene.user)
     scene.clock.shift(601)
-    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, scene.phone.code(), origin=ORIGIN)
+    scene.enter(scene.phone.code())
 
 
 def no_gateway(scene: Scene) -> None:
@@ -360,10 +365,9 @@ def test_what_refused_and_is_over_says_so(
 def test_too_few_digits_are_told(scene: Scene) -> None:
     """No try is counted, but support can say why the code did not do."""
     scene.ask()
-    row = ProviderUser.objects.get(user=scene.user)
     for _ in range(3):
         with pytest.raises(MalformedCode):
-            opt_ins.verify_opt_in(scene.user, scene.file, row.pk, "123456", origin=ORIGIN)
+            scene.enter("123456")
     scene.user.refresh_from_db()
     assert scene.user.otp_failures == 0
     cause = causes(scene.user, Question.NO_OPT_IN)[0]
@@ -405,11 +409,8 @@ def test_a_wait_tells_what_became_of_the_text_before(scene: Scene) -> None:
 def test_a_code_that_was_entered_did_arrive_whatever_the_carrier_said(scene: Scene) -> None:
     [one] = scene.use(Stub("one"))
     scene.ask()
-    row = ProviderUser.objects.get(user=scene.user)
-    code = one.texts[0].body.split()[0]
-    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
-    receipt = Receipt(Report.FAILED, one.texts[0].reference, reason="absent subscriber")
-    receipts.take("one", receipt, timezone.now(), Origin(Face.API, client="gateway:one"))
+    scene.enter(one.texts[0].body.split()[0])
+    scene.receipt(Report.FAILED, reason="absent subscriber")
     assert causes(scene.user, Question.NO_TEXT)[0].why is Why.ARRIVED
 
 
@@ -516,8 +517,7 @@ def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -
 def test_what_concerns_opting_in_is_no_cause_of_sign_in(scene: Scene) -> None:
     """A wrong code of an opt-in, and a lock by such codes: the password alone still leads in."""
     scene.ask()
-    row, code = ProviderUser.objects.get(user=scene.user), wrong(scene.phone.code())
-    opt_ins.verify_opt_in(scene.user, scene.file, row.pk, code, origin=ORIGIN)
+    scene.enter(wrong(scene.phone.code()))
     assert [one.why for one in causes(scene.user, Question.NO_OPT_IN)] == [Why.CODE_REFUSED]
     assert causes(scene.user, Question.NO_ENTRY) == []
     until = timezone.now() + timedelta(minutes=5)
@@ -548,8 +548,7 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
     first.then = lambda: scene.clock.shift(1)
     scene.ask()
     scene.clock.shift(20)
-    receipt = Receipt(Report.DELIVERED, scene.text().reference)
-    receipts.take("two", receipt, timezone.now(), Origin(Face.API, client="gateway:two"))
+    scene.receipt(Report.DELIVERED, "two")
     (entry,) = entries(scene.user)
     assert (entry.label, entry.bad) == ("Text message", False)
     assert entry.words == (
