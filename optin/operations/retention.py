@@ -75,29 +75,9 @@ CLOCKS_APART = timedelta(minutes=5)
 CHUNK = 500
 """Rows in one transaction: a few milliseconds, for those who wait."""
 
-KINDS = (
-    "codes",
-    "texts",
-    "numbers",
-    "apps",
-    "counters",
-    "refusals",
-    "guards",
-    "networks",
-    "notices",
-    "revocations",
-    "email_changes",
-    "webhook_events",
-    "webhook_tries",
-    "figures",
-    "sessions",
-    "tokens",
-    "audit_events",
-)
-"""What ``purge`` counts, in the words of its audit event."""
-
 Kind = AuditEvent.Kind
 Counts = Counter[str]
+_WAITING = (State.QUEUED, State.SENDING)
 
 
 def purge(*, origin: Origin) -> Counts:
@@ -114,15 +94,7 @@ def purge(*, origin: Origin) -> Counts:
         _news,
         _numbers,
         _apps,
-        _counters,
-        _refusals,
-        _send_controls,
-        _networks,
-        _notices,
-        _revocations,
-        _email_changes,
-        _webhook_events,
-        _webhook_tries,
+        _past,
         _figures,
         _sessions,
         _tokens,
@@ -161,11 +133,10 @@ def _news(now: datetime) -> Counts:
     They have no code that they would go with. One that warns of a removal is kept while that
     waits: the service looks whether it left.
     """
-    waiting = (State.QUEUED, State.SENDING)
     open_removals = Revocation.objects.open().filter(pk=OuterRef("about_id"))
     past = (
         SmsMessage.objects.filter(pending_otp=None)
-        .exclude(state__in=waiting)
+        .exclude(state__in=_WAITING)
         .exclude(Exists(open_removals))
         .alias(ended_at=Coalesce("sent_at", "claimed_at", "created_at"))
         .filter(ended_at__lte=now - ENDED_KEPT)
@@ -235,7 +206,16 @@ def _drop_codes(ids: Sequence[Any], now: datetime) -> Counts:
     return Counter(texts=texts, codes=codes)
 
 
-def _counters(now: datetime) -> Counts:
+def _past(now: datetime) -> Counts:
+    """Rows of which nothing else needs to go, or to be locked, with them."""
+    deleted: Counts = Counter()
+    for name, find in _PAST.items():
+        past = find(now)
+        deleted += _in_chunks(past, _dropping(name, past.model))
+    return deleted
+
+
+def _counters(now: datetime) -> "models.QuerySet[SendCounter]":
     """Counters whose window ended a day ago; how long a window is stands in its scope."""
     ended = Q(pk__in=[])
     for scope in SendCounter.objects.values_list("scope", flat=True).distinct():
@@ -244,57 +224,39 @@ def _counters(now: datetime) -> Counts:
         if seconds.isdecimal() and int(seconds) < now.timestamp():
             began = now - ENDED_KEPT - timedelta(seconds=int(seconds))
             ended |= Q(scope=scope, window_start__lte=began)
-    return _in_chunks(SendCounter.objects.filter(ended), _dropping("counters", SendCounter))
+    return SendCounter.objects.filter(ended)
 
 
-def _refusals(now: datetime) -> Counts:
-    """Counts of refusals to which no reference leads any more, if events told of them all."""
-    past = RefusalCount.objects.filter(count=F("told"), ends_at__lte=now - references.KEPT)
-    return _in_chunks(past, _dropping("refusals", RefusalCount))
+_PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
+    "counters": _counters,
+    # No reference leads to them any more, and events told of them all.
+    "refusals": lambda now: RefusalCount.objects.filter(
+        count=F("told"), ends_at__lte=now - references.KEPT
+    ),
+    "guards": lambda now: Guard.objects.filter(until__lte=now - ENDED_KEPT),
+    "networks": lambda now: KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT),
+    "notices": lambda now: Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(
+        state__in=_WAITING
+    ),
+    # As the mails with their links.
+    "revocations": lambda now: Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT),
+    # Those whose link nobody used, too.
+    "email_changes": lambda now: EmailChange.objects.filter(
+        Q(closed_at__lte=now - NOTICES_KEPT)
+        | Q(closed_at=None, proved_at=None, asked_at__lte=now - NOTICES_KEPT)
+    ),
+    # Those, too, that an endpoint which is switched off never got.
+    "webhook_events": lambda now: WebhookEvent.objects.filter(at__lte=now - EVENTS_KEPT),
+    "webhook_tries": lambda now: WebhookTry.objects.filter(at__lte=now - EVENTS_KEPT),
+}
+"""What is past its time, by the words of the audit event."""
 
-
-def _send_controls(now: datetime) -> Counts:
-    """Breakers, lifts and entries of lists that ended a day ago."""
-    return _in_chunks(Guard.objects.filter(until__lte=now - ENDED_KEPT), _dropping("guards", Guard))
-
-
-def _networks(now: datetime) -> Counts:
-    """Networks from which the person has not signed in for a long time."""
-    unused = KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT)
-    return _in_chunks(unused, _dropping("networks", KnownNetwork))
-
-
-def _notices(now: datetime) -> Counts:
-    """Mails to people that left a month ago, or could not."""
-    waiting = (State.QUEUED, State.SENDING)
-    past = Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(state__in=waiting)
-    return _in_chunks(past, _dropping("notices", Notice))
-
-
-def _revocations(now: datetime) -> Counts:
-    """Those that were carried out or called off a month ago, as the mails with their links."""
-    past = Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT)
-    return _in_chunks(past, _dropping("revocations", Revocation))
-
-
-def _email_changes(now: datetime) -> Counts:
-    """Those that were closed a month ago, and those whose link nobody used."""
-    before = now - NOTICES_KEPT
-    past = EmailChange.objects.filter(
-        Q(closed_at__lte=before) | Q(closed_at=None, proved_at=None, asked_at__lte=before)
-    )
-    return _in_chunks(past, _dropping("email_changes", EmailChange))
-
-
-def _webhook_events(now: datetime) -> Counts:
-    """Also those that an endpoint which is switched off never got."""
-    past = WebhookEvent.objects.filter(at__lte=now - EVENTS_KEPT)
-    return _in_chunks(past, _dropping("webhook_events", WebhookEvent))
-
-
-def _webhook_tries(now: datetime) -> Counts:
-    past = WebhookTry.objects.filter(at__lte=now - EVENTS_KEPT)
-    return _in_chunks(past, _dropping("webhook_tries", WebhookTry))
+KINDS = (
+    *("codes", "texts", "numbers", "apps"),
+    *_PAST,
+    *("figures", "sessions", "tokens", "audit_events"),
+)
+"""What ``purge`` counts, in the words of its audit event."""
 
 
 def _count_first(now: datetime) -> None:
