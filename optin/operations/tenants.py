@@ -41,14 +41,17 @@ def create_file(file_id: int, name: str, *, is_sandbox: bool = False, origin: Or
     return file
 
 
-def _reachable(
+def _refuse_beyond(
     kind: AuditEvent.Kind, origin: Origin, user: User, file: File, key: AccessKey | None = None
-) -> bool:
-    """Whether staff who ask may act on *user*; if not, there is an event of it (S-37)."""
-    beyond = staff.is_out_of_reach(origin, user)
-    if beyond:
-        _record(kind, StaffOutcome.OUT_OF_REACH, origin, user=user, file=file, key=key)
-    return not beyond
+) -> None:
+    """Refuse staff who may not act on *user*, and record it (S-37).
+
+    :raises OutOfReach: if so.
+    """
+    if staff.is_out_of_reach(origin, user):
+        with transaction.atomic(durable=True):
+            _record(kind, StaffOutcome.OUT_OF_REACH, origin, user=user, file=file, key=key)
+        raise OutOfReach
 
 
 def add_member(user: User, file: File, *, origin: Origin) -> None:
@@ -60,12 +63,10 @@ def add_member(user: User, file: File, *, origin: Origin) -> None:
     # Neither ever changes, so no lock is needed.
     if user.is_test is not file.is_sandbox:
         raise Mixed
+    _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
-        if _reachable(Kind.MEMBER, origin, user, file):
-            Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
-            _record(Kind.MEMBER, "added", origin, user=user, file=file)
-            return
-    raise OutOfReach
+        Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
+        _record(Kind.MEMBER, "added", origin, user=user, file=file)
 
 
 def end_membership(user: User, file: File, *, origin: Origin) -> None:
@@ -73,12 +74,10 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
 
     :raises OutOfReach: if staff do it to themselves or a superior.
     """
+    _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
-        if _reachable(Kind.MEMBER, origin, user, file):
-            Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
-            _record(Kind.MEMBER, "ended", origin, user=user, file=file)
-            return
-    raise OutOfReach
+        Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
+        _record(Kind.MEMBER, "ended", origin, user=user, file=file)
 
 
 def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> StaffOutcome:
@@ -87,16 +86,15 @@ def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> Staf
     :raises NotAMember: if *user* may not act in *file*.
     :raises OutOfReach: if staff do it for themselves or a superior.
     """
+    _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
-        if _reachable(Kind.MEMBER, origin, user, file):
-            members = Membership.objects.filter(user=user, file=file, active=True)
-            if not members.exists():
-                raise NotAMember
-            changed = members.exclude(manages=manages).update(manages=manages)
-            outcome = "manager" if manages else "manager_ended"
-            _record(Kind.MEMBER, outcome, origin, user=user, file=file)
-            return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
-    raise OutOfReach
+        members = Membership.objects.filter(user=user, file=file, active=True)
+        if not members.exists():
+            raise NotAMember
+        changed = members.exclude(manages=manages).update(manages=manages)
+        outcome = "manager" if manages else "manager_ended"
+        _record(Kind.MEMBER, outcome, origin, user=user, file=file)
+    return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
@@ -108,15 +106,14 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
     :raises NotAMember: if *user* may not act in *file*, or may not sign in at all.
     :raises OutOfReach: if staff make it for themselves or a superior.
     """
+    _refuse_beyond(Kind.ACCESS_KEY, origin, user, file)
     with transaction.atomic(durable=True):
-        if _reachable(Kind.ACCESS_KEY, origin, user, file):
-            if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
-                raise NotAMember
-            key, text = AccessKey.objects.make(user, file, timezone.now())
-            _tell(key, Notice.Kind.KEY_MADE)
-            _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
-            return text
-    raise OutOfReach
+        if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
+            raise NotAMember
+        key, text = AccessKey.objects.make(user, file, timezone.now())
+        _tell(key, Notice.Kind.KEY_MADE)
+        _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
+    return text
 
 
 def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
@@ -124,11 +121,9 @@ def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
 
     :raises OutOfReach: if it is one of the staff who ask, or of a superior.
     """
+    _refuse_beyond(Kind.ACCESS_KEY, origin, key.user, key.file, key)
     with transaction.atomic(durable=True):
-        if _reachable(Kind.ACCESS_KEY, origin, key.user, key.file, key):
-            end_access_key(key, origin=origin)
-            return
-    raise OutOfReach
+        end_access_key(key, origin=origin)
 
 
 def end_access_key(key: AccessKey, *, origin: Origin) -> None:
