@@ -204,18 +204,10 @@ def send_again(user: User, provider_user_id: int, *, origin: Origin, standing: S
     # Purged, a day later; or the file is not theirs any more.
     if row is None or not File.objects.open_to(user).filter(pk=row.file_id).exists():
         return Sending(SendOutcome.NOT_OPTED_IN)
-    try:
+    # Nothing can be sent where the key of the number is gone, or to one for fiction, taken before.
+    with suppress(keys.UndecryptableError, InvalidMobileNumber):
         number = MobileNumber.stored(row.open_number())
-    except keys.UndecryptableError:
-        return _refuse_unreadable(user, row, origin)
-    try:
         return _opt_in(user, row.file, number, origin, standing)
-    except InvalidMobileNumber:  # one for fiction, which was taken before
-        return _refuse_unreadable(user, row, origin)
-
-
-def _refuse_unreadable(user: User, row: ProviderUser, origin: Origin) -> Sending:
-    """Record that nothing can be sent to *row*, such as where the key of its number is gone."""
     result = Sending(SendOutcome.UNREADABLE)
     with asked_by_session(user, None) as factors:
         record(Kind.OPT_IN, result.outcome, factors, row, origin, data=result.facts, file=row.file)
