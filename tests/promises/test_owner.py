@@ -5,7 +5,6 @@ tests/promises/test_owner.py`` looks for new ones.
 """
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -66,31 +65,6 @@ def test_she_gets_in_whatever_strangers_do(
     )
     record_property("visits", met)
     print(f"Visits: {dict(sorted(met.items()))}")
-
-
-@pytest.mark.slow
-def test_her_leaked_key_shuts_out_programs_and_not_her(
-    phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """S-07. A thief asks for a code and guesses, in turns, until the calls are refused for good."""
-    at = Strangers(phone, clock, {})
-    at.live_at(at.home)
-    told = []
-    while "factor_disabled" not in told:
-        asked = at.her_program.opt_out()
-        if asked.status == 401:
-            code = wrong(phone.code_to(at.number))
-            told += [at.her_program.opt_out(code).code for _ in range(conf.otp_tries)]
-            clock.shift(30)
-            continue
-        told.append(asked.code)
-        assert at.visit("token" if len(told) % 2 else "page") == ""
-        clock.shift(int(asked.headers.get("Retry-After", 0)))
-    assert Counter(told)["otp_incorrect"] == conf.disable_after
-    assert told.index("locked") == conf.lock_after
-    calls = [at.her_program.opt_in("0491 570 157"), at.her_program.verify(at.hers, "1234567")]
-    assert {(answer.status, answer.code) for answer in calls} == {(403, "factor_disabled")}
-    assert [at.visit("page"), at.visit("token")] == ["", ""]
 
 
 # -- what is left out --------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""A removal of second factors that waits, and many at once who want something of it (S-37)."""
+"""A removal or a new address that waits, and many at once who want something of it (S-37)."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import time_machine
@@ -13,6 +14,7 @@ from pytest_django import Settings
 
 from optin.models import (
     AuditEvent,
+    EmailChange,
     File,
     Notice,
     ProviderUser,
@@ -21,8 +23,10 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import challenges, own_removals, revocations
+from optin.models.messages import State
+from optin.operations import challenges, email_changes, own_removals, revocations
 from optin.origin import Face, Origin
+from tests.kit.people import make_user
 from tests.kit.races import THREADS, at_once
 from tests.races.ways import ROUNDS, events, is_on, opted_in, told
 
@@ -85,52 +89,108 @@ def planned(n: int, file: File) -> Revocation:
     return waits.get()
 
 
-@dataclass(frozen=True)
-class Removal:
-    """One that is due, and the mails that tell how it ended."""
+def new_address(n: int, file: File, address: str = "") -> EmailChange:
+    """One that is due, of which the person was told."""
+    user, now = make_user(f"user{n}"), timezone.now()
+    change = EmailChange.objects.create(
+        user=user,
+        old_address=user.email,
+        new_address=address or f"new{n}@example.org",
+        asked_at=now - 2 * DAY,
+        proved_at=now - DAY,
+        due_at=now,
+    )
+    Notice.objects.create(
+        user=user,
+        kind=Notice.Kind.EMAIL_ASKED,
+        about_id=change.pk,
+        created_at=change.asked_at,
+        sent_at=change.asked_at,
+        state=State.SENT,
+    )
+    return change
 
-    due: Callable[[int, File], Revocation]
+
+def has_it(change: EmailChange) -> bool:
+    found: bool = User.objects.filter(pk=change.user_id, email=change.new_address).exists()
+    return found
+
+
+@dataclass(frozen=True)
+class Waits:
+    """A kind of change that is due, what carries it out, and what tells how it ended."""
+
+    due: Callable[[int, File], Any]
+    operations: Any
+    took_effect: Callable[[Any], bool]
     done: Notice.Kind
     off: Notice.Kind
+    kinds: tuple[AuditEvent.Kind, ...]
 
 
-BY_SUPPORT = Removal(planned, Notice.Kind.REVOKED, Notice.Kind.REVOKE_OFF)
-THEIR_OWN = Removal(
-    partial(waiting, since=2 * DAY), Notice.Kind.OWN_REMOVED, Notice.Kind.OWN_REMOVAL_OFF
-)
-BOTH = pytest.mark.parametrize(
-    "removal", [BY_SUPPORT, THEIR_OWN], ids=["by support", "by the person"]
-)
+def is_off(waits: Revocation) -> bool:
+    return not is_on(waits.user)
 
 
-@BOTH
+REMOVAL = (Kind.REVOKE, Kind.REVOCATION)
+KINDS = [
+    pytest.param(
+        Waits(planned, revocations, is_off, Notice.Kind.REVOKED, Notice.Kind.REVOKE_OFF, REMOVAL),
+        id="removal by support",
+    ),
+    pytest.param(
+        Waits(
+            partial(waiting, since=2 * DAY),
+            revocations,
+            is_off,
+            Notice.Kind.OWN_REMOVED,
+            Notice.Kind.OWN_REMOVAL_OFF,
+            REMOVAL,
+        ),
+        id="removal by the person",
+    ),
+    pytest.param(
+        Waits(
+            new_address,
+            email_changes,
+            has_it,
+            Notice.Kind.EMAIL_CHANGED,
+            Notice.Kind.EMAIL_OFF,
+            (Kind.EMAIL,),
+        ),
+        id="address",
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_16_workers_at_once_carry_it_out_once(removal: Removal, rounds: int, file: File) -> None:
+def test_16_workers_at_once_carry_it_out_once(kind: Waits, rounds: int, file: File) -> None:
     for n in range(rounds):
-        waits = removal.due(n, file)
+        waits = kind.due(n, file)
 
-        carried = at_once([partial(revocations.carry_out, origin=COMMAND)] * THREADS)
+        carried = at_once([partial(kind.operations.carry_out, origin=COMMAND)] * THREADS)
 
         assert Counter((each.out, each.off) for each in carried) == {(1, 0): 1, (0, 0): THREADS - 1}
-        assert not is_on(waits.user)
-        assert events(waits.user, Kind.REVOKE) == {"ok": 1}
-        assert told(waits.user, removal.done) == 1
+        assert kind.took_effect(waits)
+        assert events(waits.user, *kind.kinds)["ok"] == 1
+        assert told(waits.user, kind.done) == 1
 
 
-@BOTH
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(
-    removal: Removal, rounds: int, file: File
+    kind: Waits, rounds: int, file: File
 ) -> None:
     """All or nothing: whoever has the lock first decides, and the person is told that alone.
 
-    P-17.
+    P-17, S-39a.
     """
     for n in range(rounds):
-        waits = removal.due(n, file)
+        waits = kind.due(n, file)
         both: list[Callable[[], object]] = [
-            partial(revocations.cancel, waits, origin=WEB),
-            partial(revocations.carry_out, origin=COMMAND),
+            partial(kind.operations.cancel, waits, origin=WEB),
+            partial(kind.operations.carry_out, origin=COMMAND),
         ]
 
         at_once(both * (THREADS // 2))
@@ -138,11 +198,11 @@ def test_cancelled_while_it_is_carried_out_it_is_one_of_the_two(
         waits.refresh_from_db()
         done = waits.closed_as == Closed.DONE
         assert done or waits.closed_as == Closed.CANCELLED
-        assert is_on(waits.user) is not done
-        assert told(waits.user, removal.done) == int(done)
-        assert told(waits.user, removal.off) == int(not done)
-        assert events(waits.user, Kind.REVOKE) == ({"ok": 1} if done else {})
-        assert events(waits.user, Kind.REVOCATION)["cancelled"] == int(not done)
+        assert kind.took_effect(waits) is done
+        assert told(waits.user, kind.done) == int(done)
+        assert told(waits.user, kind.off) == int(not done)
+        decided = events(waits.user, *kind.kinds)
+        assert (decided["ok"], decided["cancelled"]) == (int(done), int(not done))
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
@@ -204,3 +264,19 @@ def test_who_signs_in_while_it_is_carried_out_keeps_the_factor_or_comes_too_late
         right = events(waits.user, Kind.CHECK)["ok"]
         assert waits.closed_as == (Closed.SIGNED_IN if right else Closed.DONE)
         assert is_on(waits.user) is bool(right)
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_of_many_accounts_one_gets_the_address(rounds: int, file: File) -> None:
+    """Each looks before the others have committed: the database decides, without regard to case."""
+    for n in range(rounds):
+        spellings = [f"New{n}@example.org", f"new{n}@example.org"]
+        changes = [new_address(n * 4 + m, file, spellings[m % 2]) for m in range(4)]
+
+        at_once([partial(email_changes.carry_out, origin=COMMAND)] * 4)
+
+        ended = Counter(EmailChange.objects.get(pk=change.pk).closed_as for change in changes)
+        assert ended == {"done": 1, "taken": 3}
+        owners = [change for change in changes if has_it(change)]
+        assert len(owners) == 1
+        assert User.objects.filter(email__iexact=spellings[0]).count() == 1

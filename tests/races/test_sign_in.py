@@ -26,7 +26,7 @@ from tests.kit.phone import wrong as wrong_for
 from tests.kit.races import at_once
 from tests.kit.server import Site, serving
 from tests.kit.trail import decisions
-from tests.races.ways import FROM, LONG, ROUNDS, pend, rate, signed_in
+from tests.races.ways import FROM, ROUNDS, pend, rate, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -84,22 +84,6 @@ def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
     assert Counter(before) == {"invalid_grant": 20}
     assert answers == {"invalid_grant": 10, "temporarily_unavailable": 90}
     assert SendCounter.objects.get(scope__startswith="sign-in-all/").count == 30
-
-
-@pytest.mark.slow
-def test_of_40_wrong_passwords_at_once_over_http_exactly_ten_are_looked_at(
-    user: User, tmp_path: Path
-) -> None:
-    def attempt(n: int) -> str:
-        body = {"grant_type": "password", "username": SPELLINGS[n % 4], "password": f"wrong {n}"}
-        status, answer = server.post_json("/authorisation/token", body)
-        return f"{status} {answer['error']}"
-
-    with serving(tmp_path, {"OPTIN_FAILED_SIGN_INS_PER_NAME": f"10/{LONG}"}) as server:
-        answers = Counter(at_once([partial(attempt, n) for n in range(40)]))
-
-    assert answers == {"400 invalid_grant": 10, "429 temporarily_unavailable": 30}
-    assert checked(user) == (10, Counter(invalid_grant=10, temporarily_unavailable=30))
 
 
 def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) -> None:
