@@ -27,10 +27,9 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.factors import has_active_factor
-from optin.operations import challenges, opt_ins, sign_in, staff_actions
+from optin.operations import challenges, opt_ins, staff_actions
 from optin.origin import Face, Origin
-from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
+from tests.kit.people import NOON, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.trail import decisions
 from tests.machine import model
@@ -192,30 +191,6 @@ class Machine(RuleBasedStateMachine):
         guess = self.pick([*self.seen, "0000000"], nth_code)
         self.enter(who, self.files[file].pk, row_id, purpose, guess)
 
-    @rule(
-        who=anybody,
-        code=st.sampled_from(["", "right", "right", "old", "no password"]),
-        nth=any_index,
-    )
-    def sign_in(self, who: int, code: str, nth: int) -> None:
-        person, guess = self.person(who), ""
-        if code == "no password":
-            # Whatever code comes with it.
-            guess = self.pick([*self.seen, ""], nth)
-            assert self.sign_in_with(who, "wrong", guess) == "invalid_grant"
-            self.decided("sign_in", "invalid_grant", who)
-            return
-        if code == "old":
-            guess = self.pick([*self.seen, "0000000"], nth)
-        if code == "right" and person.active and SIGN_IN in person.active.codes:
-            guess = person.active.codes[SIGN_IN].text
-        grant, kind, expected = self.model.sign_in(person, guess, self.now)
-        assert self.sign_in_with(who, PASSWORD, guess) == grant
-        if kind == "check" and expected.outcome == "ok":
-            self.may_forget.add(who)
-        self.decided(kind, expected.outcome, who)
-        self.read_phone(expected)
-
     # -- what staff, operators and time do ---------------------------------------
 
     @precondition(somebody_is_active)
@@ -307,12 +282,6 @@ class Machine(RuleBasedStateMachine):
             self.codes[otp.pk] = (fixed, otp.tries, otp.closed_as)
 
     @invariant()
-    def two_factor_sign_in_is_on_while_a_number_is(self) -> None:
-        """Locked, disabled or suspended: only a release ends it."""
-        for user, person in zip(self.users, self.model.people, strict=True):
-            assert has_active_factor(user) == bool(person.active)
-
-    @invariant()
     def failures_are_forgotten_for_a_right_code_or_by_staff_only(self) -> None:
         self.read_people()
         for who, user in enumerate(self.users):
@@ -389,18 +358,6 @@ class Machine(RuleBasedStateMachine):
         if expected in {"ok", "mobile_number_in_use"}:
             self.may_forget.add(who)
         self.decided(kind, expected, who)
-
-    def sign_in_with(self, who: int, password: str, code: str) -> str:
-        client = sign_in.application()
-        assert client
-        return sign_in.password_grant(
-            self.users[who].username,
-            password,
-            scope="",
-            verification_code=code,
-            client=client,
-            origin=FROM,
-        ).outcome
 
     def decided(self, kind: str, outcome: str, who: int) -> None:
         """An event to find in the trail."""

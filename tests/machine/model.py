@@ -188,21 +188,6 @@ class Model:
             return "locked"
         return ""
 
-    # -- signing in, with the right password -------------------------------------
-
-    def sign_in(self, person: Person, guess: str, now: datetime) -> tuple[str, str, Answer]:
-        """Return the answer, and the kind and the outcome of what was decided."""
-        if person.active is None:
-            return "issued", "sign_in", Answer("issued")
-        if not guess:
-            answer = self.challenge(person, SIGN_IN, now)
-            refused = answer.outcome in {"locked", "send_limit"}
-            grant = "temporarily_unavailable" if refused else "2fa_code_required"
-            return grant, "challenge", answer
-        outcome = self.check(person, SIGN_IN, guess, now)
-        grants = {"ok": "issued", "locked": "temporarily_unavailable"}
-        return grants.get(outcome, "invalid_code"), "check", Answer(outcome)
-
     # -- staff -------------------------------------------------------------------
 
     def suspend(self, person: Person) -> str:

@@ -23,7 +23,7 @@ def settings_go_back(settings: Settings) -> None:
     settings.OPTIN_RESEND_WAIT = ()  # what the machine sets later goes when this does
 
 
-@pytest.mark.usefixtures("settings_go_back", "password_clients")
+@pytest.mark.usefixtures("settings_go_back")
 def test_the_service_does_what_the_model_says(phone: Phone, clock: time_machine.Traveller) -> None:
     """What the model says of counts, locks, numbers and codes holds after each step."""
     wanted = int(os.environ.get("MACHINE_EXAMPLES", "0"))
