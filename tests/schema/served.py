@@ -1,16 +1,27 @@
 """The service as it runs, with the demo people and with no limits in the way."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Mapping
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests.kit.server import ROOT
+from tests.kit.server import PRESENT
+
+_SENDS = ("PER_NUMBER", "PER_USER", "PER_IP", "PER_CLIENT", "PER_FILE", "TOTAL")
+_LIMITS = (
+    *("REQUESTS_PER_USER", "REQUESTS_PER_NETWORK", "SIGN_INS_PER_IP", "RESEND_WAIT"),
+    *("FAILED_SIGN_INS_PER_IP", "FAILED_SIGN_INS_PER_NAME", "FAILED_SIGN_INS_PER_NAME_TOTAL"),
+    *(f"SENDS_{scope}" for scope in _SENDS),
+)
+ENVIRONMENT = {
+    "DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings",
+    "DEBUG": "1",
+    "LOG_LEVEL": "ERROR",
+    **{f"OPTIN_{limit}": "0" for limit in _LIMITS},
+}
 
 
 @dataclass
@@ -18,7 +29,7 @@ class Served:
     """A running server, and what its demo people have."""
 
     base_url: str
-    environment: Mapping[str, str]
+    data_dir: Path
     people: dict[str, dict[str, Any]]
     token: str = ""
     """The token of cam, who has no second factor."""
@@ -37,7 +48,8 @@ class Served:
 
     def reset(self) -> None:
         """Put the people back to the start."""
-        manage("demo", "--reset", environment=self.environment)
+        env = {"PATH": os.environ["PATH"], "DATA_DIR": str(self.data_dir), **ENVIRONMENT}
+        assert PRESENT.manage("demo", "--reset", env=env).returncode == 0
 
     def lead_up_to(self, path: str) -> None:
         """Do what a client does before the call at *path*."""
@@ -61,7 +73,7 @@ class Served:
             requests.post(url, json=elsewhere, params=self.query, timeout=30)
 
     def newest_code(self) -> str:
-        phone = Path(self.environment["DATA_DIR"]) / "sms.jsonl"
+        phone = self.data_dir / "sms.jsonl"
         body: str = json.loads(phone.read_text().splitlines()[-1])["body"]
         return body.split()[0]
 
@@ -71,10 +83,3 @@ class Served:
         assert answer.status_code == 200, answer.text
         data: dict[str, Any] = answer.json()
         return data
-
-
-def manage(*arguments: str, environment: Mapping[str, str]) -> str:
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
