@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError
 from django.test import Client
 
@@ -11,6 +11,7 @@ from optin.errors import FileIdTaken, NotAMember
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.operations import staff, tenants
 from optin.origin import Face, Origin
+from tests.kit.people import make_user
 from tests.kit.trail import audit_trail_full, one_event
 from tests.kit.world import notices
 
@@ -78,6 +79,16 @@ def test_a_role_is_told_of_with_its_change_or_not_at_all(user: User) -> None:
     staff.give_role(user, "support", reason="x", origin=BY_COMMAND)
     staff.give_role(user, "support", reason="x", origin=BY_COMMAND)
     assert (notices(user), user.groups.count()) == ([Notice.Kind.ROLE], 1)
+
+
+def test_nobody_gives_a_role_that_may_do_more_than_they(user: User) -> None:
+    """S-37."""
+    other = make_user("other")
+    User.objects.filter(pk=other.pk).update(is_staff=True)
+    other.user_permissions.set(Permission.objects.filter(codename="give_roles"))
+    by_other = Origin(Face.ADMIN, actor_id=other.pk)
+    assert staff.give_role(user, "support", reason="x", origin=by_other) == "out_of_reach"
+    assert not user.groups.exists()
 
 
 def test_a_key_is_for_a_member(user: User, other_file: File) -> None:
