@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from optin.actions.accounts import ACTIONS
 from optin.actions.standing import Standing, standing_of
 from optin.admin import pointers
-from optin.admin.actions import OFFERED, origin_of
+from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, text, when
 from optin.admin.site import site
@@ -92,10 +92,32 @@ class AccountAdmin(ReadOnlyAdmin):
         before = Position.parse(request.GET.get("before", ""))
         context |= {
             "title": f"Account {plain(obj.get_username())}",
-            **({} if before else _page(obj, request)),
+            **({} if before else self._head(obj, request)),
             **self._story(request, obj, before),
         }
         return super().render_change_form(request, context, obj=obj, **kwargs)
+
+    def _head(self, user: User, request: HttpRequest) -> dict[str, Any]:
+        """The top of the page: who it is, what can be done, what may be wrong."""
+        actor: Any = request.user
+        known = read_facts(user, timezone.now())
+        standing = standing_of(known)
+        offer = offer_of(standing, actor, origin_of(request))
+        causes, names = _causes(known, offer, actor)
+        buttons, menu = offer.without(names)
+        return {
+            "about_lines": _about(standing),
+            "states": _states(standing),
+            "causes": causes,
+            "buttons": links(self, buttons, request, user.pk),
+            "menu": links(self, menu, request, user.pk),
+            "out_of_reach": offer.out_of_reach,
+            "lists": [
+                (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
+                for name, words in _LISTS.items()
+                if actor.has_perm(f"optin.view_{name}")
+            ],
+        }
 
     def _story(self, request: HttpRequest, user: User, before: Position | None) -> dict[str, Any]:
         """What happened to *user*, page by page, of one group or of all."""
@@ -194,29 +216,6 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _page(user: Any, request: HttpRequest) -> dict[str, Any]:
-    """The top of the page: who it is, what can be done, what may be wrong."""
-    actor: Any = request.user
-    known = read_facts(user, timezone.now())
-    standing = standing_of(known)
-    offer = offer_of(standing, actor, origin_of(request))
-    causes, names = _causes(known, offer, actor)
-    buttons, menu = offer.without(names)
-    return {
-        "about_lines": _about(standing),
-        "states": _states(standing),
-        "causes": causes,
-        "buttons": _links(buttons, user),
-        "menu": _links(menu, user),
-        "out_of_reach": offer.out_of_reach,
-        "lists": [
-            (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
-            for name, words in _LISTS.items()
-            if actor.has_perm(f"optin.view_{name}")
-        ],
-    }
-
-
 def _about(standing: Standing) -> list[tuple[str, str]]:
     """Who it is, and what they have: the words of the head of the page."""
     user = standing.user
@@ -229,12 +228,6 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
     if user.is_test:
         found.append(("Test account", "its codes are shown on the page of its sandbox"))
     return [*found, ("Staff", standing.role)] if user.is_staff else found
-
-
-def _links(actions: Sequence[Any], user: User) -> list[tuple[str, str]]:
-    return [
-        (reverse(f"admin:optin_user_{each.name}", args=[user.pk]), each.title) for each in actions
-    ]
 
 
 _FOR_THE_ACCOUNT = {
