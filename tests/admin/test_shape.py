@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from optin.actions.base import Action
 from optin.admin.actions import OFFERED
-from optin.models import AuditEvent, File
+from optin.models import File
 from tests.kit import office
-from tests.kit.people import ORIGIN
 from tests.kit.phone import Phone
 from tests.kit.staff import ADDRESSES, In, path_to
+from tests.kit.trail import tell
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -167,9 +166,7 @@ def test_filters_are_asked_for_together(signed_in: In) -> None:
     client = signed_in("auditor")
     for number in range(60):
         kind = "suspend" if number % 10 else "resume"
-        AuditEvent.objects.record(
-            AuditEvent.Kind(kind), "ok", now=timezone.now(), origin=ORIGIN, user_id=7
-        )
+        tell(kind, user_id=7)
     empty = "outcome=&face=&file_id=&from=&until="
     page = client.get(f"/admin/optin/auditevent/?kind=suspend&user_id=7&{empty}")
     assert len(page.context["cl"].result_list) == 50

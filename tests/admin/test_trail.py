@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from optin.audit.search import Search
-from optin.models import AuditEvent
-from optin.origin import Face, Origin
 from tests.kit.people import NOON
+from tests.kit.trail import tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -16,13 +15,7 @@ FACTS = {"kind": "check", "outcome": "ok"}
 
 
 def write(count: int) -> list[int]:
-    made = [
-        AuditEvent.objects.record(
-            AuditEvent.Kind.CHECK, "ok", now=NOON, origin=Origin(Face.WEB), user_id=1
-        )
-        for _ in range(count)
-    ]
-    return [event.pk for event in made]
+    return [tell("check", at=NOON, user_id=1).pk for _ in range(count)]
 
 
 @pytest.mark.parametrize("before", [4, 5, 6, 12], ids="{} events before".format)

@@ -6,7 +6,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
 from optin.audit import seals
@@ -15,7 +14,7 @@ from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SignInOutcome, StaffOutcome
 from tests.audit.streamed import Arrived, write
 from tests.kit.tamper import record_many
-from tests.kit.trail import FULL_ORIGIN
+from tests.kit.trail import FULL_ORIGIN, tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,9 +24,7 @@ SCHEMA = json.loads((Path(__file__).parent / "ocsf.json").read_text())
 
 def told(stream: Path, kind: Kind, outcome: str, **facts: Any) -> dict[str, Any]:
     """Return the line of such an event, which is as OCSF has it."""
-    facts = {"user_id": None, "origin": Origin(Face.API), **facts}
-    with transaction.atomic():
-        AuditEvent.objects.record(kind, outcome, now=timezone.now(), **facts)
+    tell(kind, outcome, **{"origin": Origin(Face.API), **facts})
     write()
     line = Arrived.at(stream).lines[-1]
     assert is_valid(line)

@@ -42,6 +42,7 @@ from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, waiting
 from tests.kit.server import ROOT, database_url, until
+from tests.kit.trail import tell
 from tests.retention.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -363,9 +364,7 @@ def fill_trail(then: datetime) -> set[int]:
     old: set[int] = set()
     for at in (then, then + DAY, now() - DAY):
         for _ in range(200):
-            event = AuditEvent.objects.record(
-                AuditEvent.Kind.UNLOCK, "ok", now=at, origin=ORIGIN, user_id=1
-            )
+            event = tell("unlock", at=at, user_id=1)
             if at < now() - 730 * DAY:
                 old.add(event.pk)
         seals.seal(at + timedelta(minutes=6))
