@@ -392,7 +392,7 @@ def shown_secret(html: str) -> str:
 def test_lists_and_memberships(user: User, signed_in: In) -> None:
     """``tests.commands`` has more, by the same forms."""
     client = signed_in("administrator")
-    number = {"number": NUMBER, "reason": "x"}
+    number: dict[str, Any] = {"number": NUMBER, "reason": "x"}
     assert "On the deny list until" in ask(client, "optin/guard/deny/", **number, days="3")
     assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
     assert not Guard.objects.exists()
