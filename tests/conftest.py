@@ -34,7 +34,7 @@ from optin.models import (
 from optin.models.audit import committed, forget_thread
 from optin.operations import opt_ins, sign_in
 from optin.runtime import throttle
-from tests.kit.documents import OPERATORS
+from tests.kit.documents import GRANTS
 from tests.kit.oauth import (
     Application,
     make_client,
@@ -356,9 +356,8 @@ def any_world(
 def service_role(db: None) -> str:
     """A role with the grants that deploy.md gives to the service; gone after the test."""
     role = f"optin_service_{os.getpid()}"
-    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {role}")
-        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(re.sub(r"\boptin_service\b", role, GRANTS))
         cursor.execute(f"SET LOCAL ROLE {role}")
     return role

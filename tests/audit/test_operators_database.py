@@ -16,15 +16,12 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests.kit.documents import OPERATORS
+from tests.kit.documents import GRANTS, ROLES
 from tests.kit.server import ROOT, needs
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 NAME = f"optin_{os.getpid()}"
-ROLES, GRANTS = re.findall(
-    r"```sql\n(.*?)```", OPERATORS.partition("\n## PostgreSQL\n")[2], re.DOTALL
-)[:2]
 FOUND = 3
 
 

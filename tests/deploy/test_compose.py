@@ -157,9 +157,3 @@ def test_compose_knows_each_command_of_the_page(command: str, services: Services
             words.pop(0)
     named = itertools.takewhile(services.__contains__, words)
     assert [*named] or verb in {"up", "build"}
-
-
-@pytest.mark.parametrize("name", ["roles", "grants"])
-def test_the_sql_is_that_of_the_docs(name: str) -> None:
-    sql = (DEPLOY / "postgresql" / f"{name}.sql").read_text(encoding="utf-8")
-    assert f"```sql\n{sql}```" in OPERATORS

@@ -22,7 +22,7 @@ import psycopg
 from bench.certificates import Authority, tls
 from tests.doctor.servers import Gateway, MailServer, gateway, mail_server
 from tests.kit.clusters import Cluster, new_cluster
-from tests.kit.documents import OPERATORS, OWN_SECRETS, production_environment
+from tests.kit.documents import GRANTS, OWN_SECRETS, ROLES, production_environment
 from tests.kit.server import (
     ROOT,
     free_port,
@@ -38,9 +38,6 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 REDIS = shutil.which("redis-server")
 ACCOUNT = "AC00000000000000000000000000000000"
 
-ROLES, GRANTS = re.findall(
-    r"```sql\n(.*?)```", OPERATORS.partition("\n## PostgreSQL\n")[2], re.DOTALL
-)[:2]
 _NGINX = (ROOT / "deploy" / "nginx" / "optin.conf").read_text(encoding="utf-8")
 
 PAST = """

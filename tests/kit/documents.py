@@ -26,6 +26,11 @@ OPERATORS = "\n".join(
     )
 )
 """All pages for operators."""
+ROLES, GRANTS = (
+    (ROOT / "deploy" / "postgresql" / f"{name}.sql").read_text(encoding="utf-8")
+    for name in ("roles", "grants")
+)
+"""What deploy.md has operators run."""
 INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 INSTALL_STEPS, TRIAL_STEPS, _ = re.split(r"^## (?:Try|What).*$", INSTALL, flags=re.MULTILINE)
 INSTALL_COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", INSTALL_STEPS, re.MULTILINE)

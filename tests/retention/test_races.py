@@ -37,7 +37,7 @@ from optin.models import (
 )
 from optin.operations import erasure, opt_ins, retention
 from tests.kit.clients import Answer, Api
-from tests.kit.documents import OPERATORS
+from tests.kit.documents import GRANTS
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, waiting
@@ -261,10 +261,9 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
 def service_role(transactional_db: None) -> Iterator[None]:
     """The grants that deploy.md gives to the service, for this connection."""
     role = f"optin_purge_{os.getpid()}"
-    grants = next(t for t in re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL) if "USAGE" in t)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {role}")
-        cursor.execute(re.sub(r"\boptin_service\b", role, grants))
+        cursor.execute(re.sub(r"\boptin_service\b", role, GRANTS))
         cursor.execute(f"SET ROLE {role}")
         yield
         cursor.execute("RESET ROLE")
