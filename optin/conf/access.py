@@ -16,8 +16,8 @@ class Access:
     requests_per_network = limit(
         76,
         Rate(600, 60),
-        doc="Requests from one address by token calls, POST under `/o/`, and forms of people who "
-        "are not signed in. Requests with a password are counted apart.",
+        doc="Requests from one address: token calls, calls of clients under `/o/`, and forms of "
+        "people who are not signed in. Requests with a password are counted apart.",
     )
     failed_sign_ins_per_ip = limit(
         15,
