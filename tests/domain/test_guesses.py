@@ -291,6 +291,7 @@ def test_checks_warn_and_refuse(given: Given, values: dict[str, Any], found: lis
 def test_a_year_at_the_app_is_under_one_percent() -> None:
     """G-03. With the settings as they come."""
     rows = {row.kind: row for row in guesses.budget()}
+    assert (rows[By.TEXT].day, rows[By.TEXT].year) == (100, 18_300)
     assert rows[By.APP].chance < 0.005
     assert rows[guesses.TOGETHER].chance < 0.01
 
