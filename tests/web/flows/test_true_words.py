@@ -50,26 +50,15 @@ def by_both(browser: Browser, user: User) -> None:
     browser.send(f"{CODE}send/")
 
 
+SEVEN = "The 7 digits from the text message."
 BOTH = "The code from your app has 6 digits, the one from the text message 7."
 
 
 @pytest.mark.parametrize(
     ("way", "hint", "digits", "typed", "says"),
     [
-        (
-            by_text,
-            "The 7 digits from the text message.",
-            "7",
-            "123456",
-            "short. The code has 7 digits.",
-        ),
-        (
-            by_text,
-            "The 7 digits from the text message.",
-            "7",
-            "12345678",
-            "long. The code has 7 digits.",
-        ),
+        (by_text, SEVEN, "7", "123456", "too short. The code has 7 digits."),
+        (by_text, SEVEN, "7", "12345678", "too long. The code has 7 digits."),
         (by_app, "The 6 digits that your", "6", "1234567", "too long. The code has 6 digits."),
         (by_app, "The 6 digits that your", "6", "12345", "too short. The code has 6 digits."),
         (by_both, "or the 7 digits from the text message.", "7", "12345", f"too short. {BOTH}"),
@@ -114,31 +103,25 @@ def test_texted_code_of_the_length_before(
 # -- mails -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("email", ["ann@example.com", ""])
+@pytest.mark.parametrize(
+    ("email", "sends_mail"), [("ann@example.com", True), ("", True), ("ann@example.com", False)]
+)
 def test_a_mail_is_told_of_where_one_was_sent(
-    email: str, ann: Browser, user: User, phone: Phone
+    email: str, sends_mail: bool, ann: Browser, user: User, phone: Phone, settings: Any
 ) -> None:
+    is_told = bool(email) and sends_mail
+    settings.SENDS_MAIL = sends_mail
     User.objects.filter(pk=user.pk).update(email=email)
     ann.go(NUMBER_PAGE)
     ann.send(number=NUMBER)
     ann.send(code=phone.code())
-    assert (ann.path, "e-mail" in ann.page.text) == (SUCCESS, bool(email))
+    assert (ann.path, "e-mail" in ann.page.text) == (SUCCESS, is_told)
     ann.go(OFF)
-    assert ("We tell you by e-mail." in ann.page.text) is bool(email)
+    assert ("We tell you by e-mail." in ann.page.text) is is_told
     ann.send(f"{OFF}send/")
     ann.send(code=phone.code())
     assert ann.page.flash.startswith("Two-factor sign-in is off.")
-    assert ("e-mail" in ann.page.flash) is bool(email)
-
-
-def test_without_a_mail_server_no_mail_is_told_of(
-    ann: Browser, phone: Phone, settings: Any
-) -> None:
-    settings.SENDS_MAIL = False
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=phone.code())
-    assert "e-mail" not in ann.page.text
+    assert ("e-mail" in ann.page.flash) is is_told
 
 
 # -- numbers -----------------------------------------------------------------------
@@ -165,9 +148,6 @@ def test_hint_of_the_countries(
         assert number.replace(" ", "\u00a0") in ann.page.text  # it stays on one line
     assert countries in ann.page.html
     assert ("countries" in ann.page.text) is bool(countries)
-
-
-# -- codes as people paste them ------------------------------------------------------
 
 
 # -- what was not done ---------------------------------------------------------------

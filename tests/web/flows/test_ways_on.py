@@ -234,20 +234,21 @@ def test_app_that_takes_two_codes_says_so(
 # -- somebody else's number --------------------------------------------------------
 
 
-def claim(ann: Browser, stranger: User, file: File, phone: Phone) -> None:
-    """Have ann enter the right code for a number that *stranger* has."""
+def give_number(stranger: User, file: File, phone: Phone) -> None:
+    """Let *stranger* have the other number."""
     sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
     assert sending.provider_user_id
-    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
-    ann.go(NUMBER_PAGE)
-    ann.send(number=OTHER_NUMBER)
-    ann.send(code=phone.code_to(OTHER_NUMBER))
+    code = phone.code_to(OTHER_NUMBER)
+    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, code, origin=ORIGIN)
 
 
 def test_number_of_another_leads_to_another_number(
     ann: Browser, stranger: User, file: File, phone: Phone
 ) -> None:
-    claim(ann, stranger, file, phone)
+    give_number(stranger, file, phone)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=OTHER_NUMBER)
+    ann.send(code=phone.code_to(OTHER_NUMBER))
     assert ann.path == NUMBER_CODE
     assert "another account uses this number" in ann.page.errors
     for _ in range(2):
@@ -261,9 +262,7 @@ def test_wrong_code_for_a_number_of_another_tells_nothing(
     ann: Browser, stranger: User, file: File, phone: Phone
 ) -> None:
     """S-38: whose it is, only the right code tells."""
-    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, phone.code(), origin=ORIGIN)
+    give_number(stranger, file, phone)
     ann.go(NUMBER_PAGE)
     ann.send(number=OTHER_NUMBER)
     for _ in range(2):
@@ -282,10 +281,7 @@ def test_what_became_of_an_own_number_since_is_not_told(
     page = ann_on.page.address
     ann_on.send(code=phone.code_to(OTHER_NUMBER))
     staff_actions.revoke(user, reason="test", origin=ORIGIN)
-    sending = opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    code = phone.code_to(OTHER_NUMBER)
-    opt_ins.verify_opt_in(stranger, file, sending.provider_user_id, code, origin=ORIGIN)
+    give_number(stranger, file, phone)
     ann_on.go(page)
     assert ann_on.path == NUMBER_CODE
     assert ann_on.page.heading == "There is no code to enter"
