@@ -356,17 +356,6 @@ def test_sent_twice_at_once(story: Story, at: At) -> None:
 # -- back, two tabs ----------------------------------------------------------------
 
 
-@stories(proof, turn_off, first_app_code, number_code, wrong_number_code, wrong_sign_in_code)
-def test_back_and_the_same_code_again(story: Story, at: At) -> None:
-    """It is the same guess, though the session may have a new id by now."""
-    before = Told.now(at, story)
-    story.submit(at.browser)
-    story.submit(at.browser)
-    assert at.browser.path == story.leads_to
-    assert bool(at.browser.page.errors) == bool(story.failures)
-    before.assert_once(story)
-
-
 def test_back_and_the_proved_code_minutes_later(at: At) -> None:
     """It leads on, counting nothing."""
     story = number_code(at)
