@@ -265,6 +265,16 @@ def test_the_trial_decides_for_all(
     assert GatewayHealth.objects.get().is_tripped(timezone.now()) is not open_again
 
 
+def test_where_all_are_tripped_the_text_waits(world: World, use: Gateways) -> None:
+    [one] = use(Stub("one"))
+    world.clock.shift(121)
+    trip("one")
+    world.ask()
+    assert (newest().state, one.texts) == (State.QUEUED, [])
+    world.clock.shift(TRIPPED_FOR)
+    assert delivery.send_due(timezone.now()) == 1
+
+
 def test_what_was_queued_before_a_stop_does_not_leave(world: World, use: Gateways) -> None:
     [one] = use(Stub("one", AWAY))
     message = ask(world)

@@ -219,6 +219,12 @@ HTTP = {
     "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "text": "{body}"}',
 }
 """What the gateway http must be told."""
+TWILIO = {
+    "OPTIN_GATEWAYS": ("twilio",),
+    "OPTIN_GATEWAY_TWILIO_ACCOUNT": f"AC{'0' * 32}",
+    "OPTIN_GATEWAY_TWILIO_TOKEN": "t0ken",
+    "OPTIN_GATEWAY_TWILIO_SENDER": "Books",
+}
 
 
 def typed(content_type: str) -> dict[str, Any]:
@@ -255,6 +261,8 @@ def ours() -> list[str]:
         ({**HTTP, **typed("application/x-www-form-urlencoded")}, ["optin.E106"]),
         ({**HTTP, **typed("text/plain")}, ["optin.E106"]),
         ({**HTTP, **typed("Application/JSON; charset=utf-8")}, []),
+        (TWILIO, []),
+        ({**TWILIO, "OPTIN_GATEWAY_TWILIO_URL": "http://api.example.com"}, ["optin.E106"]),
         ({**HTTP, "OPTIN_DIGEST_KEY": KEY}, ["optin.E107"]),
         ({"BASE_URL": "http://2fa.example.com"}, ["optin.E102", "optin.E103"]),
         ({"DEBUG": True, "BASE_URL": "https://2fa.example.com"}, ["optin.E101"]),
