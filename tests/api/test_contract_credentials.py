@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from django.urls import URLPattern
 from django.utils import timezone
+from oauth2_provider.models import AccessToken
 from pytest_django import Settings
 
 from optin.api import oauth, receipts, urls
@@ -82,6 +83,12 @@ def deactivated(user: User) -> User:
     return user
 
 
+def for_another_server(user: User) -> str:
+    token = bearer(user, "full")
+    AccessToken.objects.update(resource=["https://other.example"])
+    return token
+
+
 def other(name: str, *file_ids: int) -> User:
     return make_user(name, *File.objects.filter(pk__in=file_ids))
 
@@ -107,6 +114,7 @@ ROLES: dict[str, tuple[Role, Expected]] = {
     "nobody": (lambda u: Api(), refused("not_authenticated")),
     "token, full": (lambda u: Api(token=bearer(u, "full")), only("own", "second")),
     "token, 2fa": (lambda u: Api(token=bearer(u, "2fa")), only("own", "second")),
+    "token, for another server": (lambda u: Api(token=for_another_server(u)), INVALID),
     "token, full for one file": (lambda u: Api(token=bearer(u, "full fileid:777")), only("own")),
     "token, 2fa for one file": (lambda u: Api(token=bearer(u, "2fa fileid:888")), only("second")),
     "token for files of others": (
