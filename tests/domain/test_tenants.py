@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError
 from django.test import Client
 
-from optin.errors import FileIdTaken, NotAMember
+from optin.errors import Deactivated, FileIdTaken, NotAMember
 from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
 from optin.operations import staff, tenants
 from optin.origin import Face, Origin
@@ -81,7 +81,7 @@ def test_a_role_is_told_of_with_its_change_or_not_at_all(user: User) -> None:
     assert (notices(user), user.groups.count()) == ([Notice.Kind.ROLE], 1)
 
 
-def test_nobody_gives_a_role_that_may_do_more_than_they(user: User) -> None:
+def test_nobody_gives_a_role_beyond_their_own_rights(user: User) -> None:
     """S-37."""
     other = make_user("other")
     User.objects.filter(pk=other.pk).update(is_staff=True)
@@ -89,6 +89,9 @@ def test_nobody_gives_a_role_that_may_do_more_than_they(user: User) -> None:
     by_other = Origin(Face.ADMIN, actor_id=other.pk)
     assert staff.give_role(user, "support", reason="x", origin=by_other) == "out_of_reach"
     assert not user.groups.exists()
+    User.objects.filter(pk=other.pk).update(is_active=False)
+    with pytest.raises(Deactivated):
+        staff.give_role(user, "", reason="x", origin=by_other)
 
 
 def test_a_key_is_for_a_member(user: User, other_file: File) -> None:
