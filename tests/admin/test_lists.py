@@ -30,8 +30,8 @@ from optin.support.wording import ago
 from tests.kit.people import NOON, NUMBER, make_user
 from tests.kit.staff import LISTS as LISTED
 from tests.kit.staff import MAY, In, World, ids
+from tests.kit.stored import code_of, number_of, text_of
 from tests.kit.trail import tell
-from tests.retention.stored import code_of, number_of, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -42,7 +42,7 @@ from optin.outcomes import SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
-from tests.retention.stored import (
+from tests.kit.stored import (
     DAY,
     MOMENT,
     app_of,

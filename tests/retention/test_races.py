@@ -42,8 +42,8 @@ from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, waiting
 from tests.kit.server import ROOT, database_url, until
+from tests.kit.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 from tests.kit.trail import tell
-from tests.retention.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
