@@ -22,7 +22,11 @@ from tests.kit.server import database_url
 from tests.kit.tamper import change, put, record, remove, run
 from tests.kit.trail import renew_partitions, sql
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+# The tests name ids; other tests of the process may have used some, in transactions rolled back.
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True, reset_sequences=True),
+]
 
 DAY = timedelta(days=1)
 JANUARY = NOON.replace(year=2020, month=1, day=20)

@@ -1,5 +1,6 @@
 """What must never be wrong is refused by the database, whoever writes."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -97,7 +98,9 @@ def event(previous: str) -> AuditEvent:
 def test_refused(user: User, stranger: User, name: str, violate: Write) -> None:
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
         violate(user, stranger)
-    assert name in str(caught.value) or _columns(name) in str(caught.value)
+    # A partition has its number in the name.
+    told = re.sub(r"audit_event_\d+_", "audit_event_", str(caught.value))
+    assert name in told or _columns(name) in told
 
 
 def _columns(name: str) -> str:
