@@ -15,7 +15,7 @@ LEVELS = {
         (
             (
                 *("errors", "conf", "phones", "fiction", "sandbox"),
-                *("keys", "codes", "origin", "outcomes", "events", "causes"),
+                *("keys", "codes", "origin", "outcomes", "events", "causes", "hashes"),
             ),
             ("runtime",),
             ("models",),

@@ -387,6 +387,8 @@ PROCRASTINATE_WORKER_DEFAULTS = {
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "optin.api.oauth.RandomSecretHasher",
+    "optin.hashes.Imported",
+    "optin.hashes.Wrapped",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -2,7 +2,4 @@
 
 from twofa_site.settings import *  # noqa: F403
 
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.MD5PasswordHasher",
-    "optin.api.oauth.RandomSecretHasher",
-]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_HASHERS[1:]]  # noqa: F405
