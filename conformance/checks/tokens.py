@@ -134,16 +134,17 @@ def form_twice(s: Session) -> None:
 
 @check
 def refresh(s: Session) -> None:
-    """A refresh answers like token, in each format. [3.4]"""
-    first = _granted(s, s.call("token", s.password()))
+    """A refresh answers like token, in each format, and ends the access token before. [3.4]"""
+    first = before = _granted(s, s.call("token", s.password()))
     token = str(first.get("refresh_token"))
     for kind in (FORM, *MEDIA_TYPES):
         body = {"grant_type": "refresh_token", "refresh_token": token}
         answer = _granted(s, s.call("refresh", body, kind))
         s.equal(answer, answer.get("scope"), first.get("scope"), "scope")
-        bearer = {"Authorization": f"Bearer {answer.get('access_token')}"}
-        s.expect(s.call("ping", credential="none", headers=bearer), 200)
-        token = str(answer.get("refresh_token"))
+        for granted, brief in ((answer, (200, "")), (before, (401, "invalid_token"))):
+            bearer = {"Authorization": f"Bearer {granted.get('access_token')}"}
+            s.expect(s.call("ping", credential="none", headers=bearer), *brief)
+        token, before = str(answer.get("refresh_token")), answer
 
 
 @check

@@ -167,5 +167,6 @@ def _refresh(visit: Visit) -> object:
     scope = _scope(visit, grant, grant.rights)
     if people.rotate:
         grant.was_replaced = True
+        people.end_access_token(grant)
         token = people.new_refresh_token(scope)
     return people.issue(token, scope)

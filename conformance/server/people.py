@@ -63,6 +63,8 @@ class Grant:
     rights: tuple[str, ...]
     files: tuple[int, ...]
     ends: float
+    newest: str = ""
+    """The last access token that came from a refresh token."""
     was_replaced: bool = False
     was_refused: bool = False
 
@@ -107,6 +109,9 @@ class People:
         token = secrets.token_urlsafe(24)
         ends = self.now() + ACCESS_LIFETIME
         self.access[token] = Grant(grant.person, grant.rights, grant.files, ends)
+        if held := self.refresh.get(refresh_token):
+            self.end_access_token(held)
+            held.newest = token
         return {
             "access_token": token,
             "token_type": "Bearer",
@@ -120,6 +125,11 @@ class People:
         ends = self.now() + REFRESH_LIFETIME
         self.refresh[token] = Grant(grant.person, grant.rights, grant.files, ends)
         return token
+
+    def end_access_token(self, refresh: Grant) -> None:
+        """End the access token that came from *refresh*: the next one takes its place (3.4)."""
+        if earlier := self.access.get(refresh.newest):
+            earlier.ends = 0
 
     def end_refresh_tokens(self, person: Person) -> None:
         for grant in self.refresh.values():

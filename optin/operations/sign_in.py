@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from oauth2_provider.models import (
     AbstractApplication,
@@ -34,7 +34,7 @@ from optin.models import (
     Renewal,
     User,
 )
-from optin.models.statements import Insert, Select, param, read
+from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK
 from optin.operations import challenges
 from optin.operations.factors import Factors, Standing, asked_by_session
@@ -372,10 +372,11 @@ def _renew(
     scope: str,
     now: datetime,
 ) -> Tokens:
-    """Make one more access token for the refresh token *text*; call with its user locked.
+    """Make the next access token for the refresh token *text*; call with its user locked.
 
-    Its earlier access tokens stay valid: another thread of the client may use them.
+    The earlier ones end, as the vendor's own clients expect.
     """
+    _END_EARLIER.run_later(access_id=token.access_token_id, refresh_id=token.pk, now=now)
     access, access_token = _access_token(user, client, scope, now)
     _INSERT_RENEWAL.run_later(Renewal(access_token=access, refresh_token=token))
     return Tokens(access_token, text, conf.access_token_lifetime, scope)
@@ -427,6 +428,18 @@ _BY_ID = Select(
     lambda: RefreshToken.objects.filter(pk=param("id", RefreshToken)).annotate(
         granted=F("access_token__scope")
     )
+)
+_END_EARLIER = Update(
+    lambda: AccessToken.objects.filter(
+        Q(pk=param("access_id", AccessToken, "id"))
+        | Q(
+            pk__in=Renewal.objects.filter(
+                refresh_token=param("refresh_id", Renewal, "refresh_token")
+            ).values("access_token")
+        ),
+        expires__gt=param("now", AccessToken, "expires"),
+    ),
+    expires=param("now", AccessToken, "expires"),
 )
 _INSERT_ACCESS, _INSERT_REFRESH = Insert(AccessToken), Insert(RefreshToken)
 _INSERT_RENEWAL = Insert(Renewal)

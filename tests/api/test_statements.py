@@ -112,7 +112,7 @@ COSTS = {
     "opt_out": (13, 6),
     "token": (15, 10),
     "token_with_code": (17, 10),
-    "refresh": (7, 5),
+    "refresh": (8, 5),
     "sign_in": (17, 19),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
