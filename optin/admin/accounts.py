@@ -225,6 +225,8 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
         ("Second factors", _factors(standing)),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]
+    if hasattr(user, "external"):
+        found.append(("Id in the old system", plain(user.external.text)))
     if user.is_test:
         found.append(("Test account", "its codes are shown on the page of its sandbox"))
     return [*found, ("Staff", standing.role)] if user.is_staff else found

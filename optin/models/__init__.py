@@ -7,6 +7,7 @@ from optin.models.audit_stream import AuditStream
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
 from optin.models.canary import Canary
 from optin.models.email_changes import EmailChange
+from optin.models.external_ids import ExternalId
 from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
@@ -31,6 +32,7 @@ __all__ = [
     "AuthenticatorApp",
     "Canary",
     "EmailChange",
+    "ExternalId",
     "Figure",
     "File",
     "GatewayHealth",

@@ -36,7 +36,7 @@ def erase(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         locked, now = User.objects.locked(user.pk), timezone.now()
-        again = _is_erased(locked)
+        again = is_erased(locked)
         if not again and _tells(reason, _names(locked)):
             raise TellingReason
         deleted = _drop_rows_of(locked)
@@ -134,7 +134,8 @@ def _make_nameless(user: User) -> None:
     user.save_counts()
 
 
-def _is_erased(user: User) -> bool:
+def is_erased(user: User) -> bool:
+    """Whether ``erase`` has left only a nameless row of *user*."""
     return not user.is_active and not user.email and user.username.startswith(f"erased-{user.pk}")
 
 

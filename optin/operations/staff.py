@@ -148,14 +148,14 @@ class Found:
 
 
 def find(text: str, *, origin: Origin) -> Found:
-    """Return the accounts that *text* names: user name, e-mail address or full number.
+    """Return the accounts that *text* names: user name, e-mail, external id or full number.
 
     A number also finds who has had it, or has asked for a text to it in vain. Whoever tries
     number after number learns what the mask hides, without the permission to see it: so each
     search for one is counted, and told to the audit trail (S-37).
     """
     text = text.replace("\0", "").strip()  # which PostgreSQL does not take
-    user = User.objects.by_login(text)
+    user = User.objects.by_login(text) or User.objects.filter(external__text=text).first()
     named = [user] if user else []
     try:
         number = phones.parse(text, home_region=conf.sms_regions[0])

@@ -46,7 +46,7 @@ from optin.web.session_store import SessionStore, row_of
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
-from tests.retention.stored import COMMAND, app_of, everything, now, number_of, rows
+from tests.kit.stored import COMMAND, app_of, everything, now, number_of, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,6 +199,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "AuthenticatorApp",
         "DeviceGrant",
         "EmailChange",  # goes, with both addresses
+        "ExternalId",
         "Grant",
         "IDToken",
         "KnownNetwork",

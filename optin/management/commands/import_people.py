@@ -1,0 +1,155 @@
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BufferedIOBase
+from typing import IO, Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
+
+from optin.hashes import Fast, own_seconds
+from optin.management import people_files
+from optin.management.commands import ORIGIN, BaseCommand
+from optin.models.reasons import fit_reason
+from optin.operations import imports
+from optin.operations.imports import Fault, Person, Run, Tally
+
+BATCH = 200
+"""Rows that are looked up and written together."""
+
+SHOWN = 20
+"""Refused rows that are printed, if there is no file for them."""
+
+SOME, NONE = 3, 4
+"""Exit statuses: some rows were refused, or all. Python ends with 1 and 2 by itself."""
+
+
+class Command(BaseCommand):
+    help = (
+        "Bring people over from another system: one row each, in JSON Lines or CSV. Rows that are "
+        "wrong are refused, the others go in. Run it again as often as you like. "
+        f"Exit status: 0 no row was refused, {SOME} some were, {NONE} all were."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="The file; - is standard input.")
+        parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
+        parser.add_argument(
+            "--format", choices=("jsonl", "csv"), help="By default, csv if FILE ends like that."
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Write nothing; say what is wrong."
+        )
+        parser.add_argument(
+            "--update", action="store_true", help="Change people who are there already."
+        )
+        parser.add_argument(
+            "--rejects", metavar="OUT", help="Write each refused row here: line, field, reason."
+        )
+        parser.add_argument("--json", action="store_true", help="Print the summary as JSON.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        form = people_files.form_of(options["file"], options["format"])
+        with ExitStack() as stack:
+            try:
+                stream = stack.enter_context(people_files.opened(options["file"]))
+                if options["file"] != "-" and _is_same(options["file"], options["rejects"]):
+                    raise CommandError("--rejects names the file of people itself.")
+                rejects = self._rejects(options["rejects"], stack)
+            except OSError as exc:
+                raise CommandError(str(exc)) from None
+            run = Run(
+                hashlib.file_digest(stream, "sha256").hexdigest(),
+                fit_reason(options["reason"]),
+                people_files.whoever_asks(),
+                ORIGIN,
+                update=options["update"],
+                dry_run=options["dry_run"],
+            )
+            try:
+                rows = self._count(stream, form, run)
+                total = self._import(stream, form, run, rows, rejects)
+            except ValidationError as exc:
+                raise CommandError(" ".join(exc.messages)) from None
+        self._tell(total, run, as_json=options["json"])
+
+    def _rejects(self, name: str | None, stack: ExitStack) -> IO[str] | None:
+        return stack.enter_context(people_files.made(name)) if name else None
+
+    def _count(self, stream: BufferedIOBase, form: str, run: Run) -> int:
+        """Return how many rows there are. Say how long it takes to wrap fast hashes."""
+        stream.seek(0)
+        rows = fast = 0
+        for line, row in people_files.read(stream, form):
+            rows += 1
+            parsed = people_files.parse(line, row)
+            fast += isinstance(parsed, Person) and isinstance(parsed.password, Fast)
+        if fast:
+            seconds = fast * own_seconds() / (os.cpu_count() or 1)
+            self.stderr.write(f"{fast} fast hashes are to be wrapped: about {seconds:.0f} seconds.")
+        return rows
+
+    def _import(
+        self, stream: BufferedIOBase, form: str, run: Run, rows: int, rejects: IO[str] | None
+    ) -> Tally:
+        stream.seek(0)
+        total = Tally()
+        with tqdm(total=rows, unit=" rows", disable=None, file=sys.stderr) as bar:
+            for batch in _batches(people_files.read(stream, form)):
+                parsed = [people_files.parse(line, row) for line, row in batch]
+                done = imports.bring_in([row for row in parsed if isinstance(row, Person)], run)
+                faults = [*(row for row in parsed if isinstance(row, Fault)), *done.faults]
+                total.made += done.made
+                total.changed += done.changed
+                total.unchanged += done.unchanged
+                for fault in sorted(faults):
+                    self._refuse(fault, total.refused, rejects)
+                    total.refused += 1
+                bar.update(len(batch))
+        return total
+
+    def _refuse(self, fault: Fault, before: int, rejects: IO[str] | None) -> None:
+        if rejects:
+            rejects.write(json.dumps(fault._asdict()) + "\n")
+        elif before < SHOWN:
+            self.stderr.write(f"line {fault.line}: {fault.field} {fault.reason}")
+        elif before == SHOWN:
+            self.stderr.write("and more: --rejects writes all of them to a file")
+
+    def _tell(self, total: Tally, run: Run, *, as_json: bool) -> None:
+        counts = {
+            "made": total.made,
+            "changed": total.changed,
+            "unchanged": total.unchanged,
+            "refused": total.refused,
+        }
+        if as_json:
+            facts = {**counts, "dry_run": run.dry_run, "sha256": run.sha256}
+            self.stdout.write(json.dumps(facts))
+        else:
+            said = ", ".join(f"{count} {name}" for name, count in counts.items())
+            self.stdout.write(f"{said}{'; nothing was written' if run.dry_run else ''}")
+        if total.refused:
+            taken = total.made + total.changed + total.unchanged
+            raise CommandError(
+                f"{total.refused} rows were refused.", returncode=SOME if taken else NONE
+            )
+
+
+def _is_same(one: str, other: str | None) -> bool:
+    return other is not None and os.path.exists(other) and os.path.samefile(one, other)
+
+
+def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,297 @@
+"""Files of people: one row a person, as JSON Lines or CSV, read and written.
+
+``docs/move.md`` says what each field holds.
+"""
+
+import csv
+import json
+import os
+import pwd
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+
+from optin import hashes, keys
+from optin.errors import UnfitAddress
+from optin.hashes import Fast
+from optin.models import ExternalId, User
+from optin.models.files import MAX_FILE_ID
+from optin.operations import email_changes
+from optin.operations.imports import Fault, Key, Person
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+LONGEST = 65_536
+"""Bytes of one line of JSON, with its end."""
+
+MOST = 1_000
+"""Files, or access keys, of one person."""
+
+SHORTEST_KEY = 22
+"""Characters of an access key: 128 random bits in base64."""
+
+Fields = Mapping[str, Any]
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BufferedIOBase]:
+    """Open the file *name*, "-" for standard input. A pipe is copied, as it is read twice."""
+    with ExitStack() as stack:
+        stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+        if name == "-" or not stream.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            stream = copy
+        yield stream
+
+
+def made(name: str) -> IO[str]:
+    """Make the file *name*, or empty it; nobody else may read it."""
+    number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(number, 0o600)
+    return open(number, "w", encoding="utf-8")
+
+
+def form_of(name: str, form: str | None) -> str:
+    """Return *form* or, without one, what the end of *name* says."""
+    return form or ("csv" if name.endswith(".csv") else "jsonl")
+
+
+def whoever_asks() -> str:
+    """Return who logged in to run this command, also by sudo or runuser."""
+    for number in (_login(), os.getuid()):
+        with suppress(KeyError, OverflowError):
+            return pwd.getpwuid(number).pw_name
+    return str(os.getuid())
+
+
+def _login() -> int:
+    """Return the user id of the login; a number that nobody has without one, as in a container."""
+    try:
+        return int(Path("/proc/self/loginuid").read_text())
+    except (OSError, ValueError):
+        return 2**32 - 1
+
+
+def read(stream: BufferedIOBase, form: str) -> Iterator[tuple[int, Fields | str]]:
+    """Return the number of each line with its row, or with what is wrong there.
+
+    :param form: "jsonl" or "csv".
+    :raises ValidationError: if the first line of a CSV file does not name the fields.
+    """
+    return _csv_rows(stream) if form == "csv" else _json_rows(stream)
+
+
+def _lines(stream: BufferedIOBase) -> Iterator[tuple[int, str | None]]:
+    """Return each line with its number, and nothing in place of one that is too long."""
+    number = 0
+    while raw := stream.readline(LONGEST):
+        number += 1
+        is_whole = len(raw) < LONGEST or raw.endswith(b"\n")
+        while not is_whole and (rest := stream.readline(LONGEST)) and not rest.endswith(b"\n"):
+            pass
+        text = raw.decode("utf-8-sig", "surrogateescape")
+        if text.strip() or not is_whole:
+            yield number, text if is_whole else None
+
+
+def _json_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
+    for number, text in _lines(stream):
+        yield number, _TOO_LONG if text is None else _json_row(text)
+
+
+_TOO_LONG = f"is longer than {LONGEST} bytes"
+
+
+def _json_row(text: str) -> Fields | str:
+    try:
+        row = json.loads(text.encode())
+    except (ValueError, RecursionError):
+        return "is no JSON in UTF-8"
+    return row if isinstance(row, dict) else "is no JSON object"
+
+
+def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
+    lines = _lines(stream)
+    names = _cells(next(lines, (1, ""))[1])
+    if isinstance(names, str) or len({*names}) < len(names) or {*names} - FIELDS.keys():
+        raise ValidationError(
+            "The first line of a CSV file names the fields, each once. "
+            f"There are: {', '.join(FIELDS)}."
+        )
+    for number, text in lines:
+        cells = _cells(text)
+        if not isinstance(cells, str) and len(cells) != len(names):
+            cells = "has more or fewer cells than the first line"
+        if isinstance(cells, str):
+            yield number, cells
+        else:
+            yield number, {n: cell for n, cell in zip(names, cells, strict=True) if cell}
+
+
+def _cells(text: str | None) -> list[str] | str:
+    """Return the cells of a line, or what is wrong with it. No cell goes on in the next line."""
+    if text is None:
+        return _TOO_LONG
+    if not text.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in text):
+        return "is not in UTF-8"
+    try:
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error:
+        return "is no CSV"
+
+
+def write(people: Iterable[Fields], stream: "SupportsWrite[str]", form: str) -> int:
+    """Write the rows that ``imports.export`` returns; return how many."""
+    rows = 0
+    if form == "csv":
+        names = [name for name in FIELDS if name not in {"password", "access_keys"}]
+        table = csv.DictWriter(stream, names, lineterminator="\n")
+        table.writeheader()
+    for person in people:
+        rows += 1
+        if form == "csv":
+            table.writerow({name: _cell(value) for name, value in person.items()})
+        else:
+            stream.write(json.dumps(person, ensure_ascii=False) + "\n")
+    return rows
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(str(each) for each in value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parse(line: int, row: Fields | str) -> Person | Fault:
+    """Return the person that *row* tells of, or its first fault."""
+    if isinstance(row, str):
+        return Fault(line, "", row)
+    read: dict[str, Any] = {}
+    for name, value in row.items():
+        if name not in FIELDS:
+            return Fault(line, ascii(name)[1:-1][:40], "is not a field")
+        if value is None:
+            continue
+        try:
+            read[name] = FIELDS[name](value)
+        except hashes.UnfitHash as exc:
+            return Fault(line, name, str(exc))
+        except ValidationError as exc:
+            return Fault(line, name, " ".join(exc.messages))
+    if "username" not in read:
+        return Fault(line, "username", "is missing")
+    files, manages = read.pop("files", []), read.pop("manages", None)
+    if not set(manages or ()) <= set(files):
+        return Fault(line, "manages", "names a file that the field files does not name")
+    if not {key.file_id for key in read.get("access_keys", [])} <= set(files):
+        return Fault(line, "access_keys", "names a file that the field files does not name")
+    members = {pk: None if manages is None else pk in manages for pk in files}
+    return Person(line, **{"external_id": "", **read}, files=members)
+
+
+# -- the fields --------------------------------------------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValidationError("is no text")
+    if not value.isprintable():
+        raise ValidationError("has a character that cannot be printed")
+    return value
+
+
+def _as(model: Any, column: str) -> Callable[[Any], Any]:
+    """Return what checks a text by the rules of a column."""
+    rules = model._meta.get_field(column)
+    return lambda value: rules.clean(_text(value), None)
+
+
+def _username(value: Any) -> str:
+    name: str = _as(User, "username")(User.normalize_username(_text(value)))
+    return name
+
+
+def _email(value: Any) -> str:
+    try:
+        return email_changes.fit_address(_text(value))
+    except UnfitAddress as exc:
+        raise ValidationError(exc.message) from None
+
+
+def _password(value: Any) -> str | Fast | None:
+    text = _text(value)
+    # Django writes "!" in place of a hash for somebody without a password.
+    return None if text.startswith("!") else hashes.read(text)
+
+
+def _flag(value: Any) -> bool:
+    found = dict.fromkeys(("true", "t", "yes", "1"), True)
+    found |= dict.fromkeys(("false", "f", "no", "0"), False)
+    flag = value if isinstance(value, bool) else found.get(_text(value).lower())
+    if flag is None:
+        raise ValidationError("is neither true nor false")
+    return flag
+
+
+def _several(value: Any) -> list[Any]:
+    """Return the items of a list, or the words of a cell."""
+    items: list[Any] = value if isinstance(value, list) else _text(value).split()
+    if len(items) > MOST:
+        raise ValidationError(f"has more than {MOST} items")
+    return items
+
+
+def _file_id(value: Any) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) < 12):
+        raise ValidationError("has an item that is no FileId")
+    if not 1 <= int(text) <= MAX_FILE_ID:
+        raise ValidationError(f"has a FileId that is not from 1 to {MAX_FILE_ID}")
+    return int(text)
+
+
+def _file_ids(value: Any) -> list[int]:
+    return [_file_id(item) for item in _several(value)]
+
+
+def _access_keys(value: Any) -> list[Key]:
+    found = [_access_key(_text(item)) for item in _several(value)]
+    if len({key.digest for key in found}) < len(found):
+        raise ValidationError("names a key twice")
+    return found
+
+
+def _access_key(text: str) -> Key:
+    """Read ``FILE:KEY``, or ``FILE:sha256:HEX``."""
+    file_id, _, key = text.partition(":")
+    if key.startswith("sha256:"):
+        digest = key.removeprefix("sha256:").lower()
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise ValidationError("has an item whose SHA-256 is not 64 digits in hex")
+        return Key(_file_id(file_id), digest, digest[:6])
+    if not SHORTEST_KEY <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        raise ValidationError(f"has a key that is not {SHORTEST_KEY} to 255 ASCII characters")
+    return Key(_file_id(file_id), keys.sha256(key), key[:6])
+
+
+FIELDS: dict[str, Callable[[Any], Any]] = {
+    "external_id": _as(ExternalId, "text"),
+    "username": _username,
+    "email": _email,
+    "active": _flag,
+    "password": _password,
+    "files": _file_ids,
+    "manages": _file_ids,
+    "access_keys": _access_keys,
+}
+"""What reads each field. Its ``ValidationError`` or ``UnfitHash`` repeats no value."""

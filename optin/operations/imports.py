@@ -1,0 +1,393 @@
+"""People from another system: brought in, and written out again.
+
+New people are written together, each change of a person by itself. So an import that was stopped
+goes on where it was when it is run again. Each person who is made or changed has an audit event.
+(To deactivate somebody is an operation of its own.) No mail and no text is sent.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from django.contrib.auth.hashers import is_password_usable, make_password
+from django.db import IntegrityError, transaction
+from django.db.models import Prefetch, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from optin.hashes import Fast
+from optin.models import AccessKey, AuditEvent, EmailChange, ExternalId, File, Membership, User
+from optin.models.reasons import fit_reason
+from optin.operations import people
+from optin.operations.erasure import is_erased
+from optin.origin import Origin
+
+Kind = AuditEvent.Kind
+
+
+class Key(NamedTuple):
+    """An access key, of which only the digest is known."""
+
+    file_id: int
+    digest: str  # SHA-256, in hex
+    prefix: str  # its first characters, or those of the digest if only that is known
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One row of a file. None where it says nothing."""
+
+    line: int
+    external_id: str
+    username: str
+    email: str | None = None
+    active: bool | None = None
+    password: str | Fast | None = None
+    """What ``hashes.read`` made of the hash."""
+    files: Mapping[int, bool | None] = field(default_factory=dict)
+    """The FileId of each file, and whether the person manages it."""
+    access_keys: Sequence[Key] = ()
+
+
+class Fault(NamedTuple):
+    """Why a row was refused."""
+
+    line: int
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an import: what its events say of it."""
+
+    sha256: str  # of the file, in hex
+    reason: str
+    by: str  # who ran the command, as the operating system knows them
+    origin: Origin
+    update: bool = False
+    """Whether people who are there already are changed; otherwise a row that differs is refused."""
+    dry_run: bool = False
+    seen: set[int] = field(default_factory=set)
+    """Hashes of the ids, names, addresses and keys of earlier rows."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows."""
+
+    made: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+
+def bring_in(rows: Sequence[Person], run: Run) -> Tally:
+    """Make or change the people of *rows*, or with ``run.dry_run`` only say what would be done.
+
+    :param rows: some hundreds at most: they are looked up and written together.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    run = replace(run, reason=fit_reason(run.reason))
+    tally, known = Tally(), _Known(rows, run.seen)
+    new: list[Person] = []
+    for row in rows:
+        found = known.person(row)
+        if fault := known.fault(row, found):
+            tally.faults.append(fault)
+        elif found is None:
+            new.append(row)
+        elif not (changes := known.changes(row, found)):
+            tally.unchanged += 1
+        elif not run.update:
+            tally.faults.append(Fault(row.line, changes[0], "differs, and --update was not given"))
+        else:
+            fault = None if run.dry_run else _change(row, found, changes, run)
+            tally.changed += not fault
+            tally.faults += [fault] if fault else []
+    tally.made = len(new)
+    if not run.dry_run:
+        clashes = _make(new, _stored(new), run)
+        tally.made -= len(clashes)
+        tally.faults += clashes
+    return tally
+
+
+class _Known:
+    """What the database already has about the people, keys and files in some rows."""
+
+    def __init__(self, rows: Sequence[Person], seen: set[int]) -> None:
+        logins = {login for row in rows for login in _logins(row)}
+        digests = {key.digest for row in rows for key in row.access_keys}
+        low = User.objects.annotate(name=Lower("username"), address=Lower("email"))
+        found = low.filter(
+            Q(name__in=logins)
+            | Q(username__in=[row.username for row in rows])  # SQLite lowers ASCII only
+            | Q(address__in=logins)
+            | Q(external__text__in={row.external_id for row in rows if row.external_id})
+        ).select_related("external")
+        users = list(found.prefetch_related("memberships"))
+        self.by_id = {user.external.text: user for user in users if hasattr(user, "external")}
+        self.by_name = {user.username.lower(): user for user in users}
+        self.by_email = {user.email.lower(): user for user in users if user.email}
+        self.keys = {key.digest: key for key in AccessKey.objects.filter(digest__in=digests)}
+        asked = {file_id for row in rows for file_id in row.files}
+        self.files = set(
+            File.objects.filter(pk__in=asked, is_sandbox=False).values_list("pk", flat=True)
+        )
+        self._seen = seen
+
+    def person(self, row: Person) -> User | None:
+        """Return whom *row* is about: by the external id or, without one, by the user name."""
+        same_id = self.by_id.get(row.external_id)
+        same_name = self.by_name.get(row.username.lower())
+        if same_id or same_name is None:
+            return same_id
+        # Somebody with the same name who has another id, or another address, is somebody else.
+        others = (
+            hasattr(same_name, "external") or same_name.email.lower() != (row.email or "").lower()
+        )
+        return None if row.external_id and others else same_name
+
+    def fault(self, row: Person, found: User | None) -> Fault | None:
+        """Say why *row* cannot be taken, if so."""
+        own = [*_own(row), *([("username", f"id {found.pk}")] if found else [])]
+        for name, value in own:
+            if hash((name, value)) in self._seen:
+                return Fault(row.line, name, "is in an earlier row")
+        for login, name in _logins(row).items():
+            if {self.by_name.get(login, found), self.by_email.get(login, found)} != {found}:
+                return Fault(row.line, name, "belongs to somebody else")
+        for key in row.access_keys:
+            there = self.keys.get(key.digest)
+            if there and (not found or (there.user_id, there.file_id) != (found.pk, key.file_id)):
+                return Fault(row.line, "access_keys", "has a key that is in use already")
+        if row.files.keys() - self.files:
+            return Fault(row.line, "files", "names a file that does not exist, or a sandbox")
+        if fault := self._barred(row, found) if found else None:
+            return fault
+        self._seen.update(hash(each) for each in own)
+        return None
+
+    def _barred(self, row: Person, found: User) -> Fault | None:
+        """Say which change of *found* is left to others."""
+        if _is_out_of_reach(found):
+            return Fault(row.line, "username", "is staff, a test account, or an erased person")
+        if row.active and not found.is_active:
+            return Fault(row.line, "active", "is deactivated here: use manage person activate")
+        ended = {each.file_id for each in found.memberships.all() if not each.active}
+        if ended & row.files.keys():
+            return Fault(row.line, "files", "has a file whose membership ended here")
+        if row.email is not None and row.email.lower() != found.email.lower() and _uses(found):
+            return Fault(row.line, "email", "belongs to a person who signs in here, and changes it")
+        return None
+
+    def changes(self, row: Person, user: User) -> list[str]:
+        """Name the fields in which *row* differs from *user*."""
+        members = {each.file_id: each.manages for each in user.memberships.all()}
+        asked = {pk: members.get(pk) if is_so is None else is_so for pk, is_so in row.files.items()}
+        differs = {
+            "external_id": row.external_id and not hasattr(user, "external"),
+            "username": row.username != user.username,
+            "email": row.email is not None and row.email.lower() != user.email.lower(),
+            "active": row.active is False and user.is_active,
+            # A password that somebody chose here is not replaced by an older one.
+            "password": row.password and not is_password_usable(user.password),
+            "files": not asked.items() <= members.items(),
+            "access_keys": any(key.digest not in self.keys for key in row.access_keys),
+        }
+        return [name for name, is_so in differs.items() if is_so]
+
+
+def _logins(row: Person) -> dict[str, str]:
+    """Return as what the person signs in, each with its field."""
+    address = {row.email.lower(): "email"} if row.email else {}
+    return address | {row.username.lower(): "username"}
+
+
+def _own(row: Person) -> Iterator[tuple[str, str]]:
+    """Return what no other row may have, with the names of the fields."""
+    if row.external_id:
+        yield "external_id", row.external_id
+    for login, name in _logins(row).items():
+        yield name, login
+    for key in row.access_keys:
+        yield "access_keys", key.digest
+
+
+def _is_out_of_reach(person: User) -> bool:
+    return person.is_staff or person.is_superuser or person.is_test or is_erased(person)
+
+
+def _uses(person: User) -> bool:
+    """Whether the address is more than what the old system had: only the person changes it then."""
+    return person.last_login is not None or EmailChange.objects.filter(user=person).exists()
+
+
+# -- new people --------------------------------------------------------------------
+
+
+def _make(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> list[Fault]:
+    """Make the people of *rows*; return those that clash with what was written meanwhile."""
+    try:
+        _insert(rows, passwords, run)
+    except IntegrityError:
+        if len(rows) == 1:
+            return [_clash(rows[0])]
+        halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        return [fault for half in halves for fault in _make(half, passwords, run)]
+    return []
+
+
+def _clash(row: Person) -> Fault:
+    return Fault(row.line, "username", "clashes with what somebody else has just written")
+
+
+def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> None:
+    with transaction.atomic(durable=True):
+        made = User.objects.bulk_create(
+            User(
+                username=row.username,
+                email=row.email or "",
+                is_active=row.active is not False,
+                password=passwords[row.line],
+            )
+            for row in rows
+        )
+        ExternalId.objects.bulk_create(
+            ExternalId(user=user, text=row.external_id)
+            for user, row in zip(made, rows, strict=True)
+            if row.external_id
+        )
+        Membership.objects.bulk_create(
+            Membership(user=user, file_id=file_id, manages=bool(manages))
+            for user, row in zip(made, rows, strict=True)
+            for file_id, manages in row.files.items()
+        )
+        for user, row in zip(made, rows, strict=True):
+            _record(
+                "imported", user, run, {"files": list(row.files), **_keep(user, row.access_keys)}
+            )
+
+
+def _stored(rows: Sequence[Person]) -> dict[int, str]:
+    """Return the text to store as the password of each row, by its line.
+
+    Fast hashes are wrapped by all cores: OpenSSL lets other threads run meanwhile.
+    """
+
+    def stored(row: Person) -> str:
+        if isinstance(row.password, Fast):
+            return row.password.wrapped()
+        return row.password or make_password(None)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip((row.line for row in rows), pool.map(stored, rows), strict=True))
+
+
+def _keep(user: User, keys: Sequence[Key]) -> dict[str, Any]:
+    """Store *keys*; return what the event says of them."""
+    kept = AccessKey.objects.bulk_create(
+        AccessKey(
+            user=user,
+            file_id=key.file_id,
+            digest=key.digest,
+            prefix=key.prefix,
+            created_at=timezone.now(),
+        )
+        for key in keys
+    )
+    return {"access_keys": [key.pk for key in kept]} if kept else {}
+
+
+# -- people who are there already --------------------------------------------------
+
+
+def _change(row: Person, user: User, changes: Sequence[str], run: Run) -> Fault | None:
+    """Make *changes* of *user*, or say why not. No membership and no key ends."""
+    passwords = _stored([row]) if "password" in changes else {}
+    others = [name for name in changes if name != "active"]
+    try:
+        with transaction.atomic(durable=True):
+            person = User.objects.locked(user.pk)
+            if _is_out_of_reach(person):
+                return _clash(row)
+            if others:
+                _write(row, person, others, passwords.get(row.line), run)
+    except IntegrityError:
+        return _clash(row)
+    if "active" in changes:
+        people.deactivate(user, reason=run.reason, origin=run.origin)
+    return None
+
+
+def _write(
+    row: Person, person: User, changes: Sequence[str], password: str | None, run: Run
+) -> None:
+    person.username = row.username
+    if "email" in changes:
+        person.email = row.email or ""
+    if password and not is_password_usable(person.password):
+        person.password = password
+    person.save(update_fields=["username", "email", "password"])
+    if "external_id" in changes:
+        ExternalId.objects.create(user=person, text=row.external_id)
+    for file_id, manages in row.files.items():
+        managing = {} if manages is None else {"manages": manages}
+        person.memberships.update_or_create(file_id=file_id, defaults=managing)
+    known = set(AccessKey.objects.filter(user=person).values_list("digest", flat=True))
+    kept = _keep(person, [key for key in row.access_keys if key.digest not in known])
+    files = {"files": list(row.files)} if row.files else {}
+    _record("import_changed", person, run, {"changed": changes, **files, **kept})
+
+
+def _record(outcome: str, person: User, run: Run, data: dict[str, Any]) -> None:
+    AuditEvent.objects.record(
+        Kind.PERSON,
+        outcome,
+        now=timezone.now(),
+        origin=run.origin,
+        user_id=person.pk,
+        reason=run.reason,
+        data={"sha256": run.sha256, "ran_by": run.by, **data},
+    )
+
+
+# -- written out -------------------------------------------------------------------
+
+
+def export(*, reason: str, by: str, origin: Origin) -> Iterator[dict[str, Any]]:
+    """Return a row for each person, without secrets, as ``import_people`` takes it.
+
+    Staff, test accounts and erased people are left out.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    AuditEvent.objects.record(
+        Kind.PERSON,
+        "exported",
+        now=timezone.now(),
+        origin=origin,
+        user_id=None,
+        reason=fit_reason(reason),
+        data={"ran_by": by},
+    )
+    everybody = User.objects.filter(is_staff=False, is_superuser=False, is_test=False)
+    members = Membership.objects.filter(active=True).order_by("file_id")
+    rows = everybody.select_related("external").prefetch_related(Prefetch("memberships", members))
+    return (_row(user) for user in rows.order_by("pk").iterator(500) if not is_erased(user))
+
+
+def _row(user: User) -> dict[str, Any]:
+    members = user.memberships.all()
+    return {
+        "external_id": user.external.text if hasattr(user, "external") else None,
+        "username": user.username,
+        "email": user.email or None,
+        "active": user.is_active,
+        "files": [each.file_id for each in members],
+        "manages": [each.file_id for each in members if each.manages],
+    }

@@ -1,0 +1,460 @@
+"""People from another system: what comes in, what is refused, and what a second run does."""
+
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
+from django.core import mail
+from django.core.management import CommandError, call_command
+
+from optin import keys
+from optin.models import AccessKey, AuditEvent, ExternalId, File, Membership, User
+from optin.operations import erasure, imports
+from tests.kit.commands import run
+from tests.kit.people import NOON, ORIGIN, make_user
+from tests.kit.phone import Phone
+from tests.kit.server import ROOT, database_url, until
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import nothing_happens
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+WHY = "--reason=Moving in. Jo"
+KEY = "5b1f0d1e9c4a4b7e8f2d3c6a7b8c9d0e"
+HASH = "$2b$04$abcdefghijklmnopqrstuuR/sMB5BEXmOMYfypgggoVc1NiqGSQrS"
+DORA = {
+    "external_id": "00042",
+    "username": "dora",
+    "email": "dora@example.com",
+    "active": True,
+    "password": HASH,
+    "files": [777],
+    "manages": [777],
+    "access_keys": [f"777:{KEY}"],
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", 5_000)
+
+
+@pytest.fixture
+def bring(tmp_path: Path, file: File) -> Any:
+    """Import some rows; return the summary."""
+
+    def bring(*people: Any, options: tuple[str, ...] = (), status: int = 0) -> Any:
+        path, rejects = tmp_path / "people.jsonl", tmp_path / "rejects"
+        lines = [each if isinstance(each, str) else json.dumps(each) for each in people]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        out = io.StringIO()
+        arguments = (str(path), WHY, "--json", f"--rejects={rejects}", *options)
+        with pytest.raises(CommandError) if status else nullcontext() as refused:
+            call_command("import_people", *arguments, stdout=out, stderr=io.StringIO())
+        assert not refused or refused.value.returncode == status
+        found = rejects.read_text(encoding="utf-8").splitlines()
+        return SimpleNamespace(**json.loads(out.getvalue()), faults=[*map(json.loads, found)])
+
+    return bring
+
+
+def counts(done: Any) -> tuple[int, int, int, int]:
+    return done.made, done.changed, done.unchanged, done.refused
+
+
+# -- coming in -----------------------------------------------------------------------
+
+
+def test_a_person_comes_in_with_all_that_the_row_says(bring: Any, file: File) -> None:
+    with one_event(Kind.PERSON, "imported", reason="Moving in. Jo"):
+        assert counts(bring(DORA)) == (1, 0, 0, 0)
+    dora = User.objects.get(username="dora")
+    assert (dora.email, dora.is_active, dora.external.text) == ("dora@example.com", True, "00042")
+    assert check_password("my password", dora.password)
+    assert Membership.objects.get(user=dora, file=file).manages
+    assert AccessKey.objects.get(user=dora).digest == keys.sha256(KEY)
+    said = newest_event().data
+    assert said["files"] == [777]
+    assert said["access_keys"] == [AccessKey.objects.get().pk]
+    assert len(said["sha256"]) == 64
+    assert said["ran_by"]
+    assert not mail.outbox
+
+
+def test_a_second_run_changes_nothing(bring: Any, phone: Phone) -> None:
+    emil = {"username": "emil"}
+    bring(DORA, emil)
+    User.objects.filter(username="dora").update(password=make_password("one of today"))
+    with nothing_happens(phone):
+        assert counts(bring(DORA, emil)) == (0, 0, 2, 0)
+        assert counts(bring(DORA, emil, options=("--update",))) == (0, 0, 2, 0)
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(bring: Any, phone: Phone) -> None:
+    people = (DORA, {"username": "emil", "email": "no address"}, {"username": "DORA"})
+    with nothing_happens(phone):
+        told = bring(*people, options=("--dry-run",), status=3)
+    done = bring(*people, status=3)
+    assert counts(told) == counts(done) == (1, 0, 0, 2)
+    assert told.faults == done.faults
+
+
+def test_csv_from_standard_input_says_the_same_as_json(
+    bring: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "\ufeffexternal_id,username,email,active,password,files,manages,access_keys\r\n"
+        f'00042,dora,dora@example.com,yes,{HASH},777,777,"777:{KEY}"\r\n'
+        ",emil,,,,,,\r\n"
+    )
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+    assert run("import_people", "-", "--format=csv", WHY).startswith("2 made, 0 changed")
+    assert counts(bring(DORA, {"username": "emil"})) == (0, 0, 2, 0)
+
+
+def test_all_rows_of_many_batches_come_in(bring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optin.management.commands.import_people.BATCH", 2)
+    people = [{"username": f"person-{n}", "external_id": str(n)} for n in range(5)]
+    same_name = {"username": "PERSON-0"}
+    told = bring(*people, same_name, options=("--dry-run",), status=3)
+    assert (counts(told), told.faults[0]["line"]) == ((5, 0, 0, 1), 6)
+    assert counts(bring(*people)) == (5, 0, 0, 0)
+    assert counts(bring(*people, people[0], {"username": "PERSON-3"}, status=3)) == (0, 0, 5, 2)
+
+
+# -- who is there already ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "outcome"),
+    [
+        ({"email": "new@example.com"}, "email", "import_changed"),
+        ({"username": "Dora"}, "username", "import_changed"),
+        ({"active": False}, "active", "deactivated"),
+        ({"files": [777, 778], "manages": [778]}, "files", "import_changed"),
+        ({"files": [777, 778], "manages": None}, "files", "import_changed"),
+        ({"username": "theodora", "email": None}, "username", "import_changed"),
+        ({"access_keys": [f"777:{KEY[::-1]}"]}, "access_keys", "import_changed"),
+    ],
+)
+def test_what_differs_is_changed_only_if_asked(
+    bring: Any, other_file: File, change: dict[str, Any], name: str, outcome: str
+) -> None:
+    File.objects.get_or_create(pk=778, defaults={"name": "Another"})
+    bring(DORA)
+    assert bring(DORA | change, status=4).faults[0]["field"] == name
+    with one_event(Kind.PERSON, outcome):
+        assert counts(bring(DORA | change, options=("--update",))) == (0, 1, 0, 0)
+    assert counts(bring(DORA | change)) == (0, 0, 1, 0)
+    said = DORA | change
+    dora = User.objects.get()
+    assert dora.email == (said["email"] or "dora@example.com")
+    managed = dora.memberships.filter(manages=True).values_list("file_id", flat=True)
+    assert list(managed) == ([777] if said["manages"] is None else said["manages"])
+
+
+@pytest.mark.parametrize(
+    ("done", "change", "field"),
+    [
+        ({"is_active": False}, {}, "active"),
+        ({"last_login": NOON}, {"email": "new@example.com"}, "email"),
+    ],
+)
+def test_what_was_decided_here_stays(
+    bring: Any, phone: Phone, done: dict[str, Any], change: dict[str, Any], field: str
+) -> None:
+    bring(DORA)
+    User.objects.update(**done)
+    with nothing_happens(phone):
+        refused = bring(DORA | change, options=("--update",), status=4)
+    assert refused.faults[0]["field"] == field
+
+
+def test_an_ended_membership_stays_so(bring: Any, phone: Phone) -> None:
+    bring(DORA)
+    Membership.objects.update(active=False)
+    with nothing_happens(phone):
+        assert bring(DORA, options=("--update",), status=4).faults[0]["field"] == "files"
+
+
+def test_two_rows_do_not_become_one_person(bring: Any) -> None:
+    """The first one renames her, the second one has her old name."""
+    bring(DORA)
+    stranger = {"username": "dora", "email": "other@example.com"}
+    done = bring({**DORA, "username": "dora2"}, stranger, options=("--update",), status=3)
+    assert [fault["line"] for fault in done.faults] == [2]
+    assert User.objects.get().email == "dora@example.com"
+
+
+def test_a_fast_hash_and_a_key_by_its_digest(bring: Any, file: File) -> None:
+    fast = "md5$0123456789abcdef$e5afed7de5d6843f3d3bf36a4b2c42ca"
+    key = f"777:sha256:{keys.sha256(KEY)}"
+    bring({**DORA, "password": fast, "access_keys": [key]})
+    assert check_password("my password", User.objects.get().password)
+    kept = AccessKey.objects.get()
+    assert (kept.digest, kept.prefix) == (keys.sha256(KEY), keys.sha256(KEY)[:6])
+    assert counts(bring({"username": "emil", "password": "!none"})) == (1, 0, 0, 0)
+    assert not User.objects.get(username="emil").has_usable_password()
+
+
+def test_a_password_of_the_service_stays(bring: Any) -> None:
+    dora, emil = make_user("dora"), make_user("emil")
+    own = dora.password
+    emil.set_unusable_password()
+    emil.save()
+    people = [{"username": name, "password": HASH} for name in ("dora", "emil")]
+    assert counts(bring(*people, options=("--update",))) == (0, 1, 1, 0)
+    dora.refresh_from_db()
+    emil.refresh_from_db()
+    assert dora.password == own
+    assert check_password("my password", emil.password)
+
+
+def test_an_update_gives_the_external_id_to_whoever_has_none(bring: Any) -> None:
+    dora = make_user("dora")
+    assert bring(DORA, status=4).faults[0]["field"] == "external_id"
+    assert counts(bring(DORA, options=("--update",))) == (0, 1, 0, 0)
+    assert ExternalId.objects.get(user=dora).text == "00042"
+    other = {**DORA, "external_id": "00043", "email": None, "access_keys": []}
+    assert bring(other, options=("--update",), status=4).faults[0]["field"] == "username"
+
+
+def test_staff_test_accounts_and_erased_people_are_left_alone(bring: Any, phone: Phone) -> None:
+    User.objects.filter(pk=make_user("ann-staff").pk).update(is_staff=True)
+    User.objects.filter(pk=make_user("ben-test").pk).update(is_test=True)
+    erased = make_user("cleo")
+    erasure.erase(erased, reason="Ticket 1. Jo", origin=ORIGIN)
+    people = [
+        {"username": name, "active": True}
+        for name in ("ann-staff", "ben-test", f"erased-{erased.pk}")
+    ]
+    with nothing_happens(phone):
+        done = bring(*people, options=("--update",), status=4)
+    assert {fault["reason"] for fault in done.faults} == {
+        "is staff, a test account, or an erased person"
+    }
+
+
+def test_who_is_written_by_somebody_else_meanwhile_is_refused(
+    bring: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other rows of the batch go in."""
+    stored = imports._stored
+
+    def meanwhile(people: Any) -> Any:
+        User.objects.get_or_create(username="Emil")
+        return stored(people)
+
+    monkeypatch.setattr(imports, "_stored", meanwhile)
+    people = [{"username": name} for name in ("dora", "emil", "fritz")]
+    done = bring(*people, status=3)
+    assert counts(done) == (2, 0, 0, 1)
+    assert (done.faults[0]["line"], done.faults[0]["field"]) == (2, "username")
+
+
+# -- what is wrong -------------------------------------------------------------------
+
+
+BAD: list[tuple[Any, str]] = [
+    ("this is no JSON", ""),
+    ("[1, 2]", ""),
+    ("[" * 5000, ""),
+    ('{"username": "' + "x" * 70_000 + '"}', ""),
+    ({}, "username"),
+    ({"username": None}, "username"),
+    ({"username": ""}, "username"),
+    ({"username": 7}, "username"),
+    ({"username": "two words"}, "username"),
+    ({"username": "x" * 151}, "username"),
+    ({"username": "a\0b"}, "username"),
+    ({"nickname": "dodo"}, "nickname"),
+    ({"email": "nowhere"}, "email"),
+    ({"email": "x" * 250 + "@example.com"}, "email"),
+    ({"email": ["a@example.com"]}, "email"),
+    ({"email": "TAKEN@example.com"}, "email"),
+    ({"username": "Taken"}, "username"),
+    ({"external_id": ""}, "external_id"),
+    ({"external_id": 42}, "external_id"),
+    ({"external_id": "x" * 256}, "external_id"),
+    ({"external_id": "a\0b"}, "external_id"),
+    ({"active": "perhaps"}, "active"),
+    ({"active": 1}, "active"),
+    ({"password": "correct horse"}, "password"),
+    ({"password": HASH.replace("$04$", "$14$")}, "password"),
+    ({"password": 12345}, "password"),
+    ({"files": [779]}, "files"),
+    ({"files": [0]}, "files"),
+    ({"files": [2**31]}, "files"),
+    ({"files": ["x"]}, "files"),
+    ({"files": [True]}, "files"),
+    ({"files": {"777": True}}, "files"),
+    ({"files": [1] * 101}, "files"),
+    ({"manages": [777]}, "manages"),
+    ({"access_keys": [f"777:{KEY}"]}, "access_keys"),
+    ({"files": [777], "access_keys": ["777:short"]}, "access_keys"),
+    ({"files": [777], "access_keys": [f"777:{KEY}"] * 2}, "access_keys"),
+    ({"email": "dora@[127.0.0.1]"}, "email"),
+    ({"email": "D\u00f6ra@example.com"}, "email"),
+    ({"username": "taken@example.com"}, "username"),
+    ({"files": [777], "access_keys": [f"777:{KEY}\u00e4"]}, "access_keys"),
+    ({"files": [777], "access_keys": [KEY]}, "access_keys"),
+    ({"files": [777], "access_keys": ["777:sha256:abc"]}, "access_keys"),
+    ({"files": [777], "access_keys": [f"777:sha256:{keys.sha256('taken')}"]}, "access_keys"),
+]
+
+
+def test_each_bad_row_is_named_and_the_good_ones_go_in(bring: Any, file: File) -> None:
+    taken = make_user("taken")
+    AccessKey.objects.keep("taken", taken, file, taken.date_joined)
+    people: list[Any] = []
+    for n, (bad, _field) in enumerate(BAD):
+        row: Any = bad if isinstance(bad, str) else {"username": f"bad-{n}", **bad}
+        people += [{"username": f"good-{n}"}, row if bad else {}]
+    done = bring(*people, status=3)
+    named = [(fault["line"], fault["field"]) for fault in done.faults]
+    assert named == [(2 * n + 2, field) for n, (_bad, field) in enumerate(BAD)]
+    assert done.made == len(BAD)
+    assert all(fault["reason"] for fault in done.faults)
+    for secret in ("correct horse", KEY, "TAKEN@"):
+        assert secret not in json.dumps(done.faults)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"username": "Dora"},
+        {"username": "d2", "external_id": "00042"},
+        {"username": "d2", "email": "DORA@example.com"},
+        {"username": "d2", "files": [777], "access_keys": [f"777:{KEY}"]},
+    ],
+)
+def test_what_an_earlier_row_has_is_refused(bring: Any, again: dict[str, Any]) -> None:
+    done = bring(DORA, again, status=3)
+    assert [fault["line"] for fault in done.faults] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"username,nickname\ndora,dodo\n", "names the fields"),
+        (b"username,username\ndora,dora\n", "names the fields"),
+        (b"42,dora,secret\n", "names the fields"),
+        (b"username\ndora,more\n", "1 rows were refused"),
+        (b"username,email\ndora\n", "1 rows were refused"),
+        (b"username\nd\xf6ra\n", "1 rows were refused"),
+        (b'username\n"dora"x\n', "1 rows were refused"),
+        (b'username\n"dora\n', "1 rows were refused"),
+    ],
+)
+def test_a_csv_file_that_is_none_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes(text)
+    with pytest.raises(CommandError, match=said) as refused:
+        run("import_people", str(path), WHY)
+    assert "secret" not in str(refused.value)
+    assert not User.objects.exists()
+
+
+def test_a_bad_line_of_csv_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('username,email\n"dora,d@example.com\nemil,e@example.com\n')
+    with pytest.raises(CommandError, match="1 rows"):
+        run("import_people", str(path), WHY)
+    assert User.objects.get().username == "emil"
+
+
+def test_without_a_file_or_a_reason_nothing_begins(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="No such file"):
+        run("import_people", str(tmp_path / "none"), WHY)
+    path = tmp_path / "people.jsonl"
+    path.write_text(json.dumps({"username": "dora"}))
+    with pytest.raises(CommandError, match="reason"):
+        run("import_people", str(path), "--reason= ")
+    with pytest.raises(CommandError, match="file of people itself"):
+        run("import_people", str(path), WHY, f"--rejects={path}")
+    assert path.read_text()
+    with pytest.raises(CommandError, match="No such file"):
+        run("export_people", str(tmp_path / "no" / "folder"), WHY)
+    assert not AuditEvent.objects.exists()
+    assert not User.objects.exists()
+
+
+# -- written out ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_what_was_written_out_and_read_again_is_equal(
+    bring: Any, tmp_path: Path, file: File, form: str
+) -> None:
+    emil = {"username": "\u00e9mil", "active": False}
+    bring(DORA, emil)
+    User.objects.filter(pk=make_user("ann-staff").pk).update(is_staff=True)
+    User.objects.filter(pk=make_user("root").pk).update(is_superuser=True)
+    User.objects.filter(pk=make_user("ben-test").pk).update(is_test=True)
+    erasure.erase(make_user("cleo"), reason="Ticket 1. Jo", origin=ORIGIN)
+    first, second = tmp_path / f"first.{form}", tmp_path / f"second.{form}"
+    first.touch(0o644)
+    with one_event(Kind.PERSON, "exported", reason="Moving in. Jo"):
+        run("export_people", str(first), WHY)
+    assert first.stat().st_mode & 0o777 == 0o600
+    text = first.read_text(encoding="utf-8")
+    for name in ("dora", "\u00e9mil"):
+        assert name in text
+    for absent in ("ann-staff", "root", "ben-test", "erased", HASH, KEY[:6]):
+        assert absent not in text
+    AccessKey.objects.all().delete()
+    User.objects.all().delete()
+    run("import_people", str(first), WHY)
+    run("export_people", str(second), WHY)
+    assert second.read_bytes() == first.read_bytes()
+
+
+# -- stopped -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(file: File, tmp_path: Path) -> None:
+    people = [
+        {**DORA, "external_id": f"e{n}", "username": f"p{n}", "email": f"p{n}@example.com"}
+        | {"access_keys": [f"777:{n:032x}"]}
+        for n in range(2_000)
+    ]
+    path = tmp_path / "people.jsonl"
+    path.write_text("\n".join(map(json.dumps, people)))
+    command = [sys.executable, "manage.py", "import_people", str(path), WHY]
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "BASE_URL": "http://127.0.0.1",
+        "DATABASE_URL": database_url(),
+        "DATA_DIR": str(tmp_path),
+    }
+    kills = 0
+    while (before := User.objects.count()) < len(people):
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as one:
+            until(lambda: User.objects.count() > before)
+            time.sleep(random.uniform(0, 0.3))
+            one.kill()
+        kills += one.returncode == -signal.SIGKILL
+        told = AuditEvent.objects.filter(outcome="imported").values("user_id").distinct()
+        assert User.objects.filter(pk__in=told).count() == User.objects.count() == told.count()
+    assert kills > 1
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert User.objects.count() == Membership.objects.filter(manages=True).count() == len(people)
+    assert AccessKey.objects.count() == ExternalId.objects.count() == len(people)
