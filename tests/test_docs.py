@@ -29,6 +29,7 @@ from tests.kit.documents import (
     DOCUMENTS,
     OPERATORS,
     OWN_SECRETS,
+    README,
     anchors,
     production_environment,
 )
@@ -200,7 +201,9 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [CLIENTS, CONFORMANCE], ids=["clients", "conformance"])
+@pytest.mark.parametrize(
+    "document", [README, CLIENTS, CONFORMANCE], ids=["README", "clients", "conformance"]
+)
 def test_pasted_lines_answer_as_printed(document: str, tmp_path: Path) -> None:
     pairs = blocks(document)
     assert pairs

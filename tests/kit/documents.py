@@ -37,6 +37,7 @@ INSTALL_COMMANDS = re.findall(r"^ {7,8}(\w.*|/.*)$", INSTALL_STEPS, re.MULTILINE
 TRIAL_COMMANDS = re.findall(r"^ {4}(install .*)$", TRIAL_STEPS, re.MULTILINE)
 CLIENTS = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 CONFORMANCE = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def anchors(document: Path) -> set[str]:
