@@ -130,6 +130,11 @@ def read(text: str) -> str | Fast:
     raise UnfitHash("is in no format that can be imported")
 
 
+def is_imported(stored: str) -> bool:
+    """Whether *stored* is a hash that came from another system."""
+    return stored.startswith(("imported$", "wrapped$"))
+
+
 def _length(taken: str | Fast) -> int:
     """Return how many characters are stored."""
     if isinstance(taken, str):

@@ -17,7 +17,7 @@ from django.db.models import Prefetch, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from optin.hashes import Fast
+from optin.hashes import Fast, is_imported
 from optin.models import AccessKey, AuditEvent, EmailChange, ExternalId, File, Membership, User
 from optin.models.reasons import fit_reason
 from optin.operations import people
@@ -223,8 +223,12 @@ def _is_out_of_reach(person: User) -> bool:
 
 
 def _uses(person: User) -> bool:
-    """Whether the address is more than what the old system had: only the person changes it then."""
-    return person.last_login is not None or EmailChange.objects.filter(user=person).exists()
+    """Whether the person has signed in here: then only they change the address.
+
+    The first sign-in, by a token call too, replaces an imported hash.
+    """
+    brought = not is_password_usable(person.password) or is_imported(person.password)
+    return not brought or EmailChange.objects.filter(user=person).exists()
 
 
 # -- new people --------------------------------------------------------------------
