@@ -352,11 +352,11 @@ def test_what_an_earlier_row_has_is_refused(bring: Any, again: dict[str, Any]) -
         (b"username,nickname\ndora,dodo\n", "names the fields"),
         (b"username,username\ndora,dora\n", "names the fields"),
         (b"42,dora,secret\n", "names the fields"),
-        (b"username\ndora,more\n", "1 rows were refused"),
-        (b"username,email\ndora\n", "1 rows were refused"),
-        (b"username\nd\xf6ra\n", "1 rows were refused"),
-        (b'username\n"dora"x\n', "1 rows were refused"),
-        (b'username\n"dora\n', "1 rows were refused"),
+        (b"username\ndora,more\n", "Refused rows: 1"),
+        (b"username,email\ndora\n", "Refused rows: 1"),
+        (b"username\nd\xf6ra\n", "Refused rows: 1"),
+        (b'username\n"dora"x\n', "Refused rows: 1"),
+        (b'username\n"dora\n', "Refused rows: 1"),
     ],
 )
 def test_a_csv_file_that_is_none_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
@@ -371,7 +371,7 @@ def test_a_csv_file_that_is_none_is_refused(tmp_path: Path, text: bytes, said: s
 def test_a_bad_line_of_csv_takes_no_other_with_it(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text('username,email\n"dora,d@example.com\nemil,e@example.com\n')
-    with pytest.raises(CommandError, match="1 rows"):
+    with pytest.raises(CommandError, match="Refused rows: 1"):
         run("import_people", str(path), WHY)
     assert User.objects.get().username == "emil"
 

@@ -136,7 +136,7 @@ class Command(BaseCommand):
         if total.refused:
             taken = total.made + total.changed + total.unchanged
             raise CommandError(
-                f"{total.refused} rows were refused.", returncode=SOME if taken else NONE
+                f"Refused rows: {total.refused}.", returncode=SOME if taken else NONE
             )
 
 
