@@ -182,7 +182,7 @@ class _Known:
         if ended & row.files.keys():
             return Fault(row.line, "files", "has a file whose membership ended here")
         if row.email is not None and row.email.lower() != found.email.lower() and _uses(found):
-            return Fault(row.line, "email", "belongs to a person who signs in here, and changes it")
+            return Fault(row.line, "email", "differs, but only the person can change it now")
         return None
 
     def changes(self, row: Person, user: User) -> list[str]:
