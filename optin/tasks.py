@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import override
 from procrastinate import (
     App,
     BaseRetryStrategy,
@@ -183,7 +184,8 @@ def _waiting_jobs(task: str) -> frozenset[int]:
 @_regularly("* * * * * */5")
 def send_events(timestamp: int) -> None:
     """Send events to webhook endpoints. It ends before the next but one begins."""
-    webhooks.send_due(seconds=4)
+    with override(None):  # a mail about an endpoint is in the language of the person
+        webhooks.send_due(seconds=4)
 
 
 @_regularly("* * * * * */5")
@@ -199,9 +201,10 @@ def report_of_sandboxes(timestamp: int) -> None:
 
 @_regularly("* * * * *")
 def revoke_due(timestamp: int) -> None:
-    own_removals.remind(origin=_ORIGIN)
-    revocations.carry_out(origin=_ORIGIN)
-    email_changes.carry_out(origin=_ORIGIN)
+    with override(None):  # as in send_events
+        own_removals.remind(origin=_ORIGIN)
+        revocations.carry_out(origin=_ORIGIN)
+        email_changes.carry_out(origin=_ORIGIN)
 
 
 @_regularly("* * * * *")

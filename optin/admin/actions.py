@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
+from django.utils.translation import override
 from django.views.decorators.http import require_http_methods
 
 from optin.actions.base import Action, Done, told
@@ -75,7 +76,8 @@ def _answer(
     done: Done | None = None
     if form.is_valid():
         try:
-            done = action.do(row, form.cleaned_data, origin_of(request))
+            with override(None):  # mails are in the language of the person
+                done = action.do(row, form.cleaned_data, origin_of(request))
         except OutOfReach:
             done = told(StaffOutcome.OUT_OF_REACH, {})
         except Refusal as exc:

@@ -16,7 +16,9 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.translation.trans_real import get_supported_language_variant
 
 from optin import hashes, keys
 from optin.errors import UnfitAddress
@@ -216,6 +218,15 @@ def _as(model: Any, column: str) -> Callable[[Any], Any]:
     return lambda value: rules.clean(_text(value), None)
 
 
+def _language(value: Any) -> str:
+    """Return which of the languages of the service it is: ``de`` for ``de-AT``, too."""
+    try:
+        return get_supported_language_variant(_text(value).lower())
+    except LookupError:
+        known = ", ".join(code for code, _name in settings.LANGUAGES)
+        raise ValidationError(f"is none of the languages here: {known}") from None
+
+
 def _username(value: Any) -> str:
     name: str = _as(User, "username")(User.normalize_username(_text(value)))
     return name
@@ -288,6 +299,7 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "external_id": _as(ExternalId, "text"),
     "username": _username,
     "email": _email,
+    "language": _language,
     "active": _flag,
     "password": _password,
     "files": _file_ids,

@@ -16,6 +16,7 @@ from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core import mail
 from django.db import OperationalError, connection, transaction
 from django.db.models import Count, F, Min
@@ -76,7 +77,7 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
 
     :param pause: seconds that a mail waits at least.
     """
-    row.language = get_language() or ""
+    row.language = get_language() or _language_of(row) or settings.LANGUAGE_CODE
     if conf.delivery == "worker":
         row.save_queued()
         _defer(row)
@@ -88,6 +89,12 @@ def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
         leaves = time.monotonic() + pause
         # If the queue is full, the row stays queued, and send_due sends it.
         after_commit(lambda: postman.submit(partial(_send_queued, row.pk, leaves)))
+
+
+def _language_of(row: SmsMessage | Notice) -> str:
+    """Return the language of whom *row* goes to: where no page is open, no language is active."""
+    user: User = row.provider_user.user if isinstance(row, SmsMessage) else row.user
+    return user.language
 
 
 def withhold(row: SmsMessage) -> None:
@@ -255,7 +262,8 @@ def record_opt_out(
             return
         owner = ProviderUser.objects.active_owner(digest)
         if owner and stop:
-            notify(owner.user, Notice.Kind.NO_TEXTS, now, owner)
+            with override(None):
+                notify(owner.user, Notice.Kind.NO_TEXTS, now, owner)
         users = dict.fromkeys(row.user_id for row in (owner, asked_for) if row)
         user_id, other_id = [*users, None, None][:2]
         AuditEvent.objects.record(

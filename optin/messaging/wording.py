@@ -1,4 +1,4 @@
-"""What texts and mails say, in the language of the page that caused them.
+"""What texts and mails say, in the language of the page that caused them, or of the person.
 
 Their words are made when they are sent: no code and no link is stored.
 """

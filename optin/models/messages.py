@@ -109,7 +109,7 @@ class Outgoing(models.Model):
     created_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
-    # The language of the page that caused it; "" for the service's own.
+    # The language of the page that caused it, or of the person; "" for the service's own.
     language = models.CharField(max_length=8, blank=True)
 
     is_known = Q()

@@ -135,6 +135,8 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     text_first = models.BooleanField(default=False, db_default=False)
     # It belongs to sandboxes only (``tenants.add_member``). Chosen when the account is made.
     is_test = models.BooleanField("test account", default=False, db_default=False)
+    # Of mails and texts that no page caused, as an import said; "" for the service's own.
+    language = models.CharField(max_length=8, blank=True, default="", db_default="")
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 

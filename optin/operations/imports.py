@@ -43,6 +43,7 @@ class Person:
     external_id: str
     username: str
     email: str | None = None
+    language: str | None = None
     active: bool | None = None
     password: str | Fast | None = None
     """What ``hashes.read`` made of the hash."""
@@ -193,6 +194,7 @@ class _Known:
             "external_id": row.external_id and not hasattr(user, "external"),
             "username": row.username != user.username,
             "email": row.email is not None and row.email.lower() != user.email.lower(),
+            "language": row.language not in {None, user.language},
             "active": row.active is False and user.is_active,
             # A password that somebody chose here is not replaced by an older one.
             "password": row.password and not is_password_usable(user.password),
@@ -256,6 +258,7 @@ def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> N
             User(
                 username=row.username,
                 email=row.email or "",
+                language=row.language or "",
                 is_active=row.active is not False,
                 password=passwords[row.line],
             )
@@ -334,9 +337,10 @@ def _write(
     person.username = row.username
     if "email" in changes:
         person.email = row.email or ""
+    person.language = row.language or person.language
     if password and not is_password_usable(person.password):
         person.password = password
-    person.save(update_fields=["username", "email", "password"])
+    person.save(update_fields=["username", "email", "language", "password"])
     if "external_id" in changes:
         ExternalId.objects.create(user=person, text=row.external_id)
     for file_id, manages in row.files.items():
@@ -391,6 +395,7 @@ def _row(user: User) -> dict[str, Any]:
         "external_id": user.external.text if hasattr(user, "external") else None,
         "username": user.username,
         "email": user.email or None,
+        "language": user.language or None,
         "active": user.is_active,
         "files": [each.file_id for each in members],
         "manages": [each.file_id for each in members if each.manages],

@@ -131,7 +131,7 @@ WRITTEN: dict[type[models.Model], set[str]] = {
 }
 """By others than this service, in one way or another."""
 OURS: dict[type[models.Model], set[str]] = {
-    User: {"password", "first_name", "last_name", "last_attempt", "last_attempt_as"},
+    User: {"password", "first_name", "last_name", "language"} | {"last_attempt", "last_attempt_as"},
     AuditEvent: {"outcome", "client", "request_id", "number_digest", "last_three"}
     | {"key_id", "digest", "previous"},
     Guard: {"key", "last_three", "region"},

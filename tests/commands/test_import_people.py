@@ -39,6 +39,7 @@ DORA = {
     "external_id": "00042",
     "username": "dora",
     "email": "dora@example.com",
+    "language": "de",
     "active": True,
     "password": HASH,
     "files": [777],
@@ -83,6 +84,7 @@ def test_a_person_comes_in_with_all_that_the_row_says(bring: Any, file: File) ->
         assert counts(bring(DORA)) == (1, 0, 0, 0)
     dora = User.objects.get(username="dora")
     assert (dora.email, dora.is_active, dora.external.text) == ("dora@example.com", True, "00042")
+    assert dora.language == "de"
     assert check_password("my password", dora.password)
     assert Membership.objects.get(user=dora, file=file).manages
     assert AccessKey.objects.get(user=dora).digest == keys.sha256(KEY)
@@ -116,9 +118,9 @@ def test_csv_from_standard_input_says_the_same_as_json(
     bring: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (
-        "\ufeffexternal_id,username,email,active,password,files,manages,access_keys\r\n"
-        f'00042,dora,dora@example.com,yes,{HASH},777,777,"777:{KEY}"\r\n'
-        ",emil,,,,,,\r\n"
+        "\ufeffexternal_id,username,email,language,active,password,files,manages,access_keys\r\n"
+        f'00042,dora,dora@example.com,de-AT,yes,{HASH},777,777,"777:{KEY}"\r\n'
+        ",emil,,,,,,,\r\n"
     )
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
     assert run("import_people", "-", "--format=csv", WHY).startswith("2 made, 0 changed")
@@ -143,6 +145,7 @@ def test_all_rows_of_many_batches_come_in(bring: Any, monkeypatch: pytest.Monkey
     [
         ({"email": "new@example.com"}, "email", "import_changed"),
         ({"username": "Dora"}, "username", "import_changed"),
+        ({"language": "EN"}, "language", "import_changed"),
         ({"active": False}, "active", "deactivated"),
         ({"files": [777, 778], "manages": [778]}, "files", "import_changed"),
         ({"files": [777, 778], "manages": None}, "files", "import_changed"),
@@ -292,6 +295,9 @@ BAD: list[tuple[Any, str]] = [
     ({"external_id": "a\0b"}, "external_id"),
     ({"active": "perhaps"}, "active"),
     ({"active": 1}, "active"),
+    ({"language": "fr"}, "language"),
+    ({"language": "x" * 600}, "language"),
+    ({"language": ""}, "language"),
     ({"password": "correct horse"}, "password"),
     ({"password": HASH.replace("$04$", "$14$")}, "password"),
     ({"password": 12345}, "password"),

@@ -18,6 +18,7 @@ from django.template.base import Lexer, TokenType
 from django.test import Client
 from django.utils import timezone, translation
 
+from optin import tasks
 from optin.conf import MAX_HOST
 from optin.events import EVENTS
 from optin.gateways import SmsError
@@ -31,12 +32,15 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.operations import passwords
 from optin.origin import Face
 from optin.web import activity, words
 from tests.kit.browser import HOST, Browser, sign_in
 from tests.kit.clients import Api
-from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import GSM_7, Phone
+from tests.kit.staff import ask, browser_of
 from tests.kit.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -337,6 +341,33 @@ def test_what_a_german_page_caused_is_german_also_when_it_leaves_later(
     assert [message.subject for message in mail.outbox] == [
         "Zwei-Faktor-Anmeldung ist eingeschaltet"
     ]
+
+
+def test_what_no_page_of_the_person_caused_is_in_their_language(
+    user: User, active: ProviderUser, phone: Phone
+) -> None:
+    """P-13: of staff, of operators and of workers. On a page, the language of that counts."""
+    User.objects.filter(pk=user.pk).update(language="de")
+    staff = browser_of("support")
+    ask(staff, f"optin/user/{user.pk}/suspend/", reason="Ticket 1. Jo")
+    ask(staff, f"optin/user/{user.pk}/resume/", reason="Ticket 1. Jo")
+    ask(staff, f"optin/user/{user.pk}/revoke-later/", reason="Ticket 1. Jo")
+    day_before = timezone.now() - timedelta(days=1)
+    EmailChange.objects.create(
+        user=user,
+        old_address=user.email,
+        new_address="a@b.example",
+        asked_at=day_before,
+        proved_at=day_before,
+        due_at=timezone.now(),
+    )
+    tasks.revoke_due(0)
+    run("access_key", "create", "ann", "777")
+    passwords.ask_reset(user.email, origin=ORIGIN)
+    languages = dict(Notice.objects.values_list("kind", "language"))
+    assert languages.pop("activated") == languages.pop("password_reset") == "en-au"
+    assert {*languages} == {"suspended", "resumed", "revoke_planned", "email_off", "key_made"}
+    assert {*languages.values()} == {"de"}
 
 
 def send_due() -> None:

@@ -13,6 +13,7 @@ from django.core.management import base
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 from django.db.models.signals import post_save
+from django.utils.translation import override
 
 from optin import actions
 from optin.actions.base import Action
@@ -50,7 +51,8 @@ class Tells(base.BaseCommand):
         if options["verbosity"] > 1:
             logging.getLogger("optin.audit").setLevel(logging.DEBUG)
         try:
-            return super().execute(*args, **options)
+            with override(None):  # mails are in the language of each person
+                return super().execute(*args, **options)
         except Refusal as exc:
             raise CommandError(exc.message) from None
 

@@ -1,0 +1,15 @@
+"""The language of mails and texts to a person that no page caused."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("optin", "0051_external_ids")]
+
+    operations = [
+        migrations.AddField(
+            "user",
+            "language",
+            models.CharField(blank=True, db_default="", default="", max_length=8),
+        )
+    ]
