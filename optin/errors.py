@@ -53,6 +53,12 @@ class InvalidMobileNumber(Refusal):
     message = "That is not a mobile number."
 
 
+class OtherRegion(InvalidMobileNumber):
+    """The number is of a region that gets no texts."""
+
+    message = "Numbers of that region get no texts: see OPTIN_SMS_REGIONS."
+
+
 class CursorGone(Refusal):
     """The event after that cursor is not kept, or there is none with its number yet."""
 

@@ -21,7 +21,7 @@ from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, text, when
 from optin.admin.site import site
-from optin.models import AccessKey, AuthenticatorApp, ProviderUser, User
+from optin.models import AccessKey, AuthenticatorApp, ProposedNumber, ProviderUser, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
@@ -227,6 +227,11 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
     ]
     if hasattr(user, "external"):
         found.append(("Id in the old system", plain(user.external.text)))
+    if hasattr(user, "proposed"):
+        proposed: ProposedNumber = user.proposed
+        source, since = proposed.get_source_display(), at(proposed.proposed_at)
+        number = f"{proposed.masked_number}, by {source} at {since}; no second factor"
+        found.append(("Proposed number", number))
     if user.is_test:
         found.append(("Test account", "its codes are shown on the page of its sandbox"))
     return [*found, ("Staff", standing.role)] if user.is_staff else found

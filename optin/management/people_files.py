@@ -21,11 +21,11 @@ from django.core.exceptions import ValidationError
 from django.utils.translation.trans_real import get_supported_language_variant
 
 from optin import hashes, keys
-from optin.errors import UnfitAddress
+from optin.errors import InvalidMobileNumber, UnfitAddress
 from optin.hashes import Fast
 from optin.models import ExternalId, User
 from optin.models.files import MAX_FILE_ID
-from optin.operations import email_changes
+from optin.operations import email_changes, proposals
 from optin.operations.imports import Fault, Key, Person
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def write(people: Iterable[Fields], stream: "SupportsWrite[str]", form: str) -> 
     """Write the rows that ``imports.export`` returns; return how many."""
     rows = 0
     if form == "csv":
-        names = [name for name in FIELDS if name not in {"password", "access_keys"}]
+        names = [name for name in FIELDS if name not in {"password", "access_keys", "number"}]
         table = csv.DictWriter(stream, names, lineterminator="\n")
         table.writeheader()
     for person in people:
@@ -245,6 +245,13 @@ def _password(value: Any) -> str | Fast | None:
     return None if text.startswith("!") else hashes.read(text)
 
 
+def _number(value: Any) -> str:
+    try:
+        return proposals.fit(_text(value)).e164
+    except InvalidMobileNumber as exc:
+        raise ValidationError(exc.message) from None
+
+
 def _flag(value: Any) -> bool:
     found = dict.fromkeys(("true", "t", "yes", "1"), True)
     found |= dict.fromkeys(("false", "f", "no", "0"), False)
@@ -305,5 +312,6 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "files": _file_ids,
     "manages": _file_ids,
     "access_keys": _access_keys,
+    "number": _number,
 }
 """What reads each field. Its ``ValidationError`` or ``UnfitHash`` repeats no value."""

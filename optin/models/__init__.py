@@ -14,6 +14,7 @@ from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
+from optin.models.proposed_numbers import ProposedNumber
 from optin.models.refusal_counts import RefusalCount
 from optin.models.rehearsals import Rehearsal
 from optin.models.revocations import Revocation
@@ -42,6 +43,7 @@ __all__ = [
     "Membership",
     "Notice",
     "PendingOtp",
+    "ProposedNumber",
     "ProviderUser",
     "Purpose",
     "RecoveryCode",

@@ -78,6 +78,12 @@ class ProviderUser(Device):
     verified_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
     suspended_at = models.DateTimeField(null=True, blank=True)
+    # When and how the system before verified it, by the word of the operator who imported it.
+    # Empty once a code from it was entered here.
+    taken_over_at = models.DateTimeField(null=True, blank=True)
+    taken_over_by = models.CharField(
+        max_length=MAX_REFERENCE, blank=True, default="", db_default=""
+    )
 
     open_code: "PendingOtp | None" = None  # where ``ProviderUserManager.of`` read it
 

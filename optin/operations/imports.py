@@ -18,9 +18,18 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from optin.hashes import Fast, is_imported
-from optin.models import AccessKey, AuditEvent, EmailChange, ExternalId, File, Membership, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    EmailChange,
+    ExternalId,
+    File,
+    Membership,
+    ProposedNumber,
+    User,
+)
 from optin.models.reasons import fit_reason
-from optin.operations import people
+from optin.operations import people, proposals
 from optin.operations.erasure import is_erased
 from optin.origin import Origin
 
@@ -50,6 +59,7 @@ class Person:
     files: Mapping[int, bool | None] = field(default_factory=dict)
     """The FileId of each file, and whether the person manages it."""
     access_keys: Sequence[Key] = ()
+    number: str = ""  # in E.164
 
 
 class Fault(NamedTuple):
@@ -129,7 +139,7 @@ class _Known:
             | Q(username__in=[row.username for row in rows])  # SQLite lowers ASCII only
             | Q(address__in=logins)
             | Q(external__text__in={row.external_id for row in rows if row.external_id})
-        ).select_related("external")
+        ).select_related("external", "proposed")
         users = list(found.prefetch_related("memberships"))
         self.by_id = {user.external.text: user for user in users if hasattr(user, "external")}
         self.by_name = {user.username.lower(): user for user in users}
@@ -139,6 +149,8 @@ class _Known:
         self.files = set(
             File.objects.filter(pk__in=asked, is_sandbox=False).values_list("pk", flat=True)
         )
+        numbered = any(row.number for row in rows)
+        self.settled = proposals.settled([user.pk for user in users]) if numbered else set()
         self._seen = seen
 
     def person(self, row: Person) -> User | None:
@@ -200,8 +212,15 @@ class _Known:
             "password": row.password and not is_password_usable(user.password),
             "files": not asked.items() <= members.items(),
             "access_keys": any(key.digest not in self.keys for key in row.access_keys),
+            # A second factor that somebody has here, or had, is their own decision.
+            "number": row.number and user.pk not in self.settled and not _has(user, row.number),
         }
         return [name for name, is_so in differs.items() if is_so]
+
+
+def _has(user: User, e164: str) -> bool:
+    """Whether this number is proposed to *user*."""
+    return hasattr(user, "proposed") and user.proposed.is_of(e164)
 
 
 def _logins(row: Person) -> dict[str, str]:
@@ -274,10 +293,15 @@ def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> N
             for user, row in zip(made, rows, strict=True)
             for file_id, manages in row.files.items()
         )
+        now = timezone.now()
+        ProposedNumber.objects.bulk_create(
+            ProposedNumber.of(user, row.number, proposals.Source.IMPORT, now)
+            for user, row in zip(made, rows, strict=True)
+            if row.number
+        )
         for user, row in zip(made, rows, strict=True):
-            _record(
-                "imported", user, run, {"files": list(row.files), **_keep(user, row.access_keys)}
-            )
+            said = {"files": list(row.files), **_keep(user, row.access_keys)}
+            _record("imported", user, run, said | ({"proposed": True} if row.number else {}))
 
 
 def _stored(rows: Sequence[Person]) -> dict[int, str]:
@@ -348,6 +372,9 @@ def _write(
         person.memberships.update_or_create(file_id=file_id, defaults=managing)
     known = set(AccessKey.objects.filter(user=person).values_list("digest", flat=True))
     kept = _keep(person, [key for key in row.access_keys if key.digest not in known])
+    if "number" in changes:
+        source, now = proposals.Source.IMPORT, timezone.now()
+        proposals.propose(person, row.number, source=source, now=now)
     files = {"files": list(row.files)} if row.files else {}
     _record("import_changed", person, run, {"changed": changes, **files, **kept})
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Count, F, QuerySet, Value
 from django.db.models.functions import Concat, StrIndex, Substr
 from django.utils import timezone
@@ -31,6 +31,7 @@ from optin.models import (
     Guard,
     KnownNetwork,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     RefusalCount,
     SendCounter,
@@ -93,9 +94,9 @@ def misfits(canary: Canary) -> list[Misfit]:
 Use = Counter[str]
 """How much there is of each of ``USES``."""
 
-USES = ("numbers", "apps", "webhooks", "codes")
-"""What a key of the ring is for: numbers, secrets of apps and of webhook endpoints, codes on their
-way."""
+USES = ("numbers", "apps", "webhooks", "proposed", "codes")
+"""What a key of the ring is for: numbers, secrets of apps and of webhook endpoints, proposed
+numbers, codes on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class _Column:
     """Tables that are encrypted with the ring. Each row can ``seal_anew``."""
 
     use: str
-    model: type[ProviderUser] | type[AuthenticatorApp] | type[WebhookEndpoint]
+    model: type[models.Model]
     name: str
 
     @property
@@ -142,6 +143,7 @@ _COLUMNS = (
     _Column("numbers", ProviderUser, "number_encrypted"),
     _Column("apps", AuthenticatorApp, "secret_encrypted"),
     _Column("webhooks", WebhookEndpoint, "secrets_encrypted"),
+    _Column("proposed", ProposedNumber, "number_encrypted"),
 )
 
 
@@ -186,9 +188,11 @@ def rotate(
                 "numbers": done["numbers"],
                 "apps": done["apps"],
                 "webhooks": done["webhooks"],
+                "proposed": done["proposed"],
                 "unreadable": len(left["numbers"]),
                 "unreadable_apps": len(left["apps"]),
                 "unreadable_webhooks": len(left["webhooks"]),
+                "unreadable_proposed": len(left["proposed"]),
                 "needed": {
                     kid: {name: use[name] for name in USES} for kid, use in rotation.needed.items()
                 },
@@ -225,7 +229,7 @@ def _pass(
 
 
 def _done(
-    row: ProviderUser | AuthenticatorApp | WebhookEndpoint,
+    row: models.Model,
     change: Callable[[], None],
     unreadable: set[int],
 ) -> bool:

@@ -16,6 +16,7 @@ from optin.models import (
     File,
     Notice,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     Purpose,
     SmsMessage,
@@ -319,6 +320,7 @@ def _activate(
     user.sign_ins_ended_at = now
     verification.count_right(factors, result, attempt)
     user.revoke_grants(now)
+    ProposedNumber.objects.drop(user)
     kind = Notice.Kind.CHANGED if old else Notice.Kind.ACTIVATED
     delivery.notify(user, kind, now, row, about_id=row.pk)
     if old:

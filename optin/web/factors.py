@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from optin import codes, keys
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
-from optin.models import File, Purpose, User
+from optin.models import File, ProposedNumber, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, revocations
 from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
@@ -98,7 +98,8 @@ def number(request: HttpRequest) -> HttpResponse:
     user = demand(request)
     factors = authenticators.overview(user)
     files = list(File.objects.open_to(user).order_by("name"))
-    form = NumberForm(files, request.POST or None)
+    proposed = None if factors.number else ProposedNumber.objects.filter(user=user).first()
+    form = NumberForm(files, request.POST or None, proposed=proposed)
     if files and form.is_valid():
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)

@@ -1,6 +1,7 @@
 """The forms of the pages: what a person types, and the labels and hints beside it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -12,7 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from optin import phones
 from optin.codes import MAX_LENGTH
 from optin.conf import conf
-from optin.models import File
+from optin.keys import UndecryptableError
+from optin.models import File, ProposedNumber
 from optin.models.webhooks import MAX_DESCRIPTION
 from optin.operations import webhooks
 from optin.runtime import outside
@@ -77,9 +79,23 @@ class NumberForm(Form):
         },
     )
 
-    def __init__(self, files: Sequence[File], *args: Any, **options: Any) -> None:
+    def __init__(
+        self, files: Sequence[File], *args: Any, proposed: ProposedNumber | None, **options: Any
+    ) -> None:
+        """With the end of a *proposed* number in the field: to see it takes a phone."""
         super().__init__(*args, **options)
+        self.proposed = proposed
         self.fields["number"].help_text = _number_hint()
+        if proposed:
+            self.fields["number"].initial = proposed.masked_number
+            self.fields["number"].help_text = format_html(
+                "{} {}",
+                _(
+                    "This is the end of the number from your earlier account. Leave it as it is, "
+                    "or enter another number."
+                ),
+                self.fields["number"].help_text,
+            )
         if len(files) == 1:
             del self.fields["file"]
         else:
@@ -88,7 +104,11 @@ class NumberForm(Form):
             choice.label_from_instance = lambda file: file.name
 
     def clean_number(self) -> str:
-        return typed.number(self.cleaned_data["number"])
+        text: str = self.cleaned_data["number"]
+        if self.proposed and typed.plain(text) == self.proposed.masked_number:
+            with suppress(UndecryptableError):
+                return self.proposed.open_number()
+        return typed.number(text)
 
 
 class EndpointForm(Form):

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from optin.actions.accounts import ACTIONS
-from optin.models import EmailChange, File, ProviderUser, Purpose, User
+from optin.models import EmailChange, File, ProposedNumber, ProviderUser, Purpose, User
 from optin.operations import (
     challenges,
     email_changes,
@@ -156,6 +156,14 @@ def test_who_asked_for_a_removal_can_withdraw_it_from_somebody_who_has_risen(
     html = page_of(signed_in("support"), user)
     assert html.count(f'href="/admin/optin/user/{user.pk}/withdraw/"') == 1
     assert offered(html) == ([], [])
+
+
+def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
+    """P-21. Its last three digits only."""
+    ProposedNumber.of(user, NUMBER, "provider", timezone.now()).save()
+    page = page_of(signed_in("auditor"), user)
+    assert "... 156, by an identity provider at" in page
+    assert NUMBER[3:9] not in page
 
 
 def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> None:

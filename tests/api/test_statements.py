@@ -107,7 +107,7 @@ class Caller:
 COSTS = {
     "wrong_code": (6, 3),
     "tenth_wrong_code": (8, 3),
-    "right_code": (13, 5),
+    "right_code": (14, 5),
     "opt_in": (20, 17),
     "opt_out": (13, 6),
     "token": (15, 10),

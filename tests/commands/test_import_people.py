@@ -20,10 +20,19 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 
 from optin import keys
-from optin.models import AccessKey, AuditEvent, ExternalId, File, Membership, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    ExternalId,
+    File,
+    Membership,
+    ProposedNumber,
+    ProviderUser,
+    User,
+)
 from optin.operations import erasure, imports
 from tests.kit.commands import run
-from tests.kit.people import ORIGIN, make_user
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.server import ROOT, database_url, until
 from tests.kit.trail import newest_event, one_event
@@ -135,6 +144,30 @@ def test_all_rows_of_many_batches_come_in(bring: Any, monkeypatch: pytest.Monkey
     assert (counts(told), told.faults[0]["line"]) == ((5, 0, 0, 1), 6)
     assert counts(bring(*people)) == (5, 0, 0, 0)
     assert counts(bring(*people, people[0], {"username": "PERSON-3"}, status=3)) == (0, 0, 5, 2)
+
+
+# -- numbers -------------------------------------------------------------------------
+
+
+def test_a_number_is_proposed_and_no_text_leaves(bring: Any, phone: Phone) -> None:
+    dora = {**DORA, "number": "0491 570 156"}
+    bring(dora)
+    user = User.objects.get()
+    assert user.proposed.is_of(NUMBER)
+    assert (user.proposed.last_three, user.proposed.source) == ("156", "import")
+    assert newest_event().data["proposed"]
+    assert counts(bring(dora)) == (0, 0, 1, 0)
+    dora["number"] = "+61 491 570 157"
+    assert bring(dora, status=4).faults[0]["field"] == "number"
+    assert counts(bring(dora, options=("--update",))) == (0, 1, 0, 0)
+    assert User.objects.get().proposed.is_of(OTHER_NUMBER)
+    assert not ProviderUser.objects.exists()
+    assert not phone.messages
+
+
+def test_a_second_factor_is_left_alone(bring: Any, user: User, active: ProviderUser) -> None:
+    assert counts(bring({"username": user.username, "number": OTHER_NUMBER})) == (0, 0, 1, 0)
+    assert not ProposedNumber.objects.exists()
 
 
 # -- who is there already ------------------------------------------------------------
@@ -319,6 +352,10 @@ BAD: list[tuple[Any, str]] = [
     ({"files": [777], "access_keys": [KEY]}, "access_keys"),
     ({"files": [777], "access_keys": ["777:sha256:abc"]}, "access_keys"),
     ({"files": [777], "access_keys": [f"777:sha256:{keys.sha256('taken')}"]}, "access_keys"),
+    ({"number": "12"}, "number"),
+    ({"number": "02 9374 4000"}, "number"),
+    ({"number": "+1 212 555 0123"}, "number"),
+    ({"number": 61491570156}, "number"),
 ]
 
 

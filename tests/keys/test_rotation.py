@@ -14,12 +14,14 @@ from django.conf import LazySettings
 from django.core.management import CommandError
 from django.db import connection, connections
 from django.test import override_settings
+from django.utils import timezone
 
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     Canary,
     File,
+    ProposedNumber,
     ProviderUser,
     Purpose,
     User,
@@ -41,7 +43,7 @@ from tests.keys.rings import (
 )
 from tests.kit.apps import App, add_app, add_apps, begin_app, prove_app
 from tests.kit.commands import run
-from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.server import ROOT
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens
@@ -85,16 +87,18 @@ def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySett
     with one_event(AuditEvent.Kind.KEYS, "rotated", face=Face.COMMAND, user_id=None):
         output = run("keys", "rotate")
 
-    assert "Encrypted with the key new: 1 numbers, 1 apps, 0 webhooks." in output
+    assert "Encrypted with the key new: 1 numbers, 1 apps, 0 webhooks, 0 proposed." in output
     assert output.endswith("No other key than new is in use: older ones may be removed.\n")
     assert newest_event().data == {
         "key": "new",
         "numbers": 1,
         "apps": 1,
         "webhooks": 0,
+        "proposed": 0,
         "unreadable": 0,
         "unreadable_apps": 0,
         "unreadable_webhooks": 0,
+        "unreadable_proposed": 0,
         "needed": {},
     }
     settings.OPTIN_KEYS = {"new": NEW}
@@ -109,12 +113,12 @@ def test_afterwards_the_old_key_can_go(used: World, app: App, settings: LazySett
 
 def test_a_code_on_its_way_keeps_its_key(seen: World, settings: LazySettings) -> None:
     """S-65: it works, and the operator hears that its key must stay."""
-    needed = r"must stay .* now: old \(0 numbers, 0 apps, 0 webhooks, 1 codes on their way\)"
+    needed = r"now: old \(0 numbers, 0 apps, 0 webhooks, 0 proposed, 1 codes on their way\)"
     with one_event(AuditEvent.Kind.KEYS, "incomplete"), pytest.raises(CommandError, match=needed):
         run("keys", "rotate")
 
     assert newest_event().data["needed"] == {
-        "old": {"numbers": 0, "apps": 0, "webhooks": 0, "codes": 1}
+        "old": {"numbers": 0, "apps": 0, "webhooks": 0, "proposed": 0, "codes": 1}
     }
     assert key_ids() == {"new"}
     settings.OPTIN_KEYS = {"new": NEW}
@@ -138,7 +142,8 @@ def test_only_the_ciphertext_changes_and_that_once(used: World, app: App) -> Non
     run("keys", "rotate")
     assert others() == before
     sealed = used.row.number_encrypted, app.row.secret_encrypted
-    assert "Encrypted with the key new: 0 numbers, 0 apps, 0 webhooks." in run("keys", "rotate")
+    again = run("keys", "rotate")
+    assert "Encrypted with the key new: 0 numbers, 0 apps, 0 webhooks, 0 proposed." in again
     assert (used.row.number_encrypted, app.row.secret_encrypted) == sealed
 
 
@@ -150,8 +155,9 @@ def test_in_chunks(ring: LazySettings, file: File, monkeypatch: pytest.MonkeyPat
 
     told = [line for line in run("keys", "rotate").splitlines() if line.endswith("so far.")]
 
-    numbers = [f"{n} numbers, 0 apps, 0 webhooks so far." for n in (3, 6, 7)]
-    assert told == [*numbers, *(f"7 numbers, {n} apps, 0 webhooks so far." for n in (3, 4))]
+    numbers = [f"{n} numbers, 0 apps, 0 webhooks, 0 proposed so far." for n in (3, 6, 7)]
+    apps = [f"7 numbers, {n} apps, 0 webhooks, 0 proposed so far." for n in (3, 4)]
+    assert told == [*numbers, *apps]
     assert key_ids() == {"new"}
 
 
@@ -163,6 +169,19 @@ def test_an_app_that_nobody_has_proved_yet_is_encrypted_again_too(
     assert "older ones may be removed" in run("keys", "rotate")
     settings.OPTIN_KEYS = {"new": NEW}
     assert prove_app(seen.user, secret).outcome is FactorOutcome.OK
+
+
+def test_a_proposed_number_is_encrypted_again_too(
+    ring: LazySettings, user: User, settings: LazySettings
+) -> None:
+    """S-51. One that does not open is named."""
+    ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
+    ProposedNumber(make_user("eve").pk, "gone:AAAA", "156", "import", timezone.now()).save()
+    ring.OPTIN_KEYS = BOTH
+    output = run("keys", "rotate")
+    assert "1 proposed open with no key of OPTIN_KEYS" in output
+    settings.OPTIN_KEYS = {"new": NEW}
+    assert ProposedNumber.objects.get(user=user).is_of(NUMBER)
 
 
 def test_every_field_that_is_encrypted_is_known() -> None:
@@ -178,6 +197,7 @@ def test_every_field_that_is_encrypted_is_known() -> None:
         "optin/models/authenticators.py",
         "optin/models/canary.py",
         "optin/models/factors.py",
+        "optin/models/proposed_numbers.py",
         "optin/models/webhooks.py",
     }
 
@@ -195,7 +215,7 @@ def test_what_does_not_open_is_left_and_named(used: World, app: App, other_file:
 
     output = run("keys", "rotate")
 
-    assert "1 numbers, 1 apps, 0 webhooks." in output
+    assert "1 numbers, 1 apps, 0 webhooks, 0 proposed." in output
     for some, named in (
         ("2 numbers", f"provider users {rows[0].pk}, {rows[1].pk}."),
         ("2 apps", f"authenticator apps {first.pk}, {second.pk}."),
@@ -215,10 +235,10 @@ def test_an_app_alone_keeps_its_key(
     add_apps(2)
     ring.OPTIN_KEYS = BOTH
     monkeypatch.setattr(key_rotation, "_pass", lambda *args: False)
-    with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, 0 webhooks, 0 codes"):
+    with pytest.raises(CommandError, match=r"old \(0 numbers, 2 apps, .* 0 codes"):
         run("keys", "rotate")
     assert newest_event().data["needed"] == {
-        "old": {"numbers": 0, "apps": 2, "webhooks": 0, "codes": 0}
+        "old": {"numbers": 0, "apps": 2, "webhooks": 0, "proposed": 0, "codes": 0}
     }
     assert Canary.objects.get().key_id == "old"
 
@@ -301,7 +321,7 @@ def test_killed_in_the_middle_and_again(tmp_path: Path) -> None:
     assert canary == "old"
     done = python("manage.py", "keys", "rotate", env=both)
     assert done.returncode == 0, done.stderr
-    assert f"Encrypted with the key new: {left} numbers, 0 apps, 0 webhooks." in done.stdout
+    assert f"Encrypted with the key new: {left} numbers, 0 apps, " in done.stdout
     new = environment(tmp_path, database, {"new": NEW}, DIGEST)
     assert python("-c", "import twofa_site.wsgi", env=new).returncode == 0
 

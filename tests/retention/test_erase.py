@@ -24,6 +24,7 @@ from optin.models import (
     AuthenticatorApp,
     File,
     Guard,
+    ProposedNumber,
     ProviderUser,
     Purpose,
     RecoveryCode,
@@ -98,6 +99,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     challenges.check(user, Purpose.SIGN_IN, "000000", origin=page)
     revocations.plan(user, reason="lost the phone", origin=COMMAND)
     just_now = Standing(now(), now(), By.APP)
+    ProposedNumber.of(user, NUMBER, "import", now()).save()
     email_changes.ask(user, "ann.new@example.org", standing=just_now, origin=page)
     return user
 
@@ -165,10 +167,11 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         *ProviderUser.objects.values_list("number_encrypted", flat=True),
         *AuthenticatorApp.objects.values_list("secret_encrypted", flat=True),
         *RecoveryCode.objects.values_list("digest", flat=True),
+        *ProposedNumber.objects.values_list("number_encrypted", flat=True),
         User.objects.get(pk=person.pk).last_attempt,
     )
-    assert len(set(ciphertexts) - {""}) == 7
-    assert len({name.partition(".")[0] for name in belongings(person)}) == 14
+    assert len(set(ciphertexts) - {""}) == 8
+    assert len({name.partition(".")[0] for name in belongings(person)}) == 15
 
     erase(person)
 
@@ -206,6 +209,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "LogEntry",  # of the admin, which writes none; goes
         "Membership",
         "Notice",
+        "ProposedNumber",
         "ProviderUser",
         "RecoveryCode",
         "RefreshToken",

@@ -24,6 +24,7 @@ _ROWS = {
     "numbers": "provider users",
     "apps": "authenticator apps",
     "webhooks": "webhook endpoints",
+    "proposed": "accounts",
 }
 
 
@@ -85,7 +86,7 @@ def _used(use: Use) -> str:
 
 
 def _count(use: Use) -> str:
-    return f"{use['numbers']} numbers, {use['apps']} apps, {use['webhooks']} webhooks"
+    return ", ".join(f"{use[name]} {name}" for name in _ROWS)
 
 
 class Redigest(MendingCommand):

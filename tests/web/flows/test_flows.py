@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from optin import keys
 from optin.messaging.wording import mail_for
-from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, User
+from optin.models import AuditEvent, File, Notice, PendingOtp, ProposedNumber, ProviderUser, User
 from optin.operations import authenticators, staff_actions
 from optin.support import wording
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
@@ -71,6 +71,33 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     ann.click(TWO_FACTOR)
     assert "... 156" in ann.page.text
     assert ann.page.leads_to(OFF)
+
+
+def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone) -> None:
+    """P-03: the field has its end only. Sent as it is, the text goes there."""
+    ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
+    ann.go(NUMBER_PAGE)
+    assert ann.page.inputs["number"]["value"] == "... 156"
+    assert NUMBER[3:9] not in ann.page.html
+    ann.send(number=ann.page.inputs["number"]["value"])
+    assert ann.path == NUMBER_CODE
+    assert phone.messages[-1][0] == NUMBER
+    assert NUMBER[3:9] not in ann.page.html
+    ann.send(code=phone.code())
+    assert is_on(user)
+    ann.go(NUMBER_PAGE)
+    assert "earlier account" not in ann.page.text
+
+
+def test_opt_in_with_another_number_than_the_proposed_one(
+    ann: Browser, user: User, phone: Phone
+) -> None:
+    ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
+    ann.go(NUMBER_PAGE)
+    ann.send(number="... 157")
+    assert_error(ann, "number", "That number is too short.")
+    ann.send(number=OTHER_NUMBER)
+    assert phone.messages[-1][0] == OTHER_NUMBER
 
 
 @pytest.mark.parametrize(
