@@ -70,10 +70,6 @@ LIKE = {
     "tests/deploy/test_install.py::test_the_page_restores_a_backup": (
         r"systemctl stop 'optin|psql |runuser -u postgres -- psql "
     ),
-    # It plays for minutes.
-    "tests/commands/test_rehearse.py::test_the_shipped_settings_keep_the_promise": (
-        r"manage limits rehearse "
-    ),
     # They need a file with numbers.
     "tests/commands/test_replay_policy.py::test_it_says_who_would_have_been_refused_and_verified": (
         r"manage limits replay --env new.env"

@@ -6,7 +6,6 @@ from optin import admin
 from optin.api import oauth
 from optin.api.views import not_found_beside
 from optin.web import consent, views
-from tools import promises  # noqa: F401  (adds its page to those of staff)
 
 urlpatterns = [
     path("", include("optin.api.urls")),

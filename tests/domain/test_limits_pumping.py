@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -62,16 +63,16 @@ class Crowd:
     phone: Phone
     people: dict[str, User] = field(default_factory=dict)
 
-    def ask(self, n: int, prefix: int = 57) -> Sending:
+    def ask(self, n: int, prefix: int = 57, origin: Origin | None = None) -> Sending:
         number = mobile(n, prefix)
         if number not in self.people:
             self.people[number] = make_user(f"u{prefix}-{n}", self.file)
         user = self.people[number]
-        origin = Origin(Face.API, client=f"key:{user.pk}")
+        origin = origin or Origin(Face.API, client=f"key:{user.pk}")
         return opt_ins.opt_in(user, self.file, number, origin=origin)
 
-    def prove(self, n: int, user: User | None = None) -> CodeOutcome:
-        number = mobile(n)
+    def prove(self, n: int, user: User | None = None, prefix: int = 57) -> CodeOutcome:
+        number = mobile(n, prefix)
         user = user or self.people[number]
         pk = ProviderUser.objects.get(user=user).pk
         code = self.phone.code_to(number)
@@ -154,6 +155,28 @@ def test_a_hundred_texts_close_a_prefix_whatever_is_verified(
     assert (refused.outcome, refused.data["rule"]) == (SendOutcome.SEND_LIMIT, "prefix")
     assert refused.retry_after == HOUR
     assert Guard.objects.filter(kind=Guard.Kind.BREAKER).count() == 1
+
+
+@pytest.mark.slow
+def test_an_attack_stops_while_honest_people_get_their_codes(
+    crowd: Crowd, active: ProviderUser, clock: time_machine.Traveller
+) -> None:
+    """S-42. From 1000 accounts and networks, in two hours; one text in eight is verified."""
+    texts: Counter[int] = Counter()  # of the attack, in each hour of the clock
+    for n in range(1000):
+        origin = Origin(Face.WEB, ip=f"20.{n // 250}.{n % 250}.9")
+        if crowd.ask(n, origin=origin).outcome is SendOutcome.SENT:
+            texts[n // 500] += 1
+            if texts.total() % 8 == 0:
+                assert crowd.prove(n) is CodeOutcome.OK
+        if n % 50 == 0:
+            assert crowd.ask(n, prefix=58).outcome is SendOutcome.SENT
+            assert crowd.prove(n, prefix=58) is CodeOutcome.OK
+        clock.shift(7.2)
+    assert max(texts.values()) <= 25
+    assert NUMBER.startswith("+6149157"), "the prefix of the attack"
+    signs_in = challenges.challenge(active.user, Purpose.SIGN_IN, origin=TOKEN)
+    assert signs_in.outcome is SendOutcome.SENT
 
 
 def test_a_number_counts_as_proved_once_in_the_hour_of_its_code(

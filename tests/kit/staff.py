@@ -109,7 +109,6 @@ MAY: dict[str, set[str]] = {
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
     "figures": EVERYBODY,
-    "promises": EVERYBODY,
     "figures_csv": EVERYBODY,
     **{
         f"{model}_{page}": EVERYBODY
