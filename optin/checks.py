@@ -361,12 +361,6 @@ def check_deployment() -> Iterator[CheckMessage]:
         "OPTIN_NOTARY has mail:, but EMAIL_URL is not set: no note leaves by mail.",
         "Set EMAIL_URL, or name a file or an authority.",
     )
-    yield from _if(
-        conf.observe and not Conf.observe.fault(conf.observe),
-        "W217",
-        f"OPTIN_OBSERVE: these limits refuse nothing: {', '.join(conf.observe)}.",
-        "Remove them from it once you know what they would refuse.",
-    )
 
 
 @_start

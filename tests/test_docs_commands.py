@@ -15,7 +15,7 @@ from tests.kit.pasting import blocks, environment, paste, service
 from tests.kit.server import PRESENT, ROOT
 
 PAGES = (
-    *("install", "deploy", "run", "gateways", "people", "limits"),
+    *("install", "deploy", "run", "gateways", "people"),
     *("audit-trail", "audit-stream", "upgrade-and-restore"),
 )
 
@@ -69,10 +69,6 @@ LIKE = {
     "tests/deploy/test_install.py::test_a_second_run_changes_nothing": (r"deploy/install$"),
     "tests/deploy/test_install.py::test_the_page_restores_a_backup": (
         r"systemctl stop 'optin|psql |runuser -u postgres -- psql "
-    ),
-    # They need a file with numbers.
-    "tests/commands/test_replay_policy.py::test_it_says_who_would_have_been_refused_and_verified": (
-        r"manage limits replay --env new.env"
     ),
     # They need other programs, or other machines.
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (

@@ -1,6 +1,5 @@
 """What operators and developers use beside the calls and pages. ``optin`` imports nothing of it.
 
-``replay``      recorded requests for texts, decided again with other limits
 ``guesses``     the chance that somebody guesses a code, by the settings
 ``lint``        what is wrong with the words, the sender and the price of texts
 ``routes``      what texts to a country need, such as ``senders``

@@ -31,7 +31,7 @@ COUNTED: tuple[Setting[Any], ...] = (
         Conf.lock_seconds,
         Conf.disable_after,
     ),
-    *(Conf.sends_per_number, Conf.sends_per_user, Conf.observe),
+    *(Conf.sends_per_number, Conf.sends_per_user),
 )
 """The settings that matter."""
 
@@ -197,7 +197,7 @@ def _texts(seconds: int, classes: int, purposes: int) -> int:
             rate.count * classes * math.ceil(seconds / rate.seconds) + purposes,
         )
         for setting in (Conf.sends_per_number, Conf.sends_per_user)
-        for rate in conf.enforced(setting)
+        for rate in setting.value
     ]
     return min(limits, default=NO_CAP)
 

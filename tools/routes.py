@@ -73,7 +73,7 @@ def read_plan() -> Plan:
         host=_host(),
         routes=tuple(_routes()),
         ceilings=tuple(
-            (setting.name, most_in_a_day(conf.enforced(setting)))
+            (setting.name, most_in_a_day(setting.value))
             for setting in (Conf.sends_total, Conf.own_sends_total)
         ),
         registered=conf.senders_registered,

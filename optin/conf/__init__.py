@@ -6,8 +6,6 @@ the environment). Values are read at access, so tests can override them.
 ``checks`` stops the start where ``fault`` finds something wrong.
 """
 
-from typing import Any
-
 from optin.conf.access import Access
 from optin.conf.codes import Codes
 from optin.conf.gateways import Gateways
@@ -28,7 +26,7 @@ from optin.conf.setting import (
     Rate,
     Setting,
 )
-from optin.conf.texts import OBSERVABLE, Texts
+from optin.conf.texts import Texts
 
 __all__ = [
     "ALARM_SHARE",
@@ -42,7 +40,6 @@ __all__ = [
     "MAX_OTP_LIFETIME",
     "MIN_OTP_LIFETIME",
     "MIN_SECRET",
-    "OBSERVABLE",
     "REMOVED",
     "STAFF_REVOKE_DELAY",
     "Conf",
@@ -70,14 +67,6 @@ class Conf(Codes, Texts, Gateways, Access, Service):
             return set(self.gateways) == {"simulator"}
         return self.fictional_numbers == "yes"
 
-    def is_observed(self, setting: Setting[Any]) -> bool:
-        """Whether the limit of *setting* refuses nothing, and only records what it would refuse."""
-        return setting.name in self.observe
-
-    def enforced(self, setting: Setting[tuple[Rate, ...]]) -> tuple[Rate, ...]:
-        """Return the rates of *setting* that are enforced: none, if it is only observed."""
-        return () if self.is_observed(setting) else setting.value
-
 
 conf = Conf()
 
@@ -91,6 +80,7 @@ REMOVED = {
     "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK": "A new network has 3 in an hour.",
     "OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER": "The header is Idempotency-Key.",
     "OPTIN_GUESS_BUDGET": f"Checks warn above {GUESS_BUDGET} percent.",
+    "OPTIN_OBSERVE": "Each limit is enforced.",
     "OPTIN_OWN_SENDS_RESERVE": "Each user gets 3 texts beyond OPTIN_OWN_SENDS_TOTAL.",
     "OPTIN_SEAL_EVERY": "Each web process seals the audit trail every 5 minutes.",
     "OPTIN_STAFF_REVOKE_DELAY": "A revocation by support waits for a day.",

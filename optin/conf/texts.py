@@ -1,7 +1,5 @@
 """How many texts are sent, where to, from whom, and when to raise an alarm."""
 
-from typing import Any
-
 from optin.conf.faults import (
     fit_senders,
     mailboxes,
@@ -59,12 +57,6 @@ class Texts:
     # With it, other accounts cannot shut a user out.
     own_sends_reserve = 3
     """Texts that each user gets in each window of ``own_sends_total``, even beyond it."""
-    observe = names(
-        126,
-        "Settings of limits on texts that only observe. These limits refuse nothing, and the "
-        "service records what they would have refused.",
-        lambda names: _limits(names),
-    )
     sms_regions = names(
         17,
         "Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "
@@ -129,16 +121,3 @@ class Texts:
     ``breaker_share`` percent are verified. A region is never closed."""
 
     alarm_email = names(54, "Who gets alarms by mail.", mailboxes)
-
-
-OBSERVABLE: tuple[Setting[Any], ...] = (
-    *(Texts.resend_wait, Texts.sends_per_number, Texts.sends_per_user, Texts.sends_per_ip),
-    *(Texts.sends_per_client, Texts.sends_per_file, Texts.sends_total, Texts.own_sends_total),
-    Texts.breaker_unproved,
-)
-"""The limits that can observe before they refuse. Those of passwords and of codes always refuse."""
-
-
-def _limits(names: tuple[str, ...]) -> str:
-    known = [setting.name for setting in OBSERVABLE]
-    return "" if set(names) <= set(known) else f"must be some of {', '.join(known)}"

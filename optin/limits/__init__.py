@@ -18,9 +18,9 @@ from optin.limits.attempts import (
     reserve_search,
     reserve_sign_in,
 )
-from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld, enforced
+from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
 from optin.limits.recent import reach, resend_wait
-from optin.limits.rules import Rule, settings_of
+from optin.limits.rules import Rule
 from optin.limits.shared import decided_again
 from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
 
@@ -38,7 +38,6 @@ __all__ = [
     "count_verified",
     "count_warning",
     "decided_again",
-    "enforced",
     "knows_network",
     "reach",
     "remember_network",
@@ -49,6 +48,5 @@ __all__ = [
     "reserve_search",
     "reserve_sign_in",
     "reserve_text",
-    "settings_of",
     "texts_are_stopped",
 ]

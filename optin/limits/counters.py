@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from optin import keys
 from optin.conf import CLOCK_SLACK, Rate, conf
-from optin.limits.rules import Rule, is_observed
+from optin.limits.rules import Rule
 from optin.models import SendCounter
 from optin.models.operation import Bound, run, run_later
 from optin.outcomes import whole_seconds
@@ -155,19 +155,11 @@ class Reserved(Decision):
     Its count is an estimate if many share it: two texts at once may both be the fifth.
     """
 
-    observed: frozenset[Rule] = field(default=frozenset(), kw_only=True)
-    """The rules that would have refused it, and only observe: ``rule`` would stand longest."""
-
-    @property
-    def data(self) -> dict[str, Any]:
-        facts = {"rule": self._name, "count": self.count, "limit": self.limit}
-        return {**facts, "observed": sorted(self.observed)} if self.observed else facts
-
 
 def charge(limits: Sequence[Limit], now: datetime) -> Refused | None:
-    """Raise all of *limits*, or none if one that is enforced would be exceeded."""
+    """Raise all of *limits*, or none if one would be exceeded."""
     with transaction.atomic():
-        refused = longest(map(enforced, over(add(limits, now), now)))
+        refused = longest(over(add(limits, now), now))
         if refused:
             transaction.set_rollback(True)
     return refused
@@ -255,11 +247,6 @@ def longest(refusals: Iterable[Refused | None]) -> Refused | None:
     last = max(found, key=lambda refused: (refused.is_open_ended, refused.retry_after))
     rules = frozenset[Rule]().union(*(refused.rules for refused in found))
     return replace(last, also=rules - {last.rule})
-
-
-def enforced(refused: Refused | None) -> Refused | None:
-    """Return *refused*, but nothing if its rule only observes."""
-    return None if refused and is_observed(refused.rule) else refused
 
 
 def tally_at(tally: Tally, at: datetime, now: datetime) -> Tally:

@@ -1,7 +1,5 @@
 """Which limits a text is under, and what they decide.
 
-``texts`` decides by these functions, and ``tools.replay`` decides recorded requests again.
-
 A person who opts in a number has not verified it yet. They must not learn what others did with it
 (S-38). So the rules about the person come first, and refuse openly. The rules about the number come
 last, and withhold the text. People are told of the open refusal that lasts longest; only staff
@@ -21,7 +19,6 @@ from optin.limits.counters import (
     Tally,
     Withheld,
     each_rate,
-    enforced,
     longest,
     over,
 )
@@ -57,13 +54,6 @@ class Limits(NamedTuple):
     own: list[Limit]  # that only this user or their address uses up
     client: list[Limit]  # over all users of a client
     budgets: list[Limit]  # over all users of a file, and over all
-
-
-class Decided(NamedTuple):
-    """What refuses a text. If nothing does: what would, and only observes (``OPTIN_OBSERVE``)."""
-
-    refused: Refused | None = None
-    observed: Refused | None = None
 
 
 def limits_of(asked: Asked) -> Limits:
@@ -123,7 +113,7 @@ def decide(
     *,
     told: Sequence[Refused | None] = (),
     about_number: Refused | None = None,
-) -> Decided:
+) -> Refused | None:
     """Return what refuses the text, if anything does.
 
     :param tallies: what the limits come to with it.
@@ -133,22 +123,14 @@ def decide(
     """
     waits = partial(wait_after, texts, asked.number_digest, asked.purpose, now)
     if asked.purpose is not Purpose.OPT_IN:
-        return _decided([waits(), *over(applying(tallies), now)])
+        return longest([waits(), *over(applying(tallies), now)])
     own = [tally for tally in tallies if tally.limit.rule is not Rule.ASKED_NUMBER]
-    refused, observed = _decided([*told, waits(asked.user_id), *over(own, now)])
+    refused = longest([*told, waits(asked.user_id), *over(own, now)])
     if refused is None or asked.face in STAFF:
         of_number = [tally for tally in tallies if tally.limit.rule is Rule.ASKED_NUMBER]
-        hidden = _decided([about_number, waits(), *over(of_number, now)])
-        refused = withheld(hidden.refused, refused, asked.face)
-        observed = longest([observed, hidden.observed])
-    return Decided(refused, observed)
-
-
-def _decided(found: Sequence[Refused | None]) -> Decided:
-    """Return the longest of *found* that is enforced, and the longest that only observes."""
-    kept = [enforced(each) for each in found]
-    seen = [each for each, enforces in zip(found, kept, strict=True) if enforces is None]
-    return Decided(longest(kept), longest(seen))
+        hidden = longest([about_number, waits(), *over(of_number, now)])
+        refused = withheld(hidden, refused, asked.face)
+    return refused
 
 
 def withheld(refused: Refused | None, told: Refused | None, face: Face) -> Refused | None:

@@ -1,10 +1,6 @@
 """The rules: each has a name, which audit events and counters keep."""
 
-from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
-
-from optin.conf import Conf, Setting, conf
 
 
 class Rule(StrEnum):
@@ -59,32 +55,3 @@ class Rule(StrEnum):
     OWN_FIRST = "own-first"  # a user's own texts, of which the first leave beyond OWN_TOTAL
     REGION = "region"  # opt-ins in a region, for an alarm
     REGION_ALARM = "region-alarm"  # whether that alarm was sounded
-
-
-SETTINGS: dict[Rule, Setting[Any]] = {
-    **dict.fromkeys(
-        (Rule.ASKED_NUMBER, Rule.ASKED_PAIR, Rule.OFF_NUMBER, Rule.OWN_NUMBER),
-        Conf.sends_per_number,
-    ),
-    **dict.fromkeys((Rule.ASKED_USER, Rule.OWN_USER), Conf.sends_per_user),
-    **dict.fromkeys((Rule.ASKED_IP, Rule.OWN_IP), Conf.sends_per_ip),
-    **dict.fromkeys((Rule.ASKED_CLIENT, Rule.OWN_CLIENT), Conf.sends_per_client),
-    Rule.FILE: Conf.sends_per_file,
-    Rule.TOTAL: Conf.sends_total,
-    Rule.OWN_TOTAL: Conf.own_sends_total,
-    Rule.RESEND_WAIT: Conf.resend_wait,
-    Rule.PREFIX: Conf.breaker_unproved,
-}
-"""The setting of each rule that can only observe (``OPTIN_OBSERVE``)."""
-
-
-def settings_of(names: Iterable[str]) -> set[str]:
-    """Return the settings of the rules with these names. Another release may have other rules."""
-    known = {rule.value: setting.name for rule, setting in SETTINGS.items()}
-    return {known[name] for name in names if name in known}
-
-
-def is_observed(rule: Rule) -> bool:
-    """Whether *rule* refuses nothing, and only records what it would refuse."""
-    setting = SETTINGS.get(rule)
-    return setting is not None and conf.is_observed(setting)

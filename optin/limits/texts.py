@@ -18,7 +18,7 @@ from typing import cast
 
 from django.db import transaction
 
-from optin.conf import ALARM_SHARE, OBSERVABLE, conf
+from optin.conf import ALARM_SHARE, conf
 from optin.limits import alarms, policy, recent, shared
 from optin.limits.counters import (
     Limit,
@@ -30,23 +30,18 @@ from optin.limits.counters import (
     adding,
     charge,
     each_rate,
-    enforced,
     is_first,
     longest,
     tallies_of,
     tally_at,
 )
 from optin.limits.policy import Asked
-from optin.limits.rules import SETTINGS, Rule, is_observed
+from optin.limits.rules import Rule
 from optin.models import Guard, Purpose
 from optin.models.operation import after_commit, release_early, run
 from optin.origin import Origin
 from optin.outcomes import whole_seconds
 from optin.phones import MobileNumber
-from optin.runtime import metrics
-
-for _setting in OBSERVABLE:
-    metrics.OBSERVED.labels(_setting.name)  # from 0 on, as in ``alarms``
 
 _BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL}
 
@@ -94,8 +89,7 @@ def reserve_text(
             *_of_opt_in(number, prefix, adds=1, may_close=not is_open, is_exempt=is_exempt),
             *others,
         ]
-    is_closed = breaker is not None and not is_open and not is_observed(Rule.PREFIX)
-    is_refused = denied is not None or is_closed
+    is_refused = denied is not None or (breaker is not None and not is_open)
     with transaction.atomic():
         if not is_refused:
             recent.lock_number(number_digest)
@@ -103,7 +97,7 @@ def reserve_text(
         tallies = policy.rates_of(asked, texts, now)
         tallies += _counted(own, [*client, *others], now, only_read=is_refused)
         closing = _closing(controls, tallies, denied, now) if number else None
-        refused, observed = policy.decide(
+        refused = policy.decide(
             asked,
             tallies,
             texts,
@@ -115,10 +109,10 @@ def reserve_text(
             transaction.set_rollback(True)
     if refused is None:
         _raise_shared(tallies, [*client, *others], now)
-        return _observed(observed) if observed else _nearest(tallies)
+        return _nearest(tallies)
     if isinstance(refused, Withheld):
         return _charge_withheld(own, client, others, now) or refused
-    if number and closing and enforced(closing):
+    if number and closing:
         until = now + closing.retry_after
         if breaker is None or breaker.until != until:
             until = _close(prefix, number.region, closing.count, now, until)
@@ -141,7 +135,7 @@ def _of_sandbox(
     controls.pop((Guard.Kind.STOP, Guard.Covers.ALL), None)
     return (
         _stopped(controls, is_verified)
-        or enforced(recent.resend_wait(user_id, number_digest, purpose, now))
+        or recent.resend_wait(user_id, number_digest, purpose, now)
         or policy.withheld(_about_number(controls, now, is_verified), None, origin.face)
         or Reserved(Rule.NONE, 0, 0)
     )
@@ -177,7 +171,7 @@ def _raise_shared(tallies: Sequence[Tally], others: Sequence[Limit], now: dateti
     if shared.are_raised_later():
         within = [tally.limit for tally in policy.applying(tallies) if tally.limit in others]
         raised = []
-        shared.add_at_the_end(others, now, within=_enforced(within), then=raised.extend)
+        shared.add_at_the_end(others, now, within=within, then=raised.extend)
     else:
         release_early()
     # By the final counts: of many who read the same one, one crosses the line.
@@ -192,7 +186,7 @@ def _charge_withheld(
     if refused is None:
         # The same statement as for a text that leaves: its time must not tell (S-38).
         unchanged = [replace(limit, adds=0) for limit in others]
-        shared.add_at_the_end([*client, *unchanged], now, within=_enforced(client))
+        shared.add_at_the_end([*client, *unchanged], now, within=client)
     return refused
 
 
@@ -334,27 +328,6 @@ def _told(end: datetime, now: datetime) -> datetime:
     The answer has whole seconds, so this can be up to a second after *end*.
     """
     return now + timedelta(seconds=whole_seconds(end - now)) if end > now else now
-
-
-def _enforced(limits: Sequence[Limit]) -> list[Limit]:
-    return [limit for limit in limits if not is_observed(limit.rule)]
-
-
-def _observed(refused: Refused) -> Reserved:
-    """Let a text through that *refused* would stop, if its rules did more than observe."""
-
-    def count() -> None:
-        for setting in {SETTINGS[rule] for rule in refused.rules}:
-            metrics.OBSERVED.labels(setting.name).inc()
-
-    after_commit(count)
-    return Reserved(
-        refused.rule,
-        refused.count,
-        refused.limit,
-        seconds=refused.seconds,
-        observed=refused.rules,
-    )
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

@@ -66,7 +66,6 @@ class Figure(models.Model):
         GATEWAY = "gateway", "Texts of opt-ins, by gateway"
         LOCK = "lock", "Locks and disablings"
         REFUSED = "refused", "Requests for a text that a limit refused"
-        OBSERVED = "observed", "Texts that an observed limit would have refused, by its setting"
 
     span = models.ForeignKey(Span, models.CASCADE, related_name="figures")
     day = models.DateField()  # of the span

@@ -177,5 +177,5 @@ def waiting(user: User, purpose: Purpose, provider_user_id: int | None = None) -
     if number.open_code.is_expired(now) or number.open_code.is_used_up():
         return None
     text = SmsMessage.objects.filter(pending_otp=number.open_code).latest("pk")
-    wait = limits.enforced(limits.resend_wait(user.pk, number.number_digest, purpose, now))
+    wait = limits.resend_wait(user.pk, number.number_digest, purpose, now)
     return Waiting(number, number.open_code, text, wait.retry_after if wait else None)

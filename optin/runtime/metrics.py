@@ -52,12 +52,6 @@ ALARMS = Counter(
     ["alarm"],
     registry=_OURS,
 )
-OBSERVED = Counter(
-    "optin_observed",
-    "Texts that left, although a limit of OPTIN_OBSERVE would have refused them.",
-    ["setting"],
-    registry=_OURS,
-)
 GATEWAYS = Histogram(
     "optin_gateway_seconds",
     "Time that a gateway took for a text.",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Max, Q, QuerySet
 
-from optin import keys, limits
+from optin import keys
 from optin.conf import ALARM_SHARE, conf
 from optin.limits import Limit, Rule
 from optin.models import File, SendCounter
@@ -31,11 +31,8 @@ class Budget:
 def name(one: Budget, files: Mapping[int, str]) -> str:
     """Say what *one* is the budget of; *files* has the names of files by their id."""
     if one.file_id is not None:
-        said = f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
-    else:
-        said = "All files" if one.scope == "total" else "Signing in and changes"
-    is_observed = limits.settings_of([one.scope]) & {*conf.observe}
-    return f"{said}, only observed" if is_observed else said
+        return f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
+    return "All files" if one.scope == "total" else "Signing in and changes"
 
 
 def _limits() -> list[Limit]:

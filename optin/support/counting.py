@@ -3,7 +3,6 @@
 Each count reads no more than its span, by an index. ``statistics`` says when, and keeps it.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -174,7 +173,6 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
             "pk",
             filter=Q(outcome__in=[SendOutcome.SEND_LIMIT, WITHHELD]) & ~Q(data__has_key="repeated"),
         ),
-        observed=Count("pk", filter=Q(data__has_key="observed")),
     )
     # Repeats within an hour have no event each; they count where the first one does.
     repeats = RefusalCount.objects.filter(_within(span, "first_at"), outcome=SendOutcome.SEND_LIMIT)
@@ -182,15 +180,3 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
     yield Figure(what=What.LOCK, name="locked", count=found["locked"])
     yield Figure(what=What.LOCK, name="disabled", count=found["disabled"])
     yield Figure(what=What.REFUSED, count=found["refused"] + repeated)
-    if found["observed"]:
-        yield from _observed(span)
-
-
-def _observed(span: Span) -> Iterator[Figure]:
-    """What observed limits would have refused, by the setting of the limit."""
-    counts: Counter[str] = Counter()
-    events = AuditEvent.objects.filter(_within(span, "at"), data__has_key="observed").order_by()
-    for rules in events.values_list("data__observed", flat=True).iterator():
-        counts.update(limits.settings_of(rules))
-    for name, count in counts.items():
-        yield Figure(what=What.OBSERVED, name=name, count=count)

@@ -204,7 +204,7 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         at=message.created_at,
         what=What.TEXT,
         words=messages.text(message),
-        details=(*_reference(message), *(wording.observed(request.data) if request else ())),
+        details=tuple(_reference(message)),
         who=_who(request, names) if request else "",
         where=_where(request) if request else "",
         quoted=messages.why(message.reason) if bad else "",

@@ -20,7 +20,7 @@ from prometheus_client import Metric
 from optin import gateways
 from optin.audit import notes
 from optin.audit.seals import oldest_unsealed
-from optin.conf import ALARM_SHARE, CLOCK_SLACK, Conf, conf
+from optin.conf import ALARM_SHARE, CLOCK_SLACK, conf
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -176,8 +176,7 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
 
 def closed_prefixes(now: datetime) -> Iterator[Metric | Need]:
     """No prefix is closed."""
-    is_enforced = not conf.is_observed(Conf.breaker_unproved)
-    closed = Guard.objects.closed_prefixes(now).count() if is_enforced else 0
+    closed = Guard.objects.closed_prefixes(now).count()
     yield metrics.PREFIXES_CLOSED.of(closed)
     if closed:
         is_are = "is" if closed == 1 else "are"

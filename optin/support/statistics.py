@@ -264,13 +264,3 @@ def _busiest(today: date) -> list[int]:
     rows = Figure.objects.filter(what=What.FILE, day__in=lately).values_list("name")
     most = rows.annotate(n=Sum("count")).order_by("-n", "name")[: counting.SHOWN_AT_MOST]
     return [int(name) for name, _ in most]
-
-
-def observed(now: datetime) -> dict[str, int]:
-    """Return how many texts of the last 7 days each observed limit would have refused.
-
-    By its setting. One statement.
-    """
-    first = day_of(now) - timedelta(days=6)
-    rows = Figure.objects.filter(what=What.OBSERVED, day__gte=first).values_list("name")
-    return dict(rows.annotate(n=Sum("count")).order_by())

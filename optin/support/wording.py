@@ -20,7 +20,7 @@ from optin import events, phones, sandbox
 from optin.audit.reading import count_in, time_in
 from optin.causes import Why
 from optin.conf import conf
-from optin.limits import Rule, settings_of
+from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
 
@@ -253,19 +253,10 @@ def decided(event: AuditEvent) -> str:
     return said
 
 
-def observed(data: Mapping[str, Any]) -> list[str]:
-    """Say of a text that left which limits would have refused it, if they did not only observe."""
-    names = settings_of(data.get("observed", []))
-    if not names:
-        return []
-    return [f"only observed: would have been refused by {', '.join(sorted(names))}"]
-
-
 def reasons(event: AuditEvent) -> list[str]:
     """Say what led to a decision and what followed from it: the rule, the counts, the times."""
     data = event.data
     said = [rule(data)]
-    said += observed(data)
     if again := again_at(event):
         said.append(f"trying again works from {moment(again)}")
     if data.get("by") in PROVED_BY:

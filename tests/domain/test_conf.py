@@ -31,7 +31,6 @@ ROOT = Path(settings_module.__file__).resolve().parents[1]
 KEY = bytes(range(224, 256))
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
-OBSERVED = ("OPTIN_SENDS_TOTAL", "OPTIN_SENDS_PER_IP")
 NOTARIES = ("mail:jo@example.com", "file:/mnt/notes", "http://stamps.example.com/tsr?key=1")
 
 # The checks look at the canary of the keys.
@@ -42,7 +41,6 @@ READ: list[tuple[str, str, Any]] = [
     ("OPTIN_LOCK_SECONDS", "900,1800, 3600", (900, 1800, 3600)),
     ("OPTIN_SENDS_PER_NUMBER", " 5/600 , 10/86400 ", (Rate(5, 600), Rate(10, 86_400))),
     ("OPTIN_SENDS_PER_IP", "0", ()),
-    ("OPTIN_OBSERVE", "OPTIN_SENDS_TOTAL, OPTIN_SENDS_PER_IP", OBSERVED),
     ("OPTIN_FICTIONAL_NUMBERS", " No ", "no"),
     ("OPTIN_KEYS", f"k2:{KEY_TEXT},k1:{'A' * 43}", {"k2": KEY, "k1": bytes(32)}),
     ("OPTIN_DIGEST_KEY", KEY_TEXT.rstrip("="), KEY),
@@ -150,7 +148,6 @@ WRONG: dict[str, list[Any]] = {
         *("file:audit.jsonl", "file://host/audit.jsonl", "syslog://127.0.0.1", "stdout\n"),
         *("syslog://127.0.0.1:99999", "syslog://collector..example:601", "udp://127.0.0.1:514"),
     ],
-    "OPTIN_OBSERVE": [("SENDS_TOTAL",), ("OPTIN_LOCK_AFTER",)],
     "OPTIN_NOTARY": [
         *(("mail:jo",), ("file:notes",), ("stdout",), (f"file:/{'x' * 300}",)),
         ("https://jo:secret@stamps.example.com",),
@@ -314,7 +311,6 @@ MAIL = {"OPTIN_NOTARY": ("mail:jo@example.com",)}
         ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
         ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
         ("W216", {**MAIL, "SENDS_MAIL": False}, {**MAIL, "SENDS_MAIL": True}),
-        ("W217", {"OPTIN_OBSERVE": ("OPTIN_SENDS_TOTAL",)}, {"OPTIN_OBSERVE": ()}),
     ],
 )
 def test_a_deployment_is_warned(

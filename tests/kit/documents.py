@@ -21,7 +21,7 @@ RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
 OPERATORS = "\n".join(
     (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     for page in (
-        *("deploy", "gateways", "people", "run", "limits", "audit-trail"),
+        *("deploy", "gateways", "people", "run", "audit-trail"),
         *("upgrade-and-restore", "reference"),
     )
 )
