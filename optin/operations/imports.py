@@ -32,8 +32,11 @@ from optin.models.reasons import fit_reason
 from optin.operations import people, proposals
 from optin.operations.erasure import is_erased
 from optin.origin import Origin
+from optin.runtime import locks
 
 Kind = AuditEvent.Kind
+
+_LOCK = 0x6F7074696E69  # of the database: two imports at once would wait for each other
 
 
 class Key(NamedTuple):
@@ -104,26 +107,32 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
     """
     run = replace(run, reason=fit_reason(run.reason))
     tally, known = Tally(), _Known(rows, run.seen)
-    new: list[Person] = []
+    fit: list[tuple[Person, User | None]] = []
     for row in rows:
         found = known.person(row)
         if fault := known.fault(row, found):
             tally.faults.append(fault)
-        elif found is None:
-            new.append(row)
-        elif not (changes := known.changes(row, found)):
-            tally.unchanged += 1
-        elif not run.update:
-            tally.faults.append(Fault(row.line, changes[0], "differs, and --update was not given"))
         else:
-            fault = None if run.dry_run else _change(row, found, changes, run)
-            tally.changed += not fault
-            tally.faults += [fault] if fault else []
-    tally.made = len(new)
+            fit.append((row, found))
+    passwords = _stored(fit, run)
+    new: list[Person] = []
+    differ: list[tuple[Person, User, list[str]]] = []
+    for row, user in fit:
+        if user is None:
+            new.append(row)
+        elif not (changes := known.changes(row, user, passwords.get(row.line))):
+            tally.unchanged += 1
+        elif run.update:
+            differ.append((row, user, changes))
+        else:
+            tally.faults.append(Fault(row.line, changes[0], "differs, and --update was not given"))
+    tally.made, tally.changed = len(new), len(differ)
     if not run.dry_run:
-        clashes = _make(new, _stored(new), run)
+        clashes = _make(new, passwords, run)
+        late = [_change(*each, passwords.get(each[0].line, ""), run) for each in differ]
         tally.made -= len(clashes)
-        tally.faults += clashes
+        tally.changed = late.count(None)
+        tally.faults += [*clashes, *filter(None, late)]
     return tally
 
 
@@ -180,26 +189,13 @@ class _Known:
                 return Fault(row.line, "access_keys", "has a key that is in use already")
         if row.files.keys() - self.files:
             return Fault(row.line, "files", "names a file that does not exist, or a sandbox")
-        if fault := self._barred(row, found) if found else None:
+        if fault := _barred(row, found) if found else None:
             return fault
         self._seen.update(hash(each) for each in own)
         return None
 
-    def _barred(self, row: Person, found: User) -> Fault | None:
-        """Say which change of *found* is left to others."""
-        if _is_out_of_reach(found):
-            return Fault(row.line, "username", "is staff, a test account, or an erased person")
-        if row.active and not found.is_active:
-            return Fault(row.line, "active", "is deactivated here: use manage person activate")
-        ended = {each.file_id for each in found.memberships.all() if not each.active}
-        if ended & row.files.keys():
-            return Fault(row.line, "files", "has a file whose membership ended here")
-        if row.email is not None and row.email.lower() != found.email.lower() and _uses(found):
-            return Fault(row.line, "email", "differs, but only the person can change it now")
-        return None
-
-    def changes(self, row: Person, user: User) -> list[str]:
-        """Name the fields in which *row* differs from *user*."""
+    def changes(self, row: Person, user: User, password: str | None) -> list[str]:
+        """Name the fields in which *row*, and the *password* to store, differ from *user*."""
         members = {each.file_id: each.manages for each in user.memberships.all()}
         asked = {pk: members.get(pk) if is_so is None else is_so for pk, is_so in row.files.items()}
         differs = {
@@ -208,8 +204,7 @@ class _Known:
             "email": row.email is not None and row.email.lower() != user.email.lower(),
             "language": row.language not in {None, user.language},
             "active": row.active is False and user.is_active,
-            # A password that somebody chose here is not replaced by an older one.
-            "password": row.password and not is_password_usable(user.password),
+            "password": password not in {None, user.password},
             "files": not asked.items() <= members.items(),
             "access_keys": any(key.digest not in self.keys for key in row.access_keys),
             # A second factor that somebody has here, or had, is their own decision.
@@ -221,6 +216,20 @@ class _Known:
 def _has(user: User, e164: str) -> bool:
     """Whether this number is proposed to *user*."""
     return hasattr(user, "proposed") and user.proposed.is_of(e164)
+
+
+def _barred(row: Person, found: User) -> Fault | None:
+    """Say which change of *found* is left to others."""
+    if _is_out_of_reach(found):
+        return Fault(row.line, "username", "is staff, a test account, or an erased person")
+    if row.active and not found.is_active:
+        return Fault(row.line, "active", "is deactivated here: use manage person activate")
+    ended = {each.file_id for each in found.memberships.all() if not each.active}
+    if ended & row.files.keys():
+        return Fault(row.line, "files", "has a file whose membership ended here")
+    if row.email is not None and row.email.lower() != found.email.lower() and _uses(found):
+        return Fault(row.line, "email", "differs, but only the person can change it now")
+    return None
 
 
 def _logins(row: Person) -> dict[str, str]:
@@ -248,8 +257,35 @@ def _uses(person: User) -> bool:
 
     The first sign-in, by a token call too, replaces an imported hash.
     """
-    brought = not is_password_usable(person.password) or is_imported(person.password)
-    return not brought or EmailChange.objects.filter(user=person).exists()
+    return not _is_brought(person) or EmailChange.objects.filter(user=person).exists()
+
+
+def _is_brought(person: User) -> bool:
+    """Whether the person has no password, or the one of the other system still."""
+    return not is_password_usable(person.password) or is_imported(person.password)
+
+
+def _stored(rows: Sequence[tuple[Person, User | None]], run: Run) -> dict[int, str]:
+    """Return the text to store as the password of each row, by its line; not for all rows.
+
+    A password that somebody chose here is not replaced by an older one. Fast hashes are wrapped by
+    all cores: OpenSSL lets other threads run meanwhile.
+    """
+
+    def stored(row: Person, user: User | None) -> str:
+        if isinstance(row.password, Fast):
+            return row.password.wrapped(like=user.password if user else "")
+        return row.password or make_password(None)
+
+    def is_wanted(row: Person, user: User | None) -> bool:
+        if isinstance(row.password, Fast) and (run.dry_run or (user and not run.update)):
+            return False  # it would take too long
+        return user is None or bool(row.password and _is_brought(user))
+
+    wanted = [pair for pair in rows if is_wanted(*pair)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        texts = pool.map(lambda pair: stored(*pair), wanted)
+        return {row.line: text for (row, _), text in zip(wanted, texts, strict=True)}
 
 
 # -- new people --------------------------------------------------------------------
@@ -273,6 +309,7 @@ def _clash(row: Person) -> Fault:
 
 def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> None:
     with transaction.atomic(durable=True):
+        locks.wait_for(_LOCK)
         made = User.objects.bulk_create(
             User(
                 username=row.username,
@@ -299,70 +336,58 @@ def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> N
             for user, row in zip(made, rows, strict=True)
             if row.number
         )
+        kept = _keep({user.pk: row.access_keys for user, row in zip(made, rows, strict=True)})
         for user, row in zip(made, rows, strict=True):
-            said = {"files": list(row.files), **_keep(user, row.access_keys)}
+            said = {"files": list(row.files), **kept.get(user.pk, {})}
             _record("imported", user, run, said | ({"proposed": True} if row.number else {}))
 
 
-def _stored(rows: Sequence[Person]) -> dict[int, str]:
-    """Return the text to store as the password of each row, by its line.
-
-    Fast hashes are wrapped by all cores: OpenSSL lets other threads run meanwhile.
-    """
-
-    def stored(row: Person) -> str:
-        if isinstance(row.password, Fast):
-            return row.password.wrapped()
-        return row.password or make_password(None)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip((row.line for row in rows), pool.map(stored, rows), strict=True))
-
-
-def _keep(user: User, keys: Sequence[Key]) -> dict[str, Any]:
-    """Store *keys*; return what the event says of them."""
-    kept = AccessKey.objects.bulk_create(
+def _keep(keys: Mapping[int, Sequence[Key]]) -> dict[int, dict[str, Any]]:
+    """Store the *keys* of each user, by their id; return what the event of each says of them."""
+    kept: dict[int, dict[str, Any]] = {}
+    for key in AccessKey.objects.bulk_create(
         AccessKey(
-            user=user,
+            user_id=user_id,
             file_id=key.file_id,
             digest=key.digest,
             prefix=key.prefix,
             created_at=timezone.now(),
         )
-        for key in keys
-    )
-    return {"access_keys": [key.pk for key in kept]} if kept else {}
+        for user_id, own in keys.items()
+        for key in own
+    ):
+        kept.setdefault(key.user_id, {"access_keys": []})["access_keys"].append(key.pk)
+    return kept
 
 
 # -- people who are there already --------------------------------------------------
 
 
-def _change(row: Person, user: User, changes: Sequence[str], run: Run) -> Fault | None:
+def _change(
+    row: Person, user: User, changes: Sequence[str], password: str, run: Run
+) -> Fault | None:
     """Make *changes* of *user*, or say why not. No membership and no key ends."""
-    passwords = _stored([row]) if "password" in changes else {}
-    others = [name for name in changes if name != "active"]
     try:
         with transaction.atomic(durable=True):
+            locks.wait_for(_LOCK)
             person = User.objects.locked(user.pk)
-            if _is_out_of_reach(person):
-                return _clash(row)
-            if others:
-                _write(row, person, others, passwords.get(row.line), run)
+            if fault := _barred(row, person):  # what was decided since it was read
+                return fault
+            if others := [name for name in changes if name != "active"]:
+                _write(row, person, others, password, run)
     except IntegrityError:
         return _clash(row)
     if "active" in changes:
-        people.deactivate(user, reason=run.reason, origin=run.origin)
+        people.deactivate(user, reason=run.reason, origin=run.origin, data=_about(run))
     return None
 
 
-def _write(
-    row: Person, person: User, changes: Sequence[str], password: str | None, run: Run
-) -> None:
+def _write(row: Person, person: User, changes: Sequence[str], password: str, run: Run) -> None:
     person.username = row.username
     if "email" in changes:
         person.email = row.email or ""
     person.language = row.language or person.language
-    if password and not is_password_usable(person.password):
+    if "password" in changes and _is_brought(person):
         person.password = password
     person.save(update_fields=["username", "email", "language", "password"])
     if "external_id" in changes:
@@ -371,12 +396,13 @@ def _write(
         managing = {} if manages is None else {"manages": manages}
         person.memberships.update_or_create(file_id=file_id, defaults=managing)
     known = set(AccessKey.objects.filter(user=person).values_list("digest", flat=True))
-    kept = _keep(person, [key for key in row.access_keys if key.digest not in known])
+    kept = _keep({person.pk: [key for key in row.access_keys if key.digest not in known]})
     if "number" in changes:
         source, now = proposals.Source.IMPORT, timezone.now()
         proposals.propose(person, row.number, source=source, now=now)
     files = {"files": list(row.files)} if row.files else {}
-    _record("import_changed", person, run, {"changed": changes, **files, **kept})
+    data = {"changed": changes, **files, **kept.get(person.pk, {})}
+    _record("import_changed", person, run, data)
 
 
 def _record(outcome: str, person: User, run: Run, data: dict[str, Any]) -> None:
@@ -387,8 +413,12 @@ def _record(outcome: str, person: User, run: Run, data: dict[str, Any]) -> None:
         origin=run.origin,
         user_id=person.pk,
         reason=run.reason,
-        data={"sha256": run.sha256, "ran_by": run.by, **data},
+        data={**_about(run), **data},
     )
+
+
+def _about(run: Run) -> dict[str, str]:
+    return {"sha256": run.sha256, "ran_by": run.by}
 
 
 # -- written out -------------------------------------------------------------------

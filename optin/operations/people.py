@@ -36,12 +36,15 @@ def create(username: str, email: str, *, is_test: bool = False, origin: Origin) 
     return person
 
 
-def deactivate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
+def deactivate(
+    user: User, *, reason: str, origin: Origin, data: dict[str, Any] | None = None
+) -> StaffOutcome:
     """End the access of *user*: sessions, tokens and access keys work no more.
 
+    :param data: what else the event says.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
-    return _set_active(user, False, "deactivated", reason, origin)
+    return _set_active(user, False, "deactivated", reason, origin, data)
 
 
 def activate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
@@ -53,7 +56,12 @@ def activate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
 
 
 def _set_active(
-    user: User, active: bool, outcome: str, reason: str, origin: Origin
+    user: User,
+    active: bool,
+    outcome: str,
+    reason: str,
+    origin: Origin,
+    data: dict[str, Any] | None = None,
 ) -> StaffOutcome:
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
@@ -62,7 +70,7 @@ def _set_active(
             return StaffOutcome.UNCHANGED
         person.is_active = active
         person.save(update_fields=["is_active"])
-        _record(Kind.PERSON, outcome, person, origin, reason=reason)
+        _record(Kind.PERSON, outcome, person, origin, reason=reason, data=data)
     return StaffOutcome.OK
 
 

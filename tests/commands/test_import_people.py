@@ -3,11 +3,8 @@
 import io
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +16,8 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, ma
 from django.core import mail
 from django.core.management import CommandError, call_command
 
+from bench import rows
+from bench.rows import BAD, BCRYPT, KEY
 from optin import keys
 from optin.models import (
     AccessKey,
@@ -34,7 +33,7 @@ from optin.operations import erasure, imports
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
-from tests.kit.server import ROOT, database_url, until
+from tests.kit.server import ROOT, database_url
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
 
@@ -42,15 +41,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Kind = AuditEvent.Kind
 WHY = "--reason=Moving in. Jo"
-KEY = "5b1f0d1e9c4a4b7e8f2d3c6a7b8c9d0e"
-HASH = "$2b$04$abcdefghijklmnopqrstuuR/sMB5BEXmOMYfypgggoVc1NiqGSQrS"
 DORA = {
     "external_id": "00042",
     "username": "dora",
     "email": "dora@example.com",
     "language": "de",
     "active": True,
-    "password": HASH,
+    "password": BCRYPT,
     "files": [777],
     "manages": [777],
     "access_keys": [f"777:{KEY}"],
@@ -128,7 +125,7 @@ def test_csv_from_standard_input_says_the_same_as_json(
 ) -> None:
     text = (
         "\ufeffexternal_id,username,email,language,active,password,files,manages,access_keys\r\n"
-        f'00042,dora,dora@example.com,de-AT,yes,{HASH},777,777,"777:{KEY}"\r\n'
+        f'00042,dora,dora@example.com,de-AT,yes,{BCRYPT},777,777,"777:{KEY}"\r\n'
         ",emil,,,,,,,\r\n"
     )
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
@@ -251,12 +248,36 @@ def test_a_password_of_the_service_stays(bring: Any) -> None:
     own = dora.password
     emil.set_unusable_password()
     emil.save()
-    people = [{"username": name, "password": HASH} for name in ("dora", "emil")]
+    people = [{"username": name, "password": BCRYPT} for name in ("dora", "emil")]
     assert counts(bring(*people, options=("--update",))) == (0, 1, 1, 0)
     dora.refresh_from_db()
     emil.refresh_from_db()
     assert dora.password == own
     assert check_password("my password", emil.password)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (BCRYPT, BCRYPT.replace("abcd", "efgh")),
+        ("{SHA}ovj3+hlaCAoipokEHaqPIET58zY=", "{SHA}avj3+hlaCAoipokEHaqPIET58zY="),
+        ("{SHA}ovj3+hlaCAoipokEHaqPIET58zY=", BCRYPT),
+    ],
+)
+def test_an_update_replaces_the_password_of_who_has_not_signed_in(
+    bring: Any, first: str, second: str
+) -> None:
+    """They changed it in the old system meanwhile. The first sign-in here ends that."""
+    people = [{"username": "dora", "password": password} for password in (first, second)]
+    bring(people[0])
+    before = User.objects.get().password
+    assert counts(bring(people[0], options=("--update",))) == (0, 0, 1, 0)
+    with one_event(Kind.PERSON, "import_changed"):
+        assert counts(bring(people[1], options=("--update",))) == (0, 1, 0, 0)
+    assert User.objects.get().password != before
+    assert counts(bring(people[1], options=("--update",))) == (0, 0, 1, 0)
+    User.objects.update(password=make_password("x"))
+    assert counts(bring(people[0], options=("--update",))) == (0, 0, 1, 0)
 
 
 def test_an_update_gives_the_external_id_to_whoever_has_none(bring: Any) -> None:
@@ -290,9 +311,9 @@ def test_who_is_written_by_somebody_else_meanwhile_is_refused(
     """The other rows of the batch go in."""
     stored = imports._stored
 
-    def meanwhile(people: Any) -> Any:
+    def meanwhile(*people: Any) -> Any:
         User.objects.get_or_create(username="Emil")
-        return stored(people)
+        return stored(*people)
 
     monkeypatch.setattr(imports, "_stored", meanwhile)
     people = [{"username": name} for name in ("dora", "emil", "fritz")]
@@ -304,64 +325,8 @@ def test_who_is_written_by_somebody_else_meanwhile_is_refused(
 # -- what is wrong -------------------------------------------------------------------
 
 
-BAD: list[tuple[Any, str]] = [
-    ("this is no JSON", ""),
-    ("[1, 2]", ""),
-    ("[" * 5000, ""),
-    ('{"username": "' + "x" * 70_000 + '"}', ""),
-    ({}, "username"),
-    ({"username": None}, "username"),
-    ({"username": ""}, "username"),
-    ({"username": 7}, "username"),
-    ({"username": "two words"}, "username"),
-    ({"username": "x" * 151}, "username"),
-    ({"username": "a\0b"}, "username"),
-    ({"nickname": "dodo"}, "nickname"),
-    ({"email": "nowhere"}, "email"),
-    ({"email": "x" * 250 + "@example.com"}, "email"),
-    ({"email": ["a@example.com"]}, "email"),
-    ({"email": "TAKEN@example.com"}, "email"),
-    ({"username": "Taken"}, "username"),
-    ({"external_id": ""}, "external_id"),
-    ({"external_id": 42}, "external_id"),
-    ({"external_id": "x" * 256}, "external_id"),
-    ({"external_id": "a\0b"}, "external_id"),
-    ({"active": "perhaps"}, "active"),
-    ({"active": 1}, "active"),
-    ({"language": "fr"}, "language"),
-    ({"language": "x" * 600}, "language"),
-    ({"language": ""}, "language"),
-    ({"password": "correct horse"}, "password"),
-    ({"password": HASH.replace("$04$", "$14$")}, "password"),
-    ({"password": 12345}, "password"),
-    ({"files": [779]}, "files"),
-    ({"files": [0]}, "files"),
-    ({"files": [2**31]}, "files"),
-    ({"files": ["x"]}, "files"),
-    ({"files": [True]}, "files"),
-    ({"files": {"777": True}}, "files"),
-    ({"files": [1] * 101}, "files"),
-    ({"manages": [777]}, "manages"),
-    ({"access_keys": [f"777:{KEY}"]}, "access_keys"),
-    ({"files": [777], "access_keys": ["777:short"]}, "access_keys"),
-    ({"files": [777], "access_keys": [f"777:{KEY}"] * 2}, "access_keys"),
-    ({"email": "dora@[127.0.0.1]"}, "email"),
-    ({"email": "D\u00f6ra@example.com"}, "email"),
-    ({"username": "taken@example.com"}, "username"),
-    ({"files": [777], "access_keys": [f"777:{KEY}\u00e4"]}, "access_keys"),
-    ({"files": [777], "access_keys": [KEY]}, "access_keys"),
-    ({"files": [777], "access_keys": ["777:sha256:abc"]}, "access_keys"),
-    ({"files": [777], "access_keys": [f"777:sha256:{keys.sha256('taken')}"]}, "access_keys"),
-    ({"number": "12"}, "number"),
-    ({"number": "02 9374 4000"}, "number"),
-    ({"number": "+1 212 555 0123"}, "number"),
-    ({"number": 61491570156}, "number"),
-]
-
-
 def test_each_bad_row_is_named_and_the_good_ones_go_in(bring: Any, file: File) -> None:
-    taken = make_user("taken")
-    AccessKey.objects.keep("taken", taken, file, taken.date_joined)
+    rows.prepare()
     people: list[Any] = []
     for n, (bad, _field) in enumerate(BAD):
         row: Any = bad if isinstance(bad, str) else {"username": f"bad-{n}", **bad}
@@ -456,7 +421,7 @@ def test_what_was_written_out_and_read_again_is_equal(
     text = first.read_text(encoding="utf-8")
     for name in ("dora", "\u00e9mil"):
         assert name in text
-    for absent in ("ann-staff", "root", "ben-test", "erased", HASH, KEY[:6]):
+    for absent in ("ann-staff", "root", "ben-test", "erased", BCRYPT, KEY[:6]):
         assert absent not in text
     AccessKey.objects.all().delete()
     User.objects.all().delete()
@@ -470,14 +435,10 @@ def test_what_was_written_out_and_read_again_is_equal(
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(file: File, tmp_path: Path) -> None:
-    people = [
-        {**DORA, "external_id": f"e{n}", "username": f"p{n}", "email": f"p{n}@example.com"}
-        | {"access_keys": [f"777:{n:032x}"]}
-        for n in range(2_000)
-    ]
-    path = tmp_path / "people.jsonl"
-    path.write_text("\n".join(map(json.dumps, people)))
+def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(tmp_path: Path) -> None:
+    rows.prepare()
+    path, rejects = tmp_path / "people.jsonl", tmp_path / "rejects"
+    good, faults = rows.write(path, 3_000, len(BAD))
     command = [sys.executable, "manage.py", "import_people", str(path), WHY]
     environment = {
         **os.environ,
@@ -488,16 +449,14 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(file: File, tmp_p
         "DATABASE_URL": database_url(),
         "DATA_DIR": str(tmp_path),
     }
-    kills = 0
-    while (before := User.objects.count()) < len(people):
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as one:
-            until(lambda: User.objects.count() > before)
-            time.sleep(random.uniform(0, 0.3))
-            one.kill()
-        kills += one.returncode == -signal.SIGKILL
-        told = AuditEvent.objects.filter(outcome="imported").values("user_id").distinct()
-        assert User.objects.filter(pk__in=told).count() == User.objects.count() == told.count()
-    assert kills > 1
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    assert User.objects.count() == Membership.objects.filter(manages=True).count() == len(people)
-    assert AccessKey.objects.count() == ExternalId.objects.count() == len(people)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, f"--rejects={rejects}"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+        )
+
+    assert rows.kill(start, 3_000, 20) > 10
+    with start() as last:
+        assert last.wait() == 3
+    rows.check(good)
+    assert rows.named(rejects) == faults

@@ -18,7 +18,7 @@ from optin.models.reasons import fit_reason
 from optin.operations import imports
 from optin.operations.imports import Fault, Person, Run, Tally
 
-BATCH = 200
+BATCH = 100
 """Rows that are looked up and written together."""
 
 SHOWN = 20

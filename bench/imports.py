@@ -1,0 +1,150 @@
+"""The import of many people: its time and memory, the sign-ins beside it, and killed runs.
+
+A file in which 0.5 % of the rows are wrong, of 44 kinds, is imported in a process of its own.
+Meanwhile people sign in by the token call, as they do before it for comparison. Then another file
+is imported, and killed at random moments, until it is in. Each time all good rows must be in,
+exactly once, and each wrong one must be named.
+
+    python -m bench.imports [--rows N] [--kills N] [--clients N]
+"""
+
+import argparse
+import http.client
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlencode
+
+os.environ["TRUSTED_PROXIES"] = "127.0.0.0/8"
+
+from bench import servers, world
+from bench.hashing import p99
+
+from bench import rows  # needs what world sets up
+
+from django.db import connection, connections
+
+from optin.models import User
+
+PASSWORD = "correct horse battery"  # noqa: S105
+
+COMMAND = """
+import sys
+from bench import world
+from django.core.management import CommandError, call_command
+try:
+    call_command("import_people", *sys.argv[1:])
+except CommandError as exc:
+    print(exc)
+    sys.exit(exc.returncode)
+"""
+
+
+class Import:
+    """One run of the command, and its resident memory in MiB each second."""
+
+    def __init__(self, people: Path, rejects: Path) -> None:
+        # manage.py would refuse the simulator, unless DEBUG is on.
+        command = [sys.executable, "-c", COMMAND, str(people), "--json", "--reason=Moving in"]
+        command += [f"--rejects={rejects}"]
+        env = os.environ | {"DATABASE_URL": world.url()}
+        self.begun = time.monotonic()
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE)  # noqa: S603
+        self.memory: list[int] = []
+
+    def wait(self, seconds: float = 1e9) -> bool:
+        """Return whether it ended by itself within so many seconds."""
+        while (self.process.poll()) is None and time.monotonic() - self.begun < seconds:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            self.memory += [
+                int(line.split()[1]) // 1024 for line in status.splitlines() if "VmRSS" in line
+            ]
+            time.sleep(min(1, max(0, seconds)))
+        return self.process.returncode is not None
+
+
+def sign_in(port: int, name: str, address: str) -> float:
+    """Sign in by the token call; return the milliseconds."""
+    form = urlencode({"grant_type": "password", "username": name, "password": PASSWORD})
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": address}
+    begun = time.perf_counter()
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    line.request("POST", "/authorisation/token", form, headers)
+    answer = line.getresponse()
+    text = answer.read()
+    line.close()
+    if answer.status != 200:
+        raise AssertionError(f"{answer.status} {text!r}")
+    return (time.perf_counter() - begun) * 1000
+
+
+def sign_ins(port: int, clients: int, is_over: Callable[[], bool]) -> list[float]:
+    """Let each client sign in, and wait as long as that took, until it is over."""
+
+    def client(number: int) -> list[float]:
+        times: list[float] = []
+        while not is_over():
+            n = len(times)
+            name = f"person{(n * clients + number) % 1000}"
+            times.append(sign_in(port, name, f"100.{64 + number}.{n // 250 % 250}.{n % 250}"))
+            time.sleep(times[-1] / 1000)
+        return times
+
+    with ThreadPoolExecutor(clients) as pool:
+        return sorted(itertools.chain(*pool.map(client, range(clients))))
+
+
+def ends(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def tell(name: str, times: list[float]) -> None:
+    middle = statistics.median(times)
+    print(f"{name}: {len(times)} sign-ins, median {middle:.0f} ms, 99 % {p99(times):.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=1, help="Who sign in meanwhile.")
+    options = parser.parse_args()
+    if connection.vendor != "postgresql":
+        parser.error("DATABASE_URL must name a PostgreSQL server")
+    port = servers.free_port()
+    with world.database(), tempfile.TemporaryDirectory() as folder:
+        people, rejects = Path(folder) / "people.jsonl", Path(folder) / "rejects"
+        rows.prepare()
+        good, faults = rows.write(people, options.rows, max(1, options.rows // 200))
+        world.people(1000)
+        User.objects.create_user("first", "", PASSWORD)
+        User.objects.filter(username__startswith="person").update(
+            password=User.objects.get(username="first").password
+        )
+        (command,) = servers.commands(port, "").values()
+        with servers.serving(command, port, world.url()):
+            sign_ins(port, options.clients, ends(3))
+            tell("quiet", sign_ins(port, options.clients, ends(60)))
+            one = Import(people, rejects)
+            waits = threading.Thread(target=one.wait)
+            waits.start()
+            tell("beside the import", sign_ins(port, options.clients, lambda: not waits.is_alive()))
+        print(f"{options.rows} rows in {time.monotonic() - one.begun:.0f} s")
+        print(f"memory, MiB: {one.memory[:: max(1, len(one.memory) // 10)]}")
+        print(one.process.communicate()[0].decode())
+        rows.check(good)
+        assert rows.named(rejects) == faults
+        connections.close_all()
+
+
+if __name__ == "__main__":
+    main()
