@@ -60,9 +60,8 @@ lock:
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-twilio.in -o requirements-twilio.txt -c requirements.txt
 	$(LOCK) requirements-otel.in -o requirements-otel.txt -c requirements.txt
-	$(LOCK) requirements-notary.in -o requirements-notary.txt -c requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt -c requirements.txt \
-	  -c requirements-twilio.txt -c requirements-otel.txt -c requirements-notary.txt
+	  -c requirements-twilio.txt -c requirements-otel.txt
 
 # Collect what is to be translated, and compile what is: for developers, needs gettext.
 # Nothing else does: the compiled catalogue is committed.

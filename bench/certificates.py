@@ -8,7 +8,6 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 _CERTIFIES = x509.KeyUsage(
     key_cert_sign=True,
@@ -49,15 +48,6 @@ class Authority:
         # Python 3.13 wants it to be named.
         above = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         built = built.add_extension(above, critical=False)
-        return _written(self._folder / f"{name}.pem", key, built.sign(self._key, hashes.SHA256()))
-
-    def stamping(self, name: str, *, days: int = 365) -> Path:
-        """Make a certificate for time stamps (RFC 3161, 2.3) that ends in *days*, with its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        built = _builder(who, self._name, key, days=days)
-        only = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
-        built = built.add_extension(only, critical=True)
         return _written(self._folder / f"{name}.pem", key, built.sign(self._key, hashes.SHA256()))
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
-from optin.audit import against, restores
+from optin.audit import restores
 from optin.conf import CHECKS, REMOVED, Conf, conf
 from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_region, make
 from optin.models import Canary, GatewayHealth
@@ -170,26 +170,6 @@ def check_gateways() -> Iterator[CheckMessage]:
             f"No gateway of OPTIN_GATEWAYS serves {region}, which OPTIN_SMS_REGIONS allows.",
             "Leave the region out, or give a gateway that serves it.",
         )
-
-
-@_start
-def check_notary() -> Iterator[CheckMessage]:
-    """An authority of ``OPTIN_NOTARY`` can be asked, and its answers can be checked."""
-    if Conf.notary.fault(conf.notary) or Conf.notary_ca.fault(conf.notary_ca):
-        return  # check_settings tells
-    if not any(urlsplit(target).scheme in {"http", "https"} for target in conf.notary):
-        return
-    missing = "" if conf.notary_ca else "OPTIN_NOTARY_CA is not set"
-    try:
-        against.stamps()
-    except ValueError as exc:
-        missing = str(exc)
-    yield from _if(
-        missing,
-        "E125",
-        f"OPTIN_NOTARY names an authority for time stamps, but {missing}.",
-        "See A notary in docs/audit-trail.md.",
-    )
 
 
 # -- the database: these say nothing if it is away (/readyz tells) or has no tables ---
@@ -359,7 +339,7 @@ def check_deployment() -> Iterator[CheckMessage]:
         not settings.SENDS_MAIL and any(target.startswith("mail:") for target in conf.notary),
         "W216",
         "OPTIN_NOTARY has mail:, but EMAIL_URL is not set: no note leaves by mail.",
-        "Set EMAIL_URL, or name a file or an authority.",
+        "Set EMAIL_URL, or name a file.",
     )
 
 

@@ -8,14 +8,11 @@ keys. It proves nothing of what came after it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
-from typing import Any
 
 from optin.audit import notes, restores
 from optin.audit.integrity import Finding, Tally
 from optin.audit.notes import Chain, Note
 from optin.audit.reading import all_seals
-from optin.conf import conf
 from optin.models import AuditEvent, AuditNote
 
 
@@ -35,8 +32,6 @@ class _Seen:
 
     notes: list[Kept] = field(default_factory=list)
     """The notes that were read, in the order of their seals, the newest first."""
-    unchecked: int = 0
-    """Time stamps that nobody could check here."""
     proved: int = 0
     """The last event of the newest note that fits."""
     other: list[Kept] = field(default_factory=list)
@@ -49,20 +44,6 @@ class _Seen:
         left = [one for one in some if not any(window.covers(one.note) for window in self.windows)]
         self.excused += len(some) - len(left)
         return left
-
-
-def stamps() -> Any:
-    """Return the module ``stamps``, whose package is an extra.
-
-    :raises ValueError: if that is not installed.
-    """
-    try:
-        return import_module("optin.audit.stamps")
-    except ImportError:
-        raise ValueError(
-            "the package rfc3161-client is not installed: "
-            "pip install --no-deps --require-hashes -r requirements-notary.txt"
-        ) from None
 
 
 Found = tuple[str, Note | None]
@@ -83,9 +64,6 @@ def verify(found: Iterable[Found], tally: Tally) -> Iterator[Finding]:
         yield from _take(where, note, seen)
     for where, note in _own():
         yield from _take(where, note, seen, is_ours=True)
-    if seen.unchecked:
-        why = "OPTIN_NOTARY_CA is not set"
-        yield Finding(f"{seen.unchecked} time stamps: {why}", unchecked=True)
     if not seen.notes:
         return
     seen.notes.sort(key=lambda one: one.note.seals, reverse=True)
@@ -100,10 +78,8 @@ def verify(found: Iterable[Found], tally: Tally) -> Iterator[Finding]:
 
 def _own() -> Iterator[Found]:
     for row in AuditNote.objects.order_by("pk").iterator():
-        # After the notary is switched off, its certificates need not be here.
-        stamp = f" stamp={row.stamp}" if row.stamp and conf.notary_ca else ""
         where = f"the row of {row.at:%Y-%m-%d %H:%M} UTC in optin_auditnote"
-        yield where, Note.read(row.line + stamp)
+        yield where, Note.read(row.line)
 
 
 def _take(
@@ -115,24 +91,10 @@ def _take(
         fault = "this note cannot be read"
     elif note.was_changed():
         fault = "this note was changed"
-    elif note.stamp and conf.notary_ca:
-        fault = _check_stamp(note)
-    elif note.stamp:
-        seen.unchecked += 1
     if fault:
         yield Finding(f"{where}: {fault}", unchecked=True)
     elif note:
         seen.notes.append(Kept(where, note, is_ours))
-
-
-def _check_stamp(note: Note) -> str:
-    """Return what is wrong with the time stamp of *note*, or nothing."""
-    module = stamps()
-    try:
-        module.read(note.stamp, text=note.text)
-    except module.NotProved as exc:
-        return f"its time stamp proves nothing: {exc}"
-    return ""
 
 
 def _compare(chain: Chain, seen: _Seen) -> None:

@@ -8,8 +8,6 @@ Seals outlive their events (``seals``) and a new digest key (``operations.key_ro
 digest over the same seals stays the same.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -17,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
-from urllib.parse import urlsplit
 
 from optin import keys
 from optin.audit.reading import all_seals
@@ -67,8 +64,6 @@ class Note:
     """The newest of these seals, as the note has it."""
     key_id: str
     proof: str
-    stamp: bytes = b""
-    """The answer of an authority for time stamps; b"" if it has none."""
 
     @classmethod
     def of(cls, chain: Chain) -> Self:
@@ -90,11 +85,7 @@ class Note:
         newest = AuditSeal.from_line(found["text"]) if found else None
         if found is None or newest is None:
             return None
-        try:
-            stamp = base64.b64decode(found["stamp"] or "", validate=True)
-        except binascii.Error:
-            return None
-        return cls(found["text"], int(found["seals"]), newest, found["key"], found["proof"], stamp)
+        return cls(found["text"], int(found["seals"]), newest, found["key"], found["proof"])
 
     def line(self) -> str:
         return f"{self.text} note={self.key_id}:{self.proof}"
@@ -109,8 +100,7 @@ class Note:
 _NOTE = re.compile(
     rf"(?P<text>{_START}(?P<seals>[1-9][0-9]{{0,17}}) chain=[0-9a-f]{{64}} "
     r"seal first=[!-~ ]{1,400}? proof=[0-9a-f]{64}) "
-    r"note=(?P<key>[0-9a-f]{8}):(?P<proof>[0-9a-f]{64})\b"
-    r"(?: stamp=(?P<stamp>[A-Za-z0-9+/]+={0,2}))?",
+    r"note=(?P<key>[0-9a-f]{8}):(?P<proof>[0-9a-f]{64})\b",
     re.ASCII,
 )
 
@@ -154,7 +144,7 @@ class Place:
     """A place outside that keeps notes, and how far it has come."""
 
     name: str
-    """Its name for others: ``mail``, or the address of a file or an authority."""
+    """Its name for others: ``mail``, or the address of a file."""
     targets: tuple[str, ...]
     """Its address in ``OPTIN_NOTARY``; for ``mail``, all addresses."""
     newest: AuditNote | None
@@ -190,8 +180,5 @@ def _place(name: str, targets: tuple[str, ...]) -> Place:
 
 
 def _name(target: str) -> str:
-    """Never an address of a mailbox, and not the query of a URL, which may hold a secret."""
-    parts = urlsplit(target)
-    if parts.scheme == MAIL:
-        return MAIL
-    return f"{parts.scheme}:{'//' if parts.netloc else ''}{parts.netloc}{parts.path}"
+    """Never an address of a mailbox."""
+    return MAIL if target.startswith(f"{MAIL}:") else target

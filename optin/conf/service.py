@@ -5,7 +5,6 @@ import re
 from optin.conf.faults import (
     absolute,
     address,
-    certificates,
     full_keys,
     level,
     narrow,
@@ -132,15 +131,9 @@ class Service:
         "syslog://HOST:PORT. Empty: nowhere.",
         sink,
     )
-    # Plain http for an authority, as many offer it: its signature proves the answer.
     notary = names(
         123,
-        "Where to give a note of the audit trail each day: mail:ADDRESS, file:/PATH or the "
-        "https:// address of an RFC 3161 authority. Empty: nowhere.",
+        "Where to give a note of the audit trail each day: mail:ADDRESS or file:/PATH. Empty: "
+        "nowhere.",
         notary,
-    )
-    notary_ca = text(
-        124,
-        "A file of certificates (PEM) that prove the time stamps of an authority in OPTIN_NOTARY.",
-        certificates,
     )

@@ -48,14 +48,13 @@ class Call:
         *,
         reads: bool,
         patience: float = TIMEOUT,
-        who: str = "the gateway",
     ) -> None:
-        """*reads*: whether the body of an answer is of use; *who*: its name in faults."""
+        """*reads*: whether the body of an answer is of use."""
         self._request = headers, body
         self._line = Line(
             url,
             trust(),
-            who=who,
+            who="the gateway",
             patience=min(patience, TIMEOUT),
             excerpt=MAX_ANSWER + 1 if reads else 0,
             dial=_dial,
