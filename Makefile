@@ -59,9 +59,8 @@ LOCK = uv pip compile --universal --generate-hashes --no-strip-extras --python-v
 lock:
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-twilio.in -o requirements-twilio.txt -c requirements.txt
-	$(LOCK) requirements-otel.in -o requirements-otel.txt -c requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt -c requirements.txt \
-	  -c requirements-twilio.txt -c requirements-otel.txt
+	  -c requirements-twilio.txt
 
 # Collect what is to be translated, and compile what is: for developers, needs gettext.
 # Nothing else does: the compiled catalogue is committed.

@@ -18,7 +18,7 @@ Values and pure functions (no database, no HTTP):
     ``origin``      who asked for an operation, and from where
 
 The process:
-    ``runtime``     log lines, metrics, traces, threads for password hashes, request limits
+    ``runtime``     log lines, metrics, threads for password hashes, request limits
 
 What is stored:
     ``models``      the tables, and what the database itself guarantees

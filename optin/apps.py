@@ -11,8 +11,6 @@ class OptinConfig(AppConfig):
         from optin import checks  # noqa: F401  (registers the system checks)
         from optin.audit import ledger, seals
         from optin.models.audit import committed
-        from optin.runtime import tracing
 
-        tracing.start()
         committed.connect(ledger.keep, dispatch_uid="keep_ledger")
         committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")

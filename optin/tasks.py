@@ -11,7 +11,6 @@ the jobs, ``sweep`` the rows that are left without one.
 import logging
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,7 +43,7 @@ from optin.operations import (
     revocations,
 )
 from optin.origin import Face, Origin
-from optin.runtime import tracing, worker_connection, worker_metrics
+from optin.runtime import worker_connection, worker_metrics
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class BackOff(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": min(2**steps, self.longest)})
 
 
-# Somebody waits for a code; nobody for a mail.
+# Somebody waits for a code; nobody for a mail. A job of 0.22.0 may have a trace: it is ignored.
 
 
 @app.task(
@@ -99,22 +98,20 @@ class BackOff(BaseRetryStrategy):
     priority=10,
     retry=BackOff(timedelta(seconds=30)),
 )
-def send_text(pk: int, trace: str = "") -> None:
-    _send(SmsMessage, pk, trace)
+def send_text(pk: int, **trace: str) -> None:
+    _send(SmsMessage, pk)
 
 
 @app.task(
     name=delivery.TASK[Notice], queue="messages", priority=5, retry=BackOff(timedelta(minutes=10))
 )
-def send_mail(pk: int, trace: str = "") -> None:
-    _send(Notice, pk, trace)
+def send_mail(pk: int, **trace: str) -> None:
+    _send(Notice, pk)
 
 
-def _send(model: type[Outgoing], pk: int, trace: str) -> None:
-    """:param trace: of the request that the message is from; "" if that is not traced."""
-    with tracing.trace(delivery.TASK[model], trace) if trace else nullcontext():
-        if delivery.send_one(model, pk):
-            raise NotYet
+def _send(model: type[Outgoing], pk: int) -> None:
+    if delivery.send_one(model, pk):
+        raise NotYet
 
 
 # -- regularly ---------------------------------------------------------------------

@@ -496,16 +496,6 @@ WORKER_METRICS: tuple[str, int] | None = _read(
 )
 if WORKER_METRICS and not METRICS_TOKEN:
     raise ImproperlyConfigured("WORKER_METRICS needs METRICS_TOKEN (optin.E116).")
-# Traces go to the collector at this address (optin.runtime.tracing). The packages of OpenTelemetry
-# read it and the other variables OTEL_... themselves.
-TRACING: bool = (
-    any(
-        env.str(name, "")
-        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    )
-    and env.str("OTEL_TRACES_EXPORTER", "otlp") != "none"
-    and env.str("OTEL_SDK_DISABLED", "").lower() != "true"
-)
 STOP_DELAY: int = env.int("STOP_DELAY", 0)
 if STOP_DELAY < 0:
     raise ImproperlyConfigured("STOP_DELAY must be a number of seconds, 0 or more.")

@@ -22,7 +22,7 @@ from optin.api.answers import (
 )
 from optin.api.renderers import renderer_for
 from optin.origin import Face
-from optin.runtime import logs, metrics, references, tracing
+from optin.runtime import logs, metrics, references
 from optin.runtime.references import Undecided
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
@@ -36,9 +36,6 @@ _FACES = {
 """By the first part of the path; all else are pages."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
-"""Addresses that machines ask for every few seconds."""
 
 logger = logs.logger("optin.request")
 
@@ -66,12 +63,6 @@ class ApiEdge:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info in _UNTRACED:
-            return self._serve(request)
-        with tracing.trace("request"):
-            return self._serve(request)
-
-    def _serve(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
@@ -106,14 +97,6 @@ class ApiEdge:
         method = request.method if request.method in _METHODS else "other"
         is_of_sandbox = "SANDBOX_REFUSAL" in request.META
         metrics.observe(route, status, seconds, is_of_sandbox=is_of_sandbox)
-        tracing.tell(
-            f"{method} {route}",
-            method=method,
-            route=route,
-            status=status,
-            request_id=request.META["REQUEST_ID"],
-            **({"error": str(status)} if status >= 500 and not is_of_sandbox else {}),
-        )
         logger.info(
             "request",
             method=method,

@@ -44,7 +44,7 @@ from optin.models import (
 from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.models.operation import after_commit
 from optin.origin import Face, Origin
-from optin.runtime import metrics, tracing
+from optin.runtime import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -181,9 +181,7 @@ def _defer(row: SmsMessage | Notice) -> None:
     :raises OperationalError: if the database goes away. Every caller knows that one.
     """
     try:
-        # A worker goes on with the trace of this request, if it is traced.
-        trace = {"trace": here} if (here := tracing.here()) else {}
-        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk, **trace)
+        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
     except ConnectorException as exc:
         raise OperationalError("no job could be saved") from exc
 

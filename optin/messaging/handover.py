@@ -19,7 +19,7 @@ from optin.events import News
 from optin.gateways import Fate, Gateway, Receipt, Report, Sandbox, SmsError, Text
 from optin.models import GatewayHealth, GatewayTry, PendingOtp, SmsMessage
 from optin.models.messages import CARRIER, State
-from optin.runtime import metrics, tracing
+from optin.runtime import metrics
 
 logger = logging.getLogger("optin.messaging.delivery")  # operators know this name
 
@@ -79,9 +79,7 @@ def hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
     """Give the text to *gateway*, and record what came of it."""
     made = GatewayTry(message=message, gateway=gateway.name, at=timezone.now())
     begun = time.perf_counter()
-    with tracing.span("gateway", gateway=gateway.name):
-        _give(gateway, text, made)
-        tracing.tell(outcome=made.fate)
+    _give(gateway, text, made)
     metrics.GATEWAYS.labels(gateway.name, made.fate).observe(time.perf_counter() - begun)
     made.save()
     if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:

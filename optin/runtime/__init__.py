@@ -1,4 +1,4 @@
-"""Logs, metrics, traces, password-hashing threads, request limits, redirects, and workers'
+"""Logs, metrics, password-hashing threads, request limits, redirects, and workers'
 connections.
 
 It knows nothing of second factors, and stores nothing in the database.

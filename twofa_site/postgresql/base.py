@@ -23,7 +23,7 @@ from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
-from optin.runtime import metrics, tracing
+from optin.runtime import metrics
 from twofa_site.postgresql import pipeline
 from twofa_site.postgresql.schema import DatabaseSchemaEditor
 
@@ -99,7 +99,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _run(self, messages: Sequence[pipeline.Message]) -> list[pipeline.Rows]:
         waiting, self._waiting = self._waiting, []
         together = [*(one for one, _ in waiting), *messages]
-        with self.wrap_database_errors, tracing.span("statements", statements=len(together)):
+        with self.wrap_database_errors:
             found = pipeline.run(self.connection, together)
         for (_, then), rows in zip(waiting, found, strict=False):
             if then:
@@ -108,8 +108,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _send_first(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         self.send_waiting()
-        with tracing.span("statement"):
-            return execute(sql, params, many, context)
+        return execute(sql, params, many, context)
 
     def _commit(self) -> None:
         if self._at_the_end:
