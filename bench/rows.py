@@ -88,8 +88,11 @@ def prepare() -> None:
     AccessKey.objects.keep("taken", taken, files[0], taken.date_joined)
 
 
-def write(path: Path, count: int, bad: int) -> tuple[list[Row], dict[int, str]]:
-    """Write *count* rows, of which *bad* are wrong; return the good ones, and the bad lines."""
+def write(path: Path, count: int, bad: int, first: int = 0) -> tuple[list[Row], dict[int, str]]:
+    """Write *count* rows, of which *bad* are wrong; return the good ones, and the bad lines.
+
+    :param first: what the first person is called by; the others count on.
+    """
     good: list[Row] = []
     faults: dict[int, str] = {}
     with path.open("w", encoding="utf-8") as file:
@@ -99,7 +102,7 @@ def write(path: Path, count: int, bad: int) -> tuple[list[Row], dict[int, str]]:
                 named = wrong if isinstance(wrong, str) else {"username": f"bad-{n}", **wrong}
                 row: Any = wrong and named
             else:
-                good.append(row := _person(n))
+                good.append(row := _person(first + n))
             file.write((row if isinstance(row, str) else json.dumps(row)) + "\n")
     return good, faults
 

@@ -6,7 +6,8 @@ goes on where it was when it is run again. Each person who is made or changed ha
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -73,6 +74,25 @@ class Fault(NamedTuple):
     reason: str
 
 
+class Seen:
+    """The ids, names, addresses and keys of earlier rows, by hashes.
+
+    In a file that SQLite makes and removes, so that a million people need no more memory than ten.
+    """
+
+    def __init__(self) -> None:
+        self._rows = sqlite3.connect("")
+        self._rows.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY)")
+
+    def __contains__(self, own: tuple[str, str]) -> bool:
+        found = self._rows.execute("SELECT 1 FROM seen WHERE hash = ?", [hash(own)])
+        return found.fetchone() is not None
+
+    def update(self, own: Iterable[tuple[str, str]]) -> None:
+        hashes = ([hash(each)] for each in own)
+        self._rows.executemany("INSERT OR IGNORE INTO seen VALUES (?)", hashes)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of an import: what its events say of it."""
@@ -84,8 +104,7 @@ class Run:
     update: bool = False
     """Whether people who are there already are changed; otherwise a row that differs is refused."""
     dry_run: bool = False
-    seen: set[int] = field(default_factory=set)
-    """Hashes of the ids, names, addresses and keys of earlier rows."""
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass(slots=True)
@@ -139,7 +158,7 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
 class _Known:
     """What the database already has about the people, keys and files in some rows."""
 
-    def __init__(self, rows: Sequence[Person], seen: set[int]) -> None:
+    def __init__(self, rows: Sequence[Person], seen: Seen) -> None:
         logins = {login for row in rows for login in _logins(row)}
         digests = {key.digest for row in rows for key in row.access_keys}
         low = User.objects.annotate(name=Lower("username"), address=Lower("email"))
@@ -177,9 +196,9 @@ class _Known:
     def fault(self, row: Person, found: User | None) -> Fault | None:
         """Say why *row* cannot be taken, if so."""
         own = [*_own(row), *([("username", f"id {found.pk}")] if found else [])]
-        for name, value in own:
-            if hash((name, value)) in self._seen:
-                return Fault(row.line, name, "is in an earlier row")
+        for each in own:
+            if each in self._seen:
+                return Fault(row.line, each[0], "is in an earlier row")
         for login, name in _logins(row).items():
             if {self.by_name.get(login, found), self.by_email.get(login, found)} != {found}:
                 return Fault(row.line, name, "belongs to somebody else")
@@ -191,7 +210,7 @@ class _Known:
             return Fault(row.line, "files", "names a file that does not exist, or a sandbox")
         if fault := _barred(row, found) if found else None:
             return fault
-        self._seen.update(hash(each) for each in own)
+        self._seen.update(own)
         return None
 
     def changes(self, row: Person, user: User, password: str | None) -> list[str]:
