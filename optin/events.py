@@ -529,6 +529,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             "Account brought over from another system", ocsf=MADE),
         "import_changed": done(_("Your account was changed by an import from another system"),
             "Account changed by an import from another system", ocsf=CHANGED),
+        "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
         "exported": done(staff="All people written to a file", ocsf=READ),
         OTHERS: refused(ocsf=CHANGED),
     },

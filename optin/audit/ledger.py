@@ -58,6 +58,9 @@ _DATA = TELLING | {
     "application",
     "endpoint",
     "stopped",
+    "sha256",
+    "made",
+    "changed",
 }
 """Keys that a line takes over from the data of its event."""
 

@@ -118,6 +118,13 @@ class Tally:
     faults: list[Fault] = field(default_factory=list)
 
 
+def end(run: Run, total: Tally) -> None:
+    """Record what *run* wrote, if anything. After a restore, the ledger tells what is missing."""
+    if not run.dry_run and (total.made or total.changed):
+        with transaction.atomic(durable=True):
+            _record("import_ended", None, run, {"made": total.made, "changed": total.changed})
+
+
 def bring_in(rows: Sequence[Person], run: Run) -> Tally:
     """Make or change the people of *rows*, or with ``run.dry_run`` only say what would be done.
 
@@ -424,13 +431,13 @@ def _write(row: Person, person: User, changes: Sequence[str], password: str, run
     _record("import_changed", person, run, data)
 
 
-def _record(outcome: str, person: User, run: Run, data: dict[str, Any]) -> None:
+def _record(outcome: str, person: User | None, run: Run, data: Mapping[str, Any]) -> None:
     AuditEvent.objects.record(
         Kind.PERSON,
         outcome,
         now=timezone.now(),
         origin=run.origin,
-        user_id=person.pk,
+        user_id=person.pk if person else None,
         reason=run.reason,
         data={**_about(run), **data},
     )

@@ -37,7 +37,11 @@ Kind = AuditEvent.Kind
 
 
 def leave(line: Line, *, origin: Origin) -> str:
-    """Record that *line* came too late to give anything back: it may have been taken since."""
+    """Record that nothing was done for *line*.
+
+    It came too late to give anything back, which may have been taken since, or it is about an
+    import, which an operator must repeat.
+    """
     with transaction.atomic(durable=True):
         lost_changes.record("unchanged", line, origin, timezone.now())
     return "unchanged"

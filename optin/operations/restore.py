@@ -68,6 +68,8 @@ class Restored:
     set_up: list[int] = field(default_factory=list)
     """Ids of users who set up a number or an app since the backup, which is lost: they have no
     second factor now, or an old one whose codes may not be accepted any more."""
+    imports: list[Line] = field(default_factory=list)
+    """Imports of people that are lost."""
 
 
 def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False) -> Restored:
@@ -107,7 +109,10 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
         if stopped := email_changes.close_all(origin=origin):
             done.ended["email_changes"] = stopped
     for line in lost:
-        if line.gives_back and until and line.at <= until:
+        if line.outcome == "import_ended":
+            done.imports.append(line)
+            outcome = lost_decisions.leave(line, origin=origin)
+        elif line.gives_back and until and line.at <= until:
             outcome = lost_decisions.leave(line, origin=origin)
         else:
             outcome = lost_decisions.carry_out(line, left, origin=origin)

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +35,7 @@ from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.server import ROOT, database_url
-from tests.kit.trail import newest_event, one_event
+from tests.kit.trail import one_event
 from tests.kit.world import nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,6 +79,20 @@ def bring(tmp_path: Path, file: File) -> Any:
     return bring
 
 
+@contextmanager
+def told(outcome: str, **facts: Any) -> Iterator[None]:
+    """Assert that one event about a person is added, and the one of the import."""
+    before = AuditEvent.objects.count()
+    yield
+    event, whole = AuditEvent.objects.order_by("pk")[before:]
+    assert (event.kind, event.outcome, whole.outcome) == (Kind.PERSON, outcome, "import_ended")
+    assert {name: getattr(event, name) for name in facts} == facts
+    assert (event.data["sha256"], event.data["ran_by"]) == (
+        whole.data["sha256"],
+        whole.data["ran_by"],
+    )
+
+
 def counts(done: Any) -> tuple[int, int, int, int]:
     return done.made, done.changed, done.unchanged, done.refused
 
@@ -86,7 +101,7 @@ def counts(done: Any) -> tuple[int, int, int, int]:
 
 
 def test_a_person_comes_in_with_all_that_the_row_says(bring: Any, file: File) -> None:
-    with one_event(Kind.PERSON, "imported", reason="Moving in. Jo"):
+    with told("imported", reason="Moving in. Jo"):
         assert counts(bring(DORA)) == (1, 0, 0, 0)
     dora = User.objects.get(username="dora")
     assert (dora.email, dora.is_active, dora.external.text) == ("dora@example.com", True, "00042")
@@ -94,7 +109,7 @@ def test_a_person_comes_in_with_all_that_the_row_says(bring: Any, file: File) ->
     assert check_password("my password", dora.password)
     assert Membership.objects.get(user=dora, file=file).manages
     assert AccessKey.objects.get(user=dora).digest == keys.sha256(KEY)
-    said = newest_event().data
+    said = AuditEvent.objects.get(outcome="imported").data
     assert said["files"] == [777]
     assert said["access_keys"] == [AccessKey.objects.get().pk]
     assert len(said["sha256"]) == 64
@@ -152,7 +167,7 @@ def test_a_number_is_proposed_and_no_text_leaves(bring: Any, phone: Phone) -> No
     user = User.objects.get()
     assert user.proposed.is_of(NUMBER)
     assert (user.proposed.last_three, user.proposed.source) == ("156", "import")
-    assert newest_event().data["proposed"]
+    assert AuditEvent.objects.get(outcome="imported").data["proposed"]
     assert counts(bring(dora)) == (0, 0, 1, 0)
     dora["number"] = "+61 491 570 157"
     assert bring(dora, status=4).faults[0]["field"] == "number"
@@ -189,7 +204,7 @@ def test_what_differs_is_changed_only_if_asked(
     File.objects.get_or_create(pk=778, defaults={"name": "Another"})
     bring(DORA)
     assert bring(DORA | change, status=4).faults[0]["field"] == name
-    with one_event(Kind.PERSON, outcome):
+    with told(outcome):
         assert counts(bring(DORA | change, options=("--update",))) == (0, 1, 0, 0)
     assert counts(bring(DORA | change)) == (0, 0, 1, 0)
     said = DORA | change
@@ -272,7 +287,7 @@ def test_an_update_replaces_the_password_of_who_has_not_signed_in(
     bring(people[0])
     before = User.objects.get().password
     assert counts(bring(people[0], options=("--update",))) == (0, 0, 1, 0)
-    with one_event(Kind.PERSON, "import_changed"):
+    with told("import_changed"):
         assert counts(bring(people[1], options=("--update",))) == (0, 1, 0, 0)
     assert User.objects.get().password != before
     assert counts(bring(people[1], options=("--update",))) == (0, 0, 1, 0)

@@ -1,6 +1,7 @@
 """After a restore: nothing that was used up, revoked, erased or refused since lives again."""
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -858,6 +859,25 @@ def test_what_the_backup_lacks_is_left_out(town: Town, lost: Lost) -> None:
     printed = run("after_restore").splitlines()
     assert "About accounts, keys or files that the backup lacks: 4" in printed
     assert printed[-1] == "The service may start."
+
+
+def test_an_import_that_is_lost_must_be_repeated(
+    town: Town, lost: Lost, tmp_path: Path, client: Client
+) -> None:
+    """S-55."""
+    path = tmp_path / "people.jsonl"
+    path.write_text('{"username": "dora"}\n{"username": "emil"}')
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with lost():
+        run("import_people", str(path), "--reason=Moving in. Jo")
+    printed = run("after_restore")
+    told = f"2 people made and 0 changed, from the file with the SHA-256 {digest}"
+    assert f"Import again: {told}" in printed
+    assert not User.objects.filter(username="dora").exists()
+    assert readiness(client) == (200, "ok")
+    with pytest.raises(CommandError, match="Nothing was done"):
+        run("after_restore")
+    assert run("import_people", str(path), "--reason=Again. Jo").startswith("2 made")
 
 
 def test_people_whose_new_factor_is_lost_are_named(town: Town, lost: Lost) -> None:

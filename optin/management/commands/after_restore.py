@@ -105,6 +105,11 @@ class Command(MendingCommand):
             self.stdout.write(f"About accounts, keys or files that the backup lacks: {done.gone}")
         if done.unknown:
             self.stdout.write(f"Decisions that this release does not know: {done.unknown}")
+        for line in done.imports:
+            self.stdout.write(
+                "Import again: {made} people made and {changed} changed, from the file with the "
+                "SHA-256 {sha256}".format(**line.data)
+            )
         if done.set_up:
             ids = ", ".join(map(str, done.set_up))
             self.stdout.write(f"These users have set up a second factor that is lost: {ids}")

@@ -70,9 +70,11 @@ class Command(BaseCommand):
                 update=options["update"],
                 dry_run=options["dry_run"],
             )
+            total = Tally()
+            stack.callback(imports.end, run, total)  # also if it is stopped
             try:
                 rows = self._count(stream, form, run)
-                total = self._import(stream, form, run, rows, rejects)
+                self._import(stream, form, run, total, rows, rejects)
             except ValidationError as exc:
                 raise CommandError(" ".join(exc.messages)) from None
         self._tell(total, run, as_json=options["json"])
@@ -94,10 +96,15 @@ class Command(BaseCommand):
         return rows
 
     def _import(
-        self, stream: BufferedIOBase, form: str, run: Run, rows: int, rejects: IO[str] | None
-    ) -> Tally:
+        self,
+        stream: BufferedIOBase,
+        form: str,
+        run: Run,
+        total: Tally,
+        rows: int,
+        rejects: IO[str] | None,
+    ) -> None:
         stream.seek(0)
-        total = Tally()
         with tqdm(total=rows, unit=" rows", disable=None, file=sys.stderr) as bar:
             for batch in _batches(people_files.read(stream, form)):
                 parsed = [people_files.parse(line, row) for line, row in batch]
@@ -110,7 +117,6 @@ class Command(BaseCommand):
                     self._refuse(fault, total.refused, rejects)
                     total.refused += 1
                 bar.update(len(batch))
-        return total
 
     def _refuse(self, fault: Fault, before: int, rejects: IO[str] | None) -> None:
         if rejects:
