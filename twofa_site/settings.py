@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 import django
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError, FileAwareEnv
 
 from optin import keys
 from optin.conf import Conf
-from optin.conf.parse import unquoted
+from optin.conf.parse import rsa_keys, unquoted
 from optin.gateways import every_setting
 from optin.runtime import logs
 
@@ -157,18 +159,26 @@ DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var")))
 CONFIG_DIR = Path(env.str("CONFIG_DIR", "/etc/optin"))
 
 
-def _development_secret() -> str:
+def _kept(name: str, make: Callable[[], str]) -> str:
     """Return a secret that is made at the first development start and kept."""
-    path = DATA_DIR / "secret_key"
+    path = DATA_DIR / name
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Under its name only once it is whole: another process may start at the same time.
         with NamedTemporaryFile("w", dir=DATA_DIR, encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(48))
+            file.write(make())
             file.flush()
             with suppress(FileExistsError):
                 path.hardlink_to(file.name)
     return path.read_text(encoding="utf-8")
+
+
+def _rsa_key() -> str:
+    return (
+        rsa.generate_private_key(65537, 2048)
+        .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        .decode()
+    )
 
 
 # -- the service's own settings: names, defaults and meaning are in optin.conf and optin.gateways
@@ -180,7 +190,9 @@ for _setting in every_setting():
     except ValueError as exc:
         raise ImproperlyConfigured(f"{_setting.name} {exc} ({_setting.check_id}).") from None
 
-SECRET_KEY: str = globals()["SECRET_KEY"] or (_development_secret() if DEBUG else "")
+SECRET_KEY: str = globals()["SECRET_KEY"] or (
+    _kept("secret_key", lambda: secrets.token_urlsafe(48)) if DEBUG else ""
+)
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY is not set (optin.E026). See docs/production.env.")
 # Django fails on these two before any check could tell.
@@ -195,6 +207,7 @@ if DEBUG:
     OPTIN_DIGEST_KEY = globals()["OPTIN_DIGEST_KEY"] or keys.derive(
         SECRET_KEY, "development digest key"
     )
+    OPTIN_OPENID_KEYS = globals()["OPTIN_OPENID_KEYS"] or rsa_keys(_kept("openid.pem", _rsa_key))
     OPTIN_SUPPORT = globals()["OPTIN_SUPPORT"] or "support@example.com"
 
 # -- where it is reached -----------------------------------------------------------
@@ -399,6 +412,12 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+OPENID_KEYS: tuple[str, ...] = globals()["OPTIN_OPENID_KEYS"]
+OPENID_SCOPES = {
+    "openid": "Recognise your account, and see when and how you signed in",
+    "profile": "See your user name and your name",
+    "email": "See your e-mail address",
+}
 OAUTH2_PROVIDER = {
     "SCOPES": {
         "full": "Act for you in every way the API allows",
@@ -407,11 +426,19 @@ OAUTH2_PROVIDER = {
         "modify": "As 2fa",
         "view": "Find out whether the token is valid",
         "events": "Read what happens to the second factors in a file",
+        **(OPENID_SCOPES if OPENID_KEYS else {}),
     },
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",
     "OAUTH2_VALIDATOR_CLASS": "optin.api.oauth.Validator",
     "OIDC_ISS_ENDPOINT": BASE_URL,
+    "OIDC_ENABLED": bool(OPENID_KEYS),
+    "OIDC_RSA_PRIVATE_KEY": "".join(OPENID_KEYS[:1]),
+    "OIDC_RSA_PRIVATE_KEYS_INACTIVE": OPENID_KEYS[1:],
+    "OIDC_JWKS_MAX_AGE_SECONDS": 300,  # a new key may sign at once
+    "OIDC_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OIDC_RP_INITIATED_LOGOUT_ENABLED": bool(OPENID_KEYS),
+    "ID_TOKEN_EXPIRE_SECONDS": 3600,
     "OAUTH2_GRANT_TYPES_SUPPORTED": ["authorization_code", "client_credentials", "refresh_token"],
     "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
     "ACCESS_TOKEN_EXPIRE_SECONDS": globals()["OPTIN_ACCESS_TOKEN_LIFETIME"],

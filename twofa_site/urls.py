@@ -1,11 +1,16 @@
 """All addresses of the service."""
 
+from django.conf import settings
 from django.urls import include, path, re_path
 
 from optin import admin
 from optin.api import oauth
 from optin.api.views import not_found_beside
-from optin.web import consent, views
+from optin.web import consent, openid, views
+
+OAUTH = [*oauth.ENDPOINTS, *consent.ENDPOINTS]
+if settings.OPENID_KEYS:
+    OAUTH += [*oauth.OPENID_ENDPOINTS, *openid.ENDPOINTS]
 
 urlpatterns = [
     path("", include("optin.api.urls")),
@@ -13,7 +18,8 @@ urlpatterns = [
     path("", include("optin.api.schema")),
     path("", include("optin.web.urls")),
     # One name space for both faces: the toolkit looks its endpoints up in it.
-    path("o/", include(([*oauth.ENDPOINTS, *consent.ENDPOINTS], "oauth2_provider"))),
+    path("o/", include((OAUTH, "oauth2_provider"))),
+    *(oauth.openid_urlpatterns if settings.OPENID_KEYS else []),
     path("admin/", admin.site.urls),
     re_path("", not_found_beside(views.not_found)),
 ]

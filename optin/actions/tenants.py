@@ -86,18 +86,27 @@ class ApplicationForm(NoForm):
         label="Redirect addresses (https, one a line)",
         widget=forms.Textarea(attrs={"rows": 3}),
     )
+    post_logout_redirect_uris = forms.CharField(
+        required=False,
+        max_length=2000,
+        label="Addresses to lead to after signing out (https, one a line)",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
     by_code = forms.BooleanField(
         required=False, initial=True, label="People sign in to it (authorization code)"
     )
 
     def clean(self) -> dict[str, Any]:
-        addresses = self.cleaned_data.get("redirect_uris", "").split()
-        if not all(_is_for_redirects(each) for each in addresses):
-            words = "Each address must begin with https:// and a host, without a user name or #."
-            self.add_error("redirect_uris", words)
-        if self.cleaned_data.get("by_code") and not addresses:
+        for field in ("redirect_uris", "post_logout_redirect_uris"):
+            addresses = self.cleaned_data.get(field, "").split()
+            if not all(_is_for_redirects(each) for each in addresses):
+                words = (
+                    "Each address must begin with https:// and a host, without a user name or #."
+                )
+                self.add_error(field, words)
+            self.cleaned_data[field] = " ".join(addresses)
+        if self.cleaned_data.get("by_code") and not self.cleaned_data["redirect_uris"]:
             self.add_error("redirect_uris", "Enter at least one redirect address.")
-        self.cleaned_data["redirect_uris"] = " ".join(addresses)
         return self.cleaned_data
 
 

@@ -98,6 +98,7 @@ class ApplicationAdmin(ReadOnlyAdmin):
     shown = (
         *list_display,
         text("redirect_uris"),
+        text("post_logout_redirect_uris"),
         flag("skip_authorization", "skip authorization", yes="yes", no="no"),
         _is_trusted,
     )

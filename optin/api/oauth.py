@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import (
+    AbstractApplication,
     get_access_token_model,
     get_grant_model,
     get_refresh_token_model,
@@ -31,13 +32,14 @@ from oauth2_provider.scopes import SettingsScopes
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import code_challenge_method_s256
+from oauthlib.openid.connect.core.exceptions import InvalidTokenError
 
 from optin import keys
 from optin.api.answers import CLIENT_REALM, RETRY_UNAVAILABLE, ApiError
 from optin.api.credentials import CUSTOMER_ADDRESS, credential, find_client, take_address
 from optin.conf import conf
 from optin.models import AuditEvent, UsedCode, User
-from optin.operations import sign_in
+from optin.operations import openid, sign_in
 from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome, whole_seconds
 from optin.runtime import references, throttle
@@ -74,10 +76,56 @@ class Scopes(SettingsScopes):
     ) -> list[str]:
         asked = getattr(request, "scopes", None) or []
         files = [word for word in asked if _FILE_SCOPE.fullmatch(word)]
-        return [*super().get_available_scopes(application, request, *args, **kwargs), *files]
+        words = super().get_available_scopes(application, request, *args, **kwargs)
+        if getattr(request, "grant_type", None) == "client_credentials":
+            words = [word for word in words if word not in openid.IDENTITY]  # of no person
+        return [*words, *files]
 
 
-class Validator(OAuth2Validator):
+class IdTokens(OAuth2Validator):
+    """ID tokens say what the session had proved when the person decided.
+
+    None is stored: an ID token opens nothing here, so nothing has to end it.
+    """
+
+    def finalize_id_token(
+        self, id_token: dict[str, Any], token: Any, token_handler: Any, request: Any
+    ) -> str:
+        """Sign by RS256, whatever the row of the client says."""
+        request.client.algorithm = AbstractApplication.RS256_ALGORITHM
+        signed: str = super().finalize_id_token(id_token, token, token_handler, request)
+        return signed
+
+    def get_id_token_dictionary(
+        self, token: Any, token_handler: Any, request: Any
+    ) -> tuple[dict[str, Any], datetime]:
+        claims, expires = super().get_id_token_dictionary(token, token_handler, request)
+        return {**claims, **request.claims}, expires
+
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        return openid.about(request.user)
+
+    def get_userinfo_claims(self, request: Any) -> dict[str, Any]:
+        if request.user is None or not request.user.is_active:
+            raise InvalidTokenError
+        claims: dict[str, Any] = super().get_userinfo_claims(request)
+        return claims
+
+    def refresh_id_token(self, request: Any) -> bool:
+        """Give none for a refresh token, for which nobody signed in."""
+        return False
+
+    def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
+        return False
+
+    def _save_id_token(self, jti: str, request: Any, expires: datetime, *args: Any) -> None:
+        pass
+
+    def _load_id_token(self, token: str) -> None:
+        pass
+
+
+class Validator(IdTokens):
     """Tokens are made with the user locked, from a grant that still stands.
 
     Activating a factor revokes what was granted before it. Without the lock, a
@@ -169,6 +217,7 @@ class Validator(OAuth2Validator):
             standing=request.standing,
             origin=request.origin,
             give=lambda: save(client_id, code, request, *args, **kwargs),
+            acts=bool(set(request.scopes) & set(sign_in.RIGHTS)),
             file_ids=[int(name[7:]) for name in request.scopes if _FILE_SCOPE.fullmatch(name)],
         )
 
@@ -272,16 +321,19 @@ def _origin(request: Any) -> Origin:
 
 @method_decorator(csrf_exempt, name="dispatch")
 class Endpoint(View):
-    """Check what holds for each endpoint: POST only, nothing in the address (S-35).
+    """Check what holds for each endpoint: its methods, nothing in the address (S-35).
 
     The toolkit leaves both to its clients, and answers 500 to an address that is badly
     escaped.
     """
 
+    methods = ["POST"]
+    challenge = CLIENT_REALM
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method != "POST":
+        if request.method not in self.methods:
             references.mark(request.META, Undecided.METHOD)
-            return _refusal("invalid_request", 405, {"Allow": "POST"})
+            return _refusal("invalid_request", 405, {"Allow": ", ".join(self.methods)})
         try:
             _take_address(request)
             if wait := throttle.hit_network(ip_of(request.META)):
@@ -302,7 +354,8 @@ class Endpoint(View):
             # The rest of it may repeat what was sent, and be called HTML.
             error = json.loads(response.content)["error"]
             references.mark(request.META, _CAUSES.get(error))
-            return _refusal(error, response.status_code)
+            headers = {"WWW-Authenticate": self.challenge} if response.status_code == 401 else {}
+            return _refusal(error, response.status_code, headers)
         response["Cache-Control"] = "no-store"
         return response
 
@@ -343,6 +396,34 @@ class IntrospectTokenView(Endpoint, views.IntrospectTokenView):
     ) -> HttpResponseBase:
         """Answer 401 (RFC 7662, 2.3), where the toolkit has a bare 403."""
         return _refusal("invalid_client", 401)
+
+
+class UserInfoView(Endpoint, views.UserInfoView):
+    methods = ["GET", "POST"]
+    challenge = 'Bearer error="invalid_token"'
+
+
+class DiscoveryView(views.ConnectDiscoveryInfoView):
+    """The toolkit's, which says too much of some things, and not enough of others."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        told = {
+            **json.loads(response.content),
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "grant_types_supported": oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED,
+            "response_modes_supported": ["query"],
+            "prompt_values_supported": ["none", "login", "consent"],
+            "acr_values_supported": [openid.MULTI_FACTOR],
+            "claims_supported": [
+                *("sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr"),
+                *("preferred_username", "name", "email", "email_verified"),
+            ],
+            "request_parameter_supported": False,
+            "request_uri_parameter_supported": False,
+        }
+        response.content = json.dumps(told)
+        return response
 
 
 _CAUSES = {
@@ -408,11 +489,22 @@ ENDPOINTS = [
     path("revoke_token/", RevokeTokenView.as_view(), name="revoke-token"),
     path("introspect/", IntrospectTokenView.as_view(), name="introspect"),
 ]
+OPENID_ENDPOINTS = [
+    path("userinfo/", UserInfoView.as_view(), name="user-info"),
+    path("jwks/", views.JwksInfoView.as_view(), name="jwks-info"),
+]
 
 urlpatterns = [
     path(
         ".well-known/oauth-authorization-server",
         views.OAuthServerMetadataView.as_view(),
         name="oauth-server-metadata",
+    ),
+]
+openid_urlpatterns = [
+    path(
+        ".well-known/openid-configuration",
+        DiscoveryView.as_view(),
+        name="openid-configuration",
     ),
 ]

@@ -5,8 +5,13 @@ import ipaddress
 import re
 from decimal import Decimal, InvalidOperation
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from optin.conf.setting import KEY_BYTES, Network, Rate
 
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----\s.+?\s-----END [A-Z ]+-----", re.DOTALL)
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
 
 
@@ -69,6 +74,22 @@ def ring(text: str) -> dict[str, bytes]:
             raise ValueError("must be kid:base64url, each id once and at most 16 characters")
         keys[kid] = key(encoded)
     return keys
+
+
+def rsa_keys(text: str) -> tuple[str, ...]:
+    """Read private keys in PEM form, one after the other."""
+    pems = tuple(_PEM.findall(text))
+    if _PEM.sub("", text).strip() or not all(map(_is_strong, pems)):
+        raise ValueError("must be RSA private keys of 2048 bits or more, in PEM form, unencrypted")
+    return pems
+
+
+def _is_strong(pem: str) -> bool:
+    try:
+        loaded = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(loaded, RSAPrivateKey) and loaded.key_size >= 2048
 
 
 def networks(text: str) -> tuple[Network, ...]:

@@ -15,7 +15,7 @@ from optin.conf.faults import (
     zone,
 )
 from optin.conf.kinds import flag, names, number, text
-from optin.conf.parse import integers, key, networks, ring, several_keys
+from optin.conf.parse import integers, key, networks, ring, rsa_keys, several_keys
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
 # ASCII that takes one septet each in the GSM 7-bit alphabet (3GPP TS 23.038, 6.2.1).
@@ -43,6 +43,13 @@ class Service:
         parse=several_keys,
         fault=lambda v: "" if all(len(k) == KEY_BYTES for k in v) else "must be keys of 32 bytes",
         doc="Former keys of OPTIN_DIGEST_KEY. They only check older audit events.",
+    )
+    openid_keys: Setting[tuple[str, ...]] = Setting(
+        131,
+        (),
+        parse=rsa_keys,
+        doc="RSA private keys in PEM form, for OpenID Connect. The first one signs, and all are "
+        "published. None: it is off.",
     )
     trusted_proxies: Setting[tuple[Network, ...]] = Setting(
         23,

@@ -55,15 +55,16 @@ class Standing:
         """Whether its factor counts also where staff suspended the number (S-07a)."""
         return self.factor_by in {By.APP, By.RECOVERY}
 
-    def demand(self, now: datetime, *, factor: bool = False) -> None:
+    def demand(self, now: datetime, *, factor: bool = False, since: datetime | None = None) -> None:
         """Let pass whoever proved the password lately, and where *factor* a factor too.
 
+        :param since: both must have been proved then, or later.
         :raises PasswordNeeded: and
         :raises FactorNeeded: otherwise.
         """
-        if not _is_fresh(self.password_at, now):
+        if not _is_fresh(self.password_at, now, since):
             raise PasswordNeeded
-        if factor and not _is_fresh(self.factor_at, now):
+        if factor and not _is_fresh(self.factor_at, now, since):
             raise FactorNeeded
 
 
@@ -165,8 +166,10 @@ def asked_by_session(
         yield factors
 
 
-def _is_fresh(verified_at: datetime | None, now: datetime) -> bool:
-    return verified_at is not None and verified_at - CLOCK_SLACK <= now < verified_at + FRESH
+def _is_fresh(verified_at: datetime | None, now: datetime, since: datetime | None) -> bool:
+    if verified_at is None or (since and verified_at < since):
+        return False
+    return verified_at - CLOCK_SLACK <= now < verified_at + FRESH
 
 
 def forget_recovery_codes(user: User) -> bool:

@@ -160,6 +160,7 @@ def consent(
     standing: Standing,
     origin: Origin,
     give: Callable[[], object] | None,
+    acts: bool = True,
     file_ids: Collection[int] = (),
 ) -> None:
     """Let an application act for *user*, by *give*, or record that it may not.
@@ -170,6 +171,8 @@ def consent(
     person is told by e-mail: whoever stole the cookie must not let anything act.
 
     :param user: as the session has them.
+    :param acts: whether it may do more than know who *user* is. If not, there is no mail while
+        it has a refresh token of theirs: some people sign in to it every day.
     :param file_ids: in which files it may act. If that of the active number is one of them, its
         endpoints are told.
     :raises PasswordNeeded: and
@@ -180,10 +183,12 @@ def consent(
     with asked_by_session(user, standing if give else None) as factors:
         locked, now, number = factors.user, factors.now, factors.active
         if give:
-            give()
             application = get_application_model().objects.filter(client_id=client_id).first()
             about_id = application.pk if application else None
-            delivery.notify_again(locked, Notice.Kind.CONSENT, now, about_id=about_id)
+            known = RefreshToken.objects.filter(user=locked, application=application, revoked=None)
+            if acts or not known.exists():
+                delivery.notify_again(locked, Notice.Kind.CONSENT, now, about_id=about_id)
+            give()
         outcome = "ok" if give else "denied"
         AuditEvent.objects.record(
             Kind.CONSENT,

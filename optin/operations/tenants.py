@@ -135,7 +135,12 @@ def end_access_key(key: AccessKey, *, origin: Origin) -> None:
 
 
 def make_application(
-    name: str, redirect_uris: str, *, by_code: bool, origin: Origin
+    name: str,
+    redirect_uris: str,
+    *,
+    by_code: bool,
+    post_logout_redirect_uris: str = "",
+    origin: Origin,
 ) -> tuple[str, str]:
     """Return the id and the secret of a new OAuth application; only its digest is kept.
 
@@ -151,6 +156,7 @@ def make_application(
             client_type=model.CLIENT_CONFIDENTIAL,
             authorization_grant_type=grant,
             redirect_uris=redirect_uris,
+            post_logout_redirect_uris=post_logout_redirect_uris,
             client_secret=secret,
         )
         record_application(made, origin=origin)

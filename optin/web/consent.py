@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -32,14 +31,17 @@ from oauthlib.oauth2.rfc6749.errors import (
     InvalidScopeError,
     OAuth2Error,
 )
+from oauthlib.openid.connect.core.exceptions import ConsentRequired, LoginRequired
 
-from optin.errors import PasswordNeeded
-from optin.models import File
-from optin.operations import authenticators, sign_in
+from optin.errors import FactorNeeded, PasswordNeeded
+from optin.models import File, User
+from optin.operations import authenticators, openid, sign_in
 from optin.operations.factors import Standing
 from optin.runtime import references
+from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
 from optin.web import sessions
+from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy
 from optin.web.pages import form_page, page, signed_in
 from optin.web.sessions import user_of
 
@@ -49,6 +51,9 @@ RIGHTS = {
     "modify": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "view": _("check that its access still works"),
     "events": _("read what happens to the second factors of all people in a file"),
+    "openid": _("recognise your account, and see when and how you signed in"),
+    "profile": _("see your user name and your name"),
+    "email": _("see your e-mail address"),
 }
 """The scopes of the settings, in words for a person."""
 
@@ -68,12 +73,11 @@ def files_of(scope: str) -> QuerySet[File]:
 _REQUIRED = ("client_id", "redirect_uri")
 _PARAMETERS = (
     *_REQUIRED,
-    *("response_type", "scope", "state", "code_challenge", "code_challenge_method"),
+    *("response_type", "scope", "state", "code_challenge", "code_challenge_method", "nonce"),
 )
 _MAX_QUERY = 2048  # escaped once more, for ``next=``, it still fits a request line
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _S256 = re.compile("[A-Za-z0-9_-]{43}")  # RFC 7636, 4.2
-_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
 class Core(OAuthLibCore):
@@ -91,6 +95,7 @@ class Asked:
     application: Any
     scope: str  # with each file by name
     credentials: dict[str, Any]  # for the toolkit
+    wanted: Wanted
 
     @property
     def redirect_uri(self) -> str:
@@ -110,6 +115,11 @@ class Authorize(OAuthLibMixin, View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             _demand_sound(request)
+            wanted = Wanted.of(request)
+            if "none" in wanted.prompt:
+                raise self._silent_refusal(request)
+            if address := wanted.address(request):
+                return SeeOther(address)
             return self._ask(request)
         except FatalClientError as error:
             # The client or its address is unknown: the browser must not be sent there.
@@ -126,18 +136,19 @@ class Authorize(OAuthLibMixin, View):
         return super().dispatch(request)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        is_on = authenticators.overview(user_of(request)).is_on
-        _standing(request).demand(timezone.now(), factor=is_on)
         response = page(
             request,
             "consent.html",
+            needs_factor=self._demand(request),
+            acts=bool(set(self.asked.scope.split()) & set(sign_in.RIGHTS)),
+            onwards=urlencode({"next": request.get_full_path()}),
             application=self.asked.application,
             scope=self.asked.scope,
             rights=rights_of(self.asked.scope),
             files=files_of(self.asked.scope),
             client_host=urlsplit(self.asked.redirect_uri).netloc,
         )
-        response["Content-Security-Policy"] = _policy(self.asked.redirect_uri)
+        response["Content-Security-Policy"] = policy(self.asked.redirect_uri)
         return response
 
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -148,18 +159,49 @@ class Authorize(OAuthLibMixin, View):
         }
         if request.POST.get("allow") != "Allow":
             sign_in.consent(user, client_id=asked.application.client_id, give=None, **who)
-            raise _error(AccessDeniedError, asked.credentials)
-        if request.POST.get("scope") != asked.scope:
-            return self.get(request)  # a file came or went meanwhile
-        credentials = {**asked.credentials, **who}
+            unmet = asked.wanted.factor and not authenticators.overview(user).is_on
+            raise _error(
+                UnmetAuthenticationRequirements if unmet else AccessDeniedError, asked.credentials
+            )
+        if self._demand(request) or request.POST.get("scope") != asked.scope:
+            return self.get(request)  # a file or the second factor came or went meanwhile
+        is_on = authenticators.overview(user).is_on
+        credentials = {
+            **asked.credentials,
+            **who,
+            # The toolkit keeps them with the code.
+            "claims": openid.proof(who["standing"], is_on=is_on),
+        }
         # Leads to Validator.save_authorization_code, which keeps code and event together.
         uri, *_rest = self.create_authorization_response(request, asked.scope, credentials, True)
         return _back(uri)
 
-    def _read(self, request: HttpRequest) -> Asked:
-        """Return what is asked for; more strictly than the toolkit, which lets be.
+    def _demand(self, request: HttpRequest) -> bool:
+        """Return whether the person must turn two-factor sign-in on first.
 
-        :raises OAuthToolkitError: if it cannot be given.
+        :raises PasswordNeeded: and
+        :raises FactorNeeded: if they have not proved lately who they are.
+        """
+        wanted, standing = self.asked.wanted, _standing(request)
+        is_on = authenticators.overview(user_of(request)).is_on
+        standing.demand(timezone.now(), factor=is_on, since=wanted.since())
+        if wanted.factor and is_on and not standing.factor_by:
+            raise FactorNeeded  # the session is older than what tells which one it was
+        return wanted.factor and not is_on
+
+    def _silent_refusal(self, request: HttpRequest) -> OAuthToolkitError:
+        """Return the error for ``prompt=none``: nobody is let in without being asked."""
+        credentials = self._sound(request)[2]
+        return _error(
+            ConsentRequired if request.user.is_authenticated else LoginRequired, credentials
+        )
+
+    def _sound(self, request: HttpRequest) -> tuple[Any, list[str], dict[str, Any]]:
+        """Return the application, the scope and the toolkit's credentials of a request.
+
+        More strictly than the toolkit, which lets be.
+
+        :raises OAuthToolkitError: if something is wrong with it, whoever the person is.
         """
         words, credentials = self.validate_authorization_request(request)
         application = credentials.pop("request").client
@@ -167,12 +209,40 @@ class Authorize(OAuthLibMixin, View):
             raise _error(InvalidRequestError, credentials, "code_challenge_method must be S256.")
         if not _S256.fullmatch(credentials["code_challenge"]):
             raise _error(InvalidRequestError, credentials, "Malformed code_challenge.")
-        if not set(words) & RIGHTS.keys():
-            words = [*oauth2_settings.DEFAULT_SCOPES, *words]
-        scope = sign_in.grantable(" ".join(words), user_of(request))
+        if fault := Wanted.of(request).fault():
+            raise _error(fault[0], credentials, fault[1])
+        return application, words, credentials
+
+    def _read(self, request: HttpRequest) -> Asked:
+        """Return what is asked for.
+
+        :raises OAuthToolkitError: if it cannot be given.
+        """
+        application, words, credentials = self._sound(request)
+        wanted = Wanted.of(request)
+        if wanted.is_about_another(user_of(request)):
+            raise _error(LoginRequired, credentials, "Another person is signed in.")
+        scope = _grantable(words, user_of(request))
         if scope is None:
             raise _error(InvalidScopeError, credentials)
-        return Asked(application, scope, credentials)
+        return Asked(application, scope, credentials, wanted)
+
+
+def _grantable(words: list[str], user: User) -> str | None:
+    """Return the scope to grant for the *words* asked for, or nothing if it is invalid.
+
+    To know who somebody is takes no right to act, and no file.
+    """
+    identity = [word for word in openid.IDENTITY if word in words]
+    others = [word for word in words if word not in identity]
+    if identity and "openid" not in identity:
+        return None
+    if identity and not others:
+        return " ".join(identity)
+    if not set(others) & set(sign_in.RIGHTS):
+        others = [*oauth2_settings.DEFAULT_SCOPES, *others]
+    scope = sign_in.grantable(" ".join(others), user)
+    return scope and " ".join([*identity, scope])
 
 
 def _standing(request: HttpRequest) -> Standing:
@@ -189,7 +259,7 @@ def _demand_sound(request: HttpRequest) -> None:
     query = request.META.get("QUERY_STRING", "")
     if len(query) > _MAX_QUERY or _BAD_ESCAPE.search(query):
         raise FatalClientError(InvalidRequestFatalError("The address is too long or malformed."))
-    for name in _PARAMETERS:
+    for name in (*_PARAMETERS, *ASKED):
         values = request.GET.getlist(name)
         if len(values) > 1 or not all(v.isascii() and v.isprintable() for v in values):
             raise FatalClientError(InvalidRequestFatalError(f"Malformed or repeated {name}."))
@@ -214,14 +284,6 @@ def _back(uri: str) -> HttpResponse:
     )
     response.status_code = 303
     return response
-
-
-def _policy(redirect_uri: str) -> str:
-    """Let the form lead to the client: browsers hold its redirect against ``form-action`` too."""
-    host = urlsplit(redirect_uri).netloc
-    client = [f"https://{host}"] if _HOST.fullmatch(host) else []
-    policy = {**settings.SECURE_CSP, "form-action": ["'self'", *client]}
-    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
 
 
 ENDPOINTS = [path("authorize/", form_page(Authorize.as_view()), name="authorize")]

@@ -176,6 +176,8 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
         prove(request, verification.by)
     elif verification:
         request.session.update(_verified(user, By.TEXT))
+    if verification and verification.by:
+        request.session["began_by"] = verification.by.value
 
 
 def _last_visit(user: User) -> float | None:
@@ -430,6 +432,7 @@ def standing(request: HttpRequest, *, by_sign_in: bool = False) -> Standing:
     factor_at = _time(request.session, "factor_at")
     if by_sign_in and DEVICE_ID_SESSION_KEY in request.session:
         factor_at = max(factor_at, began_at(request))
+        by = by or request.session.get("began_by")
     return Standing(_time(request.session, "password_at"), factor_at, By(by) if by else None)
 
 

@@ -125,7 +125,7 @@ WRITTEN: dict[type[models.Model], set[str]] = {
     SmsMessage: {"reason", "gateway_message_id"},
     ProviderUser: {"client_reference"},
     GatewayTry: {"reason", "gateway_message_id"},
-    Application: {"name", "redirect_uris"},
+    Application: {"name", "redirect_uris", "post_logout_redirect_uris"},
     WebhookEndpoint: {"url", "description"},
     WebhookTry: {"answer"},
 }
@@ -144,7 +144,7 @@ OURS: dict[type[models.Model], set[str]] = {
     AccessKey: {"digest", "prefix"},
     WebhookEndpoint: {"secrets_encrypted", "kinds"},
     WebhookTry: {"message_id", "kind", "reason"},
-    Application: {"client_id", "client_secret", "post_logout_redirect_uris", "allowed_origins"},
+    Application: {"client_id", "client_secret", "allowed_origins"},
 }
 """Digests, ids, names from the settings; what is never set."""
 
@@ -197,7 +197,8 @@ class Attack:
         # Names that people read are refused; by a command, or from before, they are there.
         self.post("optin/file/make/", "typedname", 422, id=777, name=...)
         address = "https://shop.example/cb?redirect=<zz+onzz=1>\"'"
-        application = {"redirect_uris": address, "by_code": "on"}
+        application = {"redirect_uris": address, "post_logout_redirect_uris": address}
+        application["by_code"] = "on"
         make = "oauth2_provider/application/make/"
         self.post(make, "typedname", 422, name=..., **application)
         self.post(make, "typedname", 422, name="x", redirect_uris=f"{address}\u202e")

@@ -454,6 +454,8 @@ def test_an_application_leads_back_by_https() -> None:
     ):
         form = ApplicationForm({**body, "redirect_uris": address})
         assert "redirect_uris" in form.errors, address
+        form = ApplicationForm({"name": "Shop", "post_logout_redirect_uris": address})
+        assert ("post_logout_redirect_uris" in form.errors) is bool(address), address
     assert ApplicationForm({**body, "redirect_uris": "https://shop.example/cb"}).is_valid()
 
 

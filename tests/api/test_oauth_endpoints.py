@@ -81,7 +81,8 @@ def test_metadata(settings: Any) -> None:
         "code_challenge_methods_supported": ["S256"],
         "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
         "response_types_supported": ["code"],
-        "scopes_supported": ["2fa", "events", "full", "modify", "view"],
+        "scopes_supported": sorted(settings.OAUTH2_PROVIDER["SCOPES"]),
+        "jwks_uri": f"{base}/o/jwks/",
     }
     assert metadata | expected == metadata
     assert not {"registration_endpoint", "device_authorization_endpoint"} & metadata.keys()

@@ -3,17 +3,21 @@
 import base64
 import os
 import runpy
+import secrets
 import subprocess
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import LazySettings
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +33,12 @@ from tests.kit.documents import OWN_SECRETS, production_environment
 SETTINGS = {setting.name: setting for setting in every_setting()}
 ROOT = Path(settings_module.__file__).resolve().parents[1]
 KEY = bytes(range(224, 256))
+
+
+def _pem(key: Any) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
 NOTARIES = ("mail:jo@example.com", "file:/mnt/notes")
@@ -79,6 +89,13 @@ UNREADABLE: dict[str, list[str]] = {
     "OPTIN_SENDS_PER_IP": ["25", "25/5m", "25/300/1", "25/300,0"],
     "OPTIN_DIGEST_KEY": ["short", KEY_TEXT + "AAAA", "!" + KEY_TEXT],
     "OPTIN_OLD_DIGEST_KEYS": [f"{KEY_TEXT},short"],
+    "OPTIN_OPENID_KEYS": [
+        "nonsense",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+        f"{_pem(ec.generate_private_key(ec.SECP256R1()))}",
+        f"{_pem(rsa.generate_private_key(65537, 1024))}",  # noqa: S505
+        f"{_pem(rsa.generate_private_key(65537, 2048))}and more",
+    ],
     "OPTIN_KEYS": [
         *(KEY_TEXT, f":{KEY_TEXT}", f"k1:{KEY_TEXT},k1:{KEY_TEXT}", f"{'k' * 17}:{KEY_TEXT}"),
     ],
@@ -539,6 +556,7 @@ def test_processes_that_start_at_once_have_one_development_secret(
     with ThreadPoolExecutor(8) as pool:
         for n in range(100):
             monkeypatch.setattr(settings_module, "DATA_DIR", tmp_path / str(n))
-            calls = [pool.submit(settings_module._development_secret) for _ in range(8)]
+            made = partial(secrets.token_urlsafe, 48)
+            calls = [pool.submit(settings_module._kept, "secret_key", made) for _ in range(8)]
             (secret,) = {call.result() for call in calls}
             assert len(secret) == 64

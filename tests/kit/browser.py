@@ -33,6 +33,7 @@ FOR_MACHINES = {"livez", "readyz", "metrics", "seen", "simulator"}
 NAMES = [
     *(str(p.name) for p in urls.urlpatterns if p.name and p.name not in FOR_MACHINES),
     "oauth2_provider:authorize",
+    "oauth2_provider:rp-initiated-logout",
 ]
 VARIABLES: dict[str, list[Any]] = {
     **{name: ["nothing"] for name in ("not-me", "revocation", "email-stop", "email-confirm")},

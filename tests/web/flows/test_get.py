@@ -145,7 +145,7 @@ def test_wrong_method_is_a_405(method: str, ann: Browser) -> None:
 def test_post_without_a_token_is_a_page_that_helps(ann_on: Browser) -> None:
     """S-60: nothing is done; whoever is signed in is led on from the pages to sign in."""
     before = rows()
-    data = {"code": "1234567", "password": "x"}
+    data = {"code": "1234567", "password": "x", "sign_out": "yes"}
     for address in ADDRESSES:
         response: Any = ann_on.client.post(address, data, secure=True, headers={"origin": "null"})
         if address.startswith("/sign-in/"):

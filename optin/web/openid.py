@@ -1,0 +1,215 @@
+"""What an OpenID Connect application asks for beyond OAuth 2, and signing out for it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from oauth2_provider.http import OAuth2ResponseRedirect
+from oauth2_provider.models import get_application_model
+from oauthlib.common import add_params_to_uri
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+from oauthlib.openid.connect.core.exceptions import (
+    AccountSelectionRequired,
+    OpenIDClientError,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestURINotSupported,
+)
+
+from optin.models import User
+from optin.operations import openid
+from optin.operations.factors import FRESH
+from optin.runtime import references
+from optin.runtime.redirects import SeeOther
+from optin.runtime.references import Undecided
+from optin.web import sessions
+from optin.web.pages import form_page, open_to_all, page
+
+ASKED = ("prompt", "max_age", "acr_values", "id_token_hint", "nonce")
+_UNSUPPORTED: dict[str, type[OAuth2Error]] = {
+    "request": RequestNotSupported,
+    "request_uri": RequestURINotSupported,
+    "registration": RegistrationNotSupported,
+}
+_PROMPTS = {"none", "login", "consent", "select_account"}
+_MAX_NONCE = 255  # the toolkit's column
+_ARRIVED = "arrived"
+
+
+class UnmetAuthenticationRequirements(OpenIDClientError):
+    """OpenID Connect Core Unmet Authentication Requirements 1.0."""
+
+    error = "unmet_authentication_requirements"
+
+
+# -- what is asked for at /o/authorize/ ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How somebody is to sign in: nothing is asked for without the scope ``openid``."""
+
+    asked: Mapping[str, Any]  # by parameter
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "Wanted":
+        is_openid = "openid" in request.GET.get("scope", "").split()
+        return cls({n: v for n, v in request.GET.dict().items() if v} if is_openid else {})
+
+    def fault(self) -> tuple[type[OAuth2Error], str] | None:
+        """Return the error for what cannot be done, if there is one, and what it is about."""
+        for name, error in _UNSUPPORTED.items():
+            if name in self.asked:
+                return error, f"{name} is not supported."
+        age = self.asked.get("max_age", "0")
+        if not (age.isdigit() and len(age) < 10):
+            return InvalidRequestError, "max_age must be a number of seconds."
+        if len(self.asked.get("nonce", "")) > _MAX_NONCE:
+            return InvalidRequestError, "nonce is too long."
+        if not self.prompt <= _PROMPTS or ("none" in self.prompt and len(self.prompt) > 1):
+            return InvalidRequestError, "This prompt is unknown, or none with another one."
+        if "select_account" in self.prompt:
+            return AccountSelectionRequired, "A browser has one account at a time."
+        return None
+
+    @property
+    def prompt(self) -> set[str]:
+        return set(self.asked.get("prompt", "").split())
+
+    @property
+    def factor(self) -> bool:
+        """Whether they must have a second factor."""
+        return openid.MULTI_FACTOR in self.asked.get("acr_values", "").split()
+
+    def is_about_another(self, user: User) -> bool:
+        """Whether the application expects another person than *user*."""
+        hint = self.asked.get("id_token_hint")
+        return bool(hint) and (openid.claims_of(hint or "") or {}).get("sub") != str(user.pk)
+
+    def since(self) -> datetime | None:
+        """Since when they must have signed in; None if it does not matter.
+
+        It counts from when the browser came, which the address says after ``address``: else
+        nobody could prove anything in time.
+        """
+        arrived = self._arrived()
+        if arrived is None:
+            return None
+        if "login" in self.prompt:
+            return arrived
+        return arrived - timedelta(seconds=int(self.asked["max_age"]))
+
+    def address(self, request: HttpRequest) -> str:
+        """Return the address that says when the browser came, or "" if it need not be said."""
+        if not ("login" in self.prompt or "max_age" in self.asked) or self.fault():
+            return ""
+        if self._arrived():
+            return ""
+        now = int(timezone.now().timestamp())
+        query = request.GET.copy()
+        query[_ARRIVED] = signing.dumps(now, salt=self._salt())
+        return f"{request.path}?{query.urlencode()}"
+
+    def _arrived(self) -> datetime | None:
+        try:
+            at = signing.loads(self.asked.get(_ARRIVED, ""), salt=self._salt(), max_age=FRESH)
+        except signing.BadSignature:
+            return None
+        return datetime.fromtimestamp(at, tz=timezone.get_default_timezone())
+
+    def _salt(self) -> str:
+        rest = {name: value for name, value in self.asked.items() if name != _ARRIVED}
+        return f"optin.authorize {urlencode(rest)}"
+
+
+# -- signing out for an application -------------------------------------------------
+
+_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
+_MAX_QUERY = 4000
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
+
+
+class _Unfit(Exception):
+    """The request to sign out cannot be served. The text says why."""
+
+
+@csrf_exempt
+@form_page
+def end_session(request: HttpRequest) -> HttpResponseBase:
+    """Sign out because an application asks, if the person says so (RP-Initiated Logout 1.0).
+
+    An application may also post: its form only leads to the page that asks.
+    """
+    if request.method == "POST" and "sign_out" not in request.POST:
+        sent = [(name, request.POST[name]) for name in _PARAMETERS if name in request.POST]
+        return SeeOther(f"{request.path}?{urlencode(sent)}")
+    return csrf_protect(open_to_all(_end_session))(request)
+
+
+def _end_session(request: HttpRequest) -> HttpResponse:
+    try:
+        application, address = _read(request)
+    except _Unfit as error:
+        references.mark(request.META, Undecided.BAD_CONSENT)
+        return page(request, "end_session.html", status=400, error=str(error))
+    if request.user.is_authenticated and request.method != "POST":
+        response = page(request, "end_session.html", application=application)
+        response["Content-Security-Policy"] = policy(address)
+        return response
+    if request.user.is_authenticated:
+        sessions.end(request)
+        if not address:
+            sessions.flash(request, _("You are signed out."))
+    if not address:
+        return SeeOther("sign-in")
+    left: HttpResponse = OAuth2ResponseRedirect(address, ["https"], status=303)
+    return left
+
+
+def _read(request: HttpRequest) -> tuple[Any, str]:
+    """Return the application that asks, if it says which, and where to go on to, or "".
+
+    :raises _Unfit: unless that is an address which the application has registered.
+    """
+    values = {name: request.GET.getlist(name) for name in _PARAMETERS}
+    if len(request.META.get("QUERY_STRING", "")) > _MAX_QUERY or any(
+        len(each) > 1 or not all(v.isascii() and v.isprintable() for v in each)
+        for each in values.values()
+    ):
+        raise _Unfit("The address is too long, or a parameter is malformed or repeated.")
+    hint, client_id, address, state = ("".join(each) for each in values.values())
+    if hint:
+        claims = openid.claims_of(hint)
+        if claims is None or client_id not in {"", claims.get("aud")}:
+            raise _Unfit("The id_token_hint is not one of this application.")
+        client_id = str(claims.get("aud"))
+    found = get_application_model().objects.filter(client_id=client_id).first()
+    if client_id and found is None:
+        raise _Unfit("Unknown client_id.")
+    if address and (found is None or address not in found.post_logout_redirect_uris.split()):
+        raise _Unfit("The post_logout_redirect_uri is not one that the application registered.")
+    if address and state:
+        address = add_params_to_uri(address, [("state", state)])
+    return found, address
+
+
+def policy(redirect_uri: str) -> str:
+    """Let the form lead to the client: browsers hold its redirect against ``form-action`` too."""
+    host = urlsplit(redirect_uri).netloc
+    client = [f"https://{host}"] if _HOST.fullmatch(host) else []
+    policy = {**settings.SECURE_CSP, "form-action": ["'self'", *client]}
+    return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+
+
+ENDPOINTS = [path("logout/", end_session, name="rp-initiated-logout")]
