@@ -29,7 +29,7 @@ from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import exact, moment, moment_by, plain
+from optin.support.wording import exact, moment, moment_by, plain, taken_over_from
 
 
 class IsStaff(Choice):
@@ -168,6 +168,8 @@ def _factors(standing: Standing) -> str:
     )
     suspended = ", suspended" if standing.is_suspended else ""
     found = [f"number {number.masked_number}{suspended}"] if number else []
+    if number and number.taken_over_at:
+        found.append(taken_over_from(number.taken_over_at, number.taken_over_by))
     found += ["authenticator app"] if app else []
     found += [f"{left} recovery code{'' if left == 1 else 's'} left"] if found or left else []
     return "; ".join(found) or "none"

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from optin.actions.accounts import REVEAL
-from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, text, when
 from optin.admin.site import site
 from optin.models import PendingOtp, ProviderUser
 
@@ -43,6 +43,8 @@ class NumberAdmin(ReadOnlyAdmin):
         when("verified_at"),
         when("released_at"),
         when("suspended_at"),
+        when("taken_over_at", "verified in the old system"),
+        text("taken_over_by", "how"),
     )
 
     @admin.display(description="number")
@@ -52,7 +54,8 @@ class NumberAdmin(ReadOnlyAdmin):
     @admin.display(description="state")
     def state(self, row: ProviderUser) -> str:
         if row.confirmed:
-            return "suspended" if row.suspended_at else "active"
+            here = "" if row.is_proved else ", taken over, not yet proved here"
+            return f"{'suspended' if row.suspended_at else 'active'}{here}"
         return "released" if row.released_at else "not verified"
 
 

@@ -7,7 +7,6 @@ docs/contract.md, section 2.
 
 import io
 import logging
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import wraps
@@ -47,7 +46,7 @@ from optin.api.serializers import (
 from optin.causes import Why
 from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, SandboxRefusal
 from optin.models import File, Purpose
-from optin.models.factors import MAX_REFERENCE
+from optin.models.factors import MAX_REFERENCE, REFERENCE
 from optin.operations import challenges, opt_ins, tenants
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -57,8 +56,6 @@ from optin.runtime import logs, references, throttle
 from optin.runtime.references import Undecided
 
 logger = logging.getLogger("optin.api")
-
-_REFERENCE = re.compile(f"[!-~]{{1,{MAX_REFERENCE}}}")
 
 
 class Call(APIView):
@@ -399,7 +396,7 @@ def _reference(meta: Mapping[str, Any]) -> str:
     reference: str | None = meta.get("HTTP_CLIENT_REFERENCE")
     if reference is None:
         return ""
-    if not _REFERENCE.fullmatch(reference):
+    if not REFERENCE.fullmatch(reference):
         raise ApiError(
             "invalid_request",
             f"Client-Reference must be 1 to {MAX_REFERENCE} visible ASCII characters.",

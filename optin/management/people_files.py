@@ -12,21 +12,24 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation.trans_real import get_supported_language_variant
 
 from optin import hashes, keys
 from optin.errors import InvalidMobileNumber, UnfitAddress
 from optin.hashes import Fast
-from optin.models import ExternalId, User
+from optin.models import ExternalId, ProviderUser, User
+from optin.models.factors import MAX_REFERENCE, REFERENCE
 from optin.models.files import MAX_FILE_ID
 from optin.operations import email_changes, proposals
-from optin.operations.imports import Fault, Key, Person
+from optin.operations.imports import NUMBER_FIELDS, Fault, Key, Person
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -152,11 +155,17 @@ def _cells(text: str | None) -> list[str] | str:
         return "is no CSV"
 
 
-def write(people: Iterable[Fields], stream: "SupportsWrite[str]", form: str) -> int:
-    """Write the rows that ``imports.export`` returns; return how many."""
+def write(
+    people: Iterable[Fields], stream: "SupportsWrite[str]", form: str, *, numbers: bool = False
+) -> int:
+    """Write the rows that ``imports.export`` returns; return how many.
+
+    :param numbers: whether there are mobile numbers in them.
+    """
     rows = 0
     if form == "csv":
-        names = [name for name in FIELDS if name not in {"password", "access_keys", "number"}]
+        left_out = {"password", "access_keys", *(() if numbers else NUMBER_FIELDS)}
+        names = [name for name in FIELDS if name not in left_out]
         table = csv.DictWriter(stream, names, lineterminator="\n")
         table.writeheader()
     for person in people:
@@ -192,6 +201,8 @@ def parse(line: int, row: Fields | str) -> Person | Fault:
             return Fault(line, name, " ".join(exc.messages))
     if "username" not in read:
         return Fault(line, "username", "is missing")
+    if wrong := _wrong_about_number(read):
+        return Fault(line, *wrong)
     files, manages = read.pop("files", []), read.pop("manages", None)
     if not set(manages or ()) <= set(files):
         return Fault(line, "manages", "names a file that the field files does not name")
@@ -199,6 +210,18 @@ def parse(line: int, row: Fields | str) -> Person | Fault:
         return Fault(line, "access_keys", "names a file that the field files does not name")
     members = {pk: None if manages is None else pk in manages for pk in files}
     return Person(line, **{"external_id": "", **read}, files=members)
+
+
+def _wrong_about_number(read: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the field that does not go with the others about the number, and why."""
+    at, by = "number_verified_at", "number_verified_by"
+    for name in (at, by, "client_reference"):
+        if name in read and "number" not in read:
+            return name, "is given without a number"
+    for name, other in ((at, by), (by, at)):
+        if other in read and name not in read:
+            return name, f"is missing beside {other}"
+    return None
 
 
 # -- the fields --------------------------------------------------------------------
@@ -250,6 +273,31 @@ def _number(value: Any) -> str:
         return proposals.fit(_text(value)).e164
     except InvalidMobileNumber as exc:
         raise ValidationError(exc.message) from None
+
+
+def _time(value: Any) -> datetime:
+    try:
+        at = datetime.fromisoformat(_text(value))
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValidationError("is no time such as 2024-05-31T09:30:00Z") from None
+    if at > timezone.now():
+        raise ValidationError("is in the future")
+    return at
+
+
+def _how(value: Any) -> str:
+    how: str = _as(ProviderUser, "taken_over_by")(_text(value).strip())
+    if not how:
+        raise ValidationError("is empty")
+    return how
+
+
+def _reference(value: Any) -> str:
+    text = _text(value)
+    if not REFERENCE.fullmatch(text):
+        raise ValidationError(f"is not 1 to {MAX_REFERENCE} visible ASCII characters")
+    return text
 
 
 def _flag(value: Any) -> bool:
@@ -313,5 +361,8 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "manages": _file_ids,
     "access_keys": _access_keys,
     "number": _number,
+    "number_verified_at": _time,
+    "number_verified_by": _how,
+    "client_reference": _reference,
 }
 """What reads each field. Its ``ValidationError`` or ``UnfitHash`` repeats no value."""

@@ -3,6 +3,7 @@
 Authenticator apps and recovery codes are in ``authenticators``.
 """
 
+import re
 from datetime import datetime
 from typing import Self
 
@@ -21,6 +22,9 @@ from optin.models.users import LOCK, User
 
 MAX_REFERENCE = 64
 """Characters of a client's own reference."""
+
+REFERENCE = re.compile(f"[!-~]{{1,{MAX_REFERENCE}}}")
+"""Matches one."""
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
@@ -150,6 +154,15 @@ class ProviderUser(Device):
     def verify_token(self, token: str) -> bool:
         """Refuse: a code is checked by ``operations``, which count and audit it."""
         return False
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether a code from it was ever entered here, and not only in the system before."""
+        return self.verified_at is not None and self.taken_over_at is None
+
+    def prove(self) -> None:
+        """Record that a code from a number that was taken over was entered here."""
+        _PROVE.run_later(id=self.pk)
 
     @property
     def masked_number(self) -> str:
@@ -360,6 +373,13 @@ _CONFIRM = Update(
     confirmed=True,
     verified_at=param("verified_at", ProviderUser),
     released_at=None,
+    taken_over_at=None,
+    taken_over_by="",
+)
+_PROVE = Update(
+    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    taken_over_at=None,
+    taken_over_by="",
 )
 _RELEASE = Update(
     lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),

@@ -213,7 +213,7 @@ class SmsMessage(Outgoing):
         Not that somebody answered STOP, where the person has never verified the number (S-38).
         """
         number = self.provider_user
-        if number.verified_at or why != "opted_out":
+        if number.is_proved or why != "opted_out":
             WebhookEvent.objects.tell(kind, why, now, number.file_id, number)
 
     @property

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from optin import codes
@@ -95,11 +96,13 @@ def overview(user: User) -> Overview:
 def is_stopped(user: User, **which: Any) -> bool:
     """Whether somebody answered STOP from that number of *user*, the active one by default.
 
-    Of none that they have not verified: nobody may learn that of another's number (S-38).
+    Of none that they have not verified: nobody may learn that of another's number (S-38). Of an
+    active one they do, also if it was taken over: the operators say that it is theirs.
     """
     own = ProviderUser.objects.filter(user=user, **(which or {"confirmed": True}))
-    verified = own.exclude(verified_at=None).values("number_digest")
-    return Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=verified).exists()
+    proved = Q(verified_at__isnull=False, taken_over_at=None)
+    theirs = own.filter(proved | Q(confirmed=True)).values("number_digest")
+    return Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=theirs).exists()
 
 
 def last_used(user: User) -> datetime | None:
@@ -140,8 +143,9 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     """Let texts go to the active number of *user* again, after a STOP from it.
 
     Anybody can forge the sender of a STOP, so a person who verifies an app or a recovery code may
-    undo it. A texted code is not enough: it may be from before the STOP. If the gateway still
-    blocks the number, the next text fails and shows it.
+    undo it. A texted code is not enough: it may be from before the STOP. A number that was taken
+    over, and from which no code was entered here, may be somebody else's: its STOP stays. If the
+    gateway still blocks the number, the next text fails and shows it.
 
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
@@ -158,7 +162,7 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
 def _allow(row: ProviderUser | None) -> FactorOutcome:
     if row is None:
         return FactorOutcome.NOT_OPTED_IN
-    if _is_claimed(row):
+    if not row.is_proved or _is_claimed(row):
         return FactorOutcome.MOBILE_NUMBER_IN_USE
     return FactorOutcome.OK if Guard.objects.opt_in(row.number_digest) else FactorOutcome.UNCHANGED
 

@@ -9,7 +9,10 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from django.contrib.auth.hashers import is_password_usable, make_password
@@ -19,6 +22,7 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from optin.hashes import Fast, is_imported
+from optin.keys import UndecryptableError
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -26,7 +30,9 @@ from optin.models import (
     ExternalId,
     File,
     Membership,
+    PendingOtp,
     ProposedNumber,
+    ProviderUser,
     User,
 )
 from optin.models.reasons import fit_reason
@@ -64,6 +70,18 @@ class Person:
     """The FileId of each file, and whether the person manages it."""
     access_keys: Sequence[Key] = ()
     number: str = ""  # in E.164
+    number_verified_at: datetime | None = None  # by the old system
+    number_verified_by: str = ""
+    client_reference: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the number."""
+        return ProviderUser.digest_of(self.number)
+
+    def says_trusted(self, run: "Run") -> bool:
+        """Whether its number is to be active: it says how it was verified, and is believed."""
+        return run.trust_numbers and self.number_verified_at is not None
 
 
 class Fault(NamedTuple):
@@ -103,6 +121,8 @@ class Run:
     origin: Origin
     update: bool = False
     """Whether people who are there already are changed; otherwise a row that differs is refused."""
+    trust_numbers: bool = False
+    """Whether a number is active at once if its row says when and how it was verified."""
     dry_run: bool = False
     seen: Seen = field(default_factory=Seen)
 
@@ -132,7 +152,7 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     run = replace(run, reason=fit_reason(run.reason))
-    tally, known = Tally(), _Known(rows, run.seen)
+    tally, known = Tally(), _Known(rows, run)
     fit: list[tuple[Person, User | None]] = []
     for row in rows:
         found = known.person(row)
@@ -165,7 +185,7 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
 class _Known:
     """What the database already has about the people, keys and files in some rows."""
 
-    def __init__(self, rows: Sequence[Person], seen: Seen) -> None:
+    def __init__(self, rows: Sequence[Person], run: Run) -> None:
         logins = {login for row in rows for login in _logins(row)}
         digests = {key.digest for row in rows for key in row.access_keys}
         low = User.objects.annotate(name=Lower("username"), address=Lower("email"))
@@ -186,7 +206,15 @@ class _Known:
         )
         numbered = any(row.number for row in rows)
         self.settled = proposals.settled([user.pk for user in users]) if numbered else set()
-        self._seen = seen
+        self.digests = {row.line: row.digest for row in rows if row.says_trusted(run)}
+        active = ProviderUser.objects.filter(confirmed=True)
+        owners = active.filter(number_digest__in=self.digests.values())
+        self.owners = dict(owners.values_list("number_digest", "user_id"))
+        unproved = active.filter(
+            user__in=users if self.digests else [], taken_over_at__isnull=False
+        )
+        self.unproved = dict(unproved.values_list("user_id", "number_digest"))
+        self._seen = run.seen
 
     def person(self, row: Person) -> User | None:
         """Return whom *row* is about: by the external id or, without one, by the user name."""
@@ -203,6 +231,9 @@ class _Known:
     def fault(self, row: Person, found: User | None) -> Fault | None:
         """Say why *row* cannot be taken, if so."""
         own = [*_own(row), *([("username", f"id {found.pk}")] if found else [])]
+        digest = self.digests.get(row.line)
+        if digest and self.activates(row, found):
+            own.append(("number", digest))
         for each in own:
             if each in self._seen:
                 return Fault(row.line, each[0], "is in an earlier row")
@@ -213,12 +244,36 @@ class _Known:
             there = self.keys.get(key.digest)
             if there and (not found or (there.user_id, there.file_id) != (found.pk, key.file_id)):
                 return Fault(row.line, "access_keys", "has a key that is in use already")
+        if digest and (fault := self._number_fault(row, found, digest)):
+            return fault
         if row.files.keys() - self.files:
             return Fault(row.line, "files", "names a file that does not exist, or a sandbox")
         if fault := _barred(row, found) if found else None:
             return fault
         self._seen.update(own)
         return None
+
+    def _number_fault(self, row: Person, found: User | None, digest: str) -> Fault | None:
+        """Say why the number of *row*, which is trusted, cannot become active."""
+        if found and self.unproved.get(found.pk, digest) != digest:
+            return Fault(row.line, "number", "differs from the one that was taken over before")
+        if not self.activates(row, found):
+            return None  # it does not
+        if digest in self.owners:
+            return Fault(row.line, "number", "is active for somebody else")
+        if not row.files:
+            return Fault(row.line, "files", "is empty, but a number that becomes active needs one")
+        return None
+
+    def activates(self, row: Person, found: User | None) -> bool:
+        """Whether the number of *row* becomes a second factor: on the operator's word.
+
+        Not for whoever has signed in here: what they have was made under other terms. So there
+        are no sessions and no tokens to end.
+        """
+        if row.line not in self.digests:
+            return False
+        return found is None or not (found.pk in self.settled or _uses(found))
 
     def changes(self, row: Person, user: User, password: str | None) -> list[str]:
         """Name the fields in which *row*, and the *password* to store, differ from *user*."""
@@ -234,7 +289,9 @@ class _Known:
             "files": not asked.items() <= members.items(),
             "access_keys": any(key.digest not in self.keys for key in row.access_keys),
             # A second factor that somebody has here, or had, is their own decision.
-            "number": row.number and user.pk not in self.settled and not _has(user, row.number),
+            "number": row.number
+            and user.pk not in self.settled
+            and (not _has(user, row.number) or self.activates(row, user)),
         }
         return [name for name, is_so in differs.items() if is_so]
 
@@ -323,13 +380,15 @@ def _make(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> lis
         _insert(rows, passwords, run)
     except IntegrityError:
         if len(rows) == 1:
-            return [_clash(rows[0])]
+            return [_clash(rows[0], run)]
         halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
         return [fault for half in halves for fault in _make(half, passwords, run)]
     return []
 
 
-def _clash(row: Person) -> Fault:
+def _clash(row: Person, run: Run) -> Fault:
+    if row.says_trusted(run) and ProviderUser.objects.active_owner(row.digest):
+        return Fault(row.line, "number", "is active for somebody else")
     return Fault(row.line, "username", "clashes with what somebody else has just written")
 
 
@@ -357,15 +416,40 @@ def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> N
             for file_id, manages in row.files.items()
         )
         now = timezone.now()
+        trusted = ProviderUser.objects.bulk_create(
+            _taken_over(row, user, now)
+            for user, row in zip(made, rows, strict=True)
+            if row.says_trusted(run)
+        )
+        active = {number.user_id: number for number in trusted}
         ProposedNumber.objects.bulk_create(
             ProposedNumber.of(user, row.number, proposals.Source.IMPORT, now)
             for user, row in zip(made, rows, strict=True)
-            if row.number
+            if row.number and user.pk not in active
         )
         kept = _keep({user.pk: row.access_keys for user, row in zip(made, rows, strict=True)})
         for user, row in zip(made, rows, strict=True):
             said = {"files": list(row.files), **kept.get(user.pk, {})}
-            _record("imported", user, run, said | ({"proposed": True} if row.number else {}))
+            number = active.get(user.pk)
+            proposed = {"proposed": True} if row.number and not number else {}
+            _record("imported", user, run, said | proposed, number)
+
+
+def _taken_over(row: Person, user: User, now: datetime) -> ProviderUser:
+    """Return the number of *row*, active, not saved. It belongs to the first file of the row."""
+    return ProviderUser(
+        user=user,
+        file_id=next(iter(row.files)),
+        confirmed=True,
+        number_encrypted=ProviderUser.seal(row.number, user),
+        number_digest=row.digest,
+        last_three=row.number[-3:],
+        client_reference=row.client_reference,
+        created_at=now,
+        verified_at=now,
+        taken_over_at=row.number_verified_at,
+        taken_over_by=row.number_verified_by,
+    )
 
 
 def _keep(keys: Mapping[int, Sequence[Key]]) -> dict[int, dict[str, Any]]:
@@ -402,7 +486,7 @@ def _change(
             if others := [name for name in changes if name != "active"]:
                 _write(row, person, others, password, run)
     except IntegrityError:
-        return _clash(row)
+        return _clash(row, run)
     if "active" in changes:
         people.deactivate(user, reason=run.reason, origin=run.origin, data=_about(run))
     return None
@@ -423,15 +507,46 @@ def _write(row: Person, person: User, changes: Sequence[str], password: str, run
         person.memberships.update_or_create(file_id=file_id, defaults=managing)
     known = set(AccessKey.objects.filter(user=person).values_list("digest", flat=True))
     kept = _keep({person.pk: [key for key in row.access_keys if key.digest not in known]})
-    if "number" in changes:
-        source, now = proposals.Source.IMPORT, timezone.now()
-        proposals.propose(person, row.number, source=source, now=now)
+    number = _take(row, person, run) if "number" in changes else None
     files = {"files": list(row.files)} if row.files else {}
     data = {"changed": changes, **files, **kept.get(person.pk, {})}
-    _record("import_changed", person, run, data)
+    _record("import_changed", person, run, data, number)
 
 
-def _record(outcome: str, person: User | None, run: Run, data: Mapping[str, Any]) -> None:
+def _take(row: Person, person: User, run: Run) -> ProviderUser | None:
+    """Propose the number of *row* or, where it is trusted, make it active, and return it then."""
+    now = timezone.now()
+    if not row.says_trusted(run) or _uses(person) or proposals.settled([person.pk]):
+        proposals.propose(person, row.number, source=proposals.Source.IMPORT, now=now)
+        return None
+    number = _taken_over(row, person, now)
+    # A client may have begun to opt it in, or another one.
+    begun = person.provider_users.filter(number_digest=row.digest).first()
+    number.pk = begun.pk if begun else None
+    number.save()
+    codes = PendingOtp.objects.filter(provider_user__user=person)
+    codes.close(now, PendingOtp.Closed.OTHER_VERIFIED)
+    proposals.withdraw(person)
+    return number
+
+
+def _record(
+    outcome: str,
+    person: User | None,
+    run: Run,
+    data: Mapping[str, Any],
+    number: ProviderUser | None = None,
+) -> None:
+    """Record the event. The endpoints of the file are not told of the *number*."""
+    about: dict[str, Any] = {}
+    if number and number.taken_over_at:
+        verified = {"at": number.taken_over_at.isoformat(), "by": number.taken_over_by}
+        data = {**data, "taken_over": verified}
+        about = {
+            "provider_user_id": number.pk,
+            "number_digest": number.number_digest,
+            "last_three": number.last_three,
+        }
     AuditEvent.objects.record(
         Kind.PERSON,
         outcome,
@@ -440,6 +555,7 @@ def _record(outcome: str, person: User | None, run: Run, data: Mapping[str, Any]
         user_id=person.pk if person else None,
         reason=run.reason,
         data={**_about(run), **data},
+        **about,
     )
 
 
@@ -450,8 +566,18 @@ def _about(run: Run) -> dict[str, str]:
 # -- written out -------------------------------------------------------------------
 
 
-def export(*, reason: str, by: str, origin: Origin) -> Iterator[dict[str, Any]]:
+NUMBER_FIELDS = ("number", "number_verified_at", "number_verified_by", "client_reference")
+
+HERE = "a code by text message"
+"""How this service verifies a number, in the words of an exported row."""
+
+
+def export(
+    *, reason: str, by: str, origin: Origin, numbers: bool = False
+) -> Iterator[dict[str, Any]]:
     """Return a row for each person, without secrets, as ``import_people`` takes it.
+
+    With *numbers*, their mobile numbers in full, except those that staff suspended.
 
     Staff, test accounts and erased people are left out.
 
@@ -464,22 +590,43 @@ def export(*, reason: str, by: str, origin: Origin) -> Iterator[dict[str, Any]]:
         origin=origin,
         user_id=None,
         reason=fit_reason(reason),
-        data={"ran_by": by},
+        data={"ran_by": by, **({"numbers": True} if numbers else {})},
     )
     everybody = User.objects.filter(is_staff=False, is_superuser=False, is_test=False)
     members = Membership.objects.filter(active=True).order_by("file_id")
-    rows = everybody.select_related("external").prefetch_related(Prefetch("memberships", members))
-    return (_row(user) for user in rows.order_by("pk").iterator(500) if not is_erased(user))
+    active = ProviderUser.objects.filter(confirmed=True, suspended_at=None)
+    rows = everybody.select_related("external", "proposed").prefetch_related(
+        Prefetch("memberships", members), Prefetch("provider_users", active)
+    )
+    people = (user for user in rows.order_by("pk").iterator(500) if not is_erased(user))
+    return (_row(user, numbers=numbers) for user in people)
 
 
-def _row(user: User) -> dict[str, Any]:
+def _row(user: User, *, numbers: bool) -> dict[str, Any]:
     members = user.memberships.all()
+    files = [each.file_id for each in members]
     return {
         "external_id": user.external.text if hasattr(user, "external") else None,
         "username": user.username,
         "email": user.email or None,
         "language": user.language or None,
         "active": user.is_active,
-        "files": [each.file_id for each in members],
+        "files": files,
         "manages": [each.file_id for each in members if each.manages],
+        **(_number_row(user, files) if numbers else {}),
     }
+
+
+def _number_row(user: User, files: list[int]) -> dict[str, Any]:
+    """Return the fields of the number, empty without one that opens. Its file comes first."""
+    number = next(iter(user.provider_users.all()), None)
+    found: list[str | None] = []
+    with suppress(UndecryptableError):
+        if number and number.verified_at:
+            at, by = number.taken_over_at or number.verified_at, number.taken_over_by or HERE
+            reference = number.client_reference if number.file_id in files else ""
+            found = [number.open_number(), at.isoformat(), by, reference or None]
+            files = sorted(files, key=lambda pk: pk != number.file_id)
+        elif hasattr(user, "proposed"):
+            found = [user.proposed.open_number()]
+    return {"files": files, **dict(zip_longest(NUMBER_FIELDS, found))}

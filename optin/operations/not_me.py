@@ -145,7 +145,8 @@ def shut_out(
 
     :param user: as the session has them.
     :param keep_session: as for ``opt_ins.verify_opt_in``.
-    :returns: until when the number is closed to strangers; None without an active number.
+    :returns: until when the number is closed to strangers; None without an active number from
+        which a code was entered here.
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough lately.
     :raises SignedOut: and
@@ -153,7 +154,7 @@ def shut_out(
     """
     with asked_by_session(user, standing) as factors:
         locked, number, now = factors.user, factors.active, factors.now
-        until = now + CLOSED_FOR if number else None
+        until = now + CLOSED_FOR if number and number.is_proved else None
         close_begun(locked, number, now)
         end_all(locked, now, waiting=False)
         remember_network(locked, origin, now)  # or strangers could keep them out from here (G-02)

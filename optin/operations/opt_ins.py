@@ -162,7 +162,7 @@ def send_code(
         origin=origin,
         now=now,
         number=number,
-        is_verified=bool(row and row.verified_at),
+        is_verified=bool(row and row.is_proved),
         is_test=user.is_test,
     )
     if isinstance(decision, limits.Refused) and not isinstance(decision, limits.Withheld):
@@ -248,7 +248,7 @@ def verify_opt_in(
             result = verification.judge_opt_in(factors, row, file, code)
         old, other = factors.active, None
         if result.outcome is CodeOutcome.OK and row:
-            for_the_first_time = row.verified_at is None
+            for_the_first_time = not row.is_proved
             result, other = _activate(factors, row, result, attempt)
             if not other:
                 keep_session(factors.user)

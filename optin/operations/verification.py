@@ -248,6 +248,7 @@ def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Ver
         return count_failure(factors, result, attempt)
     if result.tried:
         result.tried.close_as_verified(now)
+        result = _first_code(result, result.tried.provider_user)
     if factors.app and result.step is not None:
         factors.app.use(result.step)
     if recovery:
@@ -258,6 +259,14 @@ def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Ver
         factors.count.set(disabled_at=None)
     count_right(factors, result, attempt)
     return result
+
+
+def _first_code(result: Verification, number: ProviderUser) -> Verification:
+    """Take away the mark of a number that was taken over: this code was the first from it."""
+    if number.taken_over_at is None:
+        return result
+    number.prove()
+    return replace(result, data={**result.data, "first_code": True})
 
 
 def attempt_digest(origin: Origin, code: str, *aims: object) -> str:

@@ -279,10 +279,27 @@ def reasons(event: AuditEvent) -> list[str]:
     if event.kind == Kind.ROLE and event.outcome == "ok":
         before, role = (plain(str(data.get(name) or "none")) for name in ("before", "role"))
         said.append(f"role: {before} before, {role} now")
+    if isinstance(taken_over := data.get("taken_over"), dict):
+        said.append(taken_over_from(time_in(taken_over, "at"), taken_over.get("by", "")))
+    if data.get("first_code"):
+        said.append("the first code from the number that was taken over: it is verified here now")
+    if data.get("proposed"):
+        said.append("with a number that is proposed for the opt-in")
+    if data.get("numbers") is True:
+        said.append("with mobile numbers")
     if data.get("replaced"):
         said.append("the number before it was removed")
     said += [_REMOVED[one] for one in data.get("removed", []) if one in _REMOVED]
     return [words for words in said if words]
+
+
+def taken_over_from(at: datetime | None, by: object) -> str:
+    """Say on whose word a number is active that no code was entered from here."""
+    when = f" at {moment(at)}" if at else ""
+    return (
+        "number taken over from the old system by the operator; verified there"
+        f"{when} by “{quoted(str(by))}”; not yet proved here"
+    )
 
 
 def again_at(event: AuditEvent) -> datetime | None:

@@ -54,7 +54,7 @@ def since(
     first = [event for event in news if _is_right(event) or _is_consent(event)]
     found = lines(first, SHOWN)[0] + lines([e for e in news if e not in first], SHOWN)[0]
     found = found[:SHOWN]
-    if number and number.verified_at:
+    if number and number.verified_at and number.is_proved:
         found += _for_others(number, max(last, number.verified_at))
     return sorted(found, key=attrgetter("at"), reverse=True)
 

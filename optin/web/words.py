@@ -345,8 +345,7 @@ _ALLOWED = {
     ),
     FactorOutcome.NOT_OPTED_IN: lambda: _("No mobile number is active for your account."),
     FactorOutcome.MOBILE_NUMBER_IN_USE: lambda: _(
-        "Somebody else has verified this number since you did. Use another number, or contact "
-        "support."
+        "This number may belong to somebody else. Use another number, or contact support."
     ),
 }
 

@@ -166,6 +166,19 @@ def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
     assert NUMBER[3:9] not in page
 
 
+def test_a_number_that_was_taken_over_says_so(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    """P-21, S-56: in the head, among the numbers, and in the timeline of the import."""
+    ProviderUser.objects.update(taken_over_at=timezone.now(), taken_over_by="a letter")
+    verified = {"at": timezone.now().isoformat(), "by": "a letter"}
+    tell("person", "imported", user_id=user.pk, data={"taken_over": verified}, last_three="156")
+    client = signed_in("auditor")
+    assert page_of(client, user).count("verified there at") == 2
+    row = client.get(f"/admin/optin/provideruser/{active.pk}/change/").content.decode()
+    assert "active, taken over, not yet proved here" in row
+
+
 def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> None:
     support = signed_in("support")
     assert "New e-mail" not in page_of(support, user)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from bench import rows
 from bench.rows import BAD, BCRYPT, KEY
@@ -29,13 +31,15 @@ from optin.models import (
     ProposedNumber,
     ProviderUser,
     User,
+    WebhookEvent,
 )
-from optin.operations import erasure, imports
+from optin.operations import erasure, imports, opt_ins, sign_in
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.phone import Phone
+from tests.kit.phone import Phone, wrong
 from tests.kit.server import ROOT, database_url
-from tests.kit.trail import one_event
+from tests.kit.stored import number_of
+from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,6 +184,153 @@ def test_a_number_is_proposed_and_no_text_leaves(bring: Any, phone: Phone) -> No
 def test_a_second_factor_is_left_alone(bring: Any, user: User, active: ProviderUser) -> None:
     assert counts(bring({"username": user.username, "number": OTHER_NUMBER})) == (0, 0, 1, 0)
     assert not ProposedNumber.objects.exists()
+
+
+TRUSTED = {
+    **DORA,
+    "files": [888, 777],
+    "number": NUMBER,
+    "number_verified_at": "2024-05-31T09:30:00+10:00",
+    "number_verified_by": "a code by text message",
+    "client_reference": "debtor-42",
+}
+TRUST = ("--trust-numbers",)
+
+
+@pytest.fixture
+def trusted(bring: Any, other_file: File, phone: Phone) -> ProviderUser:
+    """The number of Dora, taken over."""
+    assert counts(bring(TRUSTED, options=TRUST)) == (1, 0, 0, 0)
+    return ProviderUser.objects.get()
+
+
+def test_a_trusted_number_is_active_on_the_word_of_the_operator(
+    trusted: ProviderUser, phone: Phone
+) -> None:
+    """S-56. It belongs to the first file of the row."""
+    assert trusted.confirmed
+    assert not trusted.is_proved
+    assert (trusted.open_number(), trusted.last_three) == (NUMBER, "156")
+    assert trusted.taken_over_at == datetime(2024, 5, 30, 23, 30, tzinfo=UTC)
+    assert (trusted.file_id, trusted.client_reference) == (888, "debtor-42")
+    event = AuditEvent.objects.get(outcome="imported")
+    assert event.data["taken_over"] == {
+        "at": "2024-05-30T23:30:00+00:00",
+        "by": "a code by text message",
+    }
+    assert (event.provider_user_id, event.last_three) == (trusted.pk, "156")
+    assert not ProposedNumber.objects.exists()
+    assert not phone.messages
+    assert not mail.outbox
+    assert not WebhookEvent.objects.exists()
+
+
+def test_sign_in_with_it_texts_a_code(
+    trusted: ProviderUser, phone: Phone, password_clients: None
+) -> None:
+    """S-56. By a token call, with the old password. Its code proves the number."""
+    client = sign_in.application()
+    assert client
+
+    def ask(code: str) -> tuple[str, bool]:
+        answer = sign_in.password_grant(
+            "dora", "my password", scope="", verification_code=code, client=client, origin=ORIGIN
+        )
+        return answer.outcome, ProviderUser.objects.get().is_proved
+
+    assert ask("") == ("2fa_code_required", False)
+    assert ask(wrong(phone.code())) == ("invalid_code", False)
+    assert ask(phone.code()) == ("issued", True)
+    assert [to for to, _ in phone.messages] == [NUMBER]
+
+
+def test_a_second_run_with_trusted_numbers_changes_nothing(
+    bring: Any, trusted: ProviderUser, phone: Phone
+) -> None:
+    with nothing_happens(phone):
+        for options in (TRUST, (*TRUST, "--update"), ("--update",)):
+            assert counts(bring(TRUSTED, options=options)) == (0, 0, 1, 0)
+
+
+def test_another_number_does_not_replace_the_one_that_was_taken_over(
+    bring: Any, trusted: ProviderUser, phone: Phone
+) -> None:
+    """The row is refused, until a code showed which one is right."""
+    other = {**TRUSTED, "number": OTHER_NUMBER}
+    with nothing_happens(phone):
+        assert bring(other, options=(*TRUST, "--update"), status=4).faults[0]["field"] == "number"
+    ProviderUser.objects.update(taken_over_at=None)
+    with nothing_happens(phone):
+        assert counts(bring(other, options=(*TRUST, "--update"))) == (0, 0, 1, 0)
+
+
+def test_without_the_word_of_the_operator_it_is_proposed(bring: Any, other_file: File) -> None:
+    """Later it becomes active: she has not signed in here yet."""
+    bring(TRUSTED)
+    assert User.objects.get().proposed.is_of(NUMBER)
+    assert bring(TRUSTED, options=TRUST, status=4).faults[0]["field"] == "number"
+    with told("import_changed"):
+        assert counts(bring(TRUSTED, options=(*TRUST, "--update"))) == (0, 1, 0, 0)
+    assert ProviderUser.objects.get().confirmed
+    assert not ProposedNumber.objects.exists()
+
+
+def test_whoever_signed_in_here_decides_about_the_number(bring: Any, other_file: File) -> None:
+    bring({**DORA, "files": [888, 777]})
+    User.objects.update(password=make_password("one of today"))
+    for times in (1, 0):
+        assert counts(bring(TRUSTED, options=(*TRUST, "--update"))) == (0, times, 1 - times, 0)
+    assert not ProviderUser.objects.exists()
+    assert User.objects.get().proposed.is_of(NUMBER)
+
+
+def test_a_number_whose_opt_in_a_client_began_is_taken_over(
+    bring: Any, other_file: File, phone: Phone
+) -> None:
+    bring({**DORA, "files": [888, 777]})
+    dora = User.objects.get()
+    begun = opt_ins.opt_in(dora, other_file, NUMBER, origin=ORIGIN).provider_user_id
+    assert begun
+    assert counts(bring(TRUSTED, options=(*TRUST, "--update"))) == (0, 1, 0, 0)
+    taken = ProviderUser.objects.get()
+    assert (taken.pk, taken.confirmed, taken.is_proved) == (begun, True, False)
+    late = opt_ins.verify_opt_in(dora, other_file, begun, phone.code(), origin=ORIGIN)
+    assert late.outcome == "already_verified"
+
+
+def test_a_number_of_somebody_else_is_refused(
+    bring: Any, other_file: File, active: ProviderUser, phone: Phone
+) -> None:
+    with nothing_happens(phone):
+        done = bring(TRUSTED, options=TRUST, status=4)
+    assert [(each["field"], each["reason"]) for each in done.faults] == [
+        ("number", "is active for somebody else")
+    ]
+    assert NUMBER not in json.dumps(done.faults)
+
+
+def test_a_number_that_an_earlier_row_has_is_refused(bring: Any, other_file: File) -> None:
+    again = {"username": "emil", **{k: v for k, v in TRUSTED.items() if "number" in k}}
+    done = bring(TRUSTED, {**again, "files": [888]}, options=TRUST, status=3)
+    assert [(each["line"], each["field"]) for each in done.faults] == [(2, "number")]
+
+
+def test_a_number_that_somebody_verifies_meanwhile_is_refused(
+    bring: Any, other_file: File, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S-02. The index decides; the other rows of the batch go in."""
+    stored = imports._stored
+
+    def meanwhile(*each: Any) -> Any:
+        moment = timezone.now()
+        if not ProviderUser.objects.exists():
+            number_of(user, other_file, NUMBER, moment, confirmed=True, verified_at=moment)
+        return stored(*each)
+
+    monkeypatch.setattr(imports, "_stored", meanwhile)
+    done = bring(TRUSTED, {"username": "emil"}, options=TRUST, status=3)
+    assert counts(done) == (1, 0, 0, 1)
+    assert (done.faults[0]["line"], done.faults[0]["field"]) == (1, "number")
 
 
 # -- who is there already ------------------------------------------------------------
@@ -340,16 +491,40 @@ def test_who_is_written_by_somebody_else_meanwhile_is_refused(
 # -- what is wrong -------------------------------------------------------------------
 
 
+NUMBERED = {
+    "files": [777],
+    "number": NUMBER,
+    "number_verified_at": "2024-05-31",
+    "number_verified_by": "text",
+}
+BAD_NUMBERS: list[tuple[Any, str]] = [
+    ({"number_verified_at": "2024-05-31"}, "number_verified_at"),
+    ({"number_verified_by": "text"}, "number_verified_by"),
+    ({"client_reference": "debtor-42"}, "client_reference"),
+    ({"number": NUMBER, "number_verified_by": "text"}, "number_verified_at"),
+    ({"number": NUMBER, "number_verified_at": "2024-05-31"}, "number_verified_by"),
+    ({**NUMBERED, "number_verified_at": "31.5.2024"}, "number_verified_at"),
+    ({**NUMBERED, "number_verified_at": 1717145400}, "number_verified_at"),
+    ({**NUMBERED, "number_verified_at": "0001-01-01T00:00:00+10:00"}, "number_verified_at"),
+    ({**NUMBERED, "number_verified_at": "2100-01-01"}, "number_verified_at"),
+    ({**NUMBERED, "number_verified_by": " "}, "number_verified_by"),
+    ({**NUMBERED, "number_verified_by": "x" * 65}, "number_verified_by"),
+    ({**NUMBERED, "client_reference": "two words"}, "client_reference"),
+    ({**NUMBERED, "files": []}, "files"),
+]
+
+
 def test_each_bad_row_is_named_and_the_good_ones_go_in(bring: Any, file: File) -> None:
     rows.prepare()
+    bad_ones = [*BAD, *BAD_NUMBERS]
     people: list[Any] = []
-    for n, (bad, _field) in enumerate(BAD):
+    for n, (bad, _) in enumerate(bad_ones):
         row: Any = bad if isinstance(bad, str) else {"username": f"bad-{n}", **bad}
         people += [{"username": f"good-{n}"}, row if bad else {}]
-    done = bring(*people, status=3)
+    done = bring(*people, options=TRUST, status=3)
     named = [(fault["line"], fault["field"]) for fault in done.faults]
-    assert named == [(2 * n + 2, field) for n, (_bad, field) in enumerate(BAD)]
-    assert done.made == len(BAD)
+    assert named == [(2 * n + 2, field) for n, (_, field) in enumerate(bad_ones)]
+    assert done.made == len(bad_ones)
     assert all(fault["reason"] for fault in done.faults)
     for secret in ("correct horse", KEY, "TAKEN@"):
         assert secret not in json.dumps(done.faults)
@@ -443,6 +618,37 @@ def test_what_was_written_out_and_read_again_is_equal(
     run("import_people", str(first), WHY)
     run("export_people", str(second), WHY)
     assert second.read_bytes() == first.read_bytes()
+
+
+def test_numbers_are_written_out_only_if_asked_for(
+    bring: Any, tmp_path: Path, trusted: ProviderUser, other_file: File
+) -> None:
+    """Read again on the word of the operator, they are equal."""
+    bring({"username": "emil", "number": OTHER_NUMBER})
+    proved = number_of(make_user("fritz", other_file), other_file, OTHER_NUMBER, timezone.now())
+    ProviderUser.objects.filter(pk=proved.pk).update(confirmed=True, verified_at=timezone.now())
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    run("export_people", str(first), WHY)
+    assert NUMBER not in first.read_text()
+    with one_event(Kind.PERSON, "exported"):
+        run("export_people", str(first), WHY, "--numbers")
+    assert newest_event().data["numbers"] is True
+    dora, emil, fritz = map(json.loads, first.read_text().splitlines())
+    assert {name: dora[name] for name in TRUSTED if "number" in name} == {
+        **{name: value for name, value in TRUSTED.items() if "number" in name},
+        "number_verified_at": "2024-05-30T23:30:00+00:00",
+    }
+    assert (dora["files"], dora["client_reference"]) == ([888, 777], "debtor-42")
+    assert (emil["number"], emil["number_verified_at"]) == (OTHER_NUMBER, None)
+    assert fritz["number_verified_by"] == "a code by text message"
+    AccessKey.objects.all().delete()
+    User.objects.all().delete()
+    run("import_people", str(first), WHY, "--trust-numbers")
+    run("export_people", str(second), WHY, "--numbers")
+    assert second.read_bytes() == first.read_bytes()
+    ProviderUser.objects.update(suspended_at=timezone.now())
+    run("export_people", str(second), WHY, "--numbers")
+    assert NUMBER not in second.read_text()
 
 
 # -- stopped -------------------------------------------------------------------------

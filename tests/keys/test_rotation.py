@@ -176,7 +176,8 @@ def test_a_proposed_number_is_encrypted_again_too(
 ) -> None:
     """S-51. One that does not open is named."""
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
-    ProposedNumber(make_user("eve").pk, "gone:AAAA", "156", "import", timezone.now()).save()
+    ProposedNumber.of(make_user("eve"), NUMBER, "import", timezone.now()).save()
+    ProposedNumber.objects.exclude(user=user).update(number_encrypted="gone:AAAA")
     ring.OPTIN_KEYS = BOTH
     output = run("keys", "rotate")
     assert "1 proposed open with no key of OPTIN_KEYS" in output

@@ -18,6 +18,10 @@ class Command(BaseCommand):
             "--format", choices=("jsonl", "csv"), help="By default, csv if FILE ends like that."
         )
 
+        parser.add_argument(
+            "--numbers", action="store_true", help="Write their mobile numbers too, in full."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         form = people_files.form_of(options["file"], options["format"])
         asker = people_files.whoever_asks()
@@ -28,6 +32,8 @@ class Command(BaseCommand):
                     stream = stack.enter_context(people_files.made(options["file"]))
                 except OSError as exc:
                     raise CommandError(str(exc)) from None
-            people = imports.export(reason=options["reason"], by=asker, origin=ORIGIN)
-            count = people_files.write(people, stream, form)
+            people = imports.export(
+                reason=options["reason"], by=asker, origin=ORIGIN, numbers=options["numbers"]
+            )
+            count = people_files.write(people, stream, form, numbers=options["numbers"])
         self.stderr.write(f"{count} people were written.")

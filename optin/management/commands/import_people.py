@@ -48,6 +48,12 @@ class Command(BaseCommand):
             "--update", action="store_true", help="Change people who are there already."
         )
         parser.add_argument(
+            "--trust-numbers",
+            action="store_true",
+            help="Make a number a second factor at once, if its row says when and how the old "
+            "system verified it. Otherwise it is proposed to the person.",
+        )
+        parser.add_argument(
             "--rejects", metavar="OUT", help="Write each refused row here: line, field, reason."
         )
         parser.add_argument("--json", action="store_true", help="Print the summary as JSON.")
@@ -68,6 +74,7 @@ class Command(BaseCommand):
                 people_files.whoever_asks(),
                 ORIGIN,
                 update=options["update"],
+                trust_numbers=options["trust_numbers"],
                 dry_run=options["dry_run"],
             )
             total = Tally()

@@ -54,7 +54,7 @@ def controlled(known: Known) -> Iterator[Cause]:
 
 def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
     """What bars strangers only (G-08): not the owner, who has verified the number."""
-    is_theirs = any(row.verified_at and row.number_digest == control.key for row in known.numbers)
+    is_theirs = any(row.is_proved and row.number_digest == control.key for row in known.numbers)
     if control.until and not is_theirs:
         yield no_text(
             Why.DENIED,

@@ -118,20 +118,24 @@ def _mistyped(known: Known, text: SmsMessage, *, came: bool = True) -> Iterator[
     :param came: whether the text may be on a phone.
     """
     number = text.provider_user
-    if number.verified_at:
+    if number.is_proved:
         return
-    others = [row.masked_number for row in known.numbers if row.verified_at]
+    taken_over = number.taken_over_at is not None
+    advice = "tell them to go back and enter it again"
+    if taken_over:
+        advice = "it came wrong from the old system: remove their second factors"
+    others = [row.masked_number for row in known.numbers if row.is_proved]
     words = (
         f"The number may be mistyped: the text of {moment(text.sent_at or text.created_at)} was "
-        f"for {number.masked_number}, which nobody has verified."
+        f"for {number.masked_number}, which nobody has verified{' here' * taken_over}."
     )
     if others:
         words += f" Verified for this account: {', '.join(others)}."
     yield no_text(
         Why.NUMBER_MISTYPED,
         words,
-        f"Ask how their number ends. If it is not {number.masked_number}, tell them to go back "
-        f"and enter it again{'; a stranger may have the text' if came else ''}.",
+        f"Ask how their number ends. If it is not {number.masked_number}, {advice}"
+        f"{'; a stranger may have the text' if came else ''}.",
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +33,7 @@ from tests.kit.browser import (
     Browser,
     failures,
     link_in_mail,
+    prove,
     sign_in,
 )
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
@@ -98,6 +99,24 @@ def test_opt_in_with_another_number_than_the_proposed_one(
     assert_error(ann, "number", "That number is too short.")
     ann.send(number=OTHER_NUMBER)
     assert phone.messages[-1][0] == OTHER_NUMBER
+
+
+def test_sign_in_with_a_number_that_was_taken_over(
+    browser: Browser, user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """S-56. The page says that no code from it was entered here, until one was."""
+    app = set_up_app(user)
+    at = datetime(2024, 5, 31, 9, 30, tzinfo=UTC)
+    ProviderUser.objects.update(taken_over_at=at, taken_over_by="a <letter>")
+    clock.shift(timedelta(minutes=15))
+    sign_in(browser)
+    browser.send(code=app_code(app))
+    browser.go(TWO_FACTOR)
+    assert "verified on 31 May 2024 (a <letter>). You have not entered a code" in browser.page.text
+    prove(browser, phone)
+    browser.go(TWO_FACTOR)
+    assert "earlier account" not in browser.page.text
+    assert "Codes go to ... 156" in browser.page.text
 
 
 @pytest.mark.parametrize(
