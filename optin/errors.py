@@ -46,6 +46,17 @@ class Busy(Refusal):
     message = "The service cannot do this now. Try again later."
 
 
+class MailsFail(Refusal):
+    """The mail server does not take mails, so no further ones are made."""
+
+    code = "mails_fail"
+    message = "Mails do not leave"
+
+    def __init__(self, why: str) -> None:
+        self.message = f"{self.message}: {why}. The next run goes on."  # type: ignore[misc]
+        super().__init__()
+
+
 class InvalidMobileNumber(Refusal):
     """The text is not a mobile number of any region."""
 

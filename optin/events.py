@@ -63,6 +63,7 @@ class Kind(TextChoices):
     EMAIL = "email", "E-mail address"
     PERSON = "person", "Account made, deactivated or activated by an operator"
     TEST_TEXT = "test_text", "Test text sent by an operator"
+    INVITATION = "invitation", "Invitation by e-mail"
     WEBHOOK = "webhook", "Webhook endpoint"
 
 
@@ -532,6 +533,13 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
         "exported": done(staff="All people written to a file", ocsf=READ),
         OTHERS: refused(ocsf=CHANGED),
+    },
+    Kind.INVITATION: {
+        "ok": done(_("You were invited by e-mail"), "Invited by e-mail"),
+        "used": done(_("You chose a password by the link of an invitation"),
+            "Chose a password by the link of an invitation", ocsf=PASSWORD_CHANGED),
+        OTHERS: refused(_("Staff tried to invite you by e-mail; no mail was sent"),
+            "Staff tried to invite this person by e-mail; no mail was sent", ocsf=CHANGED),
     },
     Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done(ocsf=SENT)},
     Kind.WEBHOOK: {

@@ -100,6 +100,23 @@ class StaffOutcome(StrEnum):
     SEARCH_LIMIT = "search_limit"  # they searched too many numbers
 
 
+class InviteOutcome(StrEnum):
+    """Results of an invitation: it was sent, or why not."""
+
+    OK = "ok"
+    ERASED = "erased"
+    DEACTIVATED = "deactivated"
+    STAFF = "staff"
+    TEST_ACCOUNT = "test_account"
+    NO_ADDRESS = "no_address"
+    NOT_A_MEMBER = "not_a_member"  # of the file, or of any
+    TWO_FACTOR_ON = "two_factor_on"
+    INVITED = "invited"  # before, and only who was not is to be
+    INVITATION_LIMIT = "invitation_limit"
+    OUT_OF_REACH = "out_of_reach"  # whoever asks may not act on this person
+    TOO_SOON = "too_soon"  # for the pace that was asked for
+
+
 class RevocationOutcome(StrEnum):
     """Steps of a removal of all factors that waits: planned, called off, or carried out."""
 

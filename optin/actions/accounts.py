@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, calls, told
 from optin.models import ProviderUser, User
-from optin.operations import erasure, people, revocations, staff, staff_actions
+from optin.operations import erasure, invitations, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
-from optin.outcomes import RevocationOutcome, SendOutcome, StaffOutcome
+from optin.outcomes import InviteOutcome, RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import read_facts
 from optin.support.wording import exact, moment_by
 
@@ -76,6 +76,16 @@ def _limited(result: Sending) -> str:
     if result.retry_after is None:
         return said
     return f"{said} You can send it again from {moment_by(timezone.now() + result.retry_after)}."
+
+
+def _invite(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    words = {
+        InviteOutcome.OK: "The invitation is on its way by e-mail.",
+        InviteOutcome.INVITED: "Nothing was sent: this person was invited a moment ago.",
+        InviteOutcome.INVITATION_LIMIT: "Nothing was sent: this person was invited "
+        f"{invitations.A_DAY} times in 24 hours.",
+    }
+    return told(invitations.invite(user, reason=data["reason"], origin=origin), words)
 
 
 def _create(row: None, data: dict[str, Any], origin: Origin) -> Done:
@@ -188,6 +198,23 @@ ACTIONS = (
         _revoke_later,
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
+    ),
+    Action(
+        "invite",
+        "Send an invitation",
+        staff.ACT,
+        "Mails a link to choose a password, which works once, for seven days. Somebody who has a "
+        "password is asked to sign in instead. Both are led to two-factor sign-in. A link that was "
+        "sent before ends.",
+        _invite,
+        command="person invite",
+        by=PersonForm,
+        changes=lambda it: (
+            not (it.factors.is_on and it.user.has_usable_password())
+            and not (it.user.is_staff or it.user.is_test)
+            and it.may_be_told
+        ),
+        helps=lambda it: not it.user.has_usable_password(),
     ),
     Action(
         "role",

@@ -16,8 +16,9 @@ from optin.actions.base import (
 )
 from optin.models import AccessKey, File, Membership
 from optin.models.files import MAX_FILE_ID
-from optin.operations import staff, tenants
+from optin.operations import invitations, staff, tenants
 from optin.origin import Origin
+from optin.outcomes import InviteOutcome
 from optin.support.wording import plain
 
 
@@ -133,6 +134,27 @@ def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
     return Done(words, secret=secret)
 
 
+AT_ONCE = 100
+"""Members whom staff invite at once."""
+
+
+def _invite(file: File, data: dict[str, Any], origin: Origin) -> Done:
+    due = invitations.plan(file).due
+    run = invitations.Run(data["reason"], origin, waits=False)
+    became = [*invitations.invite_members(file, due[:AT_ONCE], run)]
+    left = len(due) - len(became)
+    words = f"Invited by e-mail: {became.count(InviteOutcome.OK)}."
+    return Done(f"{words} {left} are left: ask for it again." if left else words)
+
+
+INVITE = Action(
+    "invite",
+    "Invite the members",
+    staff.TENANTS,
+    "Mails an invitation to each member who was not invited before and has no two-factor sign-in: "
+    f"to {AT_ONCE} at once. For more, operators have the command invite_people.",
+    _invite,
+)
 MAKE_FILE = Action(
     "make",
     "Make a file",
@@ -239,7 +261,7 @@ OF_APPLICATION = (
     ),
 )
 EVERY = (
-    *(MAKE_FILE, ADD_MEMBER, MAKE_KEY, MAKE_APPLICATION),
+    *(MAKE_FILE, INVITE, ADD_MEMBER, MAKE_KEY, MAKE_APPLICATION),
     *(*OF_MEMBERSHIP, *OF_KEY, *OF_APPLICATION),
     Action(
         "on",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,9 +20,9 @@ from optin.actions.standing import Standing, standing_of
 from optin.admin import pointers
 from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
-from optin.admin.rows import Choice, ReadOnlyAdmin, at, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, at, note_factors, text, when
 from optin.admin.site import site
-from optin.models import AccessKey, AuthenticatorApp, ProposedNumber, ProviderUser, User
+from optin.models import AccessKey, Notice, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
@@ -65,17 +66,10 @@ class AccountAdmin(ReadOnlyAdmin):
         return "on" if user.is_on else "off"
 
     def look_up(self, rows: Sequence[Any]) -> None:
-        # Asked for with the accounts, the factors of everybody would be read.
-        for user in rows:
-            user.is_on = False
-        users = {user.pk: user for user in rows}
+        note_factors(rows)
         roles = staff.roles_of(user for user in rows if user.is_staff)
         for user in rows:
             user.role = roles.get(user.pk, "-") or "without a role"
-        for model in (ProviderUser, AuthenticatorApp):
-            theirs = model.objects.filter(user__in=users, confirmed=True)
-            for pk in theirs.values_list("user_id", flat=True):
-                users[pk].is_on = True
 
     @admin.display(description="staff")
     def staff_role(self, user: Any) -> str:
@@ -160,6 +154,18 @@ def _new_email(user: User) -> list[tuple[str, str]]:
     return [("New e-mail", f"{plain(change.new_address)}, {then}")]
 
 
+def _invitation(user: User, invited_at: datetime) -> str:
+    """Say when the newest invitation left, and whether its link was used."""
+    mails = Notice.objects.filter(user=user, kind=Notice.Kind.INVITATION)
+    mail = mails.filter(created_at=invited_at).first()  # deleted after some weeks
+    said = f"asked for {at(invited_at)}"
+    if mail:
+        said = f"left {at(mail.sent_at)}" if mail.sent_at else f"{said}; {mail.state}"
+    if user.invitation_used_at:
+        return f"{said}; its link was used {at(user.invitation_used_at)}"
+    return said if user.has_usable_password() else f"{said}; its link was not used"
+
+
 def _factors(standing: Standing) -> str:
     number, app, left = (
         standing.factors.number,
@@ -227,6 +233,8 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
         ("Second factors", _factors(standing)),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]
+    if user.invited_at:
+        found.append(("Invitation", _invitation(user, user.invited_at)))
     if hasattr(user, "external"):
         found.append(("Id in the old system", plain(user.external.text)))
     if hasattr(user, "proposed"):

@@ -1,13 +1,18 @@
 """Files, who belongs to them, and what acts for people (P-24)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from oauth2_provider.models import get_application_model
 
+from optin.actions.base import Action
 from optin.actions.tenants import (
     ADD_MEMBER,
+    INVITE,
     MAKE_APPLICATION,
     MAKE_FILE,
     MAKE_KEY,
@@ -15,10 +20,21 @@ from optin.actions.tenants import (
     OF_KEY,
     OF_MEMBERSHIP,
 )
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, clock, file, flag, text, when
+from optin.admin.rows import (
+    Choice,
+    ReadOnlyAdmin,
+    account,
+    by_id,
+    clock,
+    file,
+    flag,
+    note_factors,
+    text,
+    when,
+)
 from optin.admin.site import site
 from optin.models import AccessKey, File, Membership, TrustedClient
-from optin.operations import sandbox
+from optin.operations import invitations, sandbox
 
 
 @admin.display(description="names its users' addresses")
@@ -29,6 +45,8 @@ def _is_trusted(row: Any) -> str:
 @admin.register(File, site=site)
 class FileAdmin(ReadOnlyAdmin):
     of_list = (MAKE_FILE,)
+    of_one = (INVITE,)
+    leads_to = "change"
     nothing = "No file yet. A file is a tenant: people and access keys belong to one."
     list_display = (
         "id",
@@ -39,13 +57,46 @@ class FileAdmin(ReadOnlyAdmin):
     shown = list_display
     change_form_template = "admin/file.html"
 
+    def offered(self, row: Any) -> Sequence[Action]:
+        return () if row.is_sandbox else self.of_one
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        file = File.objects.filter(pk=object_id, is_sandbox=True).first()
-        texts = sandbox.texts_of(file) if file else []
-        shown = {"is_sandbox": bool(file), "texts": [(clock(each.at), each) for each in texts]}
+        file = File.objects.filter(pk=object_id).first()
+        is_sandbox = bool(file and file.is_sandbox)
+        texts = sandbox.texts_of(file) if file and is_sandbox else []
+        shown = {
+            "is_sandbox": is_sandbox,
+            "texts": [(clock(each.at), each) for each in texts],
+            "members": _counts(file) if file and not is_sandbox else [],
+        }
         return super().change_view(request, object_id, form_url, shown)
+
+
+class _HowFar(Choice):
+    title, parameter_name = "how far", "how_far"
+    choices_of = (
+        ("invited", "invited"),
+        ("not_invited", "not invited"),
+        ("password", "with a password"),
+        ("not_password", "without a password"),
+        ("two_factor", "with two-factor sign-in"),
+        ("not_two_factor", "without two-factor sign-in"),
+    )
+
+    def narrow(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        return queryset.filter(invitations.how_far()[value], active=True)
+
+
+def _counts(file: File) -> list[tuple[int, str, str]]:
+    """Count the active members: how many, who, and the list of those."""
+    address = f"{reverse('admin:optin_membership_changelist')}?file_id={file.pk}"
+    found = invitations.progress(file)
+    return [
+        (found["members"], "in all", address),
+        *((found[name], words, f"{address}&how_far={name}") for name, words in _HowFar.choices_of),
+    ]
 
 
 @admin.register(Membership, site=site)
@@ -58,11 +109,29 @@ class MembershipAdmin(ReadOnlyAdmin):
         file,
         flag("manages", "integrations", yes="manages", no="-"),
         flag("active", "state", yes="active", no="ended"),
+        "invited",
+        "password",
+        "two_factor",
     )
-    list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
+    list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"), _HowFar)
     list_select_related = ("user", "file")
-    list_display_links = (list_display[-1],)
-    shown = list_display
+    list_display_links = (list_display[3],)
+    shown = list_display[:4]
+
+    def look_up(self, rows: Sequence[Any]) -> None:
+        note_factors([row.user for row in rows])
+
+    @admin.display(description="invited")
+    def invited(self, row: Any) -> str:
+        return clock(row.user.invited_at)
+
+    @admin.display(description="password")
+    def password(self, row: Any) -> str:
+        return "yes" if row.user.has_usable_password() else "-"
+
+    @admin.display(description="two-factor sign-in")
+    def two_factor(self, row: Any) -> str:
+        return "on" if row.user.is_on else "off"
 
 
 @admin.register(AccessKey, site=site)

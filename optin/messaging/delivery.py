@@ -462,6 +462,15 @@ def mail_server() -> Any:
     return mail.mailers.default if django.VERSION >= (6, 1) else mail.get_connection()
 
 
+def why_no_mail() -> str:
+    """Connect to the mail server; say why that cannot be done, if so."""
+    try:
+        with mail_server():
+            return ""
+    except OSError as exc:
+        return type(exc).__name__
+
+
 def _fate_of_mail(exc: OSError, notice: Notice) -> tuple[State, int]:
     """The next state of *notice* after *exc*, and how many unknown attempts it has."""
     # The answers of the server about each address, or about the mail.

@@ -39,6 +39,7 @@ from optin.models import (
     Purpose,
     Revocation,
     SmsMessage,
+    User,
     WebhookEndpoint,
 )
 
@@ -69,6 +70,7 @@ _LINKS = Signer(salt="optin.not-me")
 _CANCEL_LINKS = Signer(salt="optin.revocation")
 _PROOF_LINKS = Signer(salt="optin.email-change")
 _STOP_LINKS = Signer(salt="optin.email-change.stop")
+_INVITATIONS = Signer(salt="optin.invitation")
 
 
 def text_for(message: SmsMessage) -> str:
@@ -341,7 +343,10 @@ def removal_of(message: SmsMessage) -> Revocation | None:
 
 
 def is_called_off(notice: Notice) -> bool:
-    """Whether the mail warns of a removal that the person asked for, and that ended since."""
+    """Whether what the mail is about ended since: an invitation, or a removal that was asked for at
+    sign-in."""
+    if notice.kind == Notice.Kind.INVITATION:
+        return notice.created_at != notice.user.invited_at
     if notice.kind != Notice.Kind.OWN_REMOVAL:
         return False
     waits = Revocation.objects.open().filter(pk=notice.about_id or 0, user=notice.user_id)
@@ -362,12 +367,35 @@ def disownable(token: str, now: datetime) -> Notice | None:
     return told.filter(pk=int(pk), user=int(user_id)).first()
 
 
+def is_of_invitation(token: str) -> bool:
+    """Whether *token* looks like that of an invitation, whoever made it."""
+    return _INVITATIONS.sep in token
+
+
+def invites(user: User, token: str) -> bool:
+    """Whether *token* is that of the newest invitation of *user*."""
+    try:
+        return _INVITATIONS.unsign(token) == _invitation(user)
+    except BadSignature:
+        return False
+
+
+def _invitation(user: User) -> str:
+    return f"{user.pk}-{user.invited_at:%Y%m%d%H%M%S%f}" if user.invited_at else ""
+
+
+def _password_link(user: User, token: str) -> str:
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    return f"{conf.base_url}/password-reset/{uid}/{token}/"
+
+
 def _link_of(notice: Notice) -> str:
     """Return the link of the mail, made when it is sent: none is stored."""
     user = notice.user
     if notice.kind == Notice.Kind.PASSWORD_RESET:
-        uid = urlsafe_base64_encode(force_bytes(user.pk))
-        return f"{conf.base_url}/password-reset/{uid}/{default_token_generator.make_token(user)}/"
+        return _password_link(user, default_token_generator.make_token(user))
+    if notice.kind == Notice.Kind.INVITATION and not user.has_usable_password():
+        return _password_link(user, _INVITATIONS.sign(_invitation(user)))
     if notice.kind in DISOWNABLE:
         # The user is signed too: in a restored copy, another notice may have its id.
         return f"{conf.base_url}/not-me/{_LINKS.sign(f'{notice.pk}-{user.pk}')}/"

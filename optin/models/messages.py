@@ -360,6 +360,7 @@ class Notice(Outgoing):
         RECOVERED = "recovered", _("A recovery code was used")
         PASSWORD = "password", _("The password was changed")
         PASSWORD_RESET = "password_reset", _("A new password was asked for")
+        INVITATION = "invitation", _("Staff sent an invitation")
         DISOWNED = "disowned", _("A change was taken back")
         SECURED = "secured", _("Everybody else was signed out")
         NO_TEXTS = "no_texts", _("STOP came from the mobile number")

@@ -137,6 +137,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     is_test = models.BooleanField("test account", default=False, db_default=False)
     # Of mails and texts that no page caused, as an import said; "" for the service's own.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
+    # When the newest invitation was made, and when a password was chosen by its link. A
+    # deactivation ends it, and so does a restore where the link would work.
+    invited_at = models.DateTimeField(null=True, blank=True)
+    invitation_used_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[UserManagerWithLock] = UserManagerWithLock()
 
@@ -236,6 +240,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
                 for field in self._meta.concrete_fields
                 if not field.primary_key and field.name not in _COUNTED
             ]
+        if not self.is_active:
+            self.invited_at = self.invitation_used_at = None
+            kwargs["update_fields"] = {*kwargs["update_fields"], "invited_at", "invitation_used_at"}
         ends_sign_ins = self._password is not None or not self.is_active  # type: ignore[attr-defined]
         # One transaction: a refresh that waits for this row finds its token revoked.
         with transaction.atomic():

@@ -20,7 +20,7 @@ from django.utils.http import base36_to_int
 from optin import limits
 from optin.audit import restores
 from optin.errors import SamePassword, SignedOut
-from optin.messaging import delivery
+from optin.messaging import delivery, wording
 from optin.models import (
     AuditEvent,
     Notice,
@@ -50,6 +50,9 @@ RESET_PAUSE = timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
 hours, as for texts to one user. The last link works until then. With a shorter life of links, or
 a simple limit, a stranger could shut the owner out.
 """
+
+INVITED_FOR = timedelta(days=7)
+"""How long the link of an invitation works. The mail and the page say so."""
 
 ANY_NAME = "any name"
 """The subject of refusals that count together whatever the name: of an address over its limit, and
@@ -214,12 +217,17 @@ def choose(
             raise SignedOut
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
-        locked.save(update_fields=["password", "password_mailed_at"])
+        is_invited = wording.is_of_invitation(link)
+        locked.invitation_used_at = now if is_invited else locked.invitation_used_at
+        locked.save(update_fields=["password", "password_mailed_at", "invitation_used_at"])
         close_begun(locked, factors.active, now)
         locked.end_sign_ins(now)
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)
-        _record(Kind.PASSWORD, "changed", locked, origin, now)
+        if is_invited:
+            _record(Kind.INVITATION, "used", locked, origin, now)
+        else:
+            _record(Kind.PASSWORD, "changed", locked, origin, now)
 
 
 def opens(user: User | None, link: str) -> bool:
@@ -227,12 +235,21 @@ def opens(user: User | None, link: str) -> bool:
 
     It works once. After a restore, no link from before works: it may have been used.
     """
+    if user and wording.is_of_invitation(link):
+        return _is_invited(user, link)
     if user is None or not default_token_generator.check_token(user, link):
         return False
     # In the unit of ``check_token``, which counts seconds in local time.
     now = default_token_generator._num_seconds(default_token_generator._now())
     age = timedelta(seconds=now - base36_to_int(link.partition("-")[0]))
     return all(timezone.now() - age > gap.at for gap in restores.gaps("done"))
+
+
+def _is_invited(user: User, link: str) -> bool:
+    """Whether *link* is that of an invitation of somebody who has no password yet."""
+    if user.invited_at is None or timezone.now() - user.invited_at >= INVITED_FOR:
+        return False
+    return user.is_active and not user.has_usable_password() and wording.invites(user, link)
 
 
 def is_theirs(user: User, password: str, *, origin: Origin) -> bool:

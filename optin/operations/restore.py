@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.db.models import F, Max
@@ -197,6 +198,7 @@ def _end_for_everybody(now: datetime) -> Counter[str]:
     User.objects.update(
         session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now, last_attempt=""
     )
+    User.objects.filter(password__startswith=UNUSABLE_PASSWORD_PREFIX).update(invited_at=None)
     links = Notice.objects.filter(kind__in=DISOWNABLE, disowned_at=None)
     ended["links"] = links.update(disowned_at=now)
     for model, state in ((SmsMessage, State.EXPIRED), (Notice, State.FAILED)):

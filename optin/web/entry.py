@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin.errors import SamePassword, SignedOut
+from optin.messaging import wording
 from optin.models import File, Purpose, User
 from optin.operations import (
     authenticators,
@@ -262,15 +263,19 @@ def choose_new_password(request: HttpRequest, uidb64: str, token: str) -> HttpRe
     the form with ``Origin: null``, which CSRF refuses.
     """
     user = PasswordResetConfirmView().get_user(uidb64)
+    invited = wording.is_of_invitation(token)
     if user is None or not user.is_active or not passwords.opens(user, token):
-        return page(request, "password_new.html", status=404)
+        return page(request, "password_new.html", status=404, invited=invited)
     form = NewPasswordForm(user, request.POST or None)
     if not form.is_valid():
-        return page(request, "password_new.html", form)
+        return page(request, "password_new.html", form, invited=invited)
     new, origin = form.cleaned_data["new_password1"], sessions.origin_of(request)
     try:
         passwords.choose(user, new, origin=origin, link=token)
     except SamePassword:
         return _same_password(request, "password_new.html", form)
+    if invited:
+        sessions.flash(request, _("Your password was saved. Sign in with it."))
+        return SeeOther("sign-in", then=reverse("two-factor"))
     sessions.flash(request, _("Your password was changed. Sign in with the new one."))
     return SeeOther("sign-in")

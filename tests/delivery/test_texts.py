@@ -57,6 +57,7 @@ def test_the_longest_text_is_one_segment(
 
 OF_ADDRESSES = {
     Notice.Kind.PASSWORD_RESET,
+    Notice.Kind.INVITATION,
     Notice.Kind.EMAIL_PROVE,
     Notice.Kind.EMAIL_ASKED,
     Notice.Kind.EMAIL_CHANGED,

@@ -123,7 +123,9 @@ MAY: dict[str, set[str]] = {
     **dict.fromkeys(
         (
             f"optin_user_{name}"
-            for name in ("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw")
+            for name in (
+                *("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw", "invite"),
+            )
         ),
         ACTORS,
     ),
@@ -149,6 +151,7 @@ MAY: dict[str, set[str]] = {
         TOP,
     ),
     "optin_file_make": TOP,
+    "optin_file_invite": TOP,
     "optin_membership_make": TOP,
     "optin_membership_end": TOP,
     "optin_membership_manager": TOP,

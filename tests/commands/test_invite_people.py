@@ -1,0 +1,333 @@
+"""Invitations: who gets one, what its link is good for, what happens when mails fail (S-38a)."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from functools import partial
+from io import StringIO
+from typing import Any, NoReturn
+
+import pytest
+import time_machine
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from optin.messaging import delivery
+from optin.models import AuditEvent, File, Membership, Notice, ProviderUser, User
+from optin.operations import erasure, invitations, passwords, people, restore
+from optin.outcomes import InviteOutcome
+from tests.kit.browser import NEW_PASSWORD, Browser
+from tests.kit.commands import run
+from tests.kit.people import ORIGIN, make_user
+from tests.kit.phone import Phone
+from tests.kit.staff import ask, browser_of, give_app
+from tests.kit.trail import newest_event, one_event
+from tests.kit.world import nothing_happens
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Kind = AuditEvent.Kind
+WHY = "--reason=Moving in. Jo"
+DAY = timedelta(days=1)
+Clock = time_machine.Traveller
+
+
+def brought(name: str, file: File, **fields: Any) -> User:
+    """Somebody whom an import made, without a password."""
+    person = User(username=name, email=f"{name}@example.com")
+    person.set_unusable_password()
+    for field, value in fields.items():
+        setattr(person, field, value)
+    person.save()
+    Membership.objects.create(user=person, file=file)
+    return person
+
+
+def invite(*options: str, status: int = 0) -> Any:
+    """Run the command; return its summary."""
+    out = StringIO()
+    with pytest.raises(CommandError) if status else nullcontext() as stopped:
+        call_command(
+            "invite_people", "--file=777", WHY, "--json", *options, stdout=out, stderr=StringIO()
+        )
+    assert not stopped or stopped.value.returncode == status
+    return json.loads(out.getvalue())
+
+
+def link_of(person: User) -> str:
+    """Return the path of the link in the newest mail to *person*."""
+    (newest,) = [each for each in mail.outbox if each.to == [person.email]][-1:]
+    return str(re.findall(r"https://2fa\.example\.com(/password-reset/\S+)", str(newest.body))[0])
+
+
+def status(path: str) -> int:
+    return Browser().go(path).status
+
+
+# -- from the mail to the second factor ----------------------------------------------
+
+
+def test_from_the_mail_to_the_opt_in(file: File) -> None:
+    """S-38a."""
+    browser = Browser()
+    dora = brought("dora", file, language="de")
+    with one_event(Kind.INVITATION, "ok", user_id=dora.pk, file_id=777, reason="Moving in. Jo"):
+        assert invite()["invited"] == 1
+    assert newest_event().data["ran_by"]
+    assert (mail.outbox[0].to, Notice.objects.get().language) == (["dora@example.com"], "de")
+    path = link_of(dora)
+    for _each in range(2):  # a look changes nothing, such as that of a scanner of mails
+        browser.go(path)
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    assert browser.path == "/sign-in/"
+    events = AuditEvent.objects.filter(user_id=dora.pk).order_by("pk")
+    assert [(e.kind, e.outcome) for e in events] == [("invitation", "ok"), ("invitation", "used")]
+    browser.send(username="dora", password=NEW_PASSWORD)
+    assert browser.path == "/account/two-factor/"
+    assert status(path) == 404
+
+
+def test_who_has_a_password_is_led_to_the_sign_in(user: User) -> None:
+    browser = Browser()
+    invite()
+    (path,) = re.findall(r"https://2fa\.example\.com(/sign-in/\S+)", str(mail.outbox[0].body))
+    browser.go(path)
+    browser.send(username="ann", password="correct horse battery")
+    assert browser.path == "/account/two-factor/"
+    assert "/password-reset/" not in mail.outbox[0].body
+
+
+# -- what a link is good for ---------------------------------------------------------
+
+
+def _deactivated(person: User) -> None:
+    people.deactivate(person, reason="Ticket 1. Jo", origin=ORIGIN)
+    people.activate(person, reason="Ticket 1. Jo", origin=ORIGIN)
+
+
+def _restored(person: User) -> None:
+    restore.after_restore([], origin=ORIGIN, force=True)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param(lambda clock, person: clock.shift(7 * DAY), id="seven days"),
+        pytest.param(
+            lambda clock, person: invitations.invite(person, reason="Again. Jo", origin=ORIGIN),
+            id="a newer one",
+        ),
+        pytest.param(lambda clock, person: _deactivated(person), id="deactivated"),
+        pytest.param(lambda clock, person: _restored(person), id="restored"),
+        pytest.param(
+            lambda clock, person: User.objects.filter(pk=person.pk).update(password="pbkdf2$x"),
+            id="a password",
+        ),
+        pytest.param(
+            lambda clock, person: erasure.erase(person, reason="Ticket 1. Jo", origin=ORIGIN),
+            id="erased",
+        ),
+    ],
+)
+def test_a_link_ends(then: Callable[[Clock, User], object], file: File, clock: Clock) -> None:
+    """S-38a."""
+    dora = brought("dora", file)
+    invite()
+    path = link_of(dora)
+    clock.shift(7 * DAY - timedelta(seconds=1))
+    assert status(path) == 200
+    clock.shift(-timedelta(days=6))
+    then(clock, dora)
+    assert status(path) == 404
+
+
+def test_a_link_is_of_one_person_and_tells_strangers_nothing(file: File, user: User) -> None:
+    """S-38a. Whoever makes one up reads the same for everybody."""
+    dora, emil = brought("dora", file), brought("emil", file)
+    invite()
+    path, other = link_of(dora), link_of(emil)
+    _, _, uid, token, _ = path.split("/")
+    _, _, other_uid, _, _ = other.split("/")
+    assert status(f"/password-reset/{other_uid}/{token}/") == 404
+    made_up = [f"/password-reset/{each}/{token[:-1]}x/" for each in (uid, "MQ", "OTk5", "-")]
+    pages = {re.sub("[0-9A-Z]{3}-[0-9A-Z]{3}", "", Browser().go(each).text) for each in made_up}
+    assert len(pages) == 1
+
+
+# -- who is invited ------------------------------------------------------------------
+
+
+def test_who_is_left_out_is_counted(
+    file: File, other_file: File, active: Any, phone: Phone
+) -> None:
+    """S-38a. ``ann`` has two-factor sign-in on."""
+    brought("dora", file)
+    people = {
+        "staff": brought("emil", file, is_staff=True),
+        "test_account": brought("fritz", file, is_test=True),
+        "deactivated": brought("gina", file, is_active=False),
+        "no_address": brought("hans", file, email=""),
+        "erased": brought("ines", file),
+        "not_a_member": brought("jan", file),
+        "two_factor_on": active.user,
+    }
+    brought("kim", other_file)
+    give_app(brought("lea", file))  # nor can she sign in without a password
+    erasure.erase(people["erased"], reason="Ticket 1. Jo", origin=ORIGIN)
+    Membership.objects.create(user=people["erased"], file=file)
+    Membership.objects.filter(user=people["not_a_member"]).update(active=False)
+    with nothing_happens(phone):
+        told = invite("--dry-run")
+    done = invite()
+    assert told["not_invited"] == done["not_invited"] == dict.fromkeys(people, 1)
+    assert (told["invited"], done["invited"], done["left"]) == (2, 2, 0)
+    invited = [each.to[0] for each in mail.outbox if "Choose" in each.subject]
+    assert invited == ["dora@example.com", "lea@example.com"]
+    with nothing_happens(phone):
+        assert invite()["not_invited"]["invited"] == 2
+
+
+def test_again_reminds_those_whose_link_is_too_old(file: File, clock: Clock) -> None:
+    brought("dora", file)
+    invite()
+    clock.shift(7 * DAY - timedelta(seconds=1))
+    assert invite("--again")["invited"] == 0
+    clock.shift(1)
+    assert (invite()["invited"], invite("--again")["invited"]) == (0, 1)
+
+
+def test_nobody_is_invited_more_than_three_times_a_day(file: File, clock: Clock) -> None:
+    dora = brought("dora", file)
+    ask_for = partial(invitations.invite, dora, reason="Ticket 1. Jo", origin=ORIGIN)
+    for _each in range(3):
+        clock.shift(1)
+        assert ask_for() is InviteOutcome.OK
+    clock.shift(DAY - timedelta(seconds=3))
+    assert ask_for() is InviteOutcome.INVITATION_LIMIT
+    clock.shift(2)
+    assert ask_for() is InviteOutcome.OK
+
+
+# -- when mails fail -----------------------------------------------------------------
+
+
+def _away(*args: Any) -> NoReturn:
+    raise ConnectionRefusedError
+
+
+def test_without_a_mail_server_nobody_is_invited(
+    file: File, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought("dora", file)
+    monkeypatch.setattr(EmailBackend, "open", _away)
+    with nothing_happens(phone):
+        assert invite(status=3)["left"] == 1
+
+
+def test_it_stops_once_mails_fail_and_goes_on(
+    file: File, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """S-38a. What was made leaves later; the others are invited by the next run."""
+    for n in range(9):
+        brought(f"person-{n}", file)
+    send = EmailBackend.send_messages
+
+    def send_two(server: EmailBackend, letters: Any) -> Any:
+        return send(server, letters) if len(mail.outbox) < 2 else _away()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(EmailBackend, "send_messages", send_two)
+        done = invite(status=3)
+    assert (done["invited"], done["left"], len(mail.outbox)) == (5, 4, 2)
+    delivery.send_due(timezone.now())
+    assert invite()["invited"] == 4
+    assert sorted(each.to[0] for each in mail.outbox) == [
+        f"person-{n}@example.com" for n in range(9)
+    ]
+
+
+def test_whose_mail_never_left_is_invited_again_and_last(file: File, clock: Clock) -> None:
+    dora = brought("dora", file)
+    invite()
+    Notice.objects.update(state="failed", reason="TimeoutError")
+    emil = brought("emil", file)
+    clock.shift(1)
+    assert invitations.plan(file).due == [emil.pk, dora.pk]
+    assert invite()["invited"] == 2
+
+
+def test_mails_that_nobody_sends_are_noticed(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought("dora", file)
+    monkeypatch.setattr(delivery.postman, "submit", lambda work: True)
+    monkeypatch.setattr(invitations, "PATIENCE", 0.0)
+    assert invite(status=3)["invited"] == 1
+
+
+def test_mails_leave_at_the_pace_of_all_runs(
+    file: File, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    began = timezone.now()
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.shift(seconds))
+    for n in range(2):
+        brought(f"person-{n}", file)
+    invite("--limit=200/h")
+    brought("person-2", file)
+    invite("--limit=200/h")
+    left = Notice.objects.order_by("pk").values_list("created_at", flat=True)
+    assert [round((at - began).total_seconds()) for at in left] == [0, 18, 36]
+
+
+# -- what staff see and do -----------------------------------------------------------
+
+
+def test_staff_invite_the_members_and_see_how_far_they_are(file: File, active: Any) -> None:
+    dora = brought("dora", file)
+    brought("emil", file, email="")
+    make_user("fritz", file)
+    staff = browser_of("administrator")
+    page = staff.get("/admin/optin/file/777/change/").content.decode()
+    for said in ("4 in all", "0 invited", "2 with a password", "1 with two-factor"):
+        assert said in page
+    page = ask(staff, "optin/file/777/invite/", reason="Moving in. Jo")
+    assert "Invited by e-mail: 2." in page
+    assert "2 invited" in page
+    listed = staff.get("/admin/optin/membership/?file_id=777&how_far=not_password").content.decode()
+    assert ("dora" in listed, "fritz" in listed) == (True, False)
+    address = f"/admin/optin/user/{dora.pk}/"
+    head = staff.get(f"{address}change/").content.decode()
+    assert "its link was not used" in head
+    assert "Send an invitation" in head
+    passwords.choose(
+        User.objects.get(pk=dora.pk), NEW_PASSWORD, origin=ORIGIN, link=link_of(dora).split("/")[3]
+    )
+    assert "its link was used" in staff.get(f"{address}change/").content.decode()
+    assert "on its way" in ask(staff, f"optin/user/{dora.pk}/invite/", reason="Ticket 1. Jo")
+    active_page = staff.get(f"/admin/optin/user/{active.user_id}/change/").content.decode()
+    assert "Send an invitation" not in active_page
+
+
+def test_members_are_counted_and_listed_in_as_many_statements_as_one(file: File) -> None:
+    staff = browser_of("administrator")
+    statements = []
+    for count in (1, 8):
+        for n in range(count):
+            brought(f"person-{count}-{n}", file)
+        for address in ("file/777/change/", "membership/?file_id=777&how_far=not_invited"):
+            with CaptureQueriesContext(connection) as counted:
+                staff.get(f"/admin/optin/{address}")
+            statements.append(len(counted))
+    assert statements[:2] == statements[2:]
+
+
+def test_a_command_invites_one_person(file: File, active: ProviderUser) -> None:
+    brought("dora", file)
+    assert "on its way" in run("person", "invite", "dora", WHY)
+    with pytest.raises(CommandError, match="two factor on"):
+        run("person", "invite", "ann", WHY)
