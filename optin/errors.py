@@ -181,21 +181,7 @@ class UnfitEndpoint(Refusal):
     """Nothing may be sent to the address of a webhook endpoint."""
 
     code = "endpoint_unfit"
-    message = "The host name does not resolve to public addresses only."
-
-
-class HostNotFound(UnfitEndpoint):
-    """The host of a webhook endpoint has no address, or the resolver did not answer in time."""
-
-    def __init__(self, host: str) -> None:
-        Exception.__init__(self, f"We could not find {host}.")
-        self.host = host
-
-
-class TooManyLookups(UnfitEndpoint):
-    """This process looks up as many host names as it may."""
-
-    message = "Too many host names are being looked up. Try again in a moment."
+    message = "Nothing may be sent to this address."
 
 
 class EndpointPaused(Refusal):
@@ -210,13 +196,6 @@ class TooManyEndpoints(Refusal):
 
     code = "endpoint_limit"
     message = "This file has 5 webhook endpoints. Remove one first."
-
-
-class TooManyRepeats(Refusal):
-    """A webhook endpoint waits for as many stretches of events as it may."""
-
-    code = "repeat_limit"
-    message = "20 earlier requests to send again are not done. Wait for one of them."
 
 
 class EndpointGone(Refusal):

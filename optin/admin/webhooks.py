@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -16,7 +15,6 @@ from optin.models import WebhookEndpoint
 from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
 from optin.operations import staff, webhooks
 from optin.origin import Origin
-from optin.outcomes import StaffOutcome
 from optin.runtime import outside
 from optin.support.wording import plain
 
@@ -58,35 +56,9 @@ class NewEndpointForm(EndpointForm):
     field_order = ("file_id", "url", "description", "kinds")
 
 
-class AgainForm(NoForm):
-    """One event by its id, or all from a time until another."""
-
-    message_id = forms.CharField(max_length=40, required=False, label="Id of the event (msg_...)")
-    since = forms.DateTimeField(
-        required=False,
-        label="Or from",
-        help_text=f"Year, month, day, hour and minute: YYYY-MM-DD HH:MM, in {settings.TIME_ZONE}.",
-    )
-    until = forms.DateTimeField(required=False, label="Until")
-
-    def clean(self) -> dict[str, Any]:
-        data = self.cleaned_data
-        since, until = data.get("since"), data.get("until")
-        if not data.get("message_id") and not (since and until and since < until):
-            raise forms.ValidationError("Enter the id of an event, or two times.")
-        return data
-
-
 def _make(row: None, data: dict[str, Any], origin: Origin) -> Done:
     _endpoint, secret = webhooks.make(data.pop("file_id"), **data, origin=origin)
     return Done("This is the secret of the new endpoint. It is shown only once.", secret=secret)
-
-
-def _send_again(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    count = webhooks.send_again(row, **data, origin=origin)
-    if not count:
-        return Done("There is nothing to send again.", StaffOutcome.UNCHANGED)
-    return Done(f"Events that will be sent again: {count}.")
 
 
 def _replace_secret(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
@@ -123,15 +95,6 @@ OF_ONE = (
         "Events that wait go to the new address. A kind that is added is sent from now on.",
         calls(webhooks.change, "The endpoint was changed."),
         EndpointForm,
-    ),
-    Action(
-        "again",
-        "Send events again",
-        staff.TENANTS,
-        "Sends one event, or those of a stretch of time, once more, with the same ids: what the "
-        "endpoint wants and was to get already, at most 30 days old. New events go first.",
-        _send_again,
-        AgainForm,
     ),
     Action(
         "secret",

@@ -5,9 +5,7 @@ the endpoint that has waited longest, and a thread sends that one its next few e
 connection, until an attempt fails. So no endpoint gets two at once. If an attempt fails, the
 endpoint waits, and all its later events with it: they arrive in their order, each at least once.
 
-A slow endpoint delays no other: there is room for ``QUICK`` endpoints, and apart from that for
-``SLOW`` slow ones. Slow is one whose last attempt took longer than ``PROMPT``. One that becomes so
-during an attempt leaves its place to another.
+A slow endpoint delays others only if ``PLACES`` of them are slow at once.
 """
 
 import json
@@ -33,7 +31,6 @@ from optin.models import (
     Notice,
     WebhookEndpoint,
     WebhookEvent,
-    WebhookRepeat,
     WebhookTry,
 )
 from optin.models.webhooks import ANSWER_KEPT
@@ -51,10 +48,7 @@ WAITS = tuple(
 """After each failure in a row, as Standard Webhooks proposes: the tenth is three days after the
 first. Then the endpoint is switched off."""
 
-PROMPT = 1.0
-"""Seconds: an attempt that takes longer is slow."""
-
-QUICK, SLOW = 8, 32
+PLACES = 40
 """Endpoints to which a call of ``send_due`` sends at once."""
 
 AT_ONCE = 20
@@ -101,7 +95,7 @@ class _Sending:
 
     def run(self) -> int:
         faults: list[Exception] = []
-        with ThreadPoolExecutor(QUICK + SLOW, thread_name_prefix="webhooks") as pool:
+        with ThreadPoolExecutor(PLACES, thread_name_prefix="webhooks") as pool:
             while self._begin(pool):
                 for done in wait(self.talks, _PAUSE, return_when=FIRST_COMPLETED).done:
                     talk = self.talks.pop(done)
@@ -115,27 +109,20 @@ class _Sending:
 
     def _begin(self, pool: ThreadPoolExecutor) -> bool:
         """Begin as many talks as there is room for; return whether any is under way."""
-        for talk in self.talks.values():
-            talk.slow = talk.slow or (talk.takes_long() and self._has_room(slow=True))
-        for slow in (False, True):
-            while time.monotonic() < self.ends and self._has_room(slow=slow):
-                with transaction.atomic(durable=True):
-                    endpoint = WebhookEndpoint.objects.claim(timezone.now(), slow=slow)
-                if endpoint is None:
-                    break
-                # Read first: an event that gets its number from now on is not passed over.
-                newest = File.objects.values_list("webhook_sequence", flat=True)
-                passed = newest.get(pk=endpoint.file_id)
-                if events := endpoint.next_events(AT_ONCE, timezone.now()):
-                    talk = _Talk(endpoint, events, slow)
-                    self.talks[pool.submit(talk.run, self.ends)] = talk
-                else:
-                    endpoint.finish(cursor=endpoint.cursor if endpoint.off_at else passed)
+        while time.monotonic() < self.ends and len(self.talks) < PLACES:
+            with transaction.atomic(durable=True):
+                endpoint = WebhookEndpoint.objects.claim(timezone.now())
+            if endpoint is None:
+                break
+            # Read first: an event that gets its number from now on is not passed over.
+            newest = File.objects.values_list("webhook_sequence", flat=True)
+            passed = newest.get(pk=endpoint.file_id)
+            if events := endpoint.next_events(AT_ONCE):
+                talk = _Talk(endpoint, events)
+                self.talks[pool.submit(talk.run, self.ends)] = talk
+            else:
+                endpoint.finish(cursor=endpoint.cursor if endpoint.off_at else passed)
         return bool(self.talks)
-
-    def _has_room(self, *, slow: bool) -> bool:
-        taken = sum(talk.slow is slow for talk in self.talks.values())
-        return taken < (SLOW if slow else QUICK)
 
     def _record(self, endpoint: WebhookEndpoint, made: "list[Attempt]") -> None:
         tries = [each.as_try(endpoint) for each in made]
@@ -215,14 +202,10 @@ class Attempt:
 class _Talk:
     """Sends *events* to the *endpoint*, which this process claimed."""
 
-    def __init__(self, endpoint: WebhookEndpoint, events: list[WebhookEvent], slow: bool) -> None:
+    def __init__(self, endpoint: WebhookEndpoint, events: list[WebhookEvent]) -> None:
         self.endpoint = endpoint
         self.events = events
-        self.slow = slow  # takes the place of a slow one
         self.began = time.monotonic()
-
-    def takes_long(self) -> bool:
-        return time.monotonic() - self.began > PROMPT
 
     def run(self, ends: float) -> list[Attempt]:
         """Send one event after the other until one fails; begin none after *ends* but the first.
@@ -277,15 +260,10 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
     :param made: attempts; all but the last are good.
     """
     now, last = timezone.now(), made[-1]
-    if repeat := last.event.repeat:
-        # The others come first now: it has had its turn.
-        if endpoint.finish(slow=last.seconds > PROMPT, due_at=now):
-            _go_on(repeat, made, now)
-        return
     is_test = last.event.sequence is None
     arrived = [each.event.sequence for each in made if each.answer.is_good and not is_test]
     failures = 0 if arrived else endpoint.failures
-    changes: dict[str, Any] = {"slow": last.seconds > PROMPT}
+    changes: dict[str, Any] = {}
     if arrived:
         changes["cursor"] = arrived[-1]
     if last.answer.is_good:
@@ -300,21 +278,6 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
             changes["due_at"] = now  # at the end of the line, also after a failure
     if endpoint.finish(**changes) and "off_at" in changes:
         _tell_off(endpoint, now)
-
-
-def _go_on(repeat: WebhookRepeat, made: list[Attempt], now: datetime) -> None:
-    """Go on with *repeat* after attempts at its next events; give it up after the tenth failure."""
-    arrived = [each.event.sequence or 0 for each in made if each.answer.is_good]
-    failures = 0 if arrived else repeat.failures
-    is_good = made[-1].answer.is_good
-    over = arrived and arrived[-1] >= repeat.last
-    if over or (not is_good and failures >= len(WAITS)):
-        repeat.delete()
-        return
-    repeat.cursor = arrived[-1] if arrived else repeat.cursor
-    repeat.failures = 0 if is_good else failures + 1
-    repeat.due_at = now if is_good else now + WAITS[failures]
-    repeat.save(update_fields=["cursor", "failures", "due_at"])
 
 
 def _tell_off(endpoint: WebhookEndpoint, now: datetime) -> None:

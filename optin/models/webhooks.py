@@ -54,9 +54,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
             file=OuterRef("file"), sequence__gt=OuterRef("cursor")
         ).order_by("sequence")
         free = Q(claimed_at=None) | Q(claimed_at__lte=now - LEASE)
-        again = WebhookRepeat.objects.filter(due_at__lte=now).values("endpoint")
-        something = Q(next_one__isnull=False) | Q(pk__in=again)
-        waits = Q(off_at=None, due_at__lte=now) & something
+        waits = Q(off_at=None, due_at__lte=now, next_one__isnull=False)
         rows = (
             self.alias(pause=_pause())
             .filter(pause="")
@@ -77,12 +75,9 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         """The door to endpoints: those of files that *user* manages."""
         return self.filter(file__in=File.objects.managed_by(user))
 
-    def claim(self, now: datetime, *, slow: bool = False) -> "WebhookEndpoint | None":
-        """Take the endpoint that has waited longest, in an open transaction. No other gets it.
-
-        :param slow: of the slow ones; otherwise of all others.
-        """
-        waiting = self.due(now).filter(slow=slow).order_by("due_at", "pk")
+    def claim(self, now: datetime) -> "WebhookEndpoint | None":
+        """Take the endpoint that has waited longest, in an open transaction. No other gets it."""
+        waiting = self.due(now).order_by("due_at", "pk")
         row = waiting.select_for_update(skip_locked=True, no_key=True).first()
         # The condition is for SQLite, which locks no rows.
         mine = {"claimed_at": now, "claims": F("claims") + 1}
@@ -214,28 +209,13 @@ class WebhookEndpoint(models.Model):
         events = WebhookEvent.objects.filter(file=self.file_id, sequence__isnull=False)
         return (events.filter(kind__in=self.wanted) if self.kinds else events).order_by("sequence")
 
-    def next_events(self, count: int, now: datetime) -> "list[WebhookEvent]":
-        """Return what is to be sent at *now*: a test, or up to *count* events that it wants.
-
-        These come after the last one. Where there are none, those that are to be sent again, which
-        know their ``repeat``.
-        """
+    def next_events(self, count: int) -> "list[WebhookEvent]":
+        """Return what is to be sent: a test, or up to *count* events that it wants."""
         if test := self.tests.order_by("pk").first():
             return [test]
         if self.off_at:
             return []
-        later = self.events().filter(sequence__gt=self.cursor)
-        return list(later[:count]) or self._repeated(count, now)
-
-    def _repeated(self, count: int, now: datetime) -> "list[WebhookEvent]":
-        for repeat in self.repeats.filter(due_at__lte=now).order_by("pk"):
-            left = self.events().filter(sequence__gt=repeat.cursor, sequence__lte=repeat.last)
-            if events := list(left[:count]):
-                for event in events:
-                    event.repeat = repeat
-                return events
-            repeat.delete()  # they are purged, or not wanted any more
-        return []
+        return list(self.events().filter(sequence__gt=self.cursor)[:count])
 
     def finish(self, **changes: Any) -> bool:
         """Give the claimed endpoint back, with *changes*; False if its lease was over."""
@@ -322,9 +302,6 @@ class WebhookEvent(models.Model):
     )
 
     objects = WebhookEventQuerySet.as_manager()
-
-    repeat: "WebhookRepeat | None" = None
-    """For what it is sent again, if so."""
 
     class Meta:
         verbose_name = "webhook event"

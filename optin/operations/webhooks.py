@@ -4,26 +4,20 @@ file on their page.
 Each operation takes the member who asks. Without one, staff ask, whom the admin has let in.
 """
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from queue import Empty, SimpleQueue
+from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.db.models import Count, F, Max, Min
+from django.db.models import F
 from django.utils import timezone
 
 from optin.errors import (
     EndpointGone,
     EndpointPaused,
-    HostNotFound,
     NotAMember,
     TooManyEndpoints,
-    TooManyLookups,
-    TooManyRepeats,
     UnfitEndpoint,
 )
 from optin.messaging import delivery
@@ -37,7 +31,6 @@ from optin.models import (
     User,
     WebhookEndpoint,
     WebhookEvent,
-    WebhookRepeat,
 )
 from optin.models.webhooks import OLD_SECRET_FOR
 from optin.operations.factors import Standing, read_caller_locked, refuse_ended
@@ -47,20 +40,6 @@ from optin.runtime import outside
 
 MAX_ENDPOINTS = 5
 """Endpoints of one file."""
-
-MAX_REPEATS = 20
-"""Stretches of events that one endpoint can wait for."""
-
-SENT_AGAIN_WITHIN = timedelta(days=30)
-"""Older events are not sent again."""
-
-RESOLVED_WITHIN = 1.0
-"""Seconds that the name of a new endpoint may take."""
-
-MAX_LOOKUPS = 4
-"""Names that a process looks up at once."""
-
-_lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
 """The kinds that an endpoint can choose."""
@@ -106,7 +85,7 @@ def make(
     It is sent what happens from now on. All who manage the file are told by e-mail.
 
     :param kinds: of ``KINDS``, those that it wants; none: all.
-    :raises UnfitEndpoint: if nothing may be sent to *url*, or its host cannot be resolved now.
+    :raises UnfitEndpoint: if nothing may be sent to *url*.
     :raises TooManyEndpoints: if the file has ``MAX_ENDPOINTS``.
     """
     _demand_fit(url)
@@ -236,46 +215,6 @@ def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | Non
         _record("tested", locked, origin, member)
 
 
-def send_again(
-    endpoint: WebhookEndpoint,
-    *,
-    message_id: str = "",
-    since: datetime | None = None,
-    until: datetime | None = None,
-    origin: Origin,
-    member: Member | None = None,
-) -> int:
-    """Have events sent to *endpoint* once more: one, or those from *since* until before *until*.
-
-    Of these, those that it wants and that it was to get already, at most ``SENT_AGAIN_WITHIN``
-    old. Each has the id and the body that it had. New events go first.
-
-    :returns: how many. If there are none, nothing happens.
-    :raises TooManyRepeats: if it waits for ``MAX_REPEATS`` such stretches.
-    """
-    now = timezone.now()
-    with transaction.atomic(durable=True):
-        locked = _locked(endpoint, member)
-        events = locked.events().filter(sequence__lte=locked.cursor)
-        oldest = now - SENT_AGAIN_WITHIN
-        events = events.filter(at__gte=max(oldest, since or oldest))
-        if until:
-            events = events.filter(at__lt=until)
-        if message_id:
-            events = events.filter(message_id=message_id)
-        found = events.order_by().aggregate(
-            count=Count("pk"), first=Min("sequence"), last=Max("sequence")
-        )
-        if found["count"]:
-            if locked.repeats.count() >= MAX_REPEATS:
-                raise TooManyRepeats
-            first, last = found["first"], found["last"]
-            WebhookRepeat.objects.create(endpoint=locked, cursor=first - 1, last=last, due_at=now)
-            _record("sent_again", locked, origin, member, first=first, last=last)
-    count: int = found["count"]
-    return count
-
-
 def _locked(endpoint: WebhookEndpoint, member: Member | None) -> WebhookEndpoint:
     """Lock *endpoint*, for *member* if they may.
 
@@ -311,51 +250,12 @@ def _joined(kinds: Iterable[str]) -> str:
 
 
 def _demand_fit(url: str) -> None:
-    """Let pass an address whose host is public now. Each connection asks again."""
+    """Let pass an address by how it looks. Each connection checks where its host name leads."""
     if outside.fault(url):
         raise UnfitEndpoint
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        _look_up(host, parts.port or 443)
-    except outside.NotPublic:
-        raise UnfitEndpoint from None
-    except OSError:
-        raise HostNotFound(host) from None
 
 
-def _look_up(host: str, port: int) -> None:
-    """Look *host* up in a thread of its own: a resolver has no time-out.
-
-    :raises OSError: as ``outside.addresses``, and if it takes too long.
-    :raises TooManyLookups: if ``MAX_LOOKUPS`` others are looked up.
-    """
-    ended: SimpleQueue[OSError | None] = SimpleQueue()
-
-    def look() -> None:
-        try:
-            outside.addresses(host, port)
-        except OSError as exc:
-            ended.put(exc)
-        else:
-            ended.put(None)
-        finally:
-            _lookups.release()
-
-    if not _lookups.acquire(blocking=False):
-        raise TooManyLookups
-    threading.Thread(target=look, name="webhook-host", daemon=True).start()
-    try:
-        failure = ended.get(timeout=RESOLVED_WITHIN)
-    except Empty:
-        raise TimeoutError from None
-    if failure:
-        raise failure
-
-
-def _record(
-    outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Member | None, **data: int
-) -> None:
+def _record(outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Member | None) -> None:
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
         outcome,
@@ -363,5 +263,5 @@ def _record(
         origin=origin,
         user_id=member.user.pk if member else None,
         file_id=endpoint.file_id,
-        data={"endpoint": endpoint.pk, **data},
+        data={"endpoint": endpoint.pk},
     )

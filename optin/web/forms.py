@@ -41,12 +41,6 @@ class PasswordForm(Form):
     )
 
 
-_MOMENT = forms.DateTimeInput(
-    attrs={"type": "datetime-local", "step": "60"}, format="%Y-%m-%dT%H:%M"
-)
-_WHEN = {"required": _("Enter a day and a time."), "invalid": _("Enter a day and a time.")}
-
-
 class SignInForm(PasswordForm):
     field_order = ("username", "password")
 
@@ -142,19 +136,6 @@ class EndpointForm(Form):
         if outside.fault(url):
             raise forms.ValidationError(words.wrong_endpoint())
         return url
-
-
-class StretchForm(Form):
-    """From when until when events are sent again."""
-
-    since = forms.DateTimeField(label=_("From"), widget=_MOMENT, error_messages=_WHEN)
-    until = forms.DateTimeField(label=_("Until"), widget=_MOMENT, error_messages=_WHEN)
-
-    def clean(self) -> dict[str, Any]:
-        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
-        if since and until and since >= until:
-            self.add_error("until", _("This time must be later than the first one."))
-        return self.cleaned_data
 
 
 def _number_hint() -> str:

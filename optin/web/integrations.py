@@ -11,7 +11,6 @@ from optin.errors import (
     EndpointPaused,
     NotAMember,
     TooManyEndpoints,
-    TooManyRepeats,
     UnfitEndpoint,
 )
 from optin.models import File, WebhookEndpoint, WebhookTry
@@ -20,7 +19,7 @@ from optin.operations.webhooks import Member
 from optin.runtime.redirects import SeeOther
 from optin.support import wording
 from optin.web import sessions, words
-from optin.web.forms import EndpointForm, StretchForm
+from optin.web.forms import EndpointForm
 from optin.web.pages import demand, form_page, page, signed_in
 
 _TRIES_SHOWN = 20
@@ -55,8 +54,8 @@ def add(request: HttpRequest, file_id: int) -> HttpResponse:
             endpoint, secret = webhooks.make(file, **data, **_who(request))
         except NotAMember:
             raise Http404 from None
-        except UnfitEndpoint as exc:
-            form.add_error("url", words.unfit_endpoint(exc))
+        except UnfitEndpoint:
+            form.add_error("url", words.wrong_endpoint())
         except TooManyEndpoints:
             form.add_error(None, _("This file has 5 endpoints. Remove one first."))
         else:
@@ -96,7 +95,6 @@ def _of(
     request: HttpRequest,
     endpoint: WebhookEndpoint,
     form: EndpointForm | None = None,
-    stretch: StretchForm | None = None,
 ) -> HttpResponse:
     before = request.GET.get("before", "")
     tries = endpoint.tries.order_by("-pk")
@@ -104,14 +102,12 @@ def _of(
         tries = tries.filter(pk__lt=int(before))
     shown = list(tries[: _TRIES_SHOWN + 1])
     now = {"url": endpoint.url, "description": endpoint.description, "kinds": endpoint.wanted}
-    refused = next((each for each in (form, stretch) if each), None)
     return page(
         request,
         "integration.html",
-        refused,
+        form,
         endpoint=endpoint,
         change=form or EndpointForm(initial=now),
-        stretch=stretch or StretchForm(),
         tries=[(each, _said(each)) for each in shown[:_TRIES_SHOWN]],
         older=shown[_TRIES_SHOWN - 1].pk if len(shown) > _TRIES_SHOWN else None,
         is_older=bool(before),
@@ -133,8 +129,8 @@ def _change(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     if form.is_valid():
         try:
             webhooks.change(endpoint, **form.cleaned_data, **_who(request))
-        except UnfitEndpoint as exc:
-            form.add_error("url", words.unfit_endpoint(exc))
+        except UnfitEndpoint:
+            form.add_error("url", words.wrong_endpoint())
         else:
             sessions.flash(request, _("The endpoint was changed."))
             return SeeOther(request.path)
@@ -162,29 +158,6 @@ def _test(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     )
 
 
-def _again(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    message_id = request.POST.get("event") or "none"
-    return _repeat(request, endpoint, message_id=message_id)
-
-
-def _stretch(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    form = StretchForm(request.POST)
-    if not form.is_valid():
-        return _of(request, endpoint, stretch=form)
-    return _repeat(request, endpoint, **form.cleaned_data)
-
-
-def _repeat(request: HttpRequest, endpoint: WebhookEndpoint, **which: Any) -> HttpResponse:
-    try:
-        count = webhooks.send_again(endpoint, **which, **_who(request))
-    except TooManyRepeats:
-        said = _("Earlier events are still to be sent again. Wait until that is done.")
-        return _done(request, said, refused=True)
-    if not count:
-        return _done(request, words.nothing_to_send(), refused=True)
-    return _done(request, _("Events that will be sent again: %(count)s.") % {"count": count})
-
-
 def _remove(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     webhooks.remove(endpoint, **_who(request))
     sessions.flash(request, _("The endpoint was removed."))
@@ -202,8 +175,6 @@ _ACTS: dict[str, Callable[[HttpRequest, WebhookEndpoint], HttpResponse]] = {
     "on": _switch,
     "off": _switch,
     "test": _test,
-    "again": _again,
-    "stretch": _stretch,
     "remove": _remove,
 }
 

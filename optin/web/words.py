@@ -15,7 +15,6 @@ from django.utils.translation import ngettext
 
 from optin import codes, phones
 from optin.conf import conf
-from optin.errors import HostNotFound, TooManyLookups, UnfitEndpoint
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
@@ -152,14 +151,6 @@ def wrong_address(text: str) -> str:
     return _("That is not an e-mail address. Write it like name@example.com.")
 
 
-def unfit_endpoint(refusal: UnfitEndpoint) -> str:
-    if isinstance(refusal, HostNotFound):
-        return _("We could not find %(host)s.") % {"host": refusal.host}
-    if isinstance(refusal, TooManyLookups):
-        return _("Too many host names are being looked up. Try again in a moment.")
-    return wrong_endpoint()
-
-
 def wrong_endpoint() -> str:
     """Say which addresses a webhook endpoint can have."""
     ports = ", ".join(map(str, conf.webhook_ports))
@@ -167,14 +158,6 @@ def wrong_endpoint() -> str:
         "Enter an address that begins with https:// and has a host name that everybody can reach, "
         "not an IP address, without a user name and without #. Allowed ports: %(ports)s."
     ) % {"ports": ports}
-
-
-def nothing_to_send() -> str:
-    """Say why no event is sent to a webhook endpoint again."""
-    return _(
-        "There is nothing to send again: no such event is at most 30 days old, of a kind that the "
-        "endpoint wants, and not still waiting to be sent for the first time."
-    )
 
 
 def locked(person: User) -> str:

@@ -20,7 +20,6 @@ from optin.models import (
     WebhookEvent,
 )
 from optin.operations import staff_actions
-from optin.runtime import outside
 from tests.kit.people import ORIGIN
 from tests.kit.staff import (
     In,
@@ -48,10 +47,8 @@ def world(
     active: ProviderUser,
     file: File,
     access_key: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     now = timezone.now()
-    monkeypatch.setattr(outside, "addresses", lambda host, port: ["192.0.2.1"])
     endpoint = WebhookEndpoint.objects.create(
         file=file,
         url="https://shop.example/hook",

@@ -144,8 +144,8 @@ MAY: dict[str, set[str]] = {
         (
             f"optin_webhookendpoint_{name}"
             for name in (
-                *("changelist", "change", "make", "test", "edit", "again", "secret", "on"),
-                *("off", "remove"),
+                *("changelist", "change", "make", "test", "edit", "secret", "on", "off"),
+                "remove",
             )
         ),
         TOP,

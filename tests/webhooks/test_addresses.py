@@ -2,13 +2,12 @@
 
 import socket
 import time
-from threading import Event
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin.errors import HostNotFound, TooManyEndpoints, TooManyLookups, UnfitEndpoint
+from optin.errors import TooManyEndpoints, UnfitEndpoint
 from optin.gateways import call
 from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint
@@ -88,53 +87,26 @@ def test_how_it_looks_is_looked_at_again(file: File, names: Names, url: str) -> 
     assert not names.asked
 
 
-def test_refused_by_where_it_leads(file: File, names: Names) -> None:
-    for address in NOT_PUBLIC:
-        for known in ([address], ["8.8.8.8", address], [address, "8.8.8.8"]):
-            names.known[HOST] = known
-            with pytest.raises(UnfitEndpoint):
-                endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
+def test_where_it_leads_is_checked() -> None:
+    assert not any(map(outside.is_public, NOT_PUBLIC))
+    assert all(map(outside.is_public, PUBLIC))
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC[::9])
-def test_where_it_leads_is_looked_at_again(file: File, names: Names, address: str) -> None:
+def test_nothing_is_sent_where_one_address_is_not_public(
+    file: File, names: Names, address: str
+) -> None:
     names.known[HOST] = ["8.8.8.8", address]
     endpoint = stored(file, f"https://{HOST}/")
     assert send() == 0
     assert reason(endpoint) == "the host name has an address that is not public"
 
 
-def test_public_addresses_are_allowed(file: File, names: Names) -> None:
-    for address in PUBLIC:
-        names.known[HOST] = [address]
-        endpoint, _ = endpoints.make(file, f"https://{HOST}/hook?a=b", origin=ORIGIN)
-        assert endpoint.url == f"https://{HOST}/hook?a=b"
-
-
-def test_a_name_without_an_address_is_refused(file: File, names: Names) -> None:
+def test_a_name_without_an_address_is_named(file: File, names: Names) -> None:
     names.known[HOST] = []
-    with pytest.raises(HostNotFound, match=rf"^We could not find {HOST}\.$"):
-        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
     endpoint = stored(file, f"https://{HOST}/")
     send()
     assert reason(endpoint) == "the host name has no address"
-
-
-@pytest.mark.slow
-def test_names_that_nobody_resolves_hold_no_request_for_long(file: File, names: Names) -> None:
-    """Nor threads without end: while as many wait as may, the next one is refused at once."""
-    found = Event()
-    names.then = lambda: found.wait(20)  # type: ignore[assignment]
-    began = time.perf_counter()
-    for _ in range(endpoints.MAX_LOOKUPS):
-        with pytest.raises(HostNotFound):
-            endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
-    assert time.perf_counter() - began < 1.2 * endpoints.MAX_LOOKUPS
-    began = time.perf_counter()
-    with pytest.raises(TooManyLookups, match="Try again in a moment"):
-        endpoints.make(file, f"https://{HOST}/", origin=ORIGIN)
-    assert time.perf_counter() - began < 0.5
-    found.set()
 
 
 def test_a_name_that_leads_elsewhere_after_the_check(

@@ -4,7 +4,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,49 +77,14 @@ def keeps_open(server: Server, *statuses: int) -> Answer:
 # -- places ------------------------------------------------------------------------
 
 
-def test_those_that_become_slow_leave_their_places(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "QUICK", 2)
+def test_slow_ones_delay_no_other(make: Make) -> None:
     arrived = threading.Event()
     slow = [make(waits_for(arrived)) for _ in range(3)]
-    well = make(tells(arrived))
-
-    assert send() == 4
-
-    assert [client.row.failures for client in slow] == [0, 0, 0]
-    assert slow[0].row.slow
-    assert not well.row.slow
-
-
-def test_those_that_were_slow_take_no_places_of_others(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "QUICK", 1)
-    monkeypatch.setattr(webhooks, "SLOW", 2)
-    monkeypatch.setattr(webhooks, "PROMPT", 60)  # none leaves its place
-    arrived = threading.Event()
-    slow = [make(waits_for(arrived)) for _ in range(3)]
-    WebhookEndpoint.objects.update(slow=True)
     make(tells(arrived))
 
     assert send() == 4
 
-    # Once it is quick, it is as the others are.
-    assert [client.row.slow for client in slow] == [False, False, False]
-
-
-@pytest.mark.slow
-def test_slow_ones_are_not_all_begun_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait for each other."""
-    monkeypatch.setattr(webhooks, "SLOW", 1)
-    second = threading.Event()
-    clients = [make(waits_for(second)), make(tells(second))]
-    WebhookEndpoint.objects.update(slow=True)
-
-    assert send() == 1
-
-    assert [client.row.failures for client in clients] == [1, 0]
+    assert [client.row.failures for client in slow] == [0, 0, 0]
 
 
 def test_one_that_cannot_be_sent_to_at_all_holds_up_no_other(make: Make) -> None:
@@ -151,40 +115,33 @@ def test_one_that_cannot_be_recorded_holds_up_no_other(make: Make) -> None:
     assert well.row.claimed_at is None
 
 
-@pytest.mark.parametrize("asked", ["again", "test"])
-def test_what_is_asked_for_by_hand_delays_no_other(
-    make: Make, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller, asked: str
+def test_tests_delay_no_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch, clock: time_machine.Traveller
 ) -> None:
-    """An endpoint that has much of it gives up its place after each connection."""
-    monkeypatch.setattr(webhooks, "QUICK", 1)
+    """An endpoint that has many of them gives up its place after each connection."""
+    monkeypatch.setattr(webhooks, "PLACES", 1)
     monkeypatch.setattr(webhooks, "AT_ONCE", 1)
     greedy = make(says(200))
-    greedy.happen(*[UNLOCKED] * 2)
-    assert send() == 3
+    assert send() == 1
     clock.shift(1)
     well = make(says(200))
-    if asked == "again":
-        now = timezone.now()
-        since, until = now - timedelta(days=30), now + timedelta(minutes=1)
-        endpoints.send_again(greedy.row, since=since, until=until, origin=ORIGIN)
-    else:
-        greedy.server.answer = says(500)
-        WebhookEvent.objects.bulk_create(
-            WebhookEvent(
-                message_id=WebhookEvent.new_id(),
-                file=greedy.endpoint.file,
-                kind=WebhookEvent.Kind.TEST,
-                at=timezone.now(),
-                endpoint=greedy.endpoint,
-            )
-            for _ in range(3)
+    greedy.server.answer = says(500)
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(
+            message_id=WebhookEvent.new_id(),
+            file=greedy.endpoint.file,
+            kind=WebhookEvent.Kind.TEST,
+            at=timezone.now(),
+            endpoint=greedy.endpoint,
         )
+        for _ in range(3)
+    )
     clock.shift(1)
 
     send()
 
     tries = WebhookTry.objects.order_by("pk").values_list("endpoint", flat=True)
-    assert list(tries)[3:].index(well.endpoint.pk) == 1
+    assert list(tries)[1:].index(well.endpoint.pk) == 1
 
 
 # -- several events over a connection ----------------------------------------------

@@ -38,7 +38,6 @@ from optin.operations import (
 from optin.operations import webhooks as endpoints
 from optin.operations.authenticators import Removal
 from optin.outcomes import By, CodeOutcome, RevocationOutcome, SendOutcome
-from optin.runtime import outside
 from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import AWAY, REFUSED, SILENT, STOPPED, Phone
 from tests.kit.world import PAGE, Person, World, proved
@@ -49,8 +48,7 @@ Told = tuple[str, str, int | None]
 
 
 @pytest.fixture(autouse=True)
-def endpoint(file: File, monkeypatch: pytest.MonkeyPatch) -> WebhookEndpoint:
-    monkeypatch.setattr(outside, "addresses", lambda host, port: ["8.8.8.8"])
+def endpoint(file: File) -> WebhookEndpoint:
     return endpoints.make(file, "https://shop.example/hook", origin=ORIGIN)[0]
 
 
