@@ -8,6 +8,7 @@ the right password replaces either by a hash of the service's own
 Stored texts, of at most 128 characters:
 
     imported$2b$12$...                        bcrypt (crypt's own format)
+    imported$sha256$2b$12$...                 the same, of the SHA-256 of the password in hex
     imported$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH
     imported$scrypt$14,8,1,32$SALT$HASH         the power of N, r, p, bytes of HASH
     imported$pbkdf2-sha512$100000,32$SALT$HASH  iterations, bytes of HASH
@@ -111,7 +112,7 @@ class Fast:
 
         :param like: a stored text: if it holds the same hash, it is returned.
         """
-        salt, iterations = secrets.token_urlsafe(16), PBKDF2PasswordHasher.iterations
+        salt, iterations = secrets.token_urlsafe(12), PBKDF2PasswordHasher.iterations
         if like.startswith("wrapped$") and like.endswith(f"${self.known}"):
             _, count, salt, *_ = like.split("$")
             iterations = int(count)
@@ -145,7 +146,7 @@ def _length(taken: str | Fast) -> int:
     """Return how many characters are stored."""
     if isinstance(taken, str):
         return len(taken)
-    return len(f"wrapped${PBKDF2PasswordHasher.iterations}${'-' * 22}${'-' * 43}${taken.known}")
+    return len(f"wrapped${PBKDF2PasswordHasher.iterations}${'-' * 16}${'-' * 43}${taken.known}")
 
 
 # -- the formats -------------------------------------------------------------------
@@ -155,6 +156,10 @@ def _bcrypt(text: str, rounds: str) -> str:
     if not 4 <= int(rounds) <= MOST_ROUNDS:
         raise UnfitHash(f"costs too much: only 4 to {MOST_ROUNDS} rounds of bcrypt are taken")
     return f"imported{text}"
+
+
+def _bcrypt_sha256(text: str, rounds: str) -> str:
+    return _bcrypt(f"$sha256{text}", rounds)
 
 
 def _argon2id(memory: str, passes: str, lanes: str, salt: str, digest: str) -> str:
@@ -231,13 +236,11 @@ def _django_scrypt(n: str, salt: str, r: str, p: str, digest: str) -> str:
 
 # Base64, also as passlib writes it.
 _B = r"([A-Za-z0-9+/.]+=*)"
+# The last characters of the salt and of the hash hold two and four bits.
+_BCRYPT = r"(\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26])"
 _FORMS: Sequence[tuple[str, Callable[..., str | Fast]]] = (
-    # The last characters of the salt and of the hash hold two and four bits.
-    (
-        r"(?:bcrypt\$)?(\$2[aby]\$([0-9]{2})\$"
-        r"[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26])",
-        _bcrypt,
-    ),
+    (rf"(?:bcrypt\$)?{_BCRYPT}", _bcrypt),
+    (rf"bcrypt_sha256\${_BCRYPT}", _bcrypt_sha256),
     (
         rf"(?:argon2)?\$argon2id\$v=19\$m=([0-9]{{1,7}}),t=([0-9]{{1,3}}),p=([0-9]{{1,3}})\${_B}\${_B}",
         _argon2id,
@@ -292,6 +295,9 @@ class Imported(BasePasswordHasher):
         return True
 
     def _matches(self, password: str, rest: str) -> bool:
+        if rest.startswith("$sha256$2"):
+            inner = hashlib.sha256(password.encode()).hexdigest()
+            return bcrypt.checkpw(inner.encode(), rest.removeprefix("$sha256").encode())
         if rest.startswith("$2"):
             return bcrypt.checkpw(password.encode()[:BCRYPT_BYTES], rest.encode())
         if rest.startswith("$argon2id$"):

@@ -31,6 +31,9 @@ SLOW = {
     "bcrypt": BCRYPT,
     "bcrypt of PHP": BCRYPT.replace("$2b$", "$2y$"),
     "bcrypt of Django": f"bcrypt${BCRYPT}",
+    "bcrypt of Django, of a SHA-256": (
+        "bcrypt_sha256$$2b$04$4gAiDtu97bhUrhKe9p3houMpibPTIXnFZz6f6vXC2V/4bwz0lvkwq"
+    ),
     "argon2id": ARGON2,
     "argon2id of Django": f"argon2{ARGON2}",
     "argon2id, spelt otherwise": ARGON2.replace("m=64,t=1", "m=064,t=01") + "==",
