@@ -43,20 +43,10 @@ def absolute(value: str) -> str:
 
 
 def sink(value: str) -> str:
-    wrong = "must be stdout, file: and an absolute path, or syslog:// and a host and a port"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-        (parts.hostname or "").encode("idna")  # as who resolves it does
-    except ValueError:
-        return wrong
-    if parts.query or parts.fragment or "@" in parts.netloc or not value.isprintable():
-        return wrong
-    if parts.scheme == "file":
-        return "" if parts.path.startswith("/") and not parts.netloc else wrong
-    if parts.scheme == "syslog":
-        return "" if parts.hostname and port and not parts.path else wrong
-    return "" if value in {"", "stdout"} else wrong
+    kind, _, path = value.partition(":")
+    is_file = kind == "file" and re.match("/(?!/)|///(?!/)", path) and value.isprintable()
+    fits = is_file or value in {"", "stdout"}
+    return "" if fits else "must be stdout, or file: and an absolute path"
 
 
 def notary(values: tuple[str, ...]) -> str:

@@ -134,8 +134,7 @@ class Service:
     )
     audit_stream = text(
         99,
-        "Where to write each audit event as a line of JSON: stdout, file:/PATH or "
-        "syslog://HOST:PORT. Empty: nowhere.",
+        "Where to write each audit event as a line of JSON: stdout or file:/PATH. Empty: nowhere.",
         sink,
     )
     notary = names(

@@ -13,9 +13,8 @@ the one before it ends.
 
 One process writes at a time. It holds a lock of the database, which ends with the transaction, and
 writes the lines while the transaction is open. The transaction holds no row and no snapshot
-meanwhile. A sink gives up long before the database would end the idle transaction. If a writer
-dies or loses its connection, the place has not moved: the next writer writes the batch again, with
-the same ids.
+meanwhile. If a writer dies or loses its connection, the place has not moved: the next writer writes
+the batch again, with the same ids.
 """
 
 import logging
@@ -105,8 +104,8 @@ def _write_batch(until: int) -> int:
         if sink.was_cut(state.mark):
             state.event, state.seal = state.last_event, state.last_seal
         events, seals, reached = _next(state, until)
-        lines = [(ocsf.line_of_event(event), "event") for event in events]
-        lines += [(ocsf.line_of_seal(one), "seal") for one in seals]
+        lines = [ocsf.line_of_event(event) for event in events]
+        lines += [ocsf.line_of_seal(one) for one in seals]
         if not lines:
             if state.failures:
                 state.recover()

@@ -81,7 +81,7 @@ def _hand_over(note: Note, place: Place) -> None:
             _mail(note, [each.partition(":")[2] for each in place.targets])
         else:
             with sinks.opened(place.name) as sink:
-                sink.write([(note.line(), "note")])
+                sink.write([note.line()])
     except sinks.Busy:
         raise Failed("another process writes to it") from None
     except OSError as exc:  # of which each error of smtplib is one; its words may quote anything

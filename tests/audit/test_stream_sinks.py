@@ -1,17 +1,12 @@
-"""Files that are rotated, full or away; a collector that dies; the standard output."""
+"""Files that are rotated, full or away; the standard output."""
 
 import fcntl
 import json
 import os
-import re
 import resource
 import shutil
-import socket
-import struct
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
@@ -23,7 +18,6 @@ from django.utils import timezone
 from prometheus_client import Metric
 from pytest_django.fixtures import Settings
 
-from optin.audit import seals
 from optin.doctor.findings import Level
 from optin.doctor.work import told_by
 from optin.models import AuditStream
@@ -190,138 +184,6 @@ def test_only_a_regular_file_of_no_other_writer_is_written(stream: Path) -> None
     stream.unlink()
     os.mkfifo(stream)
     assert audit_stream.write_due(seconds=1).fault == "it is no regular file"
-
-
-# -- syslog ------------------------------------------------------------------------
-
-FRAME = re.compile(
-    rb"<110>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [!-~]+ optin \d+ (event|seal) - ({.*})",
-    re.DOTALL,
-)
-
-
-class Collector:
-    """A collector of syslog messages, which may die while it reads."""
-
-    def __init__(self) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.dies_after = -1  # bytes; never, if negative
-        self.received: list[bytes] = []  # of each connection
-        threading.Thread(target=self._run, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"syslog://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def _run(self) -> None:
-        while True:
-            try:
-                line, _ = self.listener.accept()
-            except OSError:
-                return
-            with line:
-                found = b""
-                while self.dies_after < 0 or len(found) < self.dies_after:
-                    if not (more := line.recv(1000)):
-                        break
-                    found += more
-                else:
-                    # What was sent and not read is lost: the sender is told by a reset.
-                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.received.append(found)
-
-    def messages(self) -> list[tuple[str, str]]:
-        """The kind and the JSON of each whole message."""
-        found = []
-        for content in self.received:
-            left = content
-            while left:
-                length, _, rest = left.partition(b" ")
-                frame, left = rest[: int(length)], rest[int(length) :]
-                if len(frame) == int(length):
-                    parts = FRAME.fullmatch(frame)
-                    assert parts, frame
-                    found.append((parts[1].decode(), parts[2].decode()))
-        return found
-
-
-@pytest.fixture
-def collector(settings: Settings, db: None) -> Iterator[Collector]:
-    collector = Collector()
-    settings.OPTIN_AUDIT_STREAM = collector.url
-    assert write() == 0
-    yield collector
-    collector.listener.shutdown(socket.SHUT_RDWR)
-    collector.listener.close()
-
-
-def test_a_collector_gets_each_line_as_a_message_of_its_own(collector: Collector) -> None:
-    record_many(3)
-    seals.seal(timezone.now())
-    assert [write(), write()] == [4, 0]
-    assert [kind for kind, _ in collector.messages()] == ["event"] * 3 + ["seal"]
-    assert Arrived.of("".join(f"{text}\n" for _, text in collector.messages())).ids == [1, 2, 3]
-    assert len(collector.received) == 1  # no connection without a line
-
-
-def test_what_a_dead_collector_had_not_read_comes_again(collector: Collector) -> None:
-    """The kernel of this machine took all of it."""
-    record_many(5)
-    collector.dies_after = 2500
-    assert audit_stream.write_due(seconds=1).fault
-    collector.dies_after = -1
-    assert write() == 5
-    ids = Arrived.of("".join(f"{text}\n" for _, text in collector.messages())).ids
-    assert ids[-5:] == ids_in_trail()
-    assert len(ids) > 5
-
-
-def says_nothing(listener: socket.socket) -> None:
-    pass
-
-
-def only_talks(listener: socket.socket) -> None:
-    """A transaction waits for it, however often it says something."""
-    line, _ = listener.accept()
-    with line, suppress(OSError):
-        for _ in range(20):
-            line.sendall(b"x")
-            time.sleep(0.1)
-
-
-def stops_reading(listener: socket.socket) -> None:
-    """Its end of the connection closes in order, while lines are on their way."""
-    line, _ = listener.accept()
-    line.shutdown(socket.SHUT_WR)
-    time.sleep(0.5)
-    line.close()
-
-
-@pytest.mark.parametrize(
-    ("does", "fault"),
-    [
-        (says_nothing, "timed out"),
-        (only_talks, "timed out"),
-        (stops_reading, "Connection reset by peer"),
-    ],
-)
-def test_a_collector_that_takes_no_lines_is_a_failure(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    does: Callable[[socket.socket], None],
-    fault: str,
-) -> None:
-    monkeypatch.setattr(sinks, "PATIENCE", 0.4)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        settings.OPTIN_AUDIT_STREAM = f"syslog://127.0.0.1:{listener.getsockname()[1]}"
-        write()
-        record_many(10)
-        thread = threading.Thread(target=does, args=(listener,))
-        thread.start()
-        assert audit_stream.write_due(seconds=1).fault == fault
-        thread.join()
-    assert audit_stream.write_due(seconds=1).fault == "Connection refused"
 
 
 # -- the standard output -----------------------------------------------------------
