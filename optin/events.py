@@ -619,6 +619,8 @@ def words_of(kind: str, outcome: str, data: _Data) -> Row:
     if data.get("own"):
         own = _OWN_REMOVALS.get(outcome, row)
         return replace(row, owner=own.owner if outcome == "ok" else _NOT_DONE, staff=own.staff)
+    if "taken_over" in data:
+        return replace(row, owner=_("Your mobile number was taken over from another system"))
     if kind == Kind.DISOWN and outcome == "ok":
         return _TAKEN_BACK.get((data.get("removed") or [""])[0], row)
     return row

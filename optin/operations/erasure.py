@@ -79,7 +79,7 @@ def _forget_digits_of(user: User) -> None:
     """
     own = ProviderUser.objects.filter(user=user).values("number_digest")
     # Who only asked for a number did not close it.
-    verified = own.filter(verified_at__isnull=False)
+    verified = own.filter(verified_at__isnull=False, taken_over_at=None)
     Guard.objects.filter(kind=Guard.Kind.NOT_ME, key__in=verified).delete()
     others = ProviderUser.objects.exclude(user=user).values("number_digest")
     stops = Guard.objects.filter(kind=Guard.Kind.OPTED_OUT, key__in=own)

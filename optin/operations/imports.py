@@ -69,7 +69,7 @@ class Person:
     files: Mapping[int, bool | None] = field(default_factory=dict)
     """The FileId of each file, and whether the person manages it."""
     access_keys: Sequence[Key] = ()
-    number: str = ""  # in E.164
+    number: str = field(default="", repr=False)  # in E.164
     number_verified_at: datetime | None = None  # by the old system
     number_verified_by: str = ""
     client_reference: str = ""

@@ -85,8 +85,8 @@ class NumberForm(Form):
             self.fields["number"].help_text = format_html(
                 "{} {}",
                 _(
-                    "This is the end of the number from your earlier account. Leave it as it is, "
-                    "or enter another number."
+                    "This is the end of the number that we have for you. Leave it as it is, or "
+                    "enter another number."
                 ),
                 self.fields["number"].help_text,
             )

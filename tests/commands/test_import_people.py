@@ -34,6 +34,7 @@ from optin.models import (
     WebhookEvent,
 )
 from optin.operations import erasure, imports, opt_ins, sign_in
+from optin.web import activity
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
@@ -219,6 +220,8 @@ def test_a_trusted_number_is_active_on_the_word_of_the_operator(
         "by": "a code by text message",
     }
     assert (event.provider_user_id, event.last_three) == (trusted.pk, "156")
+    (line,), _ = activity.lines([event], 1)
+    assert line.what == "Your mobile number was taken over from another system, number ... 156"
     assert not ProposedNumber.objects.exists()
     assert not phone.messages
     assert not mail.outbox

@@ -8,9 +8,10 @@ import time_machine
 from django.utils import timezone
 
 from optin.models import Guard, ProviderUser, Purpose, SendCounter
-from optin.operations import authenticators, not_me
+from optin.operations import authenticators, erasure, not_me
 from optin.outcomes import By, FactorOutcome
 from optin.support import timeline
+from optin.support.diagnosis import diagnose
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event
@@ -87,6 +88,28 @@ def test_not_me_closes_no_number_to_others_before_its_first_code(full: Person) -
     ProviderUser.objects.update(taken_over_at=None)
     assert not_me.shut_out(full.user, **asking)
     assert Guard.objects.exists()
+
+
+def test_erased_it_opens_no_number_that_its_owner_closed(person: Person) -> None:
+    """S-55, S-56."""
+    person.set_up(By.TEXT)
+    take_over()
+    now = timezone.now()
+    Guard.objects.close_to_strangers(
+        ProviderUser.digest_of(NUMBER), NUMBER[-3:], now, now + timedelta(days=1)
+    )
+    erasure.erase(person.user, reason="Ticket 1. Jo", origin=PAGE)
+    assert Guard.objects.exists()
+
+
+def test_staff_read_that_it_may_be_wrong(person: Person) -> None:
+    """P-21, S-56."""
+    person.set_up(By.TEXT)
+    take_over()
+    person.text()
+    said = [f"{cause.words} {cause.advice}" for cause in diagnose(person.user, timezone.now())]
+    assert "nobody has verified here" in said[0]
+    assert "it came wrong from the old system: remove their second factors" in said[0]
 
 
 def test_a_stop_from_it_stays_before_its_first_code(full: Person) -> None:

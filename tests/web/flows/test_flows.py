@@ -87,7 +87,7 @@ def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone)
     ann.send(code=phone.code())
     assert is_on(user)
     ann.go(NUMBER_PAGE)
-    assert "earlier account" not in ann.page.text
+    assert "we have for you" not in ann.page.text
 
 
 def test_opt_in_with_another_number_than_the_proposed_one(
@@ -115,7 +115,7 @@ def test_sign_in_with_a_number_that_was_taken_over(
     assert "verified on 31 May 2024 (a <letter>). You have not entered a code" in browser.page.text
     prove(browser, phone)
     browser.go(TWO_FACTOR)
-    assert "earlier account" not in browser.page.text
+    assert "taken over" not in browser.page.text
     assert "Codes go to ... 156" in browser.page.text
 
 
