@@ -5,7 +5,7 @@ Meanwhile people sign in by the token call, as they do before it for comparison.
 is imported, and killed at random moments, until it is in. Each time all good rows must be in,
 exactly once, and each wrong one must be named.
 
-    python -m bench.imports [--rows N] [--kills N] [--clients N]
+    python -m bench.imports [--rows N] [--kills N] [--seconds N] [--clients N]
 """
 
 import argparse
@@ -109,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60, help="Of the quiet sign-ins.")
     parser.add_argument("--clients", type=int, default=1, help="Who sign in meanwhile.")
     options = parser.parse_args()
     if connection.vendor != "postgresql":
@@ -126,8 +127,8 @@ def main() -> None:
         )
         (command,) = servers.commands(port, "").values()
         with servers.serving(command, port, world.url()):
-            sign_ins(port, options.clients, ends(3))
-            tell("quiet", sign_ins(port, options.clients, ends(60)))
+            sign_ins(port, options.clients, ends(options.seconds / 20))
+            tell("quiet", sign_ins(port, options.clients, ends(options.seconds)))
             begun = time.monotonic()
             one = start(people, rejects)
             with ThreadPoolExecutor(1) as pool:

@@ -127,14 +127,11 @@ def _json_row(text: str) -> Fields | str:
 
 def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
     lines = _lines(stream)
-    names = _cells(next(lines, (1, ""))[1])
-    if isinstance(names, str) or len({*names}) < len(names) or {*names} - FIELDS.keys():
-        raise ValidationError(
-            "The first line of a CSV file names the fields, each once. "
-            f"There are: {', '.join(FIELDS)}."
-        )
+    first = next(lines, (1, ""))[1] or ""
+    comma = "," if "," in first else ";"  # as spreadsheets write where numbers have a comma
+    names = _names(first, comma)
     for number, text in lines:
-        cells = _cells(text)
+        cells = _cells(text, comma)
         if not isinstance(cells, str) and len(cells) != len(names):
             cells = "has more or fewer cells than the first line"
         if isinstance(cells, str):
@@ -143,14 +140,28 @@ def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
             yield number, {n: cell for n, cell in zip(names, cells, strict=True) if cell}
 
 
-def _cells(text: str | None) -> list[str] | str:
+def _names(first: str, comma: str) -> list[str]:
+    names = _cells(first, comma)
+    known: set[str] = set()
+    for number, name in enumerate(names if isinstance(names, list) and names else [""], 1):
+        if name not in FIELDS.keys() - known:
+            # It is not repeated: a file without names begins with somebody's password.
+            raise ValidationError(
+                f"The first line of a CSV file names the fields, each once. Column {number} "
+                f"does not. There are: {', '.join(FIELDS)}."
+            )
+        known.add(name)
+    return list(names)
+
+
+def _cells(text: str | None, comma: str) -> list[str] | str:
     """Return the cells of a line, or what is wrong with it. No cell goes on in the next line."""
     if text is None:
         return _TOO_LONG
     if not text.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in text):
         return "is not in UTF-8"
     try:
-        return next(csv.reader([text], strict=True), [])
+        return next(csv.reader([text], delimiter=comma, strict=True), [])
     except csv.Error:
         return "is no CSV"
 

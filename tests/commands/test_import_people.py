@@ -550,9 +550,10 @@ def test_what_an_earlier_row_has_is_refused(bring: Any, again: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"username,nickname\ndora,dodo\n", "names the fields"),
-        (b"username,username\ndora,dora\n", "names the fields"),
-        (b"42,dora,secret\n", "names the fields"),
+        (b"username,nickname\ndora,dodo\n", "Column 2 does not"),
+        (b"username,username\ndora,dora\n", "Column 2 does not"),
+        (b"42,dora,secret\n", "Column 1 does not"),
+        (b"\ndora\n", "Column 1 does not"),
         (b"username\ndora,more\n", "Refused rows: 1"),
         (b"username,email\ndora\n", "Refused rows: 1"),
         (b"username\nd\xf6ra\n", "Refused rows: 1"),
@@ -567,6 +568,13 @@ def test_a_csv_file_that_is_none_is_refused(tmp_path: Path, text: bytes, said: s
         run("import_people", str(path), WHY)
     assert "secret" not in str(refused.value)
     assert not User.objects.exists()
+
+
+def test_a_spreadsheet_may_write_semicolons(tmp_path: Path, file: File) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text('username;access_keys;files\ndora;"777:a,b;%s";777\n' % ("x" * 22))
+    assert run("import_people", str(path), WHY).startswith("1 made")
+    assert AccessKey.objects.get().digest == keys.sha256("a,b;" + "x" * 22)
 
 
 def test_a_bad_line_of_csv_takes_no_other_with_it(tmp_path: Path) -> None:
