@@ -170,6 +170,45 @@ class NotConfidential(Refusal):
     message = "This application has no secret of its own: anybody could come in its name."
 
 
+class NotProvisioning(Refusal):
+    """An application is to get a token for what it may not do."""
+
+    code = "not_provisioning"
+    message = "This application may not use SCIM. Allow that first."
+
+
+class NotThere(Refusal):
+    """An identity provider asks for what it does not see."""
+
+    code = "not_found"
+    message = "There is nothing here."
+
+
+class Taken(Refusal):
+    """An identity provider wants to give a person what somebody else has."""
+
+    code = "uniqueness"
+    message = "Somebody else has this user name, e-mail address or external id."
+
+
+class Unfit(Refusal):
+    """An identity provider sends a value that cannot be kept."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+
+
+class Barred(Refusal):
+    """An identity provider wants to change what is not its to change."""
+
+    code = "barred"
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+
+
 class NotAMember(Refusal):
     """The user may not act in the file."""
 

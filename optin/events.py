@@ -306,7 +306,11 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("Staff tried to remove your second factor; nothing changed"),
             "Staff tried to remove the second factor; nothing changed", ocsf=CHANGED),
     },
-    Kind.FILE: {OTHERS: done(ocsf=CREATED)},
+    Kind.FILE: {
+        "changed": done(ocsf=UPDATED),
+        "removed": done(ocsf=DELETED),
+        OTHERS: done(ocsf=CREATED),
+    },
     Kind.MEMBER: {
         "added": done(_("You were added to a file"), "Added to a file", ocsf=GIVEN,
             ledger=GIVES_BACK),
@@ -437,6 +441,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.APPLICATION: {
         "removed": done(ocsf=DELETED, ledger=TOLD),
         "trust_ended": done(ledger=TOLD),
+        "scim_ended": done(ledger=TOLD),
         "made": done(ocsf=CREATED),
         OTHERS: done(ocsf=UPDATED),
     },
@@ -531,6 +536,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "import_changed": done(_("Your account was changed by an import from another system"),
             "Account changed by an import from another system", ocsf=CHANGED),
         "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
+        "provisioned": done(_("Your account was changed by your identity provider"),
+            "Account changed by an identity provider", ocsf=CHANGED),
         "exported": done(staff="All people written to a file", ocsf=READ),
         OTHERS: refused(ocsf=CHANGED),
     },

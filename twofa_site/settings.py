@@ -427,6 +427,8 @@ OAUTH2_PROVIDER = {
         "view": "Find out whether the token is valid",
         "events": "Read what happens to the second factors in a file",
         **(OPENID_SCOPES if OPENID_KEYS else {}),
+        # Never of a person (optin.api.oauth.Scopes).
+        "scim": "Keep people and memberships up to date",
     },
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",

@@ -62,8 +62,11 @@ class FileField(forms.IntegerField):
     def __init__(self) -> None:
         super().__init__(min_value=1, max_value=MAX_FILE_ID, label="File id")
 
-    def clean(self, value: Any) -> File:
-        file = File.objects.filter(pk=super().clean(value)).first()
+    def clean(self, value: Any) -> File | None:
+        pk = super().clean(value)
+        if pk is None:  # where it need not be given
+            return None
+        file = File.objects.filter(pk=pk).first()
         if file is None:
             raise forms.ValidationError("There is no such file.")
         return file

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
 from optin.actions.base import (
@@ -12,6 +13,7 @@ from optin.actions.base import (
     FileField,
     NoForm,
     PersonForm,
+    ReasonForm,
     calls,
 )
 from optin.models import AccessKey, File, Membership
@@ -62,6 +64,30 @@ class KeyForm(PersonForm):
         if len(keys) != 1:
             raise forms.ValidationError(f"{owner} has {len(keys)} such keys in use.")
         return keys[0]
+
+
+class ClientForm(NoForm):
+    client_id = forms.CharField(max_length=100, label="Client id of the application")
+
+    def found(self) -> Any:
+        """Return the application."""
+        found = get_application_model().objects.filter(client_id=self.cleaned_data["client_id"])
+        if not found:
+            raise forms.ValidationError("There is no such application.")
+        return found[0]
+
+
+class ProvisionForm(ReasonForm):
+    file_id = FileField()
+
+    def __init__(self, data: Any, row: Any = None) -> None:
+        super().__init__(data, row)
+        self.fields["file_id"].required = False
+        self.fields["file_id"].label = "Only for the people of this file id (empty: for all)"
+
+
+class TokenForm(NoForm):
+    days = forms.IntegerField(min_value=1, max_value=730, initial=365, label="Days until it ends")
 
 
 _redirect = AllowedURIValidator(["https"], name="address", allow_path=True, allow_query=True)
@@ -126,6 +152,18 @@ def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
     text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
     words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
     return Done(words, secret=text)
+
+
+def _let_provision(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+    tenants.let_provision(row, data["file_id"], reason=data["reason"], origin=origin)
+    whom = f"the people of file {data['file_id'].pk}" if data["file_id"] else "everybody"
+    return Done(f"It may keep {whom} up to date by SCIM.")
+
+
+def _make_scim_token(row: Any, data: dict[str, Any], origin: Origin) -> Done:
+    token = tenants.make_scim_token(row, days=data["days"], origin=origin)
+    words = "This is the token for SCIM. It is shown only once: only its digest is kept."
+    return Done(words, secret=token)
 
 
 def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
@@ -249,6 +287,48 @@ OF_APPLICATION = (
         "All its users count as the address of its server from now on.",
         calls(tenants.trust_application, "Changed.", trusted=False),
         is_destructive=True,
+    ),
+    Action(
+        "scim",
+        "Let it keep people up to date",
+        staff.TENANTS,
+        "By SCIM, as an identity provider does. It can make people, change as whom they sign in, "
+        "and end their access. It reaches no staff and no second factor.",
+        _let_provision,
+        ProvisionForm,
+        command="scim allow",
+        by=ClientForm,
+    ),
+    Action(
+        "scim-token",
+        "Make a token for SCIM",
+        staff.TENANTS,
+        "For the settings of the identity provider. It is shown once. Earlier ones go on working.",
+        _make_scim_token,
+        TokenForm,
+        command="scim token",
+        by=ClientForm,
+    ),
+    Action(
+        "no-scim-tokens",
+        "End its tokens for SCIM",
+        staff.TENANTS,
+        "All of them stop working at once. It may get new ones.",
+        calls(tenants.end_scim_tokens, "The tokens were ended.", "There were none."),
+        NoForm,
+        is_destructive=True,
+        command="scim end-tokens",
+        by=ClientForm,
+    ),
+    Action(
+        "no-scim",
+        "Let it keep people up to date no more",
+        staff.TENANTS,
+        "It cannot use SCIM any more. People stay as they are.",
+        calls(tenants.end_provisioning, "Changed."),
+        is_destructive=True,
+        command="scim end",
+        by=ClientForm,
     ),
     Action(
         "remove",

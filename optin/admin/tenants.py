@@ -33,13 +33,21 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import site
-from optin.models import AccessKey, File, Membership, TrustedClient
+from optin.models import AccessKey, File, Membership, ScimClient, TrustedClient
 from optin.operations import invitations, sandbox
 
 
 @admin.display(description="names its users' addresses")
 def _is_trusted(row: Any) -> str:
     return "yes" if TrustedClient.objects.filter(application=row).exists() else "no"
+
+
+@admin.display(description="keeps people up to date by SCIM")
+def _provisions(row: Any) -> str:
+    client = ScimClient.objects.filter(application=row).first()
+    if client is None:
+        return "no"
+    return f"of file {client.file_id}" if client.file_id else "of all files"
 
 
 @admin.register(File, site=site)
@@ -170,4 +178,5 @@ class ApplicationAdmin(ReadOnlyAdmin):
         text("post_logout_redirect_uris"),
         flag("skip_authorization", "skip authorization", yes="yes", no="no"),
         _is_trusted,
+        _provisions,
     )

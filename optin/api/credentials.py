@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-from django.db.models import Exists, F, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -21,8 +21,9 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
-from optin.models import AccessKey, File, TrustedClient, User
+from optin.models import AccessKey, File, ScimClient, TrustedClient, User
 from optin.models.statements import Select, param
+from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import name_address
 from optin.runtime.references import Undecided
 
@@ -31,6 +32,24 @@ CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 
 EVENT_SCOPES = frozenset({"full", "events"})
 """Each of these allows to read events."""
+
+
+def find_provider(meta: Mapping[str, str]) -> ScimClient:
+    """Return which application keeps people up to date by SCIM: by a token of its own.
+
+    :raises ApiError: 401, also for a token of a person, or for any that is narrowed to files.
+    """
+    token = credential(meta, "bearer")
+    if token is None:
+        raise ApiError("not_authenticated")
+    tokens = AccessToken.objects.filter(user=None, expires__gt=timezone.now())
+    found = tokens.filter(token_checksum=keys.sha256(token)).first()
+    if found and found.scope.split() == [SCIM_SCOPE] and _is_for_us(found.resource):
+        clients = ScimClient.objects.filter(application=found.application_id)
+        is_open = Q(file=None) | Q(file__active=True)
+        if client := clients.filter(is_open).select_related("file").first():
+            return client
+    raise ApiError("invalid_token")
 
 
 @dataclass(frozen=True, slots=True)

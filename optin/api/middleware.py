@@ -13,6 +13,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 
+from optin.api import scim
 from optin.api.answers import (
     ApiError,
     base_response,
@@ -29,11 +30,15 @@ _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisat
 _FACES = {
     "user": Face.API,
     "events": Face.API,
+    "scim": Face.API,
     "authorisation": Face.TOKEN,
     "o": Face.TOKEN,
     "admin": Face.ADMIN,
 }
 """By the first part of the path; all else are pages."""
+
+_CALLS = ("/user/", "/authorisation/", "/events/", "/scim/")
+"""How the paths of calls begin."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -72,7 +77,7 @@ class ApiEdge:
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
         response: HttpResponseBase
         logs.begin(request_id=request_id, face=face.value)
-        if path == "/events" or path.startswith(("/user/", "/authorisation/", "/events/")):
+        if path == "/events" or path.startswith(_CALLS):
             # The calls ignore cookies altogether; what comes after would read and renew them.
             request.META.pop("HTTP_COOKIE", None)
             # Their sentences are English (docs/contract.md, section 5), those of validators too.
@@ -126,7 +131,8 @@ def _complete(response: HttpResponse, *, is_secure: bool) -> HttpResponse:
         response.headers.setdefault(name, value)
     patch_vary_headers(response, ["Accept", "Accept-Language"])
     response.headers["Content-Language"] = settings.LANGUAGE_CODE
-    response.headers["Content-Length"] = str(len(response.content))
+    if response.status_code not in {204, 304}:
+        response.headers["Content-Length"] = str(len(response.content))
     return response
 
 
@@ -165,6 +171,8 @@ def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
         else base_response(error.message, [help_link(error.code)])
     )
     renderer = renderer_for(request.META)
+    if path.startswith("/scim/"):
+        body, renderer = scim.error_body(error), scim.Renderer()
     return HttpResponse(
         renderer.render(body),
         status=error.status,

@@ -38,8 +38,9 @@ from optin import keys
 from optin.api.answers import CLIENT_REALM, RETRY_UNAVAILABLE, ApiError
 from optin.api.credentials import CUSTOMER_ADDRESS, credential, find_client, take_address
 from optin.conf import conf
-from optin.models import AuditEvent, UsedCode, User
+from optin.models import AuditEvent, ScimClient, UsedCode, User
 from optin.operations import openid, sign_in
+from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome, whole_seconds
 from optin.runtime import references, throttle
@@ -69,17 +70,27 @@ class RandomSecretHasher(PBKDF2PasswordHasher):
 
 
 class Scopes(SettingsScopes):
-    """The words of the settings; ``fileid:N`` only ever narrows, so any may be asked for."""
+    """The words of the settings; ``fileid:N`` only ever narrows, so any may be asked for.
+
+    ``scim`` is for applications that may use it, and never for a person.
+    """
 
     def get_available_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
     ) -> list[str]:
         asked = getattr(request, "scopes", None) or []
         files = [word for word in asked if _FILE_SCOPE.fullmatch(word)]
-        words = super().get_available_scopes(application, request, *args, **kwargs)
-        if getattr(request, "grant_type", None) == "client_credentials":
+        words = list(super().get_available_scopes(application, request, *args, **kwargs))
+        by_itself = getattr(request, "grant_type", None) == "client_credentials"
+        if by_itself:
             words = [word for word in words if word not in openid.IDENTITY]  # of no person
+        if application is not None and not (by_itself and _may_provision(application)):
+            words.remove(SCIM_SCOPE)
         return [*words, *files]
+
+
+def _may_provision(application: Any) -> bool:
+    return ScimClient.objects.filter(application=application).exists()
 
 
 class IdTokens(OAuth2Validator):

@@ -90,24 +90,32 @@ class ApplicationJSON(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        text = _decode(stream.read(), media_type)
-        try:
-            data = json.loads(
-                text,
-                object_pairs_hook=_unique,
-                parse_constant=_refuse_constant,
-                parse_int=_bounded_int,
-                parse_float=_finite,
-            )
-        except (ValueError, RecursionError) as exc:
-            raise MalformedBody("The body is not well-formed JSON.") from exc
-        if data is None:
-            return {}
-        if not isinstance(data, dict):
-            raise MalformedBody("The body must be one JSON object.")
-        _check(data, MAX_DEPTH)
+        data = read_json(stream.read(), media_type)
         known = {name.lower(): name for name in _fields(parser_context)}
         return {known[fold(name)]: value for name, value in data.items() if fold(name) in known}
+
+
+def read_json(body: bytes, media_type: str | None) -> dict[str, Any]:
+    """Return the object that *body* is; the literal ``null`` is an empty one.
+
+    :raises MalformedBody: if it is none, or holds what cannot be kept.
+    """
+    try:
+        data = json.loads(
+            _decode(body, media_type),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_int,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as exc:
+        raise MalformedBody("The body is not well-formed JSON.") from exc
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise MalformedBody("The body must be one JSON object.")
+    _check(data, MAX_DEPTH)
+    return data
 
 
 class TextJSON(ApplicationJSON):

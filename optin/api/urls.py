@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, re_path
 
-from optin.api import oauth, receipts
+from optin.api import oauth, receipts, scim
 from optin.api.events import EventsView
 from optin.api.sandbox import SandboxTexts
 from optin.api.tokens import RefreshView, TokenView
@@ -38,4 +38,5 @@ urlpatterns += [
     re_path(rf"^{any_case('events')}/", NotFound.as_view()),
     *oauth.urlpatterns,
     *receipts.urlpatterns,
+    *scim.urlpatterns,
 ]

@@ -88,7 +88,7 @@ class Call(APIView):
         if str(request.method).lower() not in self.http_method_names:
             raise ApiError("method_not_allowed", allow=", ".join(self.allowed_methods))
         self.body = parsers.read_body(request._request)
-        query = _query(request.META)
+        query = query_of(request.META)
         access_key = once(query, "wsaccesskey")
         # The file is read with the caller; whether the id may stand there is looked at later.
         file_id = parse_id(query.get("fileid", [""])[0])
@@ -154,7 +154,7 @@ class Call(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn every exception into an answer; what is not a refusal is logged."""
-        error = _error_of(exc)
+        error = error_of(exc)
         if isinstance(exc, Deactivated) and self.caller:
             error.cause = self.caller.is_invalid
         # For the line of this request.
@@ -372,7 +372,7 @@ class PingView(CallerCall):
         return Response(True)
 
 
-def _query(meta: Mapping[str, Any]) -> dict[str, list[str]]:
+def query_of(meta: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the query's parameters by name, without regard to ASCII case."""
     query: dict[str, list[str]] = {}
     for name, value in parse_qsl(meta.get("QUERY_STRING", ""), keep_blank_values=True):
@@ -434,7 +434,7 @@ _ONLY_PROGRAMS = "This application can use no codes of this account. Contact sup
 _SANDBOX_WAITS = {"throttled": timedelta(seconds=1), "unavailable": RETRY_UNAVAILABLE}
 
 
-def _error_of(exc: Exception) -> ApiError:
+def error_of(exc: Exception) -> ApiError:
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, Busy):

@@ -15,6 +15,7 @@ from optin.models.guards import Guard
 from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.proposed_numbers import ProposedNumber
+from optin.models.provisioning import ScimClient, ScimEnd
 from optin.models.refusal_counts import RefusalCount
 from optin.models.rehearsals import Rehearsal
 from optin.models.revocations import Revocation
@@ -51,6 +52,8 @@ __all__ = [
     "Rehearsal",
     "Renewal",
     "Revocation",
+    "ScimClient",
+    "ScimEnd",
     "SendCounter",
     "SessionOwner",
     "SmsMessage",

@@ -49,6 +49,8 @@ class File(models.Model):  # type: ignore[django-manager-missing]
     active = models.BooleanField(default=True)
     # Its members are test accounts, and their texts go to a page. Chosen when the file is made.
     is_sandbox = models.BooleanField("sandbox", default=False, db_default=False)
+    # Its id in the identity provider that keeps its members (SCIM).
+    external_id = models.CharField(max_length=255, blank=True, default="", db_default="")
     # The number of its last event (``webhooks``).
     webhook_sequence = models.BigIntegerField(default=0, db_default=0)
 

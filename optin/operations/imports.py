@@ -273,7 +273,7 @@ class _Known:
         """
         if row.line not in self.digests:
             return False
-        return found is None or not (found.pk in self.settled or _uses(found))
+        return found is None or not (found.pk in self.settled or uses(found))
 
     def changes(self, row: Person, user: User, password: str | None) -> list[str]:
         """Name the fields in which *row*, and the *password* to store, differ from *user*."""
@@ -303,14 +303,14 @@ def _has(user: User, e164: str) -> bool:
 
 def _barred(row: Person, found: User) -> Fault | None:
     """Say which change of *found* is left to others."""
-    if _is_out_of_reach(found):
+    if is_out_of_reach(found):
         return Fault(row.line, "username", "is staff, a test account, or an erased person")
     if row.active and not found.is_active:
         return Fault(row.line, "active", "is deactivated here: use manage person activate")
     ended = {each.file_id for each in found.memberships.all() if not each.active}
     if ended & row.files.keys():
         return Fault(row.line, "files", "has a file whose membership ended here")
-    if row.email is not None and row.email.lower() != found.email.lower() and _uses(found):
+    if row.email is not None and row.email.lower() != found.email.lower() and uses(found):
         return Fault(row.line, "email", "differs, but only the person can change it now")
     return None
 
@@ -331,11 +331,11 @@ def _own(row: Person) -> Iterator[tuple[str, str]]:
         yield "access_keys", key.digest
 
 
-def _is_out_of_reach(person: User) -> bool:
+def is_out_of_reach(person: User) -> bool:
     return person.is_staff or person.is_superuser or person.is_test or is_erased(person)
 
 
-def _uses(person: User) -> bool:
+def uses(person: User) -> bool:
     """Whether the person has signed in here: then only they change the address.
 
     The first sign-in, by a token call too, replaces an imported hash.
@@ -516,7 +516,7 @@ def _write(row: Person, person: User, changes: Sequence[str], password: str, run
 def _take(row: Person, person: User, run: Run) -> ProviderUser | None:
     """Propose the number of *row* or, where it is trusted, make it active, and return it then."""
     now = timezone.now()
-    if not row.says_trusted(run) or _uses(person) or proposals.settled([person.pk]):
+    if not row.says_trusted(run) or uses(person) or proposals.settled([person.pk]):
         proposals.propose(person, row.number, source=proposals.Source.IMPORT, now=now)
         return None
     number = _taken_over(row, person, now)

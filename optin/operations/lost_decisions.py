@@ -135,6 +135,9 @@ def _application(line: Line, origin: Origin) -> bool:
     if line.outcome == "trust_ended":
         ended = tenants.trust_application(found, trusted=False, reason=REASON, origin=origin)
         return ended is StaffOutcome.OK
+    if line.outcome == "scim_ended":
+        ended = tenants.end_provisioning(found, reason=REASON, origin=origin)
+        return ended is StaffOutcome.OK
     tenants.remove_application(found, origin=origin)
     return True
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from optin.gateways import Simulator
 from optin.messaging import delivery
-from optin.models import AuditEvent, GatewayHealth, Notice, ProviderUser, User
+from optin.models import AuditEvent, GatewayHealth, Notice, ProviderUser, ScimEnd, User
 from optin.models.reasons import fit_reason
 from optin.operations import staff_actions
 from optin.origin import Origin
@@ -68,10 +68,24 @@ def _set_active(
         person = User.objects.locked(user.pk)
         if person.is_active is active:
             return StaffOutcome.UNCHANGED
-        person.is_active = active
-        person.save(update_fields=["is_active"])
-        _record(Kind.PERSON, outcome, person, origin, reason=reason, data=data)
+        set_active(person, active, outcome, reason, origin, data)
     return StaffOutcome.OK
+
+
+def set_active(
+    person: User,
+    active: bool,
+    outcome: str,
+    reason: str,
+    origin: Origin,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """``activate`` or ``deactivate`` for a caller that has decided it, in its transaction."""
+    person.is_active = active
+    person.save(update_fields=["is_active"])
+    # Whoever decides last decides: an identity provider does not undo it.
+    ScimEnd.objects.filter(user=person).delete()
+    _record(Kind.PERSON, outcome, person, origin, reason=reason, data=data)
 
 
 def end_trial(*, origin: Origin) -> list[ProviderUser]:

@@ -6,16 +6,34 @@ As every operation: one transaction each, and one audit event last, so that
 "who made this key, and when?" has an answer.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_access_token_model, get_application_model
 
-from optin.errors import FileIdTaken, Mixed, NotAMember, NotConfidential, OutOfReach
+from optin.errors import (
+    FileIdTaken,
+    Mixed,
+    NotAMember,
+    NotConfidential,
+    NotProvisioning,
+    OutOfReach,
+)
 from optin.messaging import delivery
-from optin.models import AccessKey, AuditEvent, File, Membership, Notice, TrustedClient, User
+from optin.models import (
+    AccessKey,
+    AuditEvent,
+    File,
+    Membership,
+    Notice,
+    ScimClient,
+    ScimEnd,
+    TrustedClient,
+    User,
+)
 from optin.models.reasons import fit_reason
 from optin.operations import sign_in, staff
 from optin.origin import Origin
@@ -29,16 +47,24 @@ def create_file(file_id: int, name: str, *, is_sandbox: bool = False, origin: Or
 
     :raises FileIdTaken: if there is one with this id.
     """
+    file = File(id=file_id, name=name, is_sandbox=is_sandbox)
     with transaction.atomic(durable=True):
-        try:
-            with transaction.atomic():
-                file = File.objects.create(id=file_id, name=name, is_sandbox=is_sandbox)
-        except IntegrityError:
-            raise FileIdTaken from None
-        _record(
-            Kind.FILE, "created", origin, file=file, data={"sandbox": True} if is_sandbox else {}
-        )
+        keep_file(file, origin=origin)
     return file
+
+
+def keep_file(file: File, *, origin: Origin) -> None:
+    """``create_file`` for a caller with a transaction.
+
+    :raises FileIdTaken: if there is one with this id.
+    """
+    try:
+        with transaction.atomic():
+            file.save(force_insert=True)
+    except IntegrityError:
+        raise FileIdTaken from None
+    data = {"sandbox": True} if file.is_sandbox else {}
+    _record(Kind.FILE, "created", origin, file=file, data=data)
 
 
 def _refuse_beyond(
@@ -65,8 +91,14 @@ def add_member(user: User, file: File, *, origin: Origin) -> None:
         raise Mixed
     _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
-        Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
-        _record(Kind.MEMBER, "added", origin, user=user, file=file)
+        let_in(user, file, origin=origin)
+
+
+def let_in(user: User, file: File, *, origin: Origin) -> None:
+    """``add_member`` for a caller that has decided that it may, in its transaction."""
+    Membership.objects.update_or_create(user=user, file=file, defaults={"active": True})
+    ScimEnd.objects.filter(user=user, application__scim__file=file).delete()
+    _record(Kind.MEMBER, "added", origin, user=user, file=file)
 
 
 def end_membership(user: User, file: File, *, origin: Origin) -> None:
@@ -76,8 +108,14 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
     """
     _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
-        Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
-        _record(Kind.MEMBER, "ended", origin, user=user, file=file)
+        put_out(user, file, origin=origin)
+
+
+def put_out(user: User, file: File, *, origin: Origin) -> None:
+    """``end_membership`` for a caller that has decided that it may, in its transaction."""
+    Membership.objects.filter(user=user, file=file).update(active=False, manages=False)
+    ScimEnd.objects.filter(user=user, application__scim__file=file).delete()
+    _record(Kind.MEMBER, "ended", origin, user=user, file=file)
 
 
 def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> StaffOutcome:
@@ -188,6 +226,89 @@ def trust_application(
         outcome = now_so if changed else StaffOutcome.UNCHANGED
         _record(Kind.APPLICATION, outcome, origin, application=application, reason=reason)
     return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
+
+
+def let_provision(
+    application: Any, file: File | None, *, reason: str, origin: Origin
+) -> StaffOutcome:
+    """Let a client keep people up to date by SCIM.
+
+    :param file: whose people; None for all files.
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises NotConfidential: if anybody can come as this client.
+    :raises Mixed: if *file* is a sandbox: it has test accounts only.
+    """
+    reason = fit_reason(reason)
+    if application.client_type != application.CLIENT_CONFIDENTIAL:
+        raise NotConfidential
+    if file and file.is_sandbox:
+        raise Mixed
+    with transaction.atomic(durable=True):
+        ScimClient.objects.update_or_create(application=application, defaults={"file": file})
+        # What it ended in another file is not its to give back.
+        ScimEnd.objects.filter(application=application).delete()
+        _record(
+            Kind.APPLICATION,
+            "scim_allowed",
+            origin,
+            application=application,
+            file=file,
+            reason=reason,
+        )
+    return StaffOutcome.OK
+
+
+def end_provisioning(application: Any, *, reason: str, origin: Origin) -> StaffOutcome:
+    """Let a client use SCIM no more, and end its tokens for that.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    """
+    reason = fit_reason(reason)
+    with transaction.atomic(durable=True):
+        changed = bool(ScimClient.objects.filter(application=application).delete()[0])
+        ScimEnd.objects.filter(application=application).delete()
+        _scim_tokens(application).delete()
+        outcome = "scim_ended" if changed else StaffOutcome.UNCHANGED
+        _record(Kind.APPLICATION, outcome, origin, application=application, reason=reason)
+    return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
+
+
+def make_scim_token(application: Any, *, days: int, origin: Origin) -> str:
+    """Return a token for SCIM that works for so many days; only its digest is kept.
+
+    :raises NotProvisioning: if the application may not use SCIM.
+    """
+    token: str = generate_client_secret()
+    with transaction.atomic(durable=True):
+        if not ScimClient.objects.filter(application=application).exists():
+            raise NotProvisioning
+        get_access_token_model().objects.create(
+            application=application,
+            token=token,
+            scope=SCIM_SCOPE,
+            expires=timezone.now() + timedelta(days=days),
+        )
+        _record(
+            Kind.APPLICATION, "scim_token", origin, application=application, data={"days": days}
+        )
+    return token
+
+
+def end_scim_tokens(application: Any, *, origin: Origin) -> StaffOutcome:
+    """End all tokens of a client for SCIM. It may get new ones."""
+    with transaction.atomic(durable=True):
+        ended = _scim_tokens(application).delete()[0]
+        outcome = "scim_tokens_ended" if ended else StaffOutcome.UNCHANGED
+        _record(Kind.APPLICATION, outcome, origin, application=application)
+    return StaffOutcome.OK if ended else StaffOutcome.UNCHANGED
+
+
+SCIM_SCOPE = "scim"
+
+
+def _scim_tokens(application: Any) -> Any:
+    tokens = get_access_token_model().objects.filter(application=application, user=None)
+    return tokens.filter(scope__contains=SCIM_SCOPE)
 
 
 def remove_application(application: Any, *, origin: Origin) -> None:

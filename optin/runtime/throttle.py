@@ -35,6 +35,11 @@ def hit(user_id: int) -> timedelta | None:
     return _hit(conf.requests_per_user, str(user_id))
 
 
+def hit_client(application_id: int) -> timedelta | None:
+    """``hit`` for an application that acts for nobody: it is the server of many people."""
+    return _hit(conf.requests_per_network, f"app {application_id}")
+
+
 def hit_page(session: str) -> timedelta | None:
     """``hit`` for a page of one session: who has a key, a token or another session of the same user
     must not shut their pages.

@@ -162,6 +162,10 @@ MAY: dict[str, set[str]] = {
     "oauth2_provider_application_remove": TOP,
     "oauth2_provider_application_trust": TOP,
     "oauth2_provider_application_no-trust": TOP,
+    "oauth2_provider_application_scim": TOP,
+    "oauth2_provider_application_scim-token": TOP,
+    "oauth2_provider_application_no-scim-tokens": TOP,
+    "oauth2_provider_application_no-scim": TOP,
 }
 """By the name of the address: who may have it."""
 

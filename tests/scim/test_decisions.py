@@ -1,0 +1,270 @@
+"""What an identity provider may decide, and what stays (S-68)."""
+
+from typing import Any
+
+import pytest
+from oauth2_provider.models import AccessToken
+
+from optin.models import (
+    AuditEvent,
+    ExternalId,
+    File,
+    Membership,
+    Notice,
+    ProposedNumber,
+    ProviderUser,
+    User,
+)
+from optin.operations import people, tenants
+from tests.kit.clients import Api, bearer
+from tests.kit.people import NUMBER, make_user
+from tests.kit.world import notices
+from tests.scim.kit import OPERATOR, Provider, make_provider, patch
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def active(is_so: bool) -> dict[str, Any]:
+    return patch({"op": "replace", "value": {"active": is_so}})
+
+
+def key_status(key: str) -> int:
+    api = Api(key=key)
+    return api.ping(query=api.query()).status
+
+
+def trail() -> list[tuple[str, str, str]]:
+    """Kind, outcome and client of each event by SCIM."""
+    events = AuditEvent.objects.filter(client__startswith="app:").order_by("pk")
+    return [(each.kind, each.outcome, each.client) for each in events]
+
+
+@pytest.fixture
+def one(file: File) -> Provider:
+    return make_provider(file, "one")
+
+
+@pytest.fixture
+def every(db: None) -> Provider:
+    return make_provider(None, "every")
+
+
+# -- active ------------------------------------------------------------------------
+
+
+def test_inactive_ends_tokens_sessions_and_keys(
+    user: User, access_key: str, every: Provider
+) -> None:
+    """S-68: as ``people.deactivate``; who was deactivated by SCIM may be let in again by it."""
+    token, epoch = bearer(user), user.session_epoch
+    assert every.send("PATCH", f"/Users/{user.pk}", active(False)).json["active"] is False
+    assert Api(token=token).ping().status == key_status(access_key) == 401
+    user.refresh_from_db()
+    assert not user.is_active
+    assert user.session_epoch > epoch
+    assert not AccessToken.objects.filter(user=user).exists()
+
+    assert every.send("PATCH", f"/Users/{user.pk}", active(True)).json["active"] is True
+    assert Api(token=token).ping().status == 401
+    assert key_status(access_key) == 200
+    client = f"app:{every.application.pk}"
+    assert trail() == [("person", "deactivated", client), ("person", "activated", client)]
+
+
+@pytest.mark.parametrize("how", ["active", "delete", "group"])
+def test_of_who_belongs_to_other_files_only_the_membership_ends(
+    how: str, user: User, access_key: str, file: File, other_file: File, one: Provider
+) -> None:
+    """S-68."""
+    tenants.add_member(user, other_file, origin=OPERATOR)
+    if how == "group":
+        member = f'members[value eq "{user.pk}"]'
+        one.send("PATCH", "/Groups/777", patch({"op": "remove", "path": member}))
+    else:
+        one.send(*(("DELETE", f"/Users/{user.pk}") if how == "delete" else
+                   ("PATCH", f"/Users/{user.pk}", active(False))))  # fmt: skip
+    user.refresh_from_db()
+    assert user.is_active
+    assert list(File.objects.open_to(user)) == [other_file]
+    assert key_status(access_key) == 403
+    again = one.send("PATCH", f"/Users/{user.pk}", active(True))
+    assert again.status == (404 if how == "delete" else 200)
+    assert File.objects.open_to(user).filter(pk=file.pk).exists() == (how != "delete")
+
+
+def test_what_staff_decided_stays(user: User, other_file: File, one: Provider) -> None:
+    """S-68."""
+    path = f"/Users/{user.pk}"
+    why: dict[str, Any] = {"reason": "left", "origin": OPERATOR}
+    people.deactivate(user, **why)
+    assert one.send("PATCH", path, active(True)).status == 403
+    people.activate(user, **why)
+    assert one.send("PATCH", path, active(False)).status == 200
+    people.activate(user, **why)
+    people.deactivate(user, **why)
+    assert one.send("PATCH", path, active(True)).status == 403
+    assert one.send("PUT", path, {"userName": user.username, "active": True}).status == 403
+    assert one.send("PUT", path, {"userName": user.username}).status == 200
+    user.refresh_from_db()
+    assert not user.is_active
+
+    # The same of a membership.
+    people.activate(user, **why)
+    tenants.add_member(user, other_file, origin=OPERATOR)
+    assert one.send("PATCH", path, active(False)).status == 200
+    tenants.end_membership(user, File.objects.get(pk=777), origin=OPERATOR)
+    assert one.send("PATCH", path, active(True)).status == 404
+
+
+def test_one_application_does_not_undo_what_another_did(
+    user: User, one: Provider, every: Provider
+) -> None:
+    """S-68."""
+    assert every.send("PATCH", f"/Users/{user.pk}", active(False)).status == 200
+    assert one.send("PATCH", f"/Users/{user.pk}", active(True)).status == 403
+
+
+def test_delete_deactivates(user: User, every: Provider) -> None:
+    """S-68: nothing is erased, and the application does not see the person any more."""
+    path, name = f"/Users/{user.pk}", user.username
+    answer = every.send("DELETE", path)
+    assert (answer.status, answer.text) == (204, "")
+    assert every.send("GET", path).status == every.send("DELETE", path).status == 404
+    assert every.send("POST", "/Users", {"userName": name}).status == 409
+    user.refresh_from_db()
+    assert (user.is_active, user.username, user.email) == (False, name, "ann@example.com")
+
+    people.activate(user, reason="back", origin=OPERATOR)
+    assert every.send("GET", path).json["active"] is True
+
+
+# -- names and addresses -----------------------------------------------------------
+
+
+def new_address(text: str) -> dict[str, Any]:
+    return patch({"op": "replace", "path": 'emails[type eq "work"].value', "value": text})
+
+
+def test_it_does_not_take_over_who_signs_in_here_or_elsewhere(
+    user: User, other_file: File, one: Provider
+) -> None:
+    """S-68: the password of ``user`` is their own; that of others is not, or not yet."""
+    fresh = one.send("POST", "/Users", {"userName": "fresh", "externalId": "1"}).json["id"]
+    assert one.send("PATCH", f"/Users/{fresh}", new_address("fresh@example.com")).status == 200
+    tenants.add_member(User.objects.get(pk=fresh), other_file, origin=OPERATOR)
+    for pk in (user.pk, fresh):
+        for change in (
+            new_address("attacker@example.com"),
+            patch({"op": "replace", "path": "userName", "value": "attacker"}),
+            patch({"op": "remove", "path": "emails"}),
+        ):
+            assert one.send("PATCH", f"/Users/{pk}", change).status == 403
+    assert set(User.objects.values_list("email", flat=True)) == {
+        *("ann@example.com", "fresh@example.com")
+    }
+    # An id of the provider changes nobody's sign-in, but is not taken from another provider.
+    for pk, status in ((user.pk, 200), (fresh, 403)):
+        change = patch({"op": "replace", "path": "externalId", "value": f"x{pk}"})
+        assert one.send("PATCH", f"/Users/{pk}", change).status == status
+
+
+def test_the_old_address_is_told(user: User, every: Provider) -> None:
+    """S-68: an application for all files may; the mail has the link to take it back."""
+    answer = every.send("PATCH", f"/Users/{user.pk}", new_address("new@example.com"))
+    assert answer.json["emails"] == [{"value": "new@example.com", "type": "work"}]
+    assert notices(user) == [Notice.Kind.EMAIL_CHANGED]
+    change = user.email_changes.get()
+    assert (change.old_address, change.new_address) == ("ann@example.com", "new@example.com")
+    event = AuditEvent.objects.get(outcome="provisioned")
+    assert event.data == {"changed": ["email"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"userName": "ANN"},
+        {"userName": "ann@example.com"},
+        {"userName": "zoe", "emails": [{"value": "Ann@Example.com", "type": "work"}]},
+        {"userName": "zoe", "emails": [{"value": "ann"}]},
+        {"userName": "zoe", "externalId": "42"},
+    ],
+)
+def test_two_people_never_share_a_name(body: dict[str, Any], user: User, one: Provider) -> None:
+    ExternalId.objects.create(user=user, text="42")
+    answer = one.send("POST", "/Users", body)
+    taken = body.get("emails") != [{"value": "ann"}]
+    assert (answer.status, answer.json["scimType"]) == (
+        (409, "uniqueness") if taken else (400, "invalidValue")
+    )
+    assert User.objects.count() == 1
+    assert not trail()
+
+
+# -- people, groups, numbers -------------------------------------------------------
+
+
+def test_a_new_person_has_no_password_and_is_in_the_file(file: File, one: Provider) -> None:
+    """S-68: the trail has an event for each change, with names of fields and no values."""
+    body = {
+        "userName": "dora",
+        "externalId": "7",
+        "password": "correct horse",
+        "emails": [{"value": "dora@example.com", "type": "work", "primary": True}],
+        "phoneNumbers": [{"value": NUMBER, "type": "mobile"}],
+        "isStaff": True,
+        "roles": [{"value": "superuser"}],
+        "groups": [{"value": "888"}],
+    }
+    answer = one.send("POST", "/Users", body)
+    assert answer.status == 201
+    assert not answer.json.keys() & {"password", "phoneNumbers", "roles"}
+    dora = User.objects.get(username="dora")
+    assert not dora.has_usable_password()
+    assert not dora.is_staff
+    assert not dora.is_superuser
+    assert list(File.objects.open_to(dora)) == [file]
+    client = f"app:{one.application.pk}"
+    assert trail() == [
+        ("person", "created", client),
+        ("member", "added", client),
+        ("person", "provisioned", client),
+    ]
+    said = str([each.data for each in AuditEvent.objects.all()])
+    assert "dora" not in said
+    assert NUMBER[3:] not in said
+
+
+def test_a_number_is_proposed_and_never_a_factor(user: User, every: Provider) -> None:
+    """S-67: and never told again."""
+    path = f"/Users/{user.pk}"
+    mobile = 'phoneNumbers[type eq "mobile"].value'
+    for value, kept in ((NUMBER, True), ("+3", True), ("+61298765432", True)):
+        answer = every.send("PATCH", path, patch({"op": "add", "path": mobile, "value": value}))
+        assert (answer.status, ProposedNumber.objects.count()) == (200, kept)
+        assert "phoneNumbers" not in answer.json
+    assert not ProviderUser.objects.exists()
+    assert every.send("PATCH", path, active(True)).status == 200
+    assert ProposedNumber.objects.count() == 1
+    assert every.send("PATCH", path, patch({"op": "remove", "path": "phoneNumbers"})).status == 200
+    assert not ProposedNumber.objects.exists()
+
+
+def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:
+    """Members come and go together; a file in use is not deleted."""
+    ben = make_user("ben")
+    change = patch(
+        {"op": "add", "path": "members", "value": [{"value": str(ben.pk)}]},
+        {"op": "remove", "path": f'members[value eq "{user.pk}"]'},
+    )
+    group = every.send("PATCH", "/Groups/777", change).json
+    assert [each["value"] for each in group["members"]] == [str(ben.pk)]
+    assert not File.objects.open_to(user).exists()
+    assert every.send("DELETE", "/Groups/777").status == 403
+    # All or nothing.
+    both = [{"value": str(user.pk)}, {"value": "99"}]
+    add = patch({"op": "add", "path": "members", "value": both})
+    assert every.send("PATCH", "/Groups/777", add).json["scimType"] == "invalidValue"
+    assert list(Membership.objects.filter(active=True).values_list("user", flat=True)) == [ben.pk]
+
+    made = every.send("POST", "/Groups", {"displayName": "New", "members": both[:1]})
+    assert list(File.objects.open_to(user)) == [File.objects.get(pk=int(made.json["id"]))]
