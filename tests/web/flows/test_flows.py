@@ -112,7 +112,7 @@ def test_sign_in_with_a_number_that_was_taken_over(
     sign_in(browser)
     browser.send(code=app_code(app))
     browser.go(TWO_FACTOR)
-    assert "verified on 31 May 2024 (a <letter>). You have not entered a code" in browser.page.text
+    assert "verified on 31 May 2024 (a <letter>). You have not yet entered" in browser.page.text
     prove(browser, phone)
     browser.go(TWO_FACTOR)
     assert "taken over" not in browser.page.text
