@@ -20,7 +20,7 @@ from tests.kit.chromium import Window, audit_everywhere
 from tests.kit.server import ROOT
 
 SHOWN_BY = [
-    *("sandbox/test_nothing_leaks.py", "web/test_consent.py"),
+    *("sandbox/test_nothing_leaks.py", "web/test_consent.py", "web/test_openid.py"),
     *(
         f"web/flows/test_{name}.py"
         for name in (

@@ -36,7 +36,8 @@ KEY = bytes(range(224, 256))
 
 
 def _pem(key: Any) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode()
 
 
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
