@@ -220,6 +220,9 @@ class Authorize(OAuthLibMixin, View):
         """
         application, words, credentials = self._sound(request)
         wanted = Wanted.of(request)
+        if wanted.asked and user_of(request).is_test:
+            # Its codes are shown on a page: it must be nobody elsewhere.
+            raise _error(AccessDeniedError, credentials, "A test account signs in here only.")
         if wanted.is_about_another(user_of(request)):
             raise _error(LoginRequired, credentials, "Another person is signed in.")
         scope = _grantable(words, user_of(request))

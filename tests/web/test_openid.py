@@ -351,6 +351,14 @@ def test_what_cannot_be_done_is_told(user: User, asked: dict[str, str], word: st
     assert not Grant.objects.exists()
 
 
+def test_a_test_account_is_nobody_elsewhere(user: User) -> None:
+    """S-35a: others see its codes on a page."""
+    User.objects.update(is_test=True)
+    http = signed_in()
+    assert answer(http.get(ask()))["error"] == "access_denied"
+    assert http.get(ask(scope="2fa")).status_code == 200
+
+
 def test_nobody_is_told_silently(user: User) -> None:
     assert answer(anybody().get(ask(prompt="none")))["error"] == "login_required"
     unknown = anybody().get(ask(prompt="none", redirect_uri="https://evil.example.com/"))
@@ -415,8 +423,12 @@ def test_earlier_keys_are_published(user: User, settings: Any) -> None:
     kids = {JWT(jwt=data(each)["id_token"]).token.jose_header["kid"] for each in (old, new)}
     assert len(kids) == 2
     assert claims(old)["sub"] == claims(new)["sub"]
+    hint = {"id_token_hint": data(old)["id_token"]}
+    assert anybody().get(OUT, hint).status_code == 303
     published = Client().get("/o/jwks/").json()["keys"]
     assert {key["kid"] for key in published} == kids
+    settings.OPTIN_OPENID_KEYS = keys[:1]
+    assert anybody().get(OUT, hint).status_code == 400
     assert all(key.keys() == {"alg", "use", "kid", "kty", "n", "e"} for key in published)
 
 
