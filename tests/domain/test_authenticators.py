@@ -200,7 +200,7 @@ def test_an_app_is_begun(person: Person) -> None:
 def test_an_app_is_confirmed(person: Person) -> None:
     """S-34, S-54: what was signed in before had no such factor."""
     person.begin_app()
-    epoch, kept = person.now.session_epoch, []
+    epoch, kept = person.user.session_epoch, []
 
     with one_event(Kind.APP, FactorOutcome.OK, {}, user_id=person.user.pk):
         result = authenticators.confirm_app(
@@ -213,7 +213,7 @@ def test_an_app_is_confirmed(person: Person) -> None:
 
     assert (result.outcome, result.repeated) == (FactorOutcome.OK, False)
     assert person.has == {By.APP}
-    assert person.now.session_epoch == epoch + 1
+    assert person.user.session_epoch == epoch + 1
     assert kept == [epoch + 1]
     assert notices(person.user) == [Notice.Kind.APP_ADDED]
     assert person.app
@@ -234,7 +234,7 @@ def test_a_wrong_code_of_an_app_being_set_up_is_no_failure(person: Person) -> No
     with one_event(Kind.APP, FactorOutcome.OTP_INCORRECT, {}):
         assert person.confirm_app(person.wrong(By.APP)).outcome is FactorOutcome.OTP_INCORRECT
     assert person.has == set()
-    assert person.now.otp_failures == 3
+    assert person.user.otp_failures == 3
 
 
 def test_nothing_waits(person: Person) -> None:
@@ -304,7 +304,7 @@ def test_no_step_counts_twice(full: Person, purpose: Purpose, origin: Any) -> No
     assert full.check(full.app_code(-1), purpose, origin).outcome is CodeOutcome.OTP_INCORRECT
     full.clock.shift(30)
     assert full.check(code, purpose, origin).outcome is CodeOutcome.OTP_INCORRECT
-    assert full.now.otp_failures == 3
+    assert full.user.otp_failures == 3
     assert full.check(full.app_code(), purpose, origin).outcome is CodeOutcome.OK
 
 
@@ -319,7 +319,7 @@ def test_the_secret_of_somebody_else_does_not_open(full: Person, stranger: User)
     with one_event(Kind.CHECK, CodeOutcome.OTP_INCORRECT, data):
         assert theirs.check(full.app_code()).outcome is CodeOutcome.OTP_INCORRECT
 
-    assert theirs.now.otp_failures == 0  # nothing was compared
+    assert theirs.user.otp_failures == 0  # nothing was compared
 
 
 def test_a_text_serves_where_the_secret_does_not_open(full: Person, settings: Any) -> None:
@@ -408,7 +408,7 @@ def test_a_recovery_code_is_used_once(full: Person) -> None:
     code = full.recovery[0]
     assert full.check(code).outcome is CodeOutcome.OK
     assert full.check(code.lower(), origin=ORIGIN).outcome is CodeOutcome.OTP_INCORRECT
-    assert full.now.otp_failures == 1
+    assert full.user.otp_failures == 1
     assert full.left() == 9
 
 
@@ -419,13 +419,13 @@ def test_a_recovery_code_of_somebody_else_fails(full: Person, stranger: User) ->
     assert theirs.check(full.recovery[0]).outcome is CodeOutcome.OTP_INCORRECT
     RecoveryCode.objects.filter(user=full.user).update(user=stranger)
     assert theirs.check(full.recovery[1]).outcome is CodeOutcome.OTP_INCORRECT
-    assert theirs.now.otp_failures == 2
+    assert theirs.user.otp_failures == 2
 
 
 def test_a_recovery_code_without_a_factor_is_nothing(person: Person) -> None:
     with one_event(Kind.CHECK, CodeOutcome.NOT_OPTED_IN):
         assert person.check(codes.new_recovery_code()).outcome is CodeOutcome.NOT_OPTED_IN
-    assert person.now.otp_failures == 0
+    assert person.user.otp_failures == 0
 
 
 # -- turning off -------------------------------------------------------------------
@@ -444,7 +444,7 @@ def test_any_factor_turns_off(
     full: Person, by: By, removal: Removal, stays: set[By], removed: list[str]
 ) -> None:
     """P-08. Recovery codes go with the last factor; sessions and tokens stay (S-34)."""
-    code, epoch = full.right(by, Purpose.OPT_OUT), full.now.session_epoch
+    code, epoch = full.right(by, Purpose.OPT_OUT), full.user.session_epoch
     told = {"number": Notice.Kind.RELEASED, "app": Notice.Kind.APP_REMOVED}
     known = len(notices(full.user))
     data: dict[str, Any] = {"by": by, "removed": removed}
@@ -460,7 +460,7 @@ def test_any_factor_turns_off(
     assert RecoveryCode.objects.exists() is bool(stays)
     used = [Notice.Kind.RECOVERED] if by is By.RECOVERY else []
     assert notices(full.user)[known:] == [*used, *(told[name] for name in removed)]
-    assert full.now.session_epoch == epoch
+    assert full.user.session_epoch == epoch
 
 
 def wrong_app(person: Person) -> str:
@@ -491,7 +491,7 @@ def test_a_refused_turning_off(
     full: Person, code: Callable[[Person], str], outcome: CodeOutcome, counted: int
 ) -> None:
     guess = code(full)
-    failures = full.now.otp_failures
+    failures = full.user.otp_failures
 
     with one_event(Kind.OPT_OUT, outcome, user_id=full.user.pk):
         result = full.turn_off(guess)
@@ -499,7 +499,7 @@ def test_a_refused_turning_off(
     assert result.outcome is outcome
     assert full.has == {By.TEXT, By.APP}
     assert full.left() == 10
-    assert full.now.otp_failures == failures + counted
+    assert full.user.otp_failures == failures + counted
 
 
 @pytest.mark.parametrize("code", ["1234567", "123456", "0123-4567-89AB-CDEF"])
@@ -523,11 +523,11 @@ def test_who_has_both_chooses_what_is_asked_for_first(full: Person) -> None:
 
     with one_event(Kind.APP, "text_first", {}, user_id=full.user.pk):
         assert choose()
-    assert full.now.text_first
+    assert full.user.text_first
     full.turn_off(full.app_code(), Removal.APP)
     User.objects.update(text_first=False)
     assert not choose()
-    assert not full.now.text_first
+    assert not full.user.text_first
 
 
 # -- texts after a STOP ------------------------------------------------------------

@@ -39,7 +39,7 @@ def test_the_old_number_stays_until_the_new_one_is_proved(owner: Person, by: By)
     assert owner.number == old
     assert owner.check(owner.text()).outcome is CodeOutcome.OK  # still the way in
 
-    code, epoch = owner.phone.code_to(OTHER_NUMBER), owner.now.session_epoch
+    code, epoch = owner.phone.code_to(OTHER_NUMBER), owner.user.session_epoch
     data = {"replaced": old.pk}
     with one_event(Kind.VERIFY_OPT_IN, CodeOutcome.OK, data, provider_user_id=new):
         assert owner.prove_number(new, code).outcome is CodeOutcome.OK
@@ -48,7 +48,7 @@ def test_the_old_number_stays_until_the_new_one_is_proved(owner: Person, by: By)
     assert owner.number.pk == new
     old.refresh_from_db()
     assert (old.confirmed, old.released_at) == (False, timezone.now())
-    assert owner.now.session_epoch == epoch + 1
+    assert owner.user.session_epoch == epoch + 1
     assert owner.left() == 10  # there was a factor all the time
 
 
@@ -97,7 +97,7 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     owner.clock.shift(60)
     new = owner.name_number()
     owner.fail_before(3)
-    old, told, epoch = owner.number, notices(owner.user), owner.now.session_epoch
+    old, told, epoch = owner.number, notices(owner.user), owner.user.session_epoch
     texts = len(owner.phone.messages)
 
     facts = {"other_user_id": stranger.pk, "user_id": owner.user.pk}
@@ -107,10 +107,10 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     assert owner.number == old
     assert old
     assert old.released_at is None
-    assert owner.now.session_epoch == epoch
+    assert owner.user.session_epoch == epoch
     assert (notices(owner.user), len(owner.phone.messages)) == (told, texts)
     assert notices(stranger)[-1] == Notice.Kind.NUMBER_CLAIMED
-    assert owner.now.otp_failures == 0
+    assert owner.user.otp_failures == 0
     again = owner.prove_number(new)
     assert (again.outcome, again.repeated) == (CodeOutcome.MOBILE_NUMBER_IN_USE, True)
 
@@ -197,7 +197,7 @@ def test_an_opt_in_from_before_never_changes_a_factor(
 
     assert late.outcome is CodeOutcome.OTP_INCORRECT
     assert (person.number, person.has) == (number, has)
-    assert person.now.otp_failures == 0
+    assert person.user.otp_failures == 0
 
 
 # -- sending it again --------------------------------------------------------------

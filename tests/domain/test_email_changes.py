@@ -183,7 +183,7 @@ def test_a_new_request_replaces_the_one_that_waits(person: Person, clock: Clock)
     clock.shift(DAY)
     assert carry_out() == (1, 0)
     assert closed_as(second) == Closed.DONE
-    assert person.now.email == "other@example.org"
+    assert person.user.email == "other@example.org"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_an_address_of_another_account_is_asked_for_like_any_other(
     clock.shift(DAY)
     with one_event(Kind.EMAIL, "taken"):
         assert carry_out() == (0, 1)
-    assert person.now.email == OLD
+    assert person.user.email == OLD
     ask(person)
     assert notices(person.user) == [*kinds, Notice.Kind.EMAIL_OFF, *kinds]
 
@@ -266,7 +266,7 @@ def test_who_took_the_address_meanwhile_keeps_it(
     clock.shift(DAY)
     with one_event(Kind.EMAIL, "taken", {"change": change.pk}):
         assert carry_out() == (0, 1)
-    assert (person.now.email, closed_as(change)) == (OLD, Closed.TAKEN)
+    assert (person.user.email, closed_as(change)) == (OLD, Closed.TAKEN)
     assert notices(person.user)[-1] == Notice.Kind.EMAIL_OFF
 
 
@@ -288,11 +288,11 @@ def test_it_takes_effect_a_day_after_it_was_confirmed(person: Person, clock: Clo
     clock.move_to(due - timedelta(microseconds=1), tick=False)
     assert carry_out() == (0, 0)
     clock.move_to(due, tick=False)
-    epoch = person.now.session_epoch
+    epoch = person.user.session_epoch
     with one_event(Kind.EMAIL, "ok", {"change": change.pk}, user_id=person.who.pk, face="command"):
         assert carry_out() == (1, 0)
     assert carry_out() == (0, 0)
-    assert (person.now.email, person.now.session_epoch) == (NEW, epoch)
+    assert (person.user.email, person.user.session_epoch) == (NEW, epoch)
     assert mail.outbox[-1].to == [OLD]
     assert email_changes.waiting_for(person.user) is None
     assert prove(person, change) is EmailOutcome.UNCHANGED
@@ -341,12 +341,12 @@ def test_what_is_true_at_the_end_decides(
     """S-39a."""
     change = waiting(person)
     given(person)
-    done, address = outcome is EmailOutcome.OK, person.now.email
+    done, address = outcome is EmailOutcome.OK, person.user.email
     clock.shift(DAY)
     with one_event(Kind.EMAIL, outcome, {"change": change.pk}):
         assert carry_out() == (done, not done)
     assert closed_as(change) == (Closed.DONE if done else outcome.value)
-    assert person.now.email == (NEW if done else address)
+    assert person.user.email == (NEW if done else address)
 
 
 def set_password(person: Person) -> None:
@@ -395,7 +395,7 @@ def test_whoever_secures_the_account_stops_it(
     assert closed_as(change) == Closed.SECURED
     clock.shift(DAY)
     assert carry_out() == (0, 0)
-    assert person.now.email == OLD
+    assert person.user.email == OLD
 
 
 # -- stopped -----------------------------------------------------------------------
@@ -470,10 +470,10 @@ def test_it_is_taken_back_but_not_over_what_came_since(
     since(person)
     if effect:
         assert not_me.effect(told(person)[0]).name == effect
-    address = person.now.email
+    address = person.user.email
     taken_back = effect == "PUTS_BACK"
     assert disowned(person) == ["email"] * taken_back
-    assert person.now.email == (OLD if taken_back else address)
+    assert person.user.email == (OLD if taken_back else address)
     assert said in str(mail.outbox[-1].body)
 
 
@@ -485,13 +485,13 @@ def test_a_second_change_does_not_end_the_link_to_the_first_address(
     in_effect(person, clock, "b@thief.example.com", "c@thief.example.com")
     if thief_goes_back:
         assert disowned(person) == ["email"]
-        assert person.now.email == "b@thief.example.com"
+        assert person.user.email == "b@thief.example.com"
     assert not_me.effect(told(person)[0]) is not_me.Effect.PUTS_BACK
     assert disowned(person, 0) == ["email"]
-    assert person.now.email == OLD
+    assert person.user.email == OLD
     if not thief_goes_back:
         assert disowned(person, 1) == []  # nor does the thief's link work after it
-        assert person.now.email == OLD
+        assert person.user.email == OLD
 
 
 def test_a_first_address_is_taken_away(person: Person) -> None:
@@ -500,7 +500,7 @@ def test_a_first_address_is_taken_away(person: Person) -> None:
     assert prove(person, EmailChange.objects.get()) is EmailOutcome.OK
     assert not_me.effect(told(person)[0]) is not_me.Effect.TAKES_AWAY
     assert disowned(person) == ["email"]
-    assert person.now.email == ""
+    assert person.user.email == ""
 
 
 def test_rows_go_after_a_month_but_for_what_waits(person: Person, clock: Clock) -> None:
@@ -522,7 +522,7 @@ def test_a_chain_ends_where_operators_gave_another_address(person: Person, clock
     in_effect(person, clock, "ann.newest@example.org")
     assert not_me.effect(told(person)[0]) is not_me.Effect.GONE
     assert disowned(person, 0) == []
-    assert person.now.email == "ann.newest@example.org"
+    assert person.user.email == "ann.newest@example.org"
 
 
 # -- what is kept ------------------------------------------------------------------

@@ -115,13 +115,13 @@ def test_all_doors_move_one_count(full: Person, texted: dict[Purpose, str]) -> N
     for n in range(1, 11):
         door, by, purpose = DOORS[n % len(DOORS)]
         assert door(full, wrong_at(full, by, purpose, texted, n)) == CodeOutcome.OTP_INCORRECT
-        assert full.now.otp_failures == n
+        assert full.user.otp_failures == n
 
-    assert full.now.otp_locked_until == timezone.now() + timedelta(seconds=900)
+    assert full.user.otp_locked_until == timezone.now() + timedelta(seconds=900)
     for door, by, purpose in DOORS:
         right = texted[purpose] if by is By.TEXT else full.right(by)
         assert door(full, right) == CodeOutcome.LOCKED, (door.__name__, by)
-    assert full.now.otp_failures == 10
+    assert full.user.otp_failures == 10
     assert full.left() == 10
 
 
@@ -131,7 +131,7 @@ def test_a_right_code_at_any_door_starts_the_count_again(
 ) -> None:
     full.fail_before(7)
     door(full, texted[purpose] if by is By.TEXT else full.right(by))
-    assert full.now.otp_failures == 0
+    assert full.user.otp_failures == 0
 
 
 # -- by access keys and tokens, which have a count of their own ----------------------
@@ -146,15 +146,15 @@ def test_what_a_call_counts_bars_no_sign_in(full: Person, texted: dict[Purpose, 
         guess = wrong(texted[Purpose.OPT_OUT])
         assert at_the_clients_opt_out(full, guess) == CodeOutcome.OTP_INCORRECT
         assert newest_event().data["programs"] is True
-        assert full.now.programs.bars(timezone.now())
-        assert (full.now.otp_failures, full.now.own.bars(timezone.now())) == (0, False)
+        assert full.user.programs.bars(timezone.now())
+        assert (full.user.otp_failures, full.user.own.bars(timezone.now())) == (0, False)
         assert full.check(full.right(By.RECOVERY)).outcome is CodeOutcome.OK
         full.recovery.pop(0)
     assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.FACTOR_DISABLED
     sent = challenges.challenge(full.user, Purpose.OPT_OUT, origin=ORIGIN)
     assert (sent.outcome, sent.facts["count"]) == (SendOutcome.FACTOR_DISABLED, 50)
     assert full.check(texted[Purpose.SIGN_IN]).outcome is CodeOutcome.OK
-    assert full.now.programs.failures == 50  # no sign-in starts it again
+    assert full.user.programs.failures == 50  # no sign-in starts it again
     assert notices(full.user)[-4:] == ["programs_locked", "recovered", "programs_off", "recovered"]
 
 
@@ -164,7 +164,7 @@ def test_what_bars_the_person_bars_their_programs(full: Person, texted: Any) -> 
     assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.LOCKED
     full.clock.shift(300)
     assert at_the_clients_opt_out(full, texted[Purpose.OPT_OUT]) == CodeOutcome.OK
-    assert full.now.otp_failures == 10  # a right code starts the count again that it moves
+    assert full.user.otp_failures == 10  # a right code starts the count again that it moves
 
 
 # -- beyond NIST's ceiling -----------------------------------------------------------
@@ -175,7 +175,7 @@ def test_one_code_of_an_app_is_enough_up_to_the_ceiling(full: Person) -> None:
     full.disable()
     full.fail_before(99)
     assert full.check(full.app_code()).by is By.APP
-    assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
+    assert (full.user.otp_failures, full.user.otp_disabled_at) == (0, None)
 
 
 @pytest.mark.parametrize("programs", [0, 50])
@@ -193,7 +193,7 @@ def test_beyond_the_ceiling_two_codes_of_an_app_open(full: Person, programs: int
         full.clock.shift(30)
         outcomes.append(full.check(full.app_code()).outcome)
     assert outcomes == [CodeOutcome.OTP_INCORRECT, CodeOutcome.OK]
-    assert (full.now.otp_failures, full.now.otp_disabled_at) == (0, None)
+    assert (full.user.otp_failures, full.user.otp_disabled_at) == (0, None)
     full.clock.shift(30)
     assert full.check(full.app_code()).by is By.APP
 
@@ -202,7 +202,7 @@ def test_a_recovery_code_never_ends(full: Person) -> None:
     full.disable()
     full.fail_before(1000)
     assert full.check(full.recovery[0]).by is By.RECOVERY
-    assert full.now.otp_failures == 0
+    assert full.user.otp_failures == 0
 
 
 def test_the_count_locks_on_when_its_column_is_full(full: Person, settings: Settings) -> None:
@@ -211,8 +211,8 @@ def test_the_count_locks_on_when_its_column_is_full(full: Person, settings: Sett
     full.fail_before(32_766)
     for _ in range(2):
         assert full.check(full.wrong(By.RECOVERY)).outcome is CodeOutcome.OTP_INCORRECT
-    assert full.now.otp_failures == 32_766
-    assert full.now.own.locked_for(timezone.now())
+    assert full.user.otp_failures == 32_766
+    assert full.user.own.locked_for(timezone.now())
 
 
 # -- what resets nothing -----------------------------------------------------------
@@ -246,7 +246,7 @@ def test_the_count_survives(full: Person, event: Callable[[Person], object]) -> 
     """S-05."""
     full.fail_before(7)
     event(full)
-    assert full.now.otp_failures == 7
+    assert full.user.otp_failures == 7
 
 
 # -- locked (S-06) -----------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
 
     assert answers[0] == answers[1]
     assert answers[0] == Verification(CodeOutcome.LOCKED, retry_after=timedelta(seconds=300))
-    assert full.now.otp_failures == 10
+    assert full.user.otp_failures == 10
     # The same code, or for the app the one of then, serves when the lock is over.
     full.clock.shift(300)
     assert full.check(full.app_code() if by is By.APP else right).by is by
@@ -275,7 +275,7 @@ def test_password_change_works_while_locked(full: Person) -> None:
     """S-06."""
     full.lock()
     passwords.choose(full.user, "quite another one", origin=PAGE, standing=proved(None))
-    assert full.now.check_password("quite another one")
+    assert full.user.check_password("quite another one")
     assert passwords.ask_reset(full.user.email, origin=PAGE)
 
 
@@ -304,7 +304,7 @@ def test_what_leads_out(
         assert len(full.phone.messages) == texts
     else:
         assert outcome == CodeOutcome.OK
-        assert full.now.otp_disabled_at is None
+        assert full.user.otp_disabled_at is None
 
 
 @pytest.mark.parametrize("by", [By.APP, By.RECOVERY])
@@ -341,7 +341,7 @@ def test_an_app_alone_is_a_factor(person: Person) -> None:
     data = {"why": "no number", "purpose": "sign_in"}
     with one_event(Kind.CHECK, CodeOutcome.OTP_INCORRECT, data):
         assert person.check("1234567").outcome is CodeOutcome.OTP_INCORRECT
-    assert person.now.otp_failures == 0
+    assert person.user.otp_failures == 0
     with one_event(Kind.OPT_OUT, CodeOutcome.NOT_OPTED_IN):
         assert at_the_clients_opt_out(person, "1234567") == CodeOutcome.NOT_OPTED_IN
     assert person.has == {By.APP}
@@ -393,7 +393,7 @@ def test_a_wrong_code_sent_twice_is_one_guess(full: Person, by: By, purpose: Pur
 
     assert (first.outcome, first.repeated) == (CodeOutcome.OTP_INCORRECT, False)
     assert (second.outcome, second.repeated) == (CodeOutcome.OTP_INCORRECT, True)
-    assert full.now.otp_failures == 1
+    assert full.user.otp_failures == 1
     assert AuditEvent.objects.count() == events
     if by is By.TEXT and purpose is Purpose.SIGN_IN:
         assert first.tries_left == second.tries_left == 4
@@ -410,7 +410,7 @@ def test_a_right_code_sent_twice_leads_on(full: Person, by: By, purpose: Purpose
 
     assert (first.outcome, first.by, first.repeated) == (CodeOutcome.OK, by, False)
     assert (second.outcome, second.by, second.repeated) == (CodeOutcome.OK, by, True)
-    assert (AuditEvent.objects.count(), full.left(), full.now.otp_failures) == (events, left, 0)
+    assert (AuditEvent.objects.count(), full.left(), full.user.otp_failures) == (events, left, 0)
 
 
 def after(seconds: float) -> Callable[[Person], None]:
@@ -446,7 +446,7 @@ def test_what_is_a_repetition(
 ) -> None:
     code = full.recovery[0] if right else full.wrong(By.RECOVERY)
     full.check(code)
-    failures = full.now.otp_failures
+    failures = full.user.otp_failures
     given(full)
 
     result = guess(full, code, purpose, origin)
@@ -454,7 +454,7 @@ def test_what_is_a_repetition(
     assert result.repeated is repeated
     if not repeated:
         assert result.outcome is CodeOutcome.OTP_INCORRECT
-        assert full.now.otp_failures == failures + 1
+        assert full.user.otp_failures == failures + 1
 
 
 def test_another_removal_is_another_guess(full: Person) -> None:
@@ -494,7 +494,7 @@ def test_no_row_keeps_the_session_or_the_code(full: Person) -> None:
     """S-50."""
     code = full.right(By.APP)
     full.check(code)
-    kept = full.now.last_attempt
+    kept = full.user.last_attempt
     assert kept
     assert code not in kept
-    assert PAGE.session not in str(vars(full.now))
+    assert PAGE.session not in str(vars(full.user))

@@ -60,7 +60,7 @@ def enter(person: Person, *, after: float = 30) -> CodeOutcome:
 def test_two_codes_in_a_row_let_the_owner_in(attacked: Person) -> None:
     """She has nothing but the app, and is never shut out; each sign-in takes two."""
     assert [enter(attacked) for _ in range(4)] == [WRONG, OK, WRONG, OK]
-    assert attacked.now.otp_failures == 0
+    assert attacked.user.otp_failures == 0
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_wrong_codes_between_take_nothing_from_the_first(attacked: Person) -> No
 def test_the_first_code_is_no_failure(attacked: Person) -> None:
     """Else a guesser who waits at the ninth would have the owner's own code lock her out."""
     attacked.fail_before(9)
-    assert [enter(attacked), attacked.now.otp_failures] == [WRONG, 9]
+    assert [enter(attacked), attacked.user.otp_failures] == [WRONG, 9]
     assert newest_event().data == {"why": "the first of two", "purpose": "sign_in"}
     again = attacked.check(attacked.app_code())
     assert (again.outcome, again.repeated) == (WRONG, True)
@@ -163,10 +163,10 @@ def test_nothing_but_time_gives_guesses_back(attacked: Person, event: Any) -> No
 
 
 def test_wrong_codes_beyond_put_the_end_off_no_further(attacked: Person) -> None:
-    until = attacked.now.app_failures_until
+    until = attacked.user.app_failures_until
     guess(attacked, 3)
-    assert attacked.now.app_failures_until == until
-    assert attacked.now.otp_failures == 6  # the count that locks goes on
+    assert attacked.user.app_failures_until == until
+    assert attacked.user.otp_failures == 6  # the count that locks goes on
 
 
 def test_beyond_the_ceiling_no_single_code_is_compared(person: Person) -> None:
@@ -186,7 +186,7 @@ def test_texted_and_recovery_codes_do_not_count(full: Person) -> None:
     full.text()
     for by in (By.TEXT, By.RECOVERY):
         full.check(full.wrong(by))
-    assert full.now.app_failures_until is None
+    assert full.user.app_failures_until is None
 
 
 def test_a_code_that_may_be_either_counts_for_both(

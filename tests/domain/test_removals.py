@@ -195,7 +195,7 @@ def new_address(person: Person) -> None:
     now, address = timezone.now(), "new@example.org"
     EmailChange.objects.create(
         user=person.who,
-        old_address=person.now.email,
+        old_address=person.user.email,
         new_address=address,
         asked_at=now - DAY,
         closed_at=now,

@@ -157,7 +157,7 @@ def test_without_its_event_nothing_happens(
     SendCounter.objects.all().delete()
     with audit_trail_full(), pytest.raises(DatabaseError):
         operation(person.user)
-    assert person.now.password == person.user.password
+    assert person.user.password == person.user.password
     assert Notice.objects.filter(kind__startswith="password").count() == 0
     assert SmsMessage.objects.filter(pending_otp__purpose=Purpose.SIGN_IN).count() == 0
 
@@ -179,7 +179,7 @@ def tokens(person: Person, password_clients: None) -> sign_in.Tokens:
 
 def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.Tokens) -> None:
     """S-34: access tokens live on for their hour; the session at work goes on."""
-    epoch, kept = person.now.session_epoch, []
+    epoch, kept = person.user.session_epoch, []
     with one_event(Kind.PASSWORD, "changed", {}, user_id=person.user.pk):
         passwords.choose(
             person.user,
@@ -188,9 +188,9 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
             standing=proved(None),
             keep_session=lambda user: kept.append(user.get_session_auth_hash()),
         )
-    assert person.now.check_password(NEW)
-    assert person.now.session_epoch == epoch + 1
-    assert kept == [person.now.get_session_auth_hash()]
+    assert person.user.check_password(NEW)
+    assert person.user.session_epoch == epoch + 1
+    assert kept == [person.user.get_session_auth_hash()]
     assert not RefreshToken.objects.filter(revoked=None).exists()
     assert AccessToken.objects.count() == 1
     assert notices(person.user) == [Notice.Kind.PASSWORD]
@@ -199,14 +199,14 @@ def test_a_new_password_ends_what_was_signed_in(person: Person, tokens: sign_in.
 @pytest.mark.parametrize("way", ["with the session", "by a mailed link"])
 def test_the_same_password_again_is_refused(way: str, person: Person) -> None:
     """Somebody who fears a thief would believe that the thief cannot know it any more."""
-    link = default_token_generator.make_token(person.now)
+    link = default_token_generator.make_token(person.user)
     proof: dict[str, Any] = {"link": link}
     if way == "with the session":
         proof = {"standing": proved(None)}
-    epoch = person.now.session_epoch
+    epoch = person.user.session_epoch
     with nothing_happens(person.phone), pytest.raises(SamePassword):
         passwords.choose(person.user, PASSWORD, origin=PAGE, **proof)
-    assert person.now.session_epoch == epoch
+    assert person.user.session_epoch == epoch
     passwords.choose(person.user, NEW, origin=PAGE, **proof)
     assert notices(person.user) == [Notice.Kind.PASSWORD]
 
@@ -382,7 +382,7 @@ def test_what_was_told_is_taken_back(
     given(person)
     AccessKey.objects.make(person.user, file, timezone.now())
     bearer(person.user)
-    epoch, notice = person.now.session_epoch, notice_of(person, kind)
+    epoch, notice = person.user.session_epoch, notice_of(person, kind)
 
     found = wording.disownable(link_of(notice), timezone.now())
     assert found == notice
@@ -394,7 +394,7 @@ def test_what_was_told_is_taken_back(
     assert person.has == ({By.TEXT} if removed == "app" else set())
     assert not AccessKey.objects.filter(revoked_at=None).exists()
     assert not AccessToken.objects.exists()
-    assert person.now.session_epoch == epoch + 1
+    assert person.user.session_epoch == epoch + 1
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
     assert mailed().startswith("A change to your account was taken back: You told us")
     assert f"{words} We signed out all sessions" in mailed()
@@ -435,14 +435,14 @@ def test_taking_back_needs_the_password(full: Person, settings: Settings) -> Non
     """S-39. A wrong one counts as a failed sign-in, and the link stays good."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 300),)
     notice = notice_of(full, Notice.Kind.ACTIVATED)
-    epoch = full.now.session_epoch
+    epoch = full.user.session_epoch
     with one_event(Kind.DISOWN, SignInOutcome.INVALID_GRANT, {}, user_id=full.user.pk):
         assert not_me.disown(notice, "wrong", origin=PAGE).outcome is SignInOutcome.INVALID_GRANT
     assert failed_sign_ins() == 1
     with one_event(Kind.SIGN_IN, SignInOutcome.NOT_NOW):
         assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.NOT_NOW
     assert full.has == {By.TEXT, By.APP}
-    assert full.now.session_epoch == epoch
+    assert full.user.session_epoch == epoch
     full.clock.shift(300)
     assert not_me.disown(notice, PASSWORD, origin=PAGE).outcome is SignInOutcome.SIGNED_IN
     assert full.has == {By.APP}
@@ -480,7 +480,7 @@ def test_taking_back_works_while_locked(full: Person) -> None:
     full.lock()
     not_me.disown(notice_of(full, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
     assert full.has == {By.APP}
-    assert full.now.otp_failures == 10
+    assert full.user.otp_failures == 10
 
 
 def test_without_its_event_nothing_is_taken_back(full: Person) -> None:

@@ -75,7 +75,7 @@ class Guesser:
         if self.by_program:
             changes = {"program_failures": plan.begins_at, "program_disabled_at": None}
             User.objects.filter(pk=self.person.user.pk).update(**changes)
-        while not self.by_program and self.person.now.otp_failures < plan.begins_at:
+        while not self.by_program and self.person.user.otp_failures < plan.begins_at:
             self._wait_out_a_lock()
             self._enter(codes.new_recovery_code())
         self._wait_out_a_lock()
@@ -91,7 +91,7 @@ class Guesser:
     def _guess_until(self, moment: datetime, *, let_in: bool = False) -> None:
         """Guess as often as can be; with *let_in*, let no lock stand in the owner's way."""
         while timezone.now() < moment or let_in:
-            user = self.person.now
+            user = self.person.user
             count = self._count(user)
             if count.locked_for(timezone.now()):
                 assert count.locked_until
@@ -156,7 +156,7 @@ class Guesser:
             self.person.make_recovery_codes()
 
     def _wait_out_a_lock(self) -> None:
-        left = self._count(self.person.now).locked_for(timezone.now())
+        left = self._count(self.person.user).locked_for(timezone.now())
         self.person.clock.shift(left or timedelta())
 
     def _count(self, user: User) -> WrongCodes:

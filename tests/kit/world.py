@@ -264,8 +264,6 @@ class Person:
         user: User = User.objects.get(pk=self.who.pk)
         return user
 
-    now = user
-
     @property
     def number(self) -> ProviderUser | None:
         return ProviderUser.objects.filter(user=self.user, confirmed=True).first()

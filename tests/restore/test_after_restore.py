@@ -186,7 +186,7 @@ class Town:
         person = self.person(By.APP)
         person.fail_before(49)
         return Change(
-            lambda: person.check(person.wrong(By.APP)), lambda: not person.now.otp_disabled_at
+            lambda: person.check(person.wrong(By.APP)), lambda: not person.user.otp_disabled_at
         )
 
     def programs_disabled(self) -> Change:
@@ -196,7 +196,7 @@ class Town:
         User.objects.filter(pk=person.user.pk).update(program_failures=49)
         return Change(
             lambda: challenges.opt_out(person.user, person.file, guess, origin=ORIGIN),
-            lambda: bool(not person.now.program_disabled_at or person.now.otp_disabled_at),
+            lambda: bool(not person.user.program_disabled_at or person.user.otp_disabled_at),
         )
 
     # -- accounts ------------------------------------------------------------------
@@ -214,7 +214,7 @@ class Town:
             lambda: passwords.choose(
                 person.user, "another long one", origin=PAGE, standing=proved(None)
             ),
-            lambda: person.now.check_password(PASSWORD),
+            lambda: person.user.check_password(PASSWORD),
         )
 
     def change_disowned(self) -> Change:
@@ -282,7 +282,7 @@ class Town:
                 person.who.set_password("another long one")
                 person.who.save()
 
-        return Change(give, lambda: person.now.check_password(PASSWORD))
+        return Change(give, lambda: person.user.check_password(PASSWORD))
 
     def membership_ended(self) -> Change:
         user = self.person().who
@@ -492,7 +492,7 @@ def test_what_was_given_back_is_given_back(town: Town, lost: Lost) -> None:
     run("after_restore")
     assert suspended.number
     assert suspended.number.suspended_at is None
-    assert disabled.now.otp_disabled_at is None
+    assert disabled.user.otp_disabled_at is None
     assert Membership.objects.get(user=member).active
     assert User.objects.get(pk=left.pk).is_active
     assert not Guard.objects.exists()
@@ -544,7 +544,7 @@ def test_a_database_that_was_moved_has_lost_nothing(
 ) -> None:
     """Whoever moved it says so, and nobody has to sign in again."""
     person = town.person(By.TEXT)
-    epoch = person.now.session_epoch
+    epoch = person.user.session_epoch
     assert readiness(client) == (200, "ok")
     Backup(tmp_path).restore()
 
@@ -553,7 +553,7 @@ def test_a_database_that_was_moved_has_lost_nothing(
         run("after_restore")
     run("after_restore", "--moved")
     assert readiness(client) == (200, "ok")
-    assert person.now.session_epoch == epoch
+    assert person.user.session_epoch == epoch
 
 
 # -- the audit trail ---------------------------------------------------------------
@@ -799,10 +799,10 @@ def test_what_was_purged_is_not_lost(
 
 def test_it_is_refused_if_nothing_is_lost(ledgered: Path, town: Town) -> None:
     person = town.person(By.TEXT)
-    epoch = person.now.session_epoch
+    epoch = person.user.session_epoch
     with pytest.raises(CommandError, match=r"^Nothing was done: the database has every event"):
         run("after_restore")
-    assert person.now.session_epoch == epoch
+    assert person.user.session_epoch == epoch
 
 
 def test_it_may_be_stopped_in_the_middle(
@@ -903,7 +903,7 @@ def test_a_forgotten_ledger_may_follow(
     clock.shift(60)
     assert (first.has, second.has) == ({By.TEXT}, set())
     second.add_number(number(909))
-    epoch = second.now.session_epoch
+    epoch = second.user.session_epoch
 
     kept = ledgered.read_text()
     ledgered.write_bytes((tmp_path / "elsewhere").read_bytes())
@@ -914,7 +914,7 @@ def test_a_forgotten_ledger_may_follow(
     printed = run("after_restore", str(tmp_path / "late.gz"))
     assert "Carried out again, revoke: 1" in printed
     assert (first.has, second.has) == (set(), {By.TEXT})
-    assert second.now.session_epoch == epoch
+    assert second.user.session_epoch == epoch
     assert readiness(client) == (200, "ok")
 
 
@@ -1056,7 +1056,7 @@ def test_an_address_that_was_put_back_stays_so(
 ) -> None:
     """Else links to a new password go to the thief again."""
     person = town.person(By.APP)
-    own = person.now.email
+    own = person.user.email
     for address in ("b@thief.example.com", "c@thief.example.com"):
         email_changes.ask(person.user, address, standing=proved(), origin=PAGE)
         change = EmailChange.objects.open().get()
@@ -1066,10 +1066,10 @@ def test_an_address_that_was_put_back_stays_so(
     told = Notice.objects.filter(user=person.who, kind=Notice.Kind.EMAIL_CHANGED).order_by("pk")
     with lost():
         not_me.disown(told[0], PASSWORD, origin=PAGE)
-        assert person.now.email == own
-    assert person.now.email == "c@thief.example.com"
+        assert person.user.email == own
+    assert person.user.email == "c@thief.example.com"
     run("after_restore")
-    assert person.now.email == own
+    assert person.user.email == own
 
 
 def test_nobody_gets_a_role_by_a_line(town: Town, lost: Lost) -> None:
