@@ -11,7 +11,7 @@ from optin.support.diagnosis import Known
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccountState:
     user: User
     factors: Overview
     removal: Revocation | None  # that waits, about factors that may be others by now
@@ -38,8 +38,8 @@ class Standing:
         return bool(self.user.is_active and self.user.email and revocations.mails_leave())
 
 
-def standing_of(known: Known) -> Standing:
+def state_of(known: Known) -> AccountState:
     user = known.user
     factors = Overview(known.active, known.app, known.recovery_codes)
     role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
-    return Standing(user, factors, known.revocation, known.code_waits, role)
+    return AccountState(user, factors, known.revocation, known.code_waits, role)

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin.actions.accounts import ACTIONS
-from optin.actions.standing import Standing, standing_of
+from optin.actions.state import AccountState, state_of
 from optin.admin import pointers
 from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
@@ -95,13 +95,13 @@ class AccountAdmin(ReadOnlyAdmin):
         """The top of the page: who it is, what can be done, what may be wrong."""
         actor: Any = request.user
         known = read_facts(user, timezone.now())
-        standing = standing_of(known)
-        offer = offer_of(standing, actor, origin_of(request))
+        state = state_of(known)
+        offer = offer_of(state, actor, origin_of(request))
         causes, names = _causes(known, offer, actor)
         buttons, menu = offer.without(names)
         return {
-            "about_lines": _about(standing),
-            "states": _states(standing),
+            "about_lines": _about(state),
+            "states": _states(state),
             "causes": causes,
             "buttons": links(self, buttons, request, user.pk),
             "menu": links(self, menu, request, user.pk),
@@ -166,13 +166,13 @@ def _invitation(user: User, invited_at: datetime) -> str:
     return said if user.has_usable_password() else f"{said}; its link was not used"
 
 
-def _factors(standing: Standing) -> str:
+def _factors(state: AccountState) -> str:
     number, app, left = (
-        standing.factors.number,
-        standing.factors.app,
-        standing.factors.recovery_codes,
+        state.factors.number,
+        state.factors.app,
+        state.factors.recovery_codes,
     )
-    suspended = ", suspended" if standing.is_suspended else ""
+    suspended = ", suspended" if state.is_suspended else ""
     found = [f"number {number.masked_number}{suspended}"] if number else []
     if number and number.taken_over_at:
         found.append(taken_over_from(number.taken_over_at, number.taken_over_by))
@@ -181,24 +181,24 @@ def _factors(standing: Standing) -> str:
     return "; ".join(found) or "none"
 
 
-def _states(standing: Standing) -> list[tuple[str, str, bool]]:
+def _states(state: AccountState) -> list[tuple[str, str, bool]]:
     """How the account stands: a word, a sentence, and whether something is wrong.
 
     For a deactivated account, that is all.
     """
-    user, number = standing.user, standing.factors.number
+    user, number = state.user, state.factors.number
     found = _barred(user)
     if not user.is_active:
         return found
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
-    if standing.removal and standing.removal_holds:
-        due = f"All second factors will be removed at {moment_by(standing.removal.due_at)}."
+    if state.removal and state.removal_holds:
+        due = f"All second factors will be removed at {moment_by(state.removal.due_at)}."
         found.append(("Removal planned", due, True))
-    if standing.factors.is_on:
+    if state.factors.is_on:
         return [*found, ("On", "Sign-in needs a second factor.", False)]
-    waits = " They have not entered the code that we texted." if standing.code_waits else ""
+    waits = " They have not entered the code that we texted." if state.code_waits else ""
     return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
 
 
@@ -224,13 +224,13 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _about(standing: Standing) -> list[tuple[str, str]]:
+def _about(state: AccountState) -> list[tuple[str, str]]:
     """Who it is, and what they have: the words of the head of the page."""
-    user = standing.user
+    user = state.user
     found = [
         ("E-mail", plain(user.email) or "none: no mail can be sent"),
         *_new_email(user),
-        ("Second factors", _factors(standing)),
+        ("Second factors", _factors(state)),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]
     if user.invited_at:
@@ -244,7 +244,7 @@ def _about(standing: Standing) -> list[tuple[str, str]]:
         found.append(("Proposed number", number))
     if user.is_test:
         found.append(("Test account", "its codes are shown on the page of its sandbox"))
-    return [*found, ("Staff", standing.role)] if user.is_staff else found
+    return [*found, ("Staff", state.role)] if user.is_staff else found
 
 
 _FOR_THE_ACCOUNT = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from optin.actions.accounts import ACTIONS
 from optin.actions.base import Action
-from optin.actions.standing import Standing
+from optin.actions.state import AccountState
 from optin.models import User
 from optin.operations import staff
 from optin.origin import Origin
@@ -29,7 +29,7 @@ class Offer:
         return helping[:BUTTONS], [*helping[BUTTONS:], *others]
 
 
-def offer_of(it: Standing, actor: User, origin: Origin) -> Offer:
+def offer_of(it: AccountState, actor: User, origin: Origin) -> Offer:
     """Return what *actor*, who asks by *origin*, can do now for the account that stands so."""
     may = [each for each in ACTIONS if actor.has_perm(each.permission)]
     beyond = bool(may) and staff.is_out_of_reach(origin, it.user)

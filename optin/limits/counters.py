@@ -89,7 +89,7 @@ class Tally:
     @property
     def unverified(self) -> int:
         """How many stood unverified before this one."""
-        # A text that staff let through (``Rule.EXEMPT``) is not in this count, its proof is.
+        # A text that staff let through is not in this count, its proof is.
         return max(self.before - self.verified, 0)
 
     def is_pumped(self, threshold: int) -> bool:

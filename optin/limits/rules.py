@@ -51,7 +51,6 @@ class Rule(StrEnum):
 
     # These refuse nothing.
     NONE = "none"  # where no rule has a limit
-    EXEMPT = "exempt"  # opt-ins that staff let through under a closed or denied prefix
     OWN_FIRST = "own-first"  # a user's own texts, of which the first leave beyond OWN_TOTAL
     REGION = "region"  # opt-ins in a region, for an alarm
     REGION_ALARM = "region-alarm"  # whether that alarm was sounded

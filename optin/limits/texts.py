@@ -218,16 +218,14 @@ def _of_opt_in(
     """Return the counters against pumping.
 
     :param is_exempt: whether staff let it through while the prefix is closed or denied. Its text
-        has a counter of its own, for the figures: it cannot close the prefix as soon as that opens.
+        does not count for the prefix, which it could close as soon as that opens.
     """
     seconds = conf.breaker_seconds
     closes_at = conf.breaker_unproved if may_close else 0
     full_at = conf.breaker_texts if closes_at else 0
-    rule = Rule.EXEMPT if is_exempt else Rule.PREFIX
-    return [
-        Limit(rule, prefix, 0, seconds, adds, verifies, closes_at, full_at),
-        Limit(Rule.REGION, number.region, 0, seconds, adds, verifies),
-    ]
+    of_prefix = Limit(Rule.PREFIX, prefix, 0, seconds, adds, verifies, closes_at, full_at)
+    of_region = Limit(Rule.REGION, number.region, 0, seconds, adds, verifies)
+    return [of_region] if is_exempt else [of_prefix, of_region]
 
 
 def _stopped(controls: dict[tuple[str, str], Guard], is_verified: bool) -> Refused | None:
