@@ -96,8 +96,9 @@ class Provider:
         return found if self.file is None else found.filter(pk=self.file.pk)
 
     def members(self, file: File) -> Any:
-        """Return the active members of *file* whom it sees."""
-        return self.people().filter(memberships__file=file, memberships__active=True)
+        """Return the members of *file* whom it sees; for its only file, who is let in."""
+        found = self.people().filter(memberships__file=file, memberships__active=True)
+        return found.filter(is_let_in=True) if self.file else found
 
     def ends(self, person: User) -> Any:
         """Return the row that says that it has ended the access of *person*, if it has."""
@@ -190,7 +191,8 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
     with _writing():
         person = provider.locked(pk)
         check(profile_of(person))
-        _end(provider, person)
+        if not _end(provider, person):
+            _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data={"deleted": True})
         provider.ends(person).delete()
         ScimEnd.objects.create(application_id=provider.client.pk, user=person, deleted=True)
 
@@ -263,16 +265,21 @@ def _tell_old_address(person: User, old: str) -> None:
     delivery.notify(person, Notice.Kind.EMAIL_CHANGED, now, about_id=done.pk)
 
 
-def _end(provider: Provider, person: User) -> None:
-    """End the account or, if the provider is not for all its files, the membership."""
+def _end(provider: Provider, person: User) -> bool:
+    """End the account or, if the provider is not for all its files, the membership.
+
+    :returns: whether there was anything to end.
+    """
     if provider.file and provider.shares(person):
+        if not File.objects.open_to(person).filter(pk=provider.file.pk).exists():
+            return False
         tenants.put_out(person, provider.file, origin=provider.origin)
     elif person.is_active:
         people.set_active(person, False, "deactivated", REASON, provider.origin)
     else:
-        return
-    provider.ends(person).delete()
+        return False
     ScimEnd.objects.create(application_id=provider.client.pk, user=person)
+    return True
 
 
 def _let_back(provider: Provider, person: User) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from oauth2_provider.generators import generate_client_secret
-from oauth2_provider.models import get_access_token_model, get_application_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_application_model,
+    set_token_value,
+)
 
 from optin.errors import (
     FileIdTaken,
@@ -282,12 +286,13 @@ def make_scim_token(application: Any, *, days: int, origin: Origin) -> str:
     with transaction.atomic(durable=True):
         if not ScimClient.objects.filter(application=application).exists():
             raise NotProvisioning
-        get_access_token_model().objects.create(
+        row = get_access_token_model()(
             application=application,
-            token=token,
             scope=SCIM_SCOPE,
             expires=timezone.now() + timedelta(days=days),
         )
+        set_token_value(row, token)
+        row.save()
         _record(
             Kind.APPLICATION, "scim_token", origin, application=application, data={"days": days}
         )

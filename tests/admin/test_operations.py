@@ -29,6 +29,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     ProviderUser,
+    ScimClient,
     SmsMessage,
     TrustedClient,
     User,
@@ -36,6 +37,7 @@ from optin.models import (
 from optin.operations import opt_ins, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
+from tests.kit.oauth import make_client
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff, ask
@@ -419,6 +421,23 @@ def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:
     assert not get_application_model().objects.exists()
     kinds = AuditEvent.objects.filter(kind="application").order_by("pk")
     assert [event.outcome for event in kinds] == ["made", "removed"]
+
+
+def test_an_application_is_let_to_provision(signed_in: In, file: File) -> None:
+    client = signed_in("administrator")
+    made = make_client("client-credentials", "okta")
+    page = f"oauth2_provider/application/{made.pk}"
+    ask(client, f"{page}/scim/", 422, reason="x", file_id="1")
+    assert "of file 777" in ask(client, f"{page}/scim/", reason="x", file_id="777")
+    assert "everybody" in ask(client, f"{page}/scim/", reason="x", file_id="")
+    ask(client, f"{page}/scim-token/", 422, days="1000")
+    assert "shown only once" in ask(client, f"{page}/scim-token/", 200, days="90")
+    public = make_client("client-credentials", "phone")
+    get_application_model().objects.filter(pk=public.pk).update(client_type="public")
+    ask(client, f"oauth2_provider/application/{public.pk}/scim/", 422, reason="x", file_id="")
+    sandbox = File.objects.create(id=900, name="Sandbox", is_sandbox=True)
+    ask(client, f"{page}/scim/", 422, reason="x", file_id=str(sandbox.pk))
+    assert ScimClient.objects.get().file is None
 
 
 def test_an_application_is_trusted_to_name_addresses(signed_in: In) -> None:

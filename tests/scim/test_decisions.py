@@ -268,3 +268,13 @@ def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:
 
     made = every.send("POST", "/Groups", {"displayName": "New", "members": both[:1]})
     assert list(File.objects.open_to(user)) == [File.objects.get(pk=int(made.json["id"]))]
+
+
+def test_who_is_deactivated_is_in_no_group_of_one_file(user: User, one: Provider) -> None:
+    """There, to be active and to be a member is the same."""
+    people.deactivate(user, reason="left", origin=OPERATOR)
+    assert "members" not in one.send("GET", "/Groups/777").json
+    add = patch({"op": "add", "path": "members", "value": [{"value": str(user.pk)}]})
+    assert one.send("PATCH", "/Groups/777", add).status == 403
+    assert one.send("DELETE", f"/Users/{user.pk}").status == 204
+    assert trail() == [("person", "provisioned", f"app:{one.application.pk}")]

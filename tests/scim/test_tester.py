@@ -15,16 +15,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 def test_scim2_tester_finds_nothing_wrong(tmp_path: Path) -> None:
     """A search over people and groups at once is left out, as RFC 7644 allows."""
-    token = make_provider().token
+    headers = {"Authorization": f"Bearer {make_provider().token}"}
     with running(tmp_path) as site:
-        line = Client(
-            base_url=f"http://127.0.0.1:{site.port}/scim/v2",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
-        )
-        results = check_server(SyncSCIMClient(line))
+        address = f"http://127.0.0.1:{site.port}/scim/v2"
+        with Client(base_url=address, headers=headers, timeout=60) as line:
+            results = check_server(SyncSCIMClient(line))
 
-    found = {status: [r for r in results if r.status is status] for status in Status}
+    found = {status: [each for each in results if each.status is status] for status in Status}
     assert [(each.title, each.reason) for each in found[Status.ERROR]] == []
     assert len(found[Status.SUCCESS]) > 30
     assert {each.title for each in found[Status.SKIPPED]} == {"search_with_attributes"}
