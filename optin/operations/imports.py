@@ -496,10 +496,11 @@ def _write(row: Person, person: User, changes: Sequence[str], password: str, run
     person.username = row.username
     if "email" in changes:
         person.email = row.email or ""
+        person.invited_at = None  # the invitation went to the old address
     person.language = row.language or person.language
     if "password" in changes and _is_brought(person):
         person.password = password
-    person.save(update_fields=["username", "email", "language", "password"])
+    person.save(update_fields=["username", "email", "language", "password", "invited_at"])
     if "external_id" in changes:
         ExternalId.objects.create(user=person, text=row.external_id)
     for file_id, manages in row.files.items():

@@ -81,12 +81,19 @@ def plan(file: File, *, since: datetime | None = None) -> Plan:
     """
     found = Plan([], Counter())
     members = _judged(file).filter(memberships__file=file).order_by("mail_failed", "pk")
-    for person in members.iterator(2000):
+    for person in members.only(*_READ).iterator(2000):
         if why := _why_not(person) or _was_invited(person, since):
             found.others[why] += 1
         else:
             found.due.append(person.pk)
     return found
+
+
+_READ = (
+    *("username", "email", "password", "is_active", "is_staff", "is_superuser", "is_test"),
+    "invited_at",
+)
+"""The columns that decide."""
 
 
 def _judged(file: File | None) -> Any:
@@ -211,7 +218,7 @@ def invite_members(
     for pk in due:
         _watch(made, began, WAITING if run.waits else len(due))
         while (outcome := _invite(pk, run, file=file, since=since)) is InviteOutcome.TOO_SOON:
-            time.sleep(1)
+            time.sleep(min(1.0, run.pace.total_seconds()))
         if outcome is InviteOutcome.OK:
             made.append(pk)
         yield outcome

@@ -1,17 +1,24 @@
 """Invitations: who gets one, what its link is good for, what happens when mails fail (S-38a)."""
 
 import json
+import os
+import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from io import StringIO
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import CommandError, call_command
@@ -27,6 +34,7 @@ from tests.kit.browser import NEW_PASSWORD, Browser
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, make_user
 from tests.kit.phone import Phone
+from tests.kit.server import ROOT, database_url, until
 from tests.kit.staff import ask, browser_of, give_app
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
@@ -131,6 +139,10 @@ def _restored(person: User) -> None:
             id="a password",
         ),
         pytest.param(
+            lambda clock, person: User.objects.filter(pk=person.pk).update(email="d@example.org"),
+            id="another address",
+        ),
+        pytest.param(
             lambda clock, person: erasure.erase(person, reason="Ticket 1. Jo", origin=ORIGIN),
             id="erased",
         ),
@@ -215,6 +227,16 @@ def test_nobody_is_invited_more_than_three_times_a_day(file: File, clock: Clock)
     assert ask_for() is InviteOutcome.OK
 
 
+def test_whose_address_an_import_corrects_is_invited_again(file: File, tmp_path: Path) -> None:
+    brought("dora", file)
+    invite()
+    corrected = {"username": "dora", "email": "dora@example.org", "files": [777]}
+    path = tmp_path / "people.jsonl"
+    path.write_text(json.dumps(corrected))
+    run("import_people", str(path), "--update", WHY)
+    assert invite()["invited"] == 1
+
+
 # -- when mails fail -----------------------------------------------------------------
 
 
@@ -264,10 +286,14 @@ def test_whose_mail_never_left_is_invited_again_and_last(file: File, clock: Cloc
 
 
 def test_mails_that_nobody_sends_are_noticed(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    brought("dora", file)
+    """Those that are made still leave later, but not to somebody who was deactivated."""
+    dora, emil = brought("dora", file), brought("emil", file)
     monkeypatch.setattr(delivery.postman, "submit", lambda work: True)
     monkeypatch.setattr(invitations, "PATIENCE", 0.0)
-    assert invite(status=3)["invited"] == 1
+    assert invite(status=3)["invited"] == 2
+    _deactivated(dora)
+    delivery.send_due(timezone.now())
+    assert [each.to for each in mail.outbox] == [[emil.email]]
 
 
 def test_mails_leave_at_the_pace_of_all_runs(
@@ -282,6 +308,48 @@ def test_mails_leave_at_the_pace_of_all_runs(
     invite("--limit=200/h")
     left = Notice.objects.order_by("pk").values_list("created_at", flat=True)
     assert [round((at - began).total_seconds()) for at in left] == [0, 18, 36]
+
+
+@pytest.mark.slow
+@pytest.mark.postgresql
+def test_two_at_once_that_are_killed_and_run_again_invite_each_once(
+    file: File, clock: Clock, tmp_path: Path
+) -> None:
+    """S-38a. They keep one pace between them."""
+    for n in range(60):
+        brought(f"person-{n}", file)
+    options = ["invite_people", "--file=777", WHY, "--limit=1200/m"]
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "BASE_URL": "http://127.0.0.1",
+        "DATABASE_URL": database_url(),
+        "DATA_DIR": str(tmp_path),
+    }
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "manage.py", *options]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+
+    invited = Notice.objects.order_by("created_at").values_list("created_at", flat=True)
+    for _each in range(2):
+        before, both = invited.count(), [start(), start()]
+        until(lambda seen=before: invited.count() > seen, 30)
+        time.sleep(random.uniform(0, 0.5))
+        for process in both:
+            process.kill()
+            process.wait()
+    assert 0 < invited.count() < 60
+    with start() as one, start() as other:
+        assert (one.wait(), other.wait()) == (0, 0)
+    clock.move_to(invited[59] + timedelta(minutes=5))
+    delivery.send_due(timezone.now())  # what was killed between the two
+    assert Notice.objects.filter(state="sent").values("user").distinct().count() == 60
+    assert invited.count() == AuditEvent.objects.filter(kind=Kind.INVITATION).count() == 60
+    gaps = [later - at for at, later in pairwise(invited)]
+    assert min(gaps) >= timedelta(milliseconds=49)
 
 
 # -- what staff see and do -----------------------------------------------------------

@@ -80,9 +80,11 @@ class Command(BaseCommand):
             facts = {"invited": invited, "left": left, "not_invited": counts}
             self.stdout.write(json.dumps({**facts, "dry_run": options["dry_run"]}))
             return
-        self.stdout.write(
-            f"{invited} {'to invite' if options['dry_run'] else 'invited'}, {left} left"
-        )
+        if options["dry_run"]:
+            hours = (options["limit"] * invited).total_seconds() / 3600
+            self.stdout.write(f"{invited} to invite, in {hours:.1f} hours or more")
+        else:
+            self.stdout.write(f"{invited} invited, {left} left")
         for why, count in counts.most_common():
             self.stdout.write(f"{count} not invited: {why.replace('_', ' ')}")
 
