@@ -1,6 +1,6 @@
 """The import of many people: its time and memory, the sign-ins beside it, and killed runs.
 
-A file in which 0.5 % of the rows are wrong, of 50 kinds, is imported in a process of its own.
+A file in which 0.5 % of the rows are wrong, of some 50 kinds, is imported in a process of its own.
 Meanwhile people sign in by the token call, as they do before it for comparison. Then another file
 is imported, and killed at random moments, until it is in. Each time all good rows must be in,
 exactly once, and each wrong one must be named.

@@ -33,6 +33,7 @@ BAD: list[tuple[Any, str]] = [
     ({"username": "x" * 151}, "username"),
     ({"username": "a\0b"}, "username"),
     ({"nickname": "dodo"}, "nickname"),
+    ({KEY: 777}, ""),
     ({"email": "nowhere"}, "email"),
     ({"email": "x" * 250 + "@example.com"}, "email"),
     ({"email": ["a@example.com"]}, "email"),

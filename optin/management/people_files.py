@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pwd
+import re
 import shutil
 import sys
 import tempfile
@@ -201,7 +202,9 @@ def parse(line: int, row: Fields | str) -> Person | Fault:
     read: dict[str, Any] = {}
     for name, value in row.items():
         if name not in FIELDS:
-            return Fault(line, ascii(name)[1:-1][:40], "is not a field")
+            # Not what may be a key or a password, by mistake.
+            is_word = re.fullmatch("[A-Za-z_]{1,40}", name)
+            return Fault(line, name if is_word else "", "is not a field")
         if value is None:
             continue
         try:
