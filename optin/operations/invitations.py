@@ -82,7 +82,7 @@ def plan(file: File, *, since: datetime | None = None) -> Plan:
     found = Plan([], Counter())
     members = _judged(file).filter(memberships__file=file).order_by("mail_failed", "pk")
     for person in members.only(*_READ).iterator(2000):
-        if why := _why_not(person) or _was_invited(person, since):
+        if why := _why_not(person, since):
             found.others[why] += 1
         else:
             found.due.append(person.pk)
@@ -118,7 +118,9 @@ def has_factor(user: str) -> Any:
     return Q(Exists(number)) | Q(Exists(app))
 
 
-def _why_not(person: Any) -> InviteOutcome | None:
+def _why_not(person: Any, since: datetime | None) -> InviteOutcome | None:
+    """Say why *person*, of ``_judged``, is not to be invited, if so."""
+    invited_at = not person.mail_failed and person.invited_at
     reasons = {
         InviteOutcome.ERASED: is_erased(person),
         InviteOutcome.DEACTIVATED: not person.is_active,
@@ -128,14 +130,9 @@ def _why_not(person: Any) -> InviteOutcome | None:
         InviteOutcome.NOT_A_MEMBER: not person.is_member,
         # Without a password, an imported number does not let anybody in.
         InviteOutcome.TWO_FACTOR_ON: person.has_factor and person.has_usable_password(),
+        InviteOutcome.INVITED: invited_at and (since is None or invited_at > since),
     }
     return next((reason for reason, is_so in reasons.items() if is_so), None)
-
-
-def _was_invited(person: Any, since: datetime | None) -> InviteOutcome | None:
-    at = person.invited_at
-    is_so = at and not person.mail_failed and (since is None or at > since)
-    return InviteOutcome.INVITED if is_so else None
 
 
 # -- one person --------------------------------------------------------------------
@@ -161,7 +158,7 @@ def _invite(
         User.objects.locked(pk)
         now = timezone.now()
         person = _judged(file).get(pk=pk)
-        outcome = _why_not(person) or _was_invited(person, since)
+        outcome = _why_not(person, since)
         if outcome is InviteOutcome.INVITED:  # meanwhile, by another run
             return outcome
         if staff.is_out_of_reach(run.origin, person):

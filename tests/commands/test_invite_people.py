@@ -333,10 +333,13 @@ def test_two_at_once_that_are_killed_and_run_again_invite_each_once(
         command = [sys.executable, "manage.py", *options]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
+    def more_than(count: int) -> Callable[[], bool]:
+        return lambda: invited.count() > count
+
     invited = Notice.objects.order_by("created_at").values_list("created_at", flat=True)
     for _each in range(2):
         before, both = invited.count(), [start(), start()]
-        until(lambda seen=before: invited.count() > seen, 30)
+        until(more_than(before), 30)
         time.sleep(random.uniform(0, 0.5))
         for process in both:
             process.kill()

@@ -6,12 +6,10 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from tqdm import tqdm
 
-from optin.actions.base import FileField
 from optin.errors import MailsFail
 from optin.management.commands import ORIGIN, BaseCommand
 from optin.management.people_files import whoever_asks
@@ -33,7 +31,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--file", required=True, metavar="ID", help="The FileId.")
+        parser.add_argument("--file", required=True, type=int, metavar="ID", help="The FileId.")
         parser.add_argument("--reason", required=True, help="Kept in the audit trail.")
         parser.add_argument(
             "--limit",
@@ -53,7 +51,9 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the summary as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        file = _file(options["file"])
+        file = File.objects.filter(pk=options["file"]).first()
+        if file is None:
+            raise CommandError("There is no such file.")
         since = timezone.now() - INVITED_FOR if options["again"] else None
         plan = invitations.plan(file, since=since)
         if options["dry_run"]:
@@ -87,13 +87,6 @@ class Command(BaseCommand):
             self.stdout.write(f"{invited} invited, {left} left")
         for why, count in counts.most_common():
             self.stdout.write(f"{count} not invited: {why.replace('_', ' ')}")
-
-
-def _file(text: str) -> File:
-    try:
-        return FileField().clean(text)
-    except forms.ValidationError as exc:
-        raise CommandError(" ".join(exc.messages)) from None
 
 
 def _pace(text: str) -> timedelta:
