@@ -341,6 +341,12 @@ def check_deployment() -> Iterator[CheckMessage]:
         "OPTIN_NOTARY has mail:, but EMAIL_URL is not set: no note leaves by mail.",
         "Set EMAIL_URL, or name a file.",
     )
+    yield from _if(
+        conf.otp_digits == 6,
+        "W213",
+        "OPTIN_OTP_DIGITS is 6: a year of guesses at one account succeeds with more than 2 %.",
+        "Set it to 7: then it is less than 1 %.",
+    )
 
 
 @_start

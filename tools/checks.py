@@ -2,29 +2,11 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from optin.conf import CHECKS, GUESS_BUDGET, MAX_GUESS_BUDGET, Conf, conf
+from optin.conf import CHECKS, Conf, conf
 from optin.gateways import Twilio
-from tools import guesses, lint
-
-
-@register(CHECKS)
-def check_guesses(**kwargs: Any) -> list[CheckMessage]:
-    """The chance of whoever knows a password and guesses at its codes for a year (G-03)."""
-    if any(setting.fault(getattr(settings, setting.name)) for setting in guesses.COUNTED):
-        return []  # check_settings tells
-    chance = guesses.budget()[-1].chance
-    words = f"A year of guesses at one account succeeds with a chance of {guesses.percent(chance)}"
-    hint = "Run manage limits guesses to see the chance for each kind of code."
-    if chance * 100 > MAX_GUESS_BUDGET:
-        words = f"{words}: at most {MAX_GUESS_BUDGET} % are allowed."
-        return [Error(words, hint=hint, id="optin.E119")]
-    if chance * 100 > GUESS_BUDGET:
-        words = f"{words}, above {GUESS_BUDGET} %."
-        return [Warning(words, hint=hint, id="optin.W213")]
-    return []
+from tools import lint
 
 
 @register(CHECKS)

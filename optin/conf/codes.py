@@ -39,10 +39,11 @@ class Codes:
         5,
         (900, 1800, 3600, 3600),
         parse=integers,
+        # With these bounds, no settings let a year of guesses succeed with 5 % (G-03).
         fault=lambda v: (
             ""
-            if v and all(0 < s <= 86400 for s in v)
-            else "must be at least one number of seconds, each from 1 to 86400"
+            if 0 < len(v) <= 10 and v[-1] >= 900 and all(60 <= s <= 86400 for s in v)
+            else "must be 1 to 10 numbers, each from 60 to 86400, the last one 900 or more"
         ),
         doc="Seconds of the first, second, ... lock. The last number repeats.",
     )

@@ -23,10 +23,6 @@ was written before a clock jumped back (S-65)."""
 MAX_FAILURES = 100
 """NIST SP 800-63B-4 3.2.2: no more consecutive failures than this."""
 
-GUESS_BUDGET, MAX_GUESS_BUDGET = 1, 10
-"""Percent: with a higher chance in a year of guesses at one account than the first, checks warn;
-with a higher one than the second, the service does not start."""
-
 ALARM_SHARE = 80
 """Percent of a budget of texts that cause an alarm."""
 

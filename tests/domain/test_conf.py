@@ -112,7 +112,7 @@ WRONG: dict[str, list[Any]] = {
     "OPTIN_OTP_DIGITS": [5, 8],
     "OPTIN_OTP_LIFETIME": [65, 601],
     "OPTIN_OTP_TRIES": [0, 11],
-    "OPTIN_LOCK_SECONDS": [(), (900, 0), (900, 86_401)],
+    "OPTIN_LOCK_SECONDS": [(), (59, 900), (900, 899), (900, 86_401), (900,) * 11],
     "OPTIN_DISABLE_AFTER": [0, 51],
     "OPTIN_RESEND_WAIT": [(), (30, 3601)],
     "OPTIN_SENDS_PER_NUMBER": [(Rate(5, 600), Rate(10, 600)), (Rate(0, 600),), (Rate(5, 0),)],
@@ -325,6 +325,7 @@ MAIL = {"OPTIN_NOTARY": ("mail:jo@example.com",)}
         ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
         ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
         ("W216", {**MAIL, "SENDS_MAIL": False}, {**MAIL, "SENDS_MAIL": True}),
+        ("W213", {"OPTIN_OTP_DIGITS": 6}, {"OPTIN_OTP_DIGITS": 7}),
     ],
 )
 def test_a_deployment_is_warned(

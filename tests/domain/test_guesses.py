@@ -1,26 +1,23 @@
 """How many guesses get through (G-03): what the owner sees of it, and what a guesser gets."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.core.management import call_command
-from django.core.management.base import CommandError
 from django.utils import timezone
 
-from optin.conf import Rate, conf
+from optin.conf import Conf, Rate, conf
 from optin.models import AuthenticatorApp, User
 from optin.operations import staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
+from tests.kit import guesses
 from tests.kit.guesser import Guesser
+from tests.kit.guesses import Plan
 from tests.kit.trail import newest_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person
-from tools import checks, guesses
-from tools.guesses import Plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -271,21 +268,7 @@ def test_no_other_plan_gets_more(full: Person, given: Given, begins_at: int) -> 
         assert 0 < compared <= most
 
 
-# -- what operators see ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "found"),
-    [
-        ({}, []),
-        ({"OPTIN_OTP_DIGITS": 6}, ["optin.W213"]),
-        ({"app_failures": Rate(1000, 3600)}, ["optin.E119"]),
-        ({"OPTIN_LOCK_AFTER": 0}, []),  # which has its own fault
-    ],
-)
-def test_checks_warn_and_refuse(given: Given, values: dict[str, Any], found: list[str]) -> None:
-    given(values)
-    assert [message.id for message in checks.check_guesses()] == found
+# -- the settings ------------------------------------------------------------------
 
 
 def test_a_year_at_the_app_is_under_one_percent() -> None:
@@ -296,17 +279,18 @@ def test_a_year_at_the_app_is_under_one_percent() -> None:
     assert rows[guesses.TOGETHER].chance < 0.01
 
 
-def test_the_command_prints_the_budget(
-    capsys: Any, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also above the bound that stops the start."""
-    monkeypatch.setattr(conf, "app_failures", Rate(1000, 3600))
-    call_command("limits", "guesses")
-    lines = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["codes", "an hour", "a day", "a year", "chance in a year"]
-    names = [line[0] for line in lines[1:]]
-    assert names == ["texted", "applications", "app", "recovery", "together"]
-    assert [line[4].endswith(" %") for line in lines[1:]] == [True] * 5
-    settings.OPTIN_LOCK_AFTER = 0
-    with pytest.raises(CommandError, match="OPTIN_LOCK_AFTER must be from 1 to 100"):
-        call_command("limits", "guesses")
+def test_no_settings_let_a_year_succeed_with_five_percent(given: Given) -> None:
+    """G-03. The worst of what each setting takes, with an app that is guessed at all year."""
+    worst = {
+        "OPTIN_OTP_DIGITS": 6,
+        "OPTIN_OTP_TRIES": 10,
+        "OPTIN_LOCK_AFTER": 100,
+        "OPTIN_LOCK_SECONDS": (60,) * 9 + (900,),
+        "OPTIN_DISABLE_AFTER": 50,
+        "OPTIN_SENDS_PER_NUMBER": (),
+        "OPTIN_SENDS_PER_USER": (),
+    }
+    given(worst)
+    assert not Conf.lock_after.fault(conf.lock_after)
+    assert not Conf.lock_seconds.fault(conf.lock_seconds)
+    assert 0.01 < guesses.budget()[-1].chance < 0.05

@@ -11,10 +11,10 @@ from optin.models.users import WrongCodes
 from optin.operations import challenges
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome, SendOutcome
+from tests.kit import guesses
+from tests.kit.guesses import DAY, Plan
 from tests.kit.phone import wrong
 from tests.kit.world import Person
-from tools import guesses
-from tools.guesses import DAY, Plan
 
 # Without a session: in one, the same code again is the same attempt.
 ORIGIN = Origin(Face.API, client="key:1")

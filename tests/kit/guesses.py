@@ -14,26 +14,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 from optin import codes
-from optin.conf import MAX_FAILURES, Conf, Setting, conf
+from optin.conf import MAX_FAILURES, Conf, conf
 from optin.outcomes import By
 
 HOUR, DAY, YEAR = 3600, 86_400, 365 * 86_400
-
-COUNTED: tuple[Setting[Any], ...] = (
-    *(
-        Conf.otp_digits,
-        Conf.otp_lifetime,
-        Conf.otp_tries,
-        Conf.lock_after,
-        Conf.lock_seconds,
-        Conf.disable_after,
-    ),
-    *(Conf.sends_per_number, Conf.sends_per_user),
-)
-"""The settings that matter."""
 
 PURPOSES = 3
 """Codes that can be open for one number at once: to sign in, to turn off, to change."""
@@ -45,14 +31,6 @@ STEPS = 3
 """Time steps whose code an app may show: ``codes.app_step``."""
 
 PROGRAMS, TOGETHER = "programs", "together"
-
-NAMES = {
-    By.TEXT: "texted",
-    PROGRAMS: "applications",
-    By.APP: "app",
-    By.RECOVERY: "recovery",
-    TOGETHER: TOGETHER,
-}
 
 NO_CAP = 2**62
 """No count of wrong codes ends recovery codes."""
@@ -207,13 +185,6 @@ def budget() -> list[Row]:
     rows = [_row(kind, chance) for kind, chance in _CHANCES.items()]
     together = min(1.0, sum(row.chance for row in rows))
     return [*rows, _row(TOGETHER, lambda guesses: together)]
-
-
-def percent(chance: float) -> str:
-    """Return *chance* in percent, rounded up: no more is promised than what holds."""
-    if chance < 1e-6:
-        return "under 0.0001 %"
-    return f"{math.ceil(chance * 1e4) / 100:.2f} %"
 
 
 def _row(kind: str, chance: Callable[[int], float]) -> Row:
