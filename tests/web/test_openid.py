@@ -16,7 +16,7 @@ from jwcrypto.jwk import JWK, JWKSet
 from jwcrypto.jwt import JWT
 from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_application_model
 
-from optin.models import AuditEvent, EmailChange, File, ProviderUser, User
+from optin.models import AuditEvent, AuthenticatorApp, EmailChange, File, ProviderUser, User
 from optin.operations.openid import MULTI_FACTOR
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
@@ -254,11 +254,19 @@ def test_other_factors_are_said_to_be_what_they_are(
     if kind == "recovery":
         browser.click("/sign-in/recovery/")
     browser.send(**({"code": app.code()} if kind == "app" else {"recovery": codes[0]}))
+    proved_at = int(timezone.now().timestamp())
+    clock.shift(timedelta(minutes=5))
+    browser.go("/account/confirm/")
+    browser.send(password=PASSWORD)
 
     told = sign_in_to(browser.client)
 
     assert told["amr"] == methods
     assert told["acr"] == MULTI_FACTOR
+    assert told["auth_time"] == proved_at  # not the password's, which is newer
+    # A factor that was removed counts no more.
+    AuthenticatorApp.objects.all().delete()
+    assert sign_in_to(browser.client)["amr"] == ["pwd"]
 
 
 def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone: Phone) -> None:
