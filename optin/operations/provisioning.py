@@ -206,6 +206,8 @@ def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str
         )
     old, is_told = person.email, imports.uses(person)
     person.username, person.email = User.normalize_username(wanted.username), wanted.email
+    if "email" in changed:
+        person.invited_at = None  # as in imports
     _save(person, wanted, changed)
     if "email" in changed and old and is_told:
         _tell_old_address(person, old)
@@ -241,7 +243,7 @@ def _save(person: User, wanted: Profile, changed: list[str]) -> None:
     )
     if others.filter(Q(name__in=logins) | Q(address__in=logins)).exists():
         raise Taken
-    person.save(update_fields=["username", "email"] if person.pk else None)
+    person.save(update_fields=["username", "email", "invited_at"] if person.pk else None)
     if "external_id" in changed:
         ExternalId.objects.filter(user=person).delete()
         if wanted.external_id:

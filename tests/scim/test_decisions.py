@@ -179,6 +179,13 @@ def test_the_old_address_is_told(user: User, every: Provider) -> None:
     assert event.data == {"changed": ["email"]}
 
 
+def test_a_new_address_was_not_invited_yet(user: User, every: Provider) -> None:
+    """S-38a."""
+    User.objects.filter(pk=user.pk).update(password="!", invited_at=user.date_joined)
+    every.send("PATCH", f"/Users/{user.pk}", new_address("new@example.com"))
+    assert User.objects.get(pk=user.pk).invited_at is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
