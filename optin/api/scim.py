@@ -3,10 +3,9 @@
 ``scim_resources`` has the shapes, ``operations.provisioning`` decides what an application may do.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
@@ -21,9 +20,7 @@ from scim2_models import (
     ListResponse,
     Meta,
     NotImplementedException,
-    PatchOp,
     PreconditionFailedException,
-    Resource,
     ResponseParameters,
     SCIMException,
     SearchRequest,
@@ -47,6 +44,7 @@ DEFAULT_COUNT = 100
 """Resources in one page, if the client does not say."""
 
 _MOST = 10**9
+_KEY = "(?:/(?P<key>[^/]+))?"
 
 _REFUSED: dict[type[errors.Refusal], tuple[int, str | None]] = {
     errors.NotThere: (404, None),
@@ -149,151 +147,133 @@ class NotFound(ScimCall):
 # -- what the service is -----------------------------------------------------------
 
 
-class Discovery(ScimCall):
-    """Not filtered (RFC 7644, section 4)."""
+class ConfigView(ScimCall):
+    http_method_names = ["get", "head"]
+
+    def get(self, request: Request) -> Response:
+        return Response(_dump(_placed(scim_resources.config(), "ServiceProviderConfig")))
+
+
+class Described(ScimCall):
+    """Resource types, or schemas. They are not filtered (RFC 7644, section 4)."""
 
     http_method_names = ["get", "head"]
+    kind = ""
 
     def get(self, request: Request, key: str = "") -> Response:
         if "filter" in self.query:
-            raise ApiError("file_access_denied", "These cannot be filtered.")
-        found = self.resources()
-        if key:
-            found = [each for each in found if each.id == key]
-            if not found:
-                raise errors.NotThere
-            return Response(_dump(found[0]))
-        return Response(_dump_list(found, len(found), 1))
-
-    def resources(self) -> list[Resource[Any]]:
-        raise NotImplementedError
+            raise errors.Barred("These cannot be filtered.")
+        every = SERVICE.schemas if self.kind == "Schemas" else SERVICE.resource_types
+        found = [_placed(each, self.kind) for each in every if key in {"", each.id}]
+        if key and not found:
+            raise errors.NotThere
+        return Response(_dump(found[0]) if key else _dump_list(found, len(found), 1))
 
 
-class ConfigView(Discovery):
-    def get(self, request: Request, key: str = "") -> Response:
-        found = scim_resources.config()
-        found.meta = Meta(
-            resource_type="ServiceProviderConfig",
-            location=scim_resources.address("ServiceProviderConfig"),
-        )
-        return Response(_dump(found))
-
-
-class ResourceTypes(Discovery):
-    def resources(self) -> list[Resource[Any]]:
-        return [_placed(each, "ResourceTypes") for each in SERVICE.resource_types]
-
-
-class Schemas(Discovery):
-    def resources(self) -> list[Resource[Any]]:
-        return [_placed(each, "Schemas") for each in SERVICE.schemas]
-
-
-def _placed(found: Resource[Any], kind: str) -> Resource[Any]:
-    meta = Meta(
-        resource_type=kind.removesuffix("s"), location=scim_resources.address(kind, found.id)
-    )
+def _placed(found: Any, kind: str) -> Any:
+    place = scim_resources.address(kind, found.id or "")
+    meta = Meta(resource_type=kind.removesuffix("s"), location=place)
     return found.model_copy(update={"meta": meta})
 
 
 # -- people and groups -------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What people and groups do in their own way. A state is a ``Profile`` or a ``Group``."""
+
+    model: Any
+    path: str
+    rows: Callable[[Provider], Any]
+    """Returns what the application sees."""
+    state_of: Callable[[Provider, Any], Any]
+    """Returns the state of a row."""
+    shown: Callable[[int, Any], Any]
+    """Returns the resource of a state, under its id."""
+    wanted: Callable[[Any], Any]
+    """Returns the state that a resource asks for."""
+    patched: Callable[[int, Any, dict[str, Any]], Any]
+    """Returns the state after a patch."""
+    create: Callable[[Provider, Any], int]
+    change: Callable[[Provider, int, Callable[[Any], Any]], None]
+    delete: Callable[[Provider, int, Callable[[Any], object]], None]
+
+
+PEOPLE = Kind(
+    User,
+    "Users",
+    Provider.people,
+    provisioning.profile_of,
+    scim_resources.user,
+    scim_resources.profile,
+    scim_resources.patched_user,
+    provisioning.create,
+    provisioning.change,
+    provisioning.delete,
+)
+GROUPS = Kind(
+    Group,
+    "Groups",
+    Provider.files,
+    provisioning.group_of,
+    scim_resources.group,
+    scim_resources.group_state,
+    scim_resources.patched_group,
+    provisioning.create_group,
+    provisioning.change_group,
+    provisioning.delete_group,
+)
+
+
 class Kept(ScimCall):
     """People or groups: all of them, or one."""
 
-    model: type[Resource[Any]]
-    kind: str
+    kind = PEOPLE
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         with SERVICE:
             return super().dispatch(request, *args, **kwargs)
 
-    # What people and groups do in their own way.
-
-    def rows(self) -> Any:
-        """Return the rows that the application sees."""
-        raise NotImplementedError
-
-    def state_of(self, row: Any) -> Any:
-        raise NotImplementedError
-
-    def shown(self, pk: int, state: Any) -> Any:
-        """Return the resource of a state."""
-        raise NotImplementedError
-
-    def state(self, sent: Any) -> Any:
-        """Return the state that a resource asks for."""
-        raise NotImplementedError
-
-    # What they have in common.
-
     def parameters(self, shape: Any) -> Any:
-        return shape[self.model].model_validate(self.query)
+        return shape[self.kind.model].model_validate(self.query)
 
     def resource(self, row: Any) -> Any:
-        found = self.shown(row.pk, self.state_of(row))
+        state = self.kind.state_of(self.provider, row)
+        found = self.kind.shown(row.pk, state)
         found.meta = Meta(
-            resource_type=self.model.__name__,
-            location=scim_resources.address(self.kind, row.pk),
-            version=_version(found),
+            resource_type=self.kind.model.__name__,
+            location=scim_resources.address(self.kind.path, row.pk),
+            version=scim_resources.version(row.pk, state),
         )
         return found
 
-    def read(self, current: Any = None) -> Any:
-        """Return the resource in the body.
-
-        What it leaves out stays as it is in *current*, or is the default of a new one.
-        """
-        context = Context.RESOURCE_CREATION_REQUEST
-        data, filled = self.payload(), {}
-        if self.model is User:
-            filled["active"] = True
-        if current:
-            context = Context.RESOURCE_REPLACEMENT_REQUEST
-            filled = {
-                name: value for name, value in current.model_dump().items() if value is not None
-            }
+    def asked(self, context: Context, known: dict[str, Any]) -> Any:
+        """Return the state that the body asks for. What it leaves out is as *known*."""
+        data = self.payload()
         given = {parsers.fold(name) for name in data}
-        data |= {name: value for name, value in filled.items() if parsers.fold(name) not in given}
-        return self.model.model_validate(data, scim_ctx=context)
+        data |= {name: value for name, value in known.items() if parsers.fold(name) not in given}
+        return self.kind.wanted(self.kind.model.model_validate(data, scim_ctx=context))
 
     def answer(self, pk: int, status: int = 200) -> Response:
         parameters = self.parameters(ResponseParameters)
-        row = self.rows().filter(pk=pk).first()
+        row = self.kind.rows(self.provider).filter(pk=pk).first()
         if row is None:
             raise errors.NotThere
         found = self.resource(row)
         headers = {"ETag": found.meta.version}
         if status == 201:
             headers["Location"] = found.meta.location
-        if self.request.method in {"GET", "HEAD"} and self.matches("HTTP_IF_NONE_MATCH", found):
+        if self.request.method in {"GET", "HEAD"} and self.names(
+            "HTTP_IF_NONE_MATCH", found.meta.version
+        ):
             return Response(None, 304, headers=headers)
         return Response(_dump(found, parameters), status, headers=headers)
 
-    def matches(self, header: str, found: Any) -> bool:
-        """Whether *header* names the version of *found*, or any."""
+    def names(self, header: str, version: str) -> bool:
+        """Whether *header* names *version*, or any."""
         named = {each.strip() for each in self.request.META.get(header, "").split(",")}
-        return bool(named & {"*", _version(found)})
-
-    def check(self, pk: int, state: Any) -> Any:
-        """Return the resource of *state*, if it is the one that ``If-Match`` names."""
-        found = self.shown(pk, state)
-        if "HTTP_IF_MATCH" in self.request.META and not self.matches("HTTP_IF_MATCH", found):
-            raise PreconditionFailedException
-        return found
-
-    def replaced(self, pk: int, state: Any) -> Any:
-        return self.state(self.read(self.check(pk, state)))
-
-    def patched(self, pk: int, state: Any) -> Any:
-        found = self.check(pk, state)
-        if self.model is User:
-            found.phone_numbers = [scim_resources.UNSAID]
-        patch: Any = PatchOp.__class_getitem__(self.model)
-        sent = patch.model_validate(_plain(self.payload()), scim_ctx=Context.RESOURCE_PATCH_REQUEST)
-        sent.patch(found)
-        return self.state(found)
+        return bool(named & {"*", version})
 
 
 class All(Kept):
@@ -301,169 +281,89 @@ class All(Kept):
 
     def get(self, request: Request) -> Response:
         asked = self.parameters(SearchRequest)
-        rows = self.rows().order_by("pk")
+        rows = self.kind.rows(self.provider).order_by("pk")
         if asked.filter:
-            rows = rows.filter(scim_resources.condition(asked.filter.ast, COLUMNS[self.model]))
+            columns = COLUMNS[self.kind.model]
+            rows = rows.filter(scim_resources.condition(asked.filter.ast, columns))
         start = min(asked.start_index_0, _MOST)
         count = DEFAULT_COUNT if asked.count is None else min(asked.count, MAX_RESULTS)
         found = [self.resource(row) for row in rows[start : start + count]]
         return Response(_dump_list(found, rows.count(), start + 1, asked))
 
     def post(self, request: Request) -> Response:
-        return self.answer(self.create(self.state(self.read())), 201)
-
-    def create(self, wanted: Any) -> int:
-        raise NotImplementedError
+        wanted = self.asked(Context.RESOURCE_CREATION_REQUEST, {"active": True})
+        return self.answer(self.kind.create(self.provider, wanted), 201)
 
 
 class One(Kept):
     http_method_names = ["get", "head", "put", "patch", "delete"]
+    # Set by initial, before any handler runs.
+    pk: int
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.pk = scim_resources.parse_id(kwargs["key"])
 
     def get(self, request: Request, key: str) -> Response:
-        return self.answer(scim_resources.parse_id(key))
+        return self.answer(self.pk)
 
     def put(self, request: Request, key: str) -> Response:
-        return self._change(key, self.replaced)
+        self.kind.change(self.provider, self.pk, self._replaced)
+        return self.answer(self.pk)
 
     def patch(self, request: Request, key: str) -> Response:
-        return self._change(key, self.patched)
+        self.kind.change(self.provider, self.pk, self._patched)
+        # A group may have many members, and a provider adds one after the other.
+        return Response(None, 204) if self.kind is GROUPS else self.answer(self.pk)
 
     def delete(self, request: Request, key: str) -> Response:
-        pk = scim_resources.parse_id(key)
-        self.remove(pk, partial(self.check, pk))
+        self.kind.delete(self.provider, self.pk, self._check)
         return Response(None, 204)
 
-    def _change(self, key: str, edit: Callable[[int, Any], Any]) -> Response:
-        pk = scim_resources.parse_id(key)
-        self.change(pk, partial(edit, pk))
-        return self.answer(pk)
+    def _check(self, state: Any) -> None:
+        """Refuse a *state* that is not the one that ``If-Match`` names."""
+        version = scim_resources.version(self.pk, state)
+        if "HTTP_IF_MATCH" in self.request.META and not self.names("HTTP_IF_MATCH", version):
+            raise PreconditionFailedException
 
-    def change(self, pk: int, edit: Callable[[Any], Any]) -> None:
-        raise NotImplementedError
+    def _replaced(self, state: Any) -> Any:
+        self._check(state)
+        known = self.kind.shown(self.pk, state).model_dump()
+        return self.asked(Context.RESOURCE_REPLACEMENT_REQUEST, known)
 
-    def remove(self, pk: int, check: Callable[[Any], object]) -> None:
-        raise NotImplementedError
-
-
-class OfPeople(Kept):
-    model = User
-    kind = "Users"
-
-    def rows(self) -> Any:
-        return self.provider.people()
-
-    def state_of(self, row: Any) -> Any:
-        return provisioning.profile_of(row)
-
-    def shown(self, pk: int, state: Any) -> Any:
-        return scim_resources.user(pk, state)
-
-    def state(self, sent: Any) -> Any:
-        return scim_resources.profile(sent)
+    def _patched(self, state: Any) -> Any:
+        self._check(state)
+        return self.kind.patched(self.pk, state, self.payload())
 
 
-class Users(OfPeople, All):
-    def create(self, wanted: Any) -> int:
-        return provisioning.create(self.provider, wanted)
-
-
-class UserView(OfPeople, One):
-    def change(self, pk: int, edit: Callable[[Any], Any]) -> None:
-        provisioning.change(self.provider, pk, edit)
-
-    def remove(self, pk: int, check: Callable[[Any], object]) -> None:
-        provisioning.delete(self.provider, pk, check)
-
-
-class OfGroups(Kept):
-    model = Group
-    kind = "Groups"
-
-    def rows(self) -> Any:
-        return self.provider.files()
-
-    def state_of(self, row: Any) -> Any:
-        return provisioning.group_of(self.provider, row)
-
-    def shown(self, pk: int, state: Any) -> Any:
-        return scim_resources.group(pk, state)
-
-    def state(self, sent: Any) -> Any:
-        return scim_resources.group_state(sent)
-
-
-class Groups(OfGroups, All):
-    def create(self, wanted: Any) -> int:
-        return provisioning.create_group(self.provider, wanted)
-
-
-class GroupView(OfGroups, One):
-    def change(self, pk: int, edit: Callable[[Any], Any]) -> None:
-        provisioning.change_group(self.provider, pk, edit)
-
-    def remove(self, pk: int, check: Callable[[Any], object]) -> None:
-        provisioning.delete_group(self.provider, pk, check)
-
-
-def _plain(data: dict[str, Any]) -> dict[str, Any]:
-    """Write a patch of Entra ID as others do.
-
-    It has keys with a filter in a value without a path: each gets an operation. It names a member
-    to remove with a ``$ref`` that is null.
-    """
-    name = next((each for each in data if parsers.fold(each) == "operations"), "")
-    operations = data.get(name)
-    if not isinstance(operations, list):
-        return data
-    made = []
-    for one in operations:
-        value = one.get("value") if isinstance(one, dict) else None
-        if isinstance(value, dict) and not one.get("path"):
-            with_filter = [key for key in value if "[" in key]
-            made += [{**one, "path": key, "value": value.pop(key)} for key in with_filter]
-            if with_filter and not value:
-                continue
-        for each in value if isinstance(value, list) else []:
-            if isinstance(each, dict) and each.get("$ref", "") is None:
-                del each["$ref"]
-        made.append(one)
-    return {**data, name: made}
-
-
-def _version(found: Any) -> str:
-    told = json.dumps(found.model_copy(update={"meta": None}).model_dump(), sort_keys=True)
-    return f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
-
-
-def _dump(found: Resource[Any], parameters: Any = None) -> dict[str, Any]:
-    return found.model_dump(
+def _dump(found: Any, parameters: Any = None) -> dict[str, Any]:
+    data: dict[str, Any] = found.model_dump(
         scim_ctx=Context.RESOURCE_QUERY_RESPONSE, response_parameters=parameters
     )
+    return data
 
 
 def _dump_list(
-    found: Sequence[Resource[Any]], total: int, start: int, parameters: Any = None
+    found: Sequence[Any], total: int, start: int, parameters: Any = None
 ) -> dict[str, Any]:
     shape: Any = ListResponse.__class_getitem__(type(found[0]) if found else User)
     listed = shape(
         total_results=total, start_index=start, items_per_page=len(found), resources=list(found)
     )
-    data: dict[str, Any] = listed.model_dump(
-        scim_ctx=Context.RESOURCE_QUERY_RESPONSE, response_parameters=parameters
-    )
-    return {"Resources": [], **data}
+    return {"Resources": [], **_dump(listed, parameters)}
 
 
 urlpatterns = [
-    re_path(rf"^scim/v2/{path}/?$", view.as_view(), name=f"scim-{name}")
+    # Some providers put a slash after an address that ends in one.
+    re_path(rf"^scim/v2/+{path}/?$", view, name=f"scim-{name}")
     for path, view, name in [
-        ("ServiceProviderConfig", ConfigView, "config"),
-        ("ResourceTypes(?:/(?P<key>[^/]+))?", ResourceTypes, "resource-types"),
-        ("Schemas(?:/(?P<key>[^/]+))?", Schemas, "schemas"),
-        ("Users", Users, "users"),
-        ("Users/(?P<key>[^/]+)", UserView, "user"),
-        ("Groups", Groups, "groups"),
-        ("Groups/(?P<key>[^/]+)", GroupView, "group"),
+        ("ServiceProviderConfig", ConfigView.as_view(), "config"),
+        (f"ResourceTypes{_KEY}", Described.as_view(kind="ResourceTypes"), "resource-types"),
+        (f"Schemas{_KEY}", Described.as_view(kind="Schemas"), "schemas"),
+        ("Users", All.as_view(kind=PEOPLE), "users"),
+        ("Users/(?P<key>[^/]+)", One.as_view(kind=PEOPLE), "user"),
+        ("Groups", All.as_view(kind=GROUPS), "groups"),
+        ("Groups/(?P<key>[^/]+)", One.as_view(kind=GROUPS), "group"),
     ]
 ]
 urlpatterns += [re_path(r"^scim/", NotFound.as_view())]

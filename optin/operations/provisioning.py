@@ -127,8 +127,8 @@ class Provider:
         return self.file is None or not (self.shares(person) or imports.uses(person))
 
 
-def profile_of(person: Any) -> Profile:
-    """Return what a provider sees of one of its ``people``."""
+def profile_of(provider: Provider, person: Any) -> Profile:
+    """Return what *provider* sees of one of its ``people``."""
     external = person.external.text if hasattr(person, "external") else ""
     return Profile(person.username, person.email, external, person.is_let_in)
 
@@ -165,7 +165,7 @@ def change(provider: Provider, pk: int, edit: Callable[[Profile], Profile]) -> N
     """
     with _writing():
         person = provider.locked(pk)
-        before = profile_of(person)
+        before = profile_of(provider, person)
         wanted = edit(before)
         changed = [
             name
@@ -190,7 +190,7 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
     """
     with _writing():
         person = provider.locked(pk)
-        check(profile_of(person))
+        check(profile_of(provider, person))
         if not _end(provider, person):
             _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data={"deleted": True})
         provider.ends(person).delete()
