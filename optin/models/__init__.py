@@ -17,13 +17,12 @@ from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter
 from optin.models.proposed_numbers import ProposedNumber
 from optin.models.provisioning import ScimClient, ScimEnd
 from optin.models.refusal_counts import RefusalCount
-from optin.models.rehearsals import Rehearsal
 from optin.models.revocations import Revocation
 from optin.models.session_owners import SessionOwner
 from optin.models.tokens import Renewal, TrustedClient
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
-from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookRepeat, WebhookTry
+from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookTry
 
 __all__ = [
     "AccessKey",
@@ -49,7 +48,6 @@ __all__ = [
     "Purpose",
     "RecoveryCode",
     "RefusalCount",
-    "Rehearsal",
     "Renewal",
     "Revocation",
     "ScimClient",
@@ -63,6 +61,5 @@ __all__ = [
     "User",
     "WebhookEndpoint",
     "WebhookEvent",
-    "WebhookRepeat",
     "WebhookTry",
 ]

@@ -7,15 +7,13 @@ from django.db.models import Q
 class AuditNote(models.Model):
     """A record that a note of the trail was given to one place outside (``operations.notary``).
 
-    The place keeps the note: this row only tells when the next one is due. It also keeps the time
-    stamp of an authority, which itself keeps nothing.
+    The place keeps the note: this row only tells when the next one is due.
     """
 
     place = models.CharField(max_length=300)
     seals = models.PositiveBigIntegerField()  # how many there were
     last_id = models.BigIntegerField()  # where the newest of them ends
     line = models.CharField(max_length=600)
-    stamp = models.TextField(blank=True, help_text="The answer of the authority, in base64.")
     at = models.DateTimeField()
 
     class Meta:

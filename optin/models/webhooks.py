@@ -142,7 +142,6 @@ class WebhookEndpoint(models.Model):
     # The number in the sequence of the file of the last event that it has.
     cursor = models.BigIntegerField(default=0)
     failures = models.PositiveSmallIntegerField(default=0)  # in a row
-    slow = models.BooleanField(default=False, db_default=False)  # the last attempt was
     due_at = models.DateTimeField()
     claimed_at = models.DateTimeField(null=True, blank=True)
     claims = models.BigIntegerField(default=0)  # so that a late sender knows that it is late
@@ -347,30 +346,6 @@ class WebhookEvent(models.Model):
 
 
 _INSERT = Insert(WebhookEvent, computed={"transaction": _TransactionId(models.BigIntegerField())})
-
-
-class WebhookRepeat(models.Model):
-    """A stretch of events that an endpoint is to be sent again, because somebody asked for it.
-
-    New events come first. The stretch has failures of its own, so it delays none of them.
-    """
-
-    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="repeats")
-    cursor = models.BigIntegerField()  # the number of the event before the next
-    last = models.BigIntegerField()  # the number of the last one
-    due_at = models.DateTimeField()
-    failures = models.PositiveSmallIntegerField(default=0)  # in a row
-
-    class Meta:
-        verbose_name = "repeat of webhook events"
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(cursor__lt=F("last")), name="webhook_repeat_has_an_event"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"repeat {self.pk}"
 
 
 class WebhookTry(models.Model):
