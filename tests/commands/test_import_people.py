@@ -665,6 +665,28 @@ def test_numbers_are_written_out_only_if_asked_for(
 # -- stopped -------------------------------------------------------------------------
 
 
+def test_whoever_stops_it_reads_that_it_goes_on(
+    bring: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("optin.management.commands.import_people.BATCH", 1)
+    bring_in = imports.bring_in
+
+    def stopped(people: Any, run: Any) -> Any:
+        if User.objects.exists():
+            raise KeyboardInterrupt
+        return bring_in(people, run)
+
+    people = [{"username": name} for name in ("dora", "emil")]
+    path = tmp_path / "people.jsonl"
+    path.write_text("\n".join(map(json.dumps, people)))
+    monkeypatch.setattr(imports, "bring_in", stopped)
+    with pytest.raises(CommandError, match="Run it again"):
+        run("import_people", str(path), WHY)
+    monkeypatch.setattr(imports, "bring_in", bring_in)
+    assert AuditEvent.objects.latest("pk").data["made"] == 1
+    assert counts(bring(*people)) == (1, 0, 1, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.postgresql
 def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ class Command(BaseCommand):
                 self._import(stream, form, run, total, rows, rejects)
             except ValidationError as exc:
                 raise CommandError(" ".join(exc.messages)) from None
+            except KeyboardInterrupt:
+                raise CommandError("Stopped. Run it again, and it goes on from here.") from None
         self._tell(total, run, as_json=options["json"])
 
     def _rejects(self, name: str | None, stack: ExitStack) -> IO[str] | None:
