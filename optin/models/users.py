@@ -126,6 +126,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     sign_ins_ended_at = models.DateTimeField(null=True, blank=True)
     # When a password was last chosen by a mailed link: whoever reads the mailbox can do that.
     password_mailed_at = models.DateTimeField(null=True, blank=True)
+    # The address when the person last followed a link that was mailed to it. If the address changes
+    # in another way, the two differ.
+    proved_email = models.EmailField(blank=True, default="", db_default="")
     # The last attempt of a session that was compared, and what came of it: a form that is
     # sent twice is one attempt. A keyed digest (``verification.attempt_digest``).
     last_attempt = models.CharField(max_length=64, blank=True)

@@ -238,6 +238,8 @@ def _end(factors: Factors, change: EmailChange) -> EmailOutcome:
     outcome = _obstacle(user, change)
     if outcome is None:
         outcome = EmailOutcome.OK if _give(user, change.new_address) else EmailOutcome.TAKEN
+    if outcome is EmailOutcome.OK:
+        User.objects.filter(pk=user.pk).update(proved_email=change.new_address)
     EmailChange.objects.filter(pk=change.pk).close(
         now, Closed.DONE if outcome is EmailOutcome.OK else Closed(outcome.value)
     )

@@ -124,7 +124,7 @@ def _make_nameless(user: User) -> None:
     if User.objects.by_login(name):
         name += f"-{secrets.token_hex(4)}"  # somebody is called that
     user.username = name
-    user.email = user.first_name = user.last_name = user.language = ""
+    user.email = user.proved_email = user.first_name = user.last_name = user.language = ""
     user.set_unusable_password()
     user.last_login = None
     user.is_active = user.is_staff = user.is_superuser = False

@@ -9,7 +9,7 @@ from jwcrypto.common import JWException
 from oauth2_provider.utils import jwk_from_pem
 
 from optin.conf import conf
-from optin.models import EmailChange, User
+from optin.models import User
 from optin.operations.factors import Standing
 from optin.outcomes import By
 
@@ -45,16 +45,9 @@ def about(user: User) -> dict[str, Any]:
         "name": user.get_full_name(),
     }
     if user.email:
-        claims = {**claims, "email": user.email, "email_verified": _reads_mailbox(user)}
+        is_proved = user.proved_email == user.email
+        claims = {**claims, "email": user.email, "email_verified": is_proved}
     return {name: value for name, value in claims.items() if value != ""}
-
-
-def _reads_mailbox(user: User) -> bool:
-    """Whether *user* has followed a link that was mailed to the address, as far as is known."""
-    changes = EmailChange.objects.filter(
-        user=user, new_address=user.email, closed_as=EmailChange.Closed.DONE
-    )
-    return user.password_mailed_at is not None or changes.exists()
 
 
 def claims_of(id_token: str) -> Mapping[str, Any] | None:

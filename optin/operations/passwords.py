@@ -217,9 +217,11 @@ def choose(
             raise SignedOut
         locked.password = hashed
         locked.password_mailed_at = now if link else locked.password_mailed_at
+        locked.proved_email = locked.email if link else locked.proved_email
         is_invited = wording.is_of_invitation(link)
         locked.invitation_used_at = now if is_invited else locked.invitation_used_at
-        locked.save(update_fields=["password", "password_mailed_at", "invitation_used_at"])
+        mailed = ["password_mailed_at", "proved_email", "invitation_used_at"]
+        locked.save(update_fields=["password", *mailed])
         close_begun(locked, factors.active, now)
         locked.end_sign_ins(now)
         keep_session(locked)

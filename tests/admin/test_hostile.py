@@ -118,7 +118,7 @@ def check_cells(text: str) -> str:
 
 Application = get_application_model()
 WRITTEN: dict[type[models.Model], set[str]] = {
-    User: {"username", "email"},
+    User: {"username", "email", "proved_email"},
     File: {"name"},
     AuditEvent: {"user_agent", "reason", "data"},
     Guard: {"reason"},

@@ -347,6 +347,7 @@ def test_what_is_true_at_the_end_decides(
         assert carry_out() == (done, not done)
     assert closed_as(change) == (Closed.DONE if done else outcome.value)
     assert person.user.email == (NEW if done else address)
+    assert (person.user.proved_email == person.user.email) is done
 
 
 def set_password(person: Person) -> None:
@@ -474,6 +475,7 @@ def test_it_is_taken_back_but_not_over_what_came_since(
     taken_back = effect == "PUTS_BACK"
     assert disowned(person) == ["email"] * taken_back
     assert person.user.email == (OLD if taken_back else address)
+    assert person.user.proved_email == NEW  # nothing is known of the old one
     assert said in str(mail.outbox[-1].body)
 
 

@@ -16,11 +16,11 @@ from jwcrypto.jwk import JWK, JWKSet
 from jwcrypto.jwt import JWT
 from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_application_model
 
-from optin.models import AuditEvent, AuthenticatorApp, EmailChange, File, ProviderUser, User
+from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
 from optin.operations.openid import MULTI_FACTOR
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
-from tests.kit.browser import Browser, sign_in
+from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
 from tests.kit.clients import Api
 from tests.kit.oauth import (
     REDIRECT,
@@ -199,12 +199,16 @@ def test_one_mail_tells_of_an_application_that_only_knows_who_somebody_is(user: 
 def test_an_address_is_verified_once_its_mail_was_read(user: User) -> None:
     given = exchange(answer(decide(signed_in(), ask(scope="openid email")))["code"])
     assert userinfo(given)["email_verified"] is False
+    browser = Browser()
+    browser.go("/password-reset/")
+    browser.send(email=user.email)
+    browser.go(link_in_mail("/password-reset/"))
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
 
-    now = timezone.now()
-    EmailChange.objects.create(
-        user=user, new_address=user.email, asked_at=now, closed_at=now, closed_as="done"
-    )
     assert userinfo(given)["email_verified"] is True
+
+    User.objects.update(email="another@example.com")
+    assert userinfo(given)["email_verified"] is False
 
 
 def test_userinfo_takes_only_tokens_of_people_with_openid(user: User, file: File) -> None:
