@@ -62,6 +62,9 @@ BCRYPT_BYTES = 72
 """Bytes of a password that bcrypt looks at. Its library refuses longer ones."""
 
 
+_NO_FORMAT = "is in no format that can be imported. Is it plain text, or cut off?"
+
+
 class UnfitHash(ValueError):
     """This is no hash that can be imported; the message says why, without a part of it."""
 
@@ -134,7 +137,7 @@ def read(text: str) -> str | Fast:
             if _length(taken) > MAX_STORED:
                 raise UnfitHash("has a salt or a hash that is too long to be stored")
             return taken
-    raise UnfitHash("is in no format that can be imported")
+    raise UnfitHash(_NO_FORMAT)
 
 
 def is_imported(stored: str) -> bool:
@@ -209,7 +212,7 @@ def _identity(encoded: str) -> str | Fast:
         return _pbkdf2("sha1", "1000", raw[1:17], raw[17:])
     function, iterations, size = (int.from_bytes(raw[at : at + 4], "big") for at in (1, 5, 9))
     if raw[0] != 1 or function > 2:
-        raise UnfitHash("is in no format that can be imported")
+        raise UnfitHash(_NO_FORMAT)
     name = ("sha1", "sha256", "sha512")[function]
     return _pbkdf2(name, str(iterations), raw[13 : 13 + size], raw[13 + size :])
 

@@ -23,8 +23,9 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation.trans_real import get_supported_language_variant
 
-from optin import hashes, keys
-from optin.errors import InvalidMobileNumber, UnfitAddress
+from optin import hashes, keys, phones
+from optin.conf import conf
+from optin.errors import InvalidMobileNumber, OtherRegion, UnfitAddress
 from optin.hashes import Fast
 from optin.models import ExternalId, ProviderUser, User
 from optin.models.factors import MAX_REFERENCE, REFERENCE
@@ -65,6 +66,11 @@ def made(name: str) -> IO[str]:
     number = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     os.fchmod(number, 0o600)
     return open(number, "w", encoding="utf-8")
+
+
+def why_not(error: OSError) -> str:
+    """Say which file cannot be opened, and why."""
+    return f"{error.filename} cannot be opened: {error.strerror}."
 
 
 def form_of(name: str, form: str | None) -> str:
@@ -122,14 +128,14 @@ def _json_row(text: str) -> Fields | str:
     try:
         row = json.loads(text.encode())
     except (ValueError, RecursionError):
-        return "is no JSON in UTF-8"
+        return "is no JSON in UTF-8: for CSV, say --format csv"
     return row if isinstance(row, dict) else "is no JSON object"
 
 
 def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
     lines = _lines(stream)
     first = next(lines, (1, ""))[1] or ""
-    comma = "," if "," in first else ";"  # as spreadsheets write where numbers have a comma
+    comma = max(",;\t", key=first.count)  # spreadsheets write all three
     names = _names(first, comma)
     for number, text in lines:
         cells = _cells(text, comma)
@@ -138,7 +144,8 @@ def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
         if isinstance(cells, str):
             yield number, cells
         else:
-            yield number, {n: cell for n, cell in zip(names, cells, strict=True) if cell}
+            row = zip(names, map(str.strip, cells), strict=True)
+            yield number, {name: cell for name, cell in row if cell}
 
 
 def _names(first: str, comma: str) -> list[str]:
@@ -160,11 +167,11 @@ def _cells(text: str | None, comma: str) -> list[str] | str:
     if text is None:
         return _TOO_LONG
     if not text.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in text):
-        return "is not in UTF-8"
+        return "is not in UTF-8: try iconv -f latin1 -t utf-8 OLD >NEW"
     try:
         return next(csv.reader([text], delimiter=comma, strict=True), [])
     except csv.Error:
-        return "is no CSV"
+        return "is no CSV: does a cell begin or end with a single quotation mark?"
 
 
 def write(
@@ -195,47 +202,50 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def parse(line: int, row: Fields | str) -> Person | Fault:
-    """Return the person that *row* tells of, or its first fault."""
+def parse(line: int, row: Fields | str) -> Person | list[Fault]:
+    """Return the person that *row* tells of, or what is wrong with it."""
     if isinstance(row, str):
-        return Fault(line, "", row)
+        return [Fault(line, "", row)]
     read: dict[str, Any] = {}
+    wrong: list[tuple[str, str]] = []
     for name, value in row.items():
         if name not in FIELDS:
             # Not what may be a key or a password, by mistake.
             is_word = re.fullmatch("[A-Za-z_]{1,40}", name)
-            return Fault(line, name if is_word else "", "is not a field")
-        if value is None:
-            continue
-        try:
-            read[name] = FIELDS[name](value)
-        except hashes.UnfitHash as exc:
-            return Fault(line, name, str(exc))
-        except ValidationError as exc:
-            return Fault(line, name, " ".join(exc.messages))
-    if "username" not in read:
-        return Fault(line, "username", "is missing")
-    if wrong := _wrong_about_number(read):
-        return Fault(line, *wrong)
+            wrong.append((name if is_word else "", "is not a field"))
+        elif value is not None:
+            try:
+                read[name] = FIELDS[name](value)
+            except hashes.UnfitHash as exc:
+                wrong.append((name, str(exc)))
+            except ValidationError as exc:
+                wrong.append((name, " ".join(exc.messages)))
+    if row.get("username") is None:
+        wrong.append(("username", "is missing"))
+    if wrong := wrong or [*_wrong_together(read)]:
+        return [Fault(line, *each) for each in wrong]
     files, manages = read.pop("files", []), read.pop("manages", None)
-    if not set(manages or ()) <= set(files):
-        return Fault(line, "manages", "names a file that the field files does not name")
-    if not {key.file_id for key in read.get("access_keys", [])} <= set(files):
-        return Fault(line, "access_keys", "names a file that the field files does not name")
     members = {pk: None if manages is None else pk in manages for pk in files}
     return Person(line, **{"external_id": "", **read}, files=members)
 
 
-def _wrong_about_number(read: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the field that does not go with the others about the number, and why."""
+def _wrong_together(read: Fields) -> Iterator[tuple[str, str]]:
+    """Return the fields that do not go with others, and why."""
+    files = set(read.get("files", []))
+    named = {
+        "manages": set(read.get("manages", [])),
+        "access_keys": {key.file_id for key in read.get("access_keys", [])},
+    }
+    for name, needed in named.items():
+        if not needed <= files:
+            yield name, "names a file that the field files does not name"
     at, by = "number_verified_at", "number_verified_by"
     for name in (at, by, "client_reference"):
         if name in read and "number" not in read:
-            return name, "is given without a number"
+            yield name, "is given without a number"
     for name, other in ((at, by), (by, at)):
-        if other in read and name not in read:
-            return name, f"is missing beside {other}"
-    return None
+        if other in read and name not in read and "number" in read:
+            yield name, f"is missing beside {other}"
 
 
 # -- the fields --------------------------------------------------------------------
@@ -283,10 +293,23 @@ def _password(value: Any) -> str | Fast | None:
 
 
 def _number(value: Any) -> str:
+    text = _text(value)
     try:
-        return proposals.fit(_text(value)).e164
-    except InvalidMobileNumber as exc:
+        return proposals.fit(text).e164
+    except OtherRegion as exc:
         raise ValidationError(exc.message) from None
+    except InvalidMobileNumber:
+        home = conf.sms_regions[0]
+        why = _UNFIT_NUMBERS[phones.fault(text, home_region=home)]
+        raise ValidationError(why.format(phones.examples(home)[0])) from None
+
+
+_UNFIT_NUMBERS = {
+    phones.Fault.TOO_SHORT: "has too few digits",
+    phones.Fault.TOO_LONG: "has too many digits: with a country, it begins with +",
+    phones.Fault.LANDLINE: "is the number of a landline",
+    phones.Fault.NO_NUMBER: "is no mobile number such as {}. Spreadsheets make 4.9E+08 of one",
+}
 
 
 def _time(value: Any) -> datetime:

@@ -100,15 +100,16 @@ class Seen:
 
     def __init__(self) -> None:
         self._rows = sqlite3.connect("")
-        self._rows.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY)")
+        self._rows.execute("CREATE TABLE seen (hash INTEGER PRIMARY KEY, line INTEGER)")
 
-    def __contains__(self, own: tuple[str, str]) -> bool:
-        found = self._rows.execute("SELECT 1 FROM seen WHERE hash = ?", [hash(own)])
-        return found.fetchone() is not None
+    def line(self, own: tuple[str, str]) -> int | None:
+        """Return the line of the row that has *own*."""
+        found = self._rows.execute("SELECT line FROM seen WHERE hash = ?", [hash(own)]).fetchone()
+        return found[0] if found else None
 
-    def update(self, own: Iterable[tuple[str, str]]) -> None:
-        hashes = ([hash(each)] for each in own)
-        self._rows.executemany("INSERT OR IGNORE INTO seen VALUES (?)", hashes)
+    def update(self, own: Iterable[tuple[str, str]], line: int) -> None:
+        hashes = ((hash(each), line) for each in own)
+        self._rows.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,8 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
     fit: list[tuple[Person, User | None]] = []
     for row in rows:
         found = known.person(row)
-        if fault := known.fault(row, found):
-            tally.faults.append(fault)
+        if faults := known.faults(row, found):
+            tally.faults += faults
         else:
             fit.append((row, found))
     passwords = _stored(fit, run)
@@ -228,42 +229,46 @@ class _Known:
         )
         return None if row.external_id and others else same_name
 
-    def fault(self, row: Person, found: User | None) -> Fault | None:
-        """Say why *row* cannot be taken, if so."""
+    def faults(self, row: Person, found: User | None) -> list[Fault]:
+        """Say why *row* cannot be taken, if so: the first reason for each field."""
         own = [*_own(row), *([("username", f"id {found.pk}")] if found else [])]
-        digest = self.digests.get(row.line)
-        if digest and self.activates(row, found):
-            own.append(("number", digest))
+        if row.line in self.digests and self.activates(row, found):
+            own.append(("number", row.digest))
+        if wrong := [*self._wrong(row, found, own)]:
+            return [*{fault.field: fault for fault in reversed(wrong)}.values()]
+        self._seen.update(own, row.line)
+        return []
+
+    def _wrong(
+        self, row: Person, found: User | None, own: Sequence[tuple[str, str]]
+    ) -> Iterator[Fault]:
         for each in own:
-            if each in self._seen:
-                return Fault(row.line, each[0], "is in an earlier row")
+            if earlier := self._seen.line(each):
+                yield Fault(row.line, each[0], f"is in line {earlier} already")
         for login, name in _logins(row).items():
             if {self.by_name.get(login, found), self.by_email.get(login, found)} != {found}:
-                return Fault(row.line, name, "belongs to somebody else")
+                yield Fault(row.line, name, "belongs to somebody else")
         for key in row.access_keys:
             there = self.keys.get(key.digest)
             if there and (not found or (there.user_id, there.file_id) != (found.pk, key.file_id)):
-                return Fault(row.line, "access_keys", "has a key that is in use already")
-        if digest and (fault := self._number_fault(row, found, digest)):
-            return fault
+                yield Fault(row.line, "access_keys", "has a key that is in use already")
+        if row.line in self.digests:
+            yield from self._wrong_number(row, found)
         if row.files.keys() - self.files:
-            return Fault(row.line, "files", "names a file that does not exist, or a sandbox")
-        if fault := _barred(row, found) if found else None:
-            return fault
-        self._seen.update(own)
-        return None
+            yield Fault(row.line, "files", "names a file that does not exist, or a sandbox")
+        if found:
+            yield from _barred(row, found)
 
-    def _number_fault(self, row: Person, found: User | None, digest: str) -> Fault | None:
+    def _wrong_number(self, row: Person, found: User | None) -> Iterator[Fault]:
         """Say why the number of *row*, which is trusted, cannot become active."""
-        if found and self.unproved.get(found.pk, digest) != digest:
-            return Fault(row.line, "number", "differs from the one that was taken over before")
-        if not self.activates(row, found):
-            return None  # it does not
-        if digest in self.owners:
-            return Fault(row.line, "number", "is active for somebody else")
-        if not row.files:
-            return Fault(row.line, "files", "is empty, but a number that becomes active needs one")
-        return None
+        if found and self.unproved.get(found.pk, row.digest) != row.digest:
+            yield Fault(row.line, "number", "differs from the one that was taken over before")
+        elif self.activates(row, found):
+            if row.digest in self.owners:
+                yield Fault(row.line, "number", "is active for somebody else")
+            if not row.files:
+                why = "is empty, but a number that becomes active needs one"
+                yield Fault(row.line, "files", why)
 
     def activates(self, row: Person, found: User | None) -> bool:
         """Whether the number of *row* becomes a second factor: on the operator's word.
@@ -301,18 +306,18 @@ def _has(user: User, e164: str) -> bool:
     return hasattr(user, "proposed") and user.proposed.is_of(e164)
 
 
-def _barred(row: Person, found: User) -> Fault | None:
-    """Say which change of *found* is left to others."""
+def _barred(row: Person, found: User) -> Iterator[Fault]:
+    """Say which changes of *found* are left to others."""
     if is_out_of_reach(found):
-        return Fault(row.line, "username", "is staff, a test account, or an erased person")
+        yield Fault(row.line, "username", "is staff, a test account, or an erased person")
+        return
     if row.active and not found.is_active:
-        return Fault(row.line, "active", "is deactivated here: use manage person activate")
+        yield Fault(row.line, "active", "is deactivated here: use manage person activate")
     ended = {each.file_id for each in found.memberships.all() if not each.active}
     if ended & row.files.keys():
-        return Fault(row.line, "files", "has a file whose membership ended here")
+        yield Fault(row.line, "files", "has a file whose membership ended here")
     if row.email is not None and row.email.lower() != found.email.lower() and uses(found):
-        return Fault(row.line, "email", "differs, but only the person can change it now")
-    return None
+        yield Fault(row.line, "email", "differs, but only the person can change it now")
 
 
 def _logins(row: Person) -> dict[str, str]:
@@ -481,7 +486,7 @@ def _change(
         with transaction.atomic(durable=True):
             locks.wait_for(_LOCK)
             person = User.objects.locked(user.pk)
-            if fault := _barred(row, person):  # what was decided since it was read
+            if fault := next(_barred(row, person), None):  # what was decided since it was read
                 return fault
             if others := [name for name in changes if name != "active"]:
                 _write(row, person, others, password, run)

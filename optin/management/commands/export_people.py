@@ -31,7 +31,7 @@ class Command(BaseCommand):
                 try:
                     stream = stack.enter_context(people_files.made(options["file"]))
                 except OSError as exc:
-                    raise CommandError(str(exc)) from None
+                    raise CommandError(people_files.why_not(exc)) from None
             people = imports.export(
                 reason=options["reason"], by=asker, origin=ORIGIN, numbers=options["numbers"]
             )

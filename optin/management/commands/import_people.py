@@ -1,8 +1,9 @@
 import hashlib
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedIOBase
 from typing import IO, Any
@@ -67,7 +68,7 @@ class Command(BaseCommand):
                     raise CommandError("--rejects names the file of people itself.")
                 rejects = self._rejects(options["rejects"], stack)
             except OSError as exc:
-                raise CommandError(str(exc)) from None
+                raise CommandError(people_files.why_not(exc)) from None
             run = Run(
                 hashlib.file_digest(stream, "sha256").hexdigest(),
                 fit_reason(options["reason"]),
@@ -118,21 +119,25 @@ class Command(BaseCommand):
             for batch in _batches(people_files.read(stream, form)):
                 parsed = [people_files.parse(line, row) for line, row in batch]
                 done = imports.bring_in([row for row in parsed if isinstance(row, Person)], run)
-                faults = [*(row for row in parsed if isinstance(row, Fault)), *done.faults]
+                wrong = [faults for faults in parsed if isinstance(faults, list)]
+                faults = [*itertools.chain(*wrong), *done.faults]
                 total.made += done.made
                 total.changed += done.changed
                 total.unchanged += done.unchanged
-                for fault in sorted(faults):
-                    self._refuse(fault, total.refused, rejects)
+                for _line, own in itertools.groupby(sorted(faults), lambda fault: fault.line):
+                    self._refuse(own, total.refused, rejects)
                     total.refused += 1
                 bar.update(len(batch))
 
-    def _refuse(self, fault: Fault, before: int, rejects: IO[str] | None) -> None:
-        if rejects:
-            rejects.write(json.dumps(fault._asdict()) + "\n")
-        elif before < SHOWN:
-            self.stderr.write(f"line {fault.line}: {fault.field} {fault.reason}")
-        elif before == SHOWN:
+    def _refuse(self, faults: Iterable[Fault], before: int, rejects: IO[str] | None) -> None:
+        """Tell the *faults* of one row."""
+        for fault in faults:
+            if rejects:
+                rejects.write(json.dumps(fault._asdict()) + "\n")
+            elif before < SHOWN:
+                what = f"{fault.field} {fault.reason}".strip()
+                self.stderr.write(f"line {fault.line}: {what}")
+        if before == SHOWN and not rejects:
             self.stderr.write("and more: --rejects writes all of them to a file")
 
     def _tell(self, total: Tally, run: Run, *, as_json: bool) -> None:
@@ -149,10 +154,7 @@ class Command(BaseCommand):
             said = ", ".join(f"{count} {name}" for name, count in counts.items())
             self.stdout.write(f"{said}{'; nothing was written' if run.dry_run else ''}")
         if total.refused:
-            taken = total.made + total.changed + total.unchanged
-            raise CommandError(
-                f"Refused rows: {total.refused}.", returncode=SOME if taken else NONE
-            )
+            sys.exit(SOME if total.made + total.changed + total.unchanged else NONE)
 
 
 def _is_same(one: str, other: str | None) -> bool:

@@ -60,19 +60,22 @@ class Command(BaseCommand):
             self._tell(Counter({InviteOutcome.OK: len(plan.due)}) + plan.others, 0, options)
             return
         run = Run(options["reason"], ORIGIN, whoever_asks(), options["limit"])
-        became, stopped = Counter[InviteOutcome](), ""
+        became, failed, stopped = Counter[InviteOutcome](), "", False
         with tqdm(total=len(plan.due), unit=" people", disable=None, file=sys.stderr) as bar:
             try:
                 for outcome in invitations.invite_members(file, plan.due, run, since=since):
                     became[outcome] += 1
                     bar.update()
             except MailsFail as exc:
-                stopped = exc.message
+                failed = exc.message
             except KeyboardInterrupt:
-                stopped = "Stopped. The next run goes on."
+                stopped = True
         self._tell(became + plan.others, len(plan.due) - became.total(), options)
+        if failed:
+            raise CommandError(failed, returncode=STOPPED)
         if stopped:
-            raise CommandError(stopped, returncode=STOPPED)
+            self.stderr.write("Stopped. The next run goes on.")
+            sys.exit(STOPPED)
 
     def _tell(self, counts: Counter[InviteOutcome], left: int, options: dict[str, Any]) -> None:
         invited = counts.pop(InviteOutcome.OK, 0)
@@ -82,7 +85,7 @@ class Command(BaseCommand):
             return
         if options["dry_run"]:
             hours = (options["limit"] * invited).total_seconds() / 3600
-            self.stdout.write(f"{invited} to invite, in {hours:.1f} hours or more")
+            self.stdout.write(f"{invited} to invite" + (f", in {hours:.1f} hours" if hours else ""))
         else:
             self.stdout.write(f"{invited} invited, {left} left")
         for why, count in counts.most_common():
