@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpRequest
@@ -239,8 +239,11 @@ class Kept(ScimCall):
         return shape[self.kind.model].model_validate(self.query)
 
     def resource(self, row: Any) -> Any:
-        state = self.kind.state_of(self.provider, row)
-        found = self.kind.shown(row.pk, state)
+        told = state = self.kind.state_of(self.provider, row)
+        left_out = parsers.fold(self.query.get("excludedattributes", "")).split(",")
+        if self.kind is GROUPS and "members" in left_out:  # there may be many
+            told = replace(state, members=frozenset())
+        found = self.kind.shown(row.pk, told)
         found.meta = Meta(
             resource_type=self.kind.model.__name__,
             location=scim_resources.address(self.kind.path, row.pk),

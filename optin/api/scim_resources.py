@@ -262,14 +262,14 @@ def patched_group(pk: int, state: GroupState, data: dict[str, Any]) -> GroupStat
 def _with_members(
     members: set[int], op: str, selected: str | None, one: dict[str, Any]
 ) -> set[int]:
-    value = one.get("value") or []
-    named = [value] if isinstance(value, dict) else value
+    value = one.get("value")
+    named = [value] if isinstance(value, dict) else value or []
     if not (isinstance(named, list) and all(isinstance(each, dict) for each in named)):
         raise InvalidValueException(detail="members must be a list of members.")
     ids = {parse_id(str(each.get("value"))) for each in named}
     if op == "remove":  # Entra ID has the members as the value
-        ids = ids if selected is None else {parse_id(selected)}
-        return members - ids if ids else set()
+        gone = members if value is None else ids
+        return members - (gone if selected is None else {parse_id(selected)})
     if selected is not None or op not in {"add", "replace"}:
         raise InvalidValueException(detail="Members can be added, replaced as a whole and removed.")
     return members | ids if op == "add" else ids
@@ -313,11 +313,11 @@ def condition(node: FilterNode, columns: dict[str, str]) -> Q:
     if isinstance(node, LogicalExpr):
         join = and_ if node.op == LogicalOperator.and_ else or_
         return reduce(join, [condition(each, columns) for each in node.terms])
-    if isinstance(node, ValuePath) and str(node.attr_path).lower() == "emails":
+    if isinstance(node, ValuePath) and node.attr_path.attr.lower() == "emails":
         return condition(node.val_filter, {"value": "email", "type": "type"})
     if isinstance(node, Comparison):
-        column = columns.get(str(node.attr_path).lower())
-        if column:
+        name = ".".join(filter(None, (node.attr_path.attr, node.attr_path.sub_attr)))
+        if column := columns.get(name.lower()):
             return _compare(column, node.op, node.value)
     raise InvalidFilterException
 

@@ -268,6 +268,10 @@ def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:
     assert [each["value"] for each in group["members"]] == [str(ben.pk)]
     assert not File.objects.open_to(user).exists()
     assert every.send("DELETE", "/Groups/777").status == 403
+    for value in ([], [{"value": str(user.pk)}]):
+        remove = patch({"op": "remove", "path": "members", "value": value})
+        assert every.send("PATCH", "/Groups/777", remove).status == 204
+    assert every.send("GET", "/Groups/777").json["members"] == group["members"]
     # All or nothing.
     both = [{"value": str(user.pk)}, {"value": "99"}]
     add = patch({"op": "add", "path": "members", "value": both})

@@ -50,6 +50,8 @@ def test_pages(file: File, every: Provider) -> None:
     assert page("count=0") == (5, 1, 0, [])
     assert page("startIndex=99999999999999999999")[2:] == (0, [])
     assert page("count=99999999999999999999")[2] == 5
+    urn = "urn:ietf:params:scim:schemas:core:2.0:User"
+    assert page("filter=" + quote(f'{urn}:userName eq "p3"'))[3] == ["p3"]
     text = quote('userName co "3" or userName sw "P4"')
     assert page(f"filter={text}")[3] == ["p3", "p4"]
 
