@@ -119,11 +119,12 @@ def decide(
     :param tallies: what the limits come to with it.
     :param texts: as for ``rates_of``.
     :param told: of an opt-in: what other rules say that refuse openly.
-    :param about_number: of an opt-in: what other rules say that withhold the text.
+    :param about_number: what other rules say of a number that was not verified here: an opt-in's
+        text is withheld, another one refused.
     """
     waits = partial(wait_after, texts, asked.number_digest, asked.purpose, now)
     if asked.purpose is not Purpose.OPT_IN:
-        return longest([waits(), *over(applying(tallies), now)])
+        return longest([about_number, waits(), *over(applying(tallies), now)])
     own = [tally for tally in tallies if tally.limit.rule is not Rule.ASKED_NUMBER]
     refused = longest([*told, waits(asked.user_id), *over(own, now)])
     if refused is None or asked.face in STAFF:

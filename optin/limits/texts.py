@@ -69,18 +69,21 @@ def reserve_text(
     first.
 
     :param number: of an opt-in, for the lists and the breaker.
-    :param is_verified: whether the user has ever verified the number: then they may know of a STOP.
+    :param is_verified: whether the user has ever verified the number here: then they may know of a
+        STOP, and it is not closed to them.
     :param is_test: whether it is one of a test account.
     """
     if is_test:
         return _of_sandbox(user_id, number_digest, purpose, origin, now, is_verified=is_verified)
     prefix = Guard.prefix_of(number.e164) if number else ""
     controls = Guard.objects.about(number_digest, prefix, now)
-    if refused := _stopped(controls, is_verified):
+    if refused := _stopped(controls, is_verified or number is None):
         return refused
     denied = _denied(controls, now) if number else None
     breaker = _breaker(controls)
     is_open = _is_open(controls, now)
+    is_own = is_verified and number is None
+    about_number = None if is_own else _about_number(controls, now, is_verified)
     asked = Asked(user_id, number_digest, purpose, file_id, origin.face, origin.client, origin.ip)
     own, client, others = policy.limits_of(asked)
     if number:
@@ -103,7 +106,7 @@ def reserve_text(
             texts,
             now,
             told=[denied, closing],
-            about_number=_about_number(controls, now, is_verified),
+            about_number=about_number,
         )
         if refused:
             transaction.set_rollback(True)

@@ -140,6 +140,7 @@ def text_challenge(
         file_id=file.pk if file else None,
         origin=origin,
         now=factors.now,
+        is_verified=row.is_proved,
         is_test=factors.user.is_test,
     )
     if isinstance(decision, limits.Refused):

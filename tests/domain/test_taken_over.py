@@ -8,7 +8,7 @@ import time_machine
 from django.utils import timezone
 
 from optin.models import Guard, ProviderUser, Purpose, SendCounter
-from optin.operations import authenticators, erasure, not_me
+from optin.operations import authenticators, challenges, erasure, not_me
 from optin.outcomes import By, FactorOutcome
 from optin.support import timeline
 from optin.support.diagnosis import diagnose
@@ -32,6 +32,12 @@ def is_proved() -> bool:
 
 def stop() -> None:
     assert Guard.objects.opt_out(ProviderUser.digest_of(NUMBER), NUMBER[-3:], timezone.now())
+
+
+def close() -> None:
+    """As its owner does it, by "that was not me"."""
+    digest, now = ProviderUser.digest_of(NUMBER), timezone.now()
+    Guard.objects.close_to_strangers(digest, NUMBER[-3:], now, now + timedelta(days=1))
 
 
 def verified() -> set[int]:
@@ -90,14 +96,26 @@ def test_not_me_closes_no_number_to_others_before_its_first_code(full: Person) -
     assert Guard.objects.exists()
 
 
+def test_closed_by_its_owner_it_gets_no_code(person: Person, phone: Phone) -> None:
+    """S-56, G-08. Staff read why."""
+    person.set_up(By.TEXT)
+    take_over()
+    texts = len(phone.messages)
+    close()
+    refused = challenges.challenge(person.user, Purpose.SIGN_IN, origin=PAGE)
+    assert (refused.outcome, refused.data["rule"]) == ("send_limit", "deny-number")
+    assert len(phone.messages) == texts
+    said = [cause.words for cause in diagnose(person.user, timezone.now())]
+    assert "its owner said “that was not me”" in str(said)
+    ProviderUser.objects.update(taken_over_at=None)
+    assert person.text()
+
+
 def test_erased_it_opens_no_number_that_its_owner_closed(person: Person) -> None:
     """S-55, S-56."""
     person.set_up(By.TEXT)
     take_over()
-    now = timezone.now()
-    Guard.objects.close_to_strangers(
-        ProviderUser.digest_of(NUMBER), NUMBER[-3:], now, now + timedelta(days=1)
-    )
+    close()
     erasure.erase(person.user, reason="Ticket 1. Jo", origin=PAGE)
     assert Guard.objects.exists()
 
