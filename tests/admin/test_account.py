@@ -167,6 +167,8 @@ def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
     page = page_of(signed_in("auditor"), user)
     assert "... 156, by an identity provider at" in page
     assert NUMBER[3:9] not in page
+    assert "The number ... 156 is only proposed." in page
+    assert "Turn it on" in page
 
 
 def test_a_number_that_was_taken_over_says_so(

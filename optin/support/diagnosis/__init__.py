@@ -33,7 +33,7 @@ __all__ = [
 
 def diagnose(user: User, now: datetime) -> list[Cause]:
     """Return the causes for each question, the most likely first, with *user* read anew."""
-    return causes_of(read_facts(User.objects.get(pk=user.pk), now))
+    return causes_of(read_facts(User.objects.select_related("proposed").get(pk=user.pk), now))
 
 
 def causes_of(known: Known) -> list[Cause]:

@@ -16,6 +16,7 @@ from optin.models import (
     Guard,
     Membership,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     RecoveryCode,
     Revocation,
@@ -43,6 +44,7 @@ class Known:
     now: datetime
     user: User
     numbers: list[ProviderUser]
+    proposed: ProposedNumber | None
     code_waits: bool  # to be entered
     code_used_up: bool  # it has not expired, and no tries are left
     app: AuthenticatorApp | None
@@ -114,6 +116,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         now=now,
         user=user,
         numbers=list(numbers),
+        proposed=getattr(user, "proposed", None),
         code_waits=any(row.waits for row in numbers),
         code_used_up=any(row.used_up for row in numbers),
         app=AuthenticatorApp.objects.active_of(user),

@@ -79,8 +79,18 @@ def _password_first(known: Known) -> Iterator[Cause]:
 
 def _not_asked(known: Known) -> Iterator[Cause]:
     """Nothing was asked for at all, or nothing lately."""
-    if known.request is None:
+    request, proposed = known.request, known.proposed
+    if request and known.now - request.at < LATELY:
+        return
+    if proposed and not known.is_on:
+        number = proposed.masked_number
+        yield no_text(
+            Why.NOTHING_ASKED,
+            f"Two-factor is off. No text comes at sign-in. The number {number} is only proposed.",
+            f"Tell them to sign in, press “Turn it on” and send the code to {number}.",
+        )
+    elif request is None:
         yield no_text(Why.NOTHING_ASKED, "No text was ever asked for with this account.")
-    elif known.now - known.request.at >= LATELY:
-        words = f"No text was asked for since {moment(known.request.at)} with this account."
+    else:
+        words = f"No text was asked for since {moment(request.at)} with this account."
         yield no_text(Why.NOTHING_ASKED, words)
