@@ -180,8 +180,8 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.NOTHING_ASKED: Explanation(
         "Ask which name they sign in with: it may be another account. Ask also what the page or "
-        "the application says: a request with a mistake in it, such as a number with too few "
-        "digits, is not listed here. The operators find it in the log.",
+        "the application says: a request that lacks something, such as the number, is not listed "
+        "here. The operators find it in the log.",
     ),
     Why.NOT_TAKEN_UP: Explanation(
         "Tell the operators to look at the workers and their log. Tell the person that it is not "
