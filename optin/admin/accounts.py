@@ -198,8 +198,11 @@ def _states(state: AccountState) -> list[tuple[str, str, bool]]:
         found.append(("Removal planned", due, True))
     if state.factors.is_on:
         return [*found, ("On", "Sign-in needs a second factor.", False)]
+    said = "This person signs in with the password only."
+    if not user.has_usable_password():
+        said = "This person cannot sign in: the account has no password."
     waits = " They have not entered the code that we texted." if state.code_waits else ""
-    return [*found, ("Off", f"This person signs in with the password only.{waits}", False)]
+    return [*found, ("Off", f"{said}{waits}", False)]
 
 
 def _barred(user: User) -> list[tuple[str, str, bool]]:
@@ -252,6 +255,7 @@ _FOR_THE_ACCOUNT = {
     Why.DISABLED: "unlock",
     Why.SUSPENDED: "resume",
     Why.REVOCATION_WAITS: "withdraw",
+    Why.NO_PASSWORD: "invite",
     **dict.fromkeys(
         (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
     ),

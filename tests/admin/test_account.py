@@ -22,6 +22,7 @@ from optin.operations import (
 )
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
+from optin.support.diagnosis import Why
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import In, OnStaff, ask
@@ -169,6 +170,16 @@ def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
     assert NUMBER[3:9] not in page
     assert "The number ... 156 is only proposed." in page
     assert "Turn it on" in page
+
+
+def test_an_invitation_helps_whoever_has_no_password(user: User, signed_in: In) -> None:
+    """P-21. The button stands under the cause."""
+    user.set_unusable_password()
+    user.save()
+    page = page_of(signed_in("support"), user)
+    assert "This person cannot sign in: the account has no password." in page
+    cause = page.split(f'data-cause="{Why.NO_PASSWORD}"')[1]
+    assert f'href="/admin/optin/user/{user.pk}/invite/"' in cause.split("data-cause")[0]
 
 
 def test_a_number_that_was_taken_over_says_so(

@@ -190,6 +190,10 @@ EXPLAINED: dict[Why, Explanation] = {
     Why.WRONG_PASSWORD: Explanation(
         "Tell them to choose a new one: “Forgotten your password?” on the page to sign in.",
     ),
+    Why.NO_PASSWORD: Explanation(
+        "Press “Send an invitation”: it mails a link to choose one. If there is no such button, "
+        "operators can set a password.",
+    ),
     Why.TWO_CODES: Explanation(
         "Tell them to enter the code that the app shows, then the next one within five minutes. A "
         f"texted code or a recovery code works as ever. {_NOT_THEIRS}",

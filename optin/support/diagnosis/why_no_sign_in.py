@@ -49,7 +49,7 @@ def _of_app(known: Known) -> Iterator[Cause]:
 def _of_password(known: Known) -> Iterator[Cause]:
     event = known.sign_in
     if not known.user.has_usable_password():
-        yield no_entry(Why.NO_PASSWORD, "The account has no password.", "Operators can set one.")
+        yield no_entry(Why.NO_PASSWORD, "The account has no password.")
     if event is None or known.now - event.at >= LATELY:
         return
     if event.outcome == SignInOutcome.NOT_NOW and event.data.get("rule"):
