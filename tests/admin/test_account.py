@@ -23,7 +23,7 @@ from optin.operations import (
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.support.diagnosis import Why
-from tests.kit.people import NUMBER, ORIGIN
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import In, OnStaff, ask
 from tests.kit.trail import tell
@@ -170,6 +170,18 @@ def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
     assert NUMBER[3:9] not in page
     assert "The number ... 156 is only proposed." in page
     assert "Turn it on" in page
+
+
+def test_a_text_to_another_number_than_the_proposed_one_says_so(
+    user: User, file: File, signed_in: In
+) -> None:
+    """P-21."""
+    ProposedNumber.of(user, OTHER_NUMBER, "import", timezone.now()).save()
+    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
+    support, said = signed_in("support"), "that an import proposed is different: ... 157."
+    assert said in page_of(support, user)
+    ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
+    assert "is different" not in page_of(support, user)
 
 
 def test_an_invitation_helps_whoever_has_no_password(user: User, signed_in: In) -> None:

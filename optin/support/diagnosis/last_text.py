@@ -131,6 +131,9 @@ def _mistyped(known: Known, text: SmsMessage, *, came: bool = True) -> Iterator[
     )
     if others:
         words += f" Verified for this account: {', '.join(others)}."
+    if (proposed := known.proposed) and proposed.last_three != number.last_three:
+        source = proposed.get_source_display()
+        words += f" The number that {source} proposed is different: {proposed.masked_number}."
     yield no_text(
         Why.NUMBER_MISTYPED,
         words,
