@@ -23,6 +23,7 @@ from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
     AuditEvent,
+    ExternalId,
     File,
     Guard,
     Membership,
@@ -49,11 +50,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize(
-    "who", ["ann", "ANN", "ann@example.com", NUMBER, "0491 570 156", " 0491-570-156 "]
+    "who", ["ann", "ANN", "ann@example.com", NUMBER, "0491 570 156", " 0491-570-156 ", "A-7"]
 )
 def test_an_account_is_found(user: User, active: ProviderUser, signed_in: In, who: str) -> None:
-    """By name, e-mail or full number, in a POST: no number in any address (S-51)."""
+    """By what the field names, in a POST: no number in any address (S-51)."""
+    ExternalId.objects.create(user=user, text="A-7")
     client = signed_in("auditor")
+    assert "id in the old system" in client.get("/admin/begin/").content.decode()
     response = client.post("/admin/find/", {"who": who})
     assert response.status_code == 303
     assert response["Location"] == f"/admin/optin/user/{user.pk}/change/"
