@@ -85,26 +85,25 @@ class FileAdmin(ReadOnlyAdmin):
 class _HowFar(Choice):
     title, parameter_name = "how far", "how_far"
     choices_of = (
+        ("members", "with an active account"),
         ("invited", "invited"),
         ("not_invited", "not invited"),
         ("password", "with a password"),
         ("not_password", "without a password"),
         ("two_factor", "with two-factor sign-in"),
         ("not_two_factor", "without two-factor sign-in"),
+        ("deactivated", "with a deactivated account"),
     )
 
     def narrow(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
-        return queryset.filter(invitations.how_far()[value], active=True)
+        return queryset.filter(invitations.how_far()[value])
 
 
 def _counts(file: File) -> list[tuple[int, str, str]]:
-    """Count the active members: how many, who, and the list of those."""
+    """Count the members: how many, who, and the list of those."""
     address = f"{reverse('admin:optin_membership_changelist')}?file_id={file.pk}"
     found = invitations.progress(file)
-    return [
-        (found["members"], "in all", address),
-        *((found[name], words, f"{address}&how_far={name}") for name, words in _HowFar.choices_of),
-    ]
+    return [(found[name], words, f"{address}&how_far={name}") for name, words in _HowFar.choices_of]
 
 
 @admin.register(Membership, site=site)

@@ -253,16 +253,21 @@ def _watch(made: list[int], began: datetime, most: int) -> None:
 
 
 def progress(file: File) -> dict[str, int]:
-    """Count the active members of *file*: all, and those of each of ``how_far``."""
+    """Count the members of *file*, for each of ``how_far``."""
     counts = {name: Count("pk", filter=is_so) for name, is_so in how_far().items()}
-    members = Membership.objects.filter(file=file, active=True)
-    return members.aggregate(members=Count("pk"), **counts)
+    return Membership.objects.filter(file=file).aggregate(**counts)
 
 
 def how_far() -> dict[str, Q]:
-    """Return the conditions by which memberships are counted and searched."""
+    """Return the conditions by which memberships are counted and searched.
+
+    All but the last are about active accounts: no other is invited.
+    """
+    member, here = Q(active=True), Q(user__is_active=True)
     invited = Q(user__invited_at__isnull=False)
     password = ~Q(user__password__startswith=UNUSABLE_PASSWORD_PREFIX)
     two_factor = has_factor("user_id")
     yes = {"invited": invited, "password": password, "two_factor": two_factor}
-    return yes | {f"not_{name}": ~is_so for name, is_so in yes.items()}
+    found = {"members": Q()} | yes | {f"not_{name}": ~is_so for name, is_so in yes.items()}
+    counted = {name: member & here & is_so for name, is_so in found.items()}
+    return counted | {"deactivated": member & ~here}

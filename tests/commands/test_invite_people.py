@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
+from html import unescape
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -364,7 +365,7 @@ def test_staff_invite_the_members_and_see_how_far_they_are(file: File, active: A
     make_user("fritz", file)
     staff = browser_of("administrator")
     page = staff.get("/admin/optin/file/777/change/").content.decode()
-    for said in ("4 in all", "0 invited", "2 with a password", "1 with two-factor"):
+    for said in ("4 with an active", "0 invited", "2 with a password", "1 with two-factor"):
         assert said in page
     page = ask(staff, "optin/file/777/invite/", reason="Moving in. Jo")
     assert "Invited by e-mail: 2." in page
@@ -382,6 +383,29 @@ def test_staff_invite_the_members_and_see_how_far_they_are(file: File, active: A
     assert "on its way" in ask(staff, f"optin/user/{dora.pk}/invite/", reason="Ticket 1. Jo")
     active_page = staff.get(f"/admin/optin/user/{active.user_id}/change/").content.decode()
     assert "Send an invitation" not in active_page
+
+
+def test_deactivated_members_are_counted_apart(file: File, active: ProviderUser) -> None:
+    """Each count leads to as many members."""
+    brought("dora", file)
+    make_user("fritz", file)
+    User.objects.exclude(username="fritz").update(is_active=False)
+    staff = browser_of("administrator")
+    page = staff.get("/admin/optin/file/777/change/").content.decode()
+    counts = re.findall(r'href="([^"]*how_far=(\w+))">(\d+) ', page)
+    assert {name: int(count) for _, name, count in counts} == {
+        "members": 1,
+        "invited": 0,
+        "not_invited": 1,
+        "password": 1,
+        "not_password": 0,
+        "two_factor": 0,
+        "not_two_factor": 1,
+        "deactivated": 2,
+    }
+    for address, _, count in counts:
+        listed = staff.get(unescape(address)).content.decode()
+        assert listed.count('class="field-account"') == int(count), address
 
 
 def test_members_are_counted_and_listed_in_as_many_statements_as_one(file: File) -> None:
