@@ -118,6 +118,9 @@ class Authorize(OAuthLibMixin, View):
             wanted = Wanted.of(request)
             if "none" in wanted.prompt:
                 raise self._silent_refusal(request)
+            if not request.user.is_authenticated:
+                # Not after a sign-in: browsers follow no form from that page to the client.
+                self._sound(request)
             if address := wanted.address(request):
                 return SeeOther(address)
             return self._ask(request)

@@ -357,8 +357,12 @@ def test_who_signs_in_on_the_way_does_so_once(user: User, clock: time_machine.Tr
 )
 def test_what_cannot_be_done_is_told(user: User, asked: dict[str, str], word: str) -> None:
     came = answer(signed_in().get(ask(**asked)))
+    stranger: Any = anybody().get(ask(**asked))
 
     assert came["error"] == word
+    # A stranger is asked to sign in only where it may depend on who they are.
+    depends = "id_token_hint" in asked or asked.get("scope") == "email"
+    assert stranger["Location"].startswith("/sign-in/" if depends else REDIRECT)
     assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
     assert not Grant.objects.exists()
 
