@@ -136,6 +136,8 @@ class Tally:
     changed: int = 0
     unchanged: int = 0
     refused: int = 0
+    second_factors: int = 0  # numbers that became active
+    proposed: int = 0
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -180,6 +182,13 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
         tally.made -= len(clashes)
         tally.changed = late.count(None)
         tally.faults += [*clashes, *filter(None, late)]
+    refused = {fault.line for fault in tally.faults}
+    changed = [(row, user) for row, user, changes in differ if "number" in changes]
+    for row, user in [*((row, None) for row in new), *changed]:
+        if row.number and row.line not in refused:
+            is_active = known.activates(row, user)
+            tally.second_factors += is_active
+            tally.proposed += not is_active
     return tally
 
 
@@ -365,15 +374,31 @@ def _stored(rows: Sequence[tuple[Person, User | None]], run: Run) -> dict[int, s
             return row.password.wrapped(like=user.password if user else "")
         return row.password or make_password(None)
 
-    def is_wanted(row: Person, user: User | None) -> bool:
-        if isinstance(row.password, Fast) and (run.dry_run or (user and not run.update)):
-            return False  # it would take too long
-        return user is None or bool(row.password and _is_brought(user))
-
-    wanted = [pair for pair in rows if is_wanted(*pair)]
+    wanted = [
+        (row, user)
+        for row, user in rows
+        if _is_wanted(row, user, run) and not (run.dry_run and isinstance(row.password, Fast))
+    ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = pool.map(lambda pair: stored(*pair), wanted)
         return {row.line: text for (row, _), text in zip(wanted, texts, strict=True)}
+
+
+def _is_wanted(row: Person, user: User | None, run: Run) -> bool:
+    """Whether the password of *row* is to be stored, or compared with the one of *user*."""
+    if user is None:
+        return True
+    is_quick = run.update or not isinstance(row.password, Fast)
+    return bool(row.password) and is_quick and _is_brought(user)
+
+
+def to_wrap(rows: Sequence[Person], run: Run) -> int:
+    """Return how many fast hashes of *rows* are wrapped, or would be without ``run.dry_run``."""
+    fast = [row for row in rows if isinstance(row.password, Fast)]
+    if not fast:
+        return 0
+    known = _Known(fast, run)
+    return sum(_is_wanted(row, known.person(row), run) for row in fast)
 
 
 # -- new people --------------------------------------------------------------------

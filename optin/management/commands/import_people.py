@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedIOBase
@@ -12,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from optin.hashes import Fast, own_seconds
+from optin.hashes import own_seconds
 from optin.management import people_files
 from optin.management.commands import ORIGIN, BaseCommand
 from optin.models.reasons import fit_reason
@@ -24,6 +25,9 @@ BATCH = 100
 
 SHOWN = 20
 """Refused rows that are printed, if there is no file for them."""
+
+PAUSE = 10.0
+"""Seconds between two lines of progress, without a terminal."""
 
 SOME, NONE = 3, 4
 """Exit statuses: some rows were refused, or all. Python ends with 1 and 2 by itself."""
@@ -96,10 +100,10 @@ class Command(BaseCommand):
         """Return how many rows there are. Say how long it takes to wrap fast hashes."""
         stream.seek(0)
         rows = fast = 0
-        for line, row in people_files.read(stream, form):
-            rows += 1
-            parsed = people_files.parse(line, row)
-            fast += isinstance(parsed, Person) and isinstance(parsed.password, Fast)
+        for batch in _batches(people_files.read(stream, form)):
+            rows += len(batch)
+            parsed = [people_files.parse(line, row) for line, row in batch]
+            fast += imports.to_wrap([row for row in parsed if isinstance(row, Person)], run)
         if fast:
             seconds = fast * own_seconds() / (os.cpu_count() or 1)
             self.stderr.write(f"{fast} fast hashes are to be wrapped: about {seconds:.0f} seconds.")
@@ -115,19 +119,34 @@ class Command(BaseCommand):
         rejects: IO[str] | None,
     ) -> None:
         stream.seek(0)
+        batches = _batches(people_files.read(stream, form))
+        for batch in self._with_progress(batches, rows):
+            parsed = [people_files.parse(line, row) for line, row in batch]
+            done = imports.bring_in([row for row in parsed if isinstance(row, Person)], run)
+            wrong = [faults for faults in parsed if isinstance(faults, list)]
+            faults = [*itertools.chain(*wrong), *done.faults]
+            total.made += done.made
+            total.changed += done.changed
+            total.unchanged += done.unchanged
+            total.second_factors += done.second_factors
+            total.proposed += done.proposed
+            for _line, own in itertools.groupby(sorted(faults), lambda fault: fault.line):
+                self._refuse(own, total.refused, rejects)
+                total.refused += 1
+
+    def _with_progress(self, batches: Iterator[list[Any]], rows: int) -> Iterator[list[Any]]:
+        """Show a bar on a terminal, and a line from time to time elsewhere."""
+        begun = told = time.monotonic()
+        done = 0
         with tqdm(total=rows, unit=" rows", disable=None, file=sys.stderr) as bar:
-            for batch in _batches(people_files.read(stream, form)):
-                parsed = [people_files.parse(line, row) for line, row in batch]
-                done = imports.bring_in([row for row in parsed if isinstance(row, Person)], run)
-                wrong = [faults for faults in parsed if isinstance(faults, list)]
-                faults = [*itertools.chain(*wrong), *done.faults]
-                total.made += done.made
-                total.changed += done.changed
-                total.unchanged += done.unchanged
-                for _line, own in itertools.groupby(sorted(faults), lambda fault: fault.line):
-                    self._refuse(own, total.refused, rejects)
-                    total.refused += 1
+            for batch in batches:
+                yield batch
+                done += len(batch)
                 bar.update(len(batch))
+                now = time.monotonic()
+                if bar.disable and now > told + PAUSE:
+                    told, left = now, (now - begun) * (rows - done) / done
+                    self.stderr.write(f"{done} of {rows} rows: about {left:.0f} more seconds")
 
     def _refuse(self, faults: Iterable[Fault], before: int, rejects: IO[str] | None) -> None:
         """Tell the *faults* of one row."""
@@ -147,11 +166,17 @@ class Command(BaseCommand):
             "unchanged": total.unchanged,
             "refused": total.refused,
         }
+        numbers = {"second_factors": total.second_factors, "proposed": total.proposed}
         if as_json:
-            facts = {**counts, "dry_run": run.dry_run, "sha256": run.sha256}
+            facts = {**counts, "numbers": numbers, "dry_run": run.dry_run, "sha256": run.sha256}
             self.stdout.write(json.dumps(facts))
         else:
             said = ", ".join(f"{count} {name}" for name, count in counts.items())
+            if any(numbers.values()):
+                said += (
+                    f"; numbers: {total.second_factors} second factors at once, "
+                    f"{total.proposed} proposed"
+                )
             self.stdout.write(f"{said}{'; nothing was written' if run.dry_run else ''}")
         if total.refused:
             sys.exit(SOME if total.made + total.changed + total.unchanged else NONE)
