@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 from oauth2_provider.models import get_application_model
 
-from optin import keys
+from optin import hashes, keys
 from optin.conf import conf
 from optin.messaging.segments import size
 from optin.models import (
@@ -169,6 +169,7 @@ def mail_for(notice: Notice) -> EmailMessage:
         "base_url": conf.base_url,
         "support": conf.support,
         "link": _link_of(notice),
+        "is_imported": hashes.is_imported(notice.user.password),
         "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
         **_about(notice),
     }

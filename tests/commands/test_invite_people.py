@@ -27,6 +27,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from bench.rows import BCRYPT
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, Membership, Notice, ProviderUser, User
 from optin.operations import erasure, invitations, passwords, people, restore
@@ -111,6 +112,16 @@ def test_who_has_a_password_is_led_to_the_sign_in(user: User) -> None:
     browser.send(username="ann", password="correct horse battery")
     assert browser.path == "/account/two-factor/"
     assert "/password-reset/" not in mail.outbox[0].body
+    assert "sign in with your password" in mail.outbox[0].body
+
+
+def test_the_mail_says_that_the_password_of_the_old_system_works(file: File) -> None:
+    brought("dora", file, password=f"imported{BCRYPT}")
+    invite()
+    (said,) = mail.outbox
+    assert "the password that you have used until\nnow" in said.body
+    assert "https://2fa.example.com/sign-in/?next=/account/two-factor/\n" in said.body
+    assert "\n\n\n" not in said.body
 
 
 # -- what a link is good for ---------------------------------------------------------
@@ -419,6 +430,27 @@ def test_members_are_counted_and_listed_in_as_many_statements_as_one(file: File)
                 staff.get(f"/admin/optin/{address}")
             statements.append(len(counted))
     assert statements[:2] == statements[2:]
+
+
+def test_who_stops_it_is_told_that_it_goes_on(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought("dora", file)
+
+    def stopped(*_arguments: Any, **_options: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(invitations, "_invite", stopped)
+    told = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("invite_people", "--file=777", WHY, stdout=StringIO(), stderr=told)
+    assert (ended.value.code, told.getvalue()) == (3, "Stopped. The next run goes on.\n")
+
+
+def test_a_dry_run_says_how_long_it_takes(file: File) -> None:
+    for name in ("dora", "emil"):
+        brought(name, file)
+    assert run("invite_people", "--file=777", WHY, "--dry-run").startswith("2 to invite\n")
+    told = run("invite_people", "--file=777", WHY, "--dry-run", "--limit=1/h")
+    assert told.startswith("2 to invite, in 2.0 hours\n")
 
 
 def test_a_command_invites_one_person(file: File, active: ProviderUser) -> None:
