@@ -44,6 +44,7 @@ from optin.models import (
     Purpose,
     RecoveryCode,
     Revocation,
+    ScimClient,
     SmsMessage,
     TrustedClient,
     User,
@@ -354,6 +355,15 @@ class Town:
         return Change(
             lambda: tenants.trust_application(made, trusted=False, reason="sold", origin=ORIGIN),
             TrustedClient.objects.filter(pk=made.pk).exists,
+        )
+
+    def provisioning_ended(self) -> Change:
+        tenants.make_application("Entra", "", by_code=False, origin=ORIGIN)
+        made = get_application_model().objects.get(name="Entra")
+        tenants.let_provision(made, None, reason="a contract", origin=ORIGIN)
+        return Change(
+            lambda: tenants.end_provisioning(made, reason="sold", origin=ORIGIN),
+            ScimClient.objects.filter(pk=made.pk).exists,
         )
 
     def password_clients_switched_off(self) -> Change:
