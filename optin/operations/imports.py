@@ -80,8 +80,12 @@ class Person:
         return ProviderUser.digest_of(self.number)
 
     def says_trusted(self, run: "Run") -> bool:
-        """Whether its number is to be active: it says how it was verified, and is believed."""
-        return run.trust_numbers and self.number_verified_at is not None
+        """Whether its number is to be active: it says how it was verified, and is believed.
+
+        Never that of somebody inactive: whoever has the phone could not use it.
+        """
+        verified = self.number_verified_at is not None
+        return run.trust_numbers and verified and self.active is not False
 
 
 class Fault(NamedTuple):
@@ -283,11 +287,11 @@ class _Known:
         """Whether the number of *row* becomes a second factor: on the operator's word.
 
         Not for whoever has signed in here: what they have was made under other terms. So there
-        are no sessions and no tokens to end.
+        are no sessions and no tokens to end. Nor for whoever was deactivated here.
         """
         if row.line not in self.digests:
             return False
-        return found is None or not (found.pk in self.settled or uses(found))
+        return found is None or not (found.pk in self.settled or _decides(found))
 
     def changes(self, row: Person, user: User, password: str | None) -> list[str]:
         """Name the fields in which *row*, and the *password* to store, differ from *user*."""
@@ -355,6 +359,11 @@ def uses(person: User) -> bool:
     The first sign-in, by a token call too, replaces an imported hash.
     """
     return not _is_brought(person) or EmailChange.objects.filter(user=person).exists()
+
+
+def _decides(person: User) -> bool:
+    """Whether no number becomes active without *person*: they use the service, or may not."""
+    return not person.is_active or uses(person)
 
 
 def _is_brought(person: User) -> bool:
@@ -547,7 +556,7 @@ def _write(row: Person, person: User, changes: Sequence[str], password: str, run
 def _take(row: Person, person: User, run: Run) -> ProviderUser | None:
     """Propose the number of *row* or, where it is trusted, make it active, and return it then."""
     now = timezone.now()
-    if not row.says_trusted(run) or uses(person) or proposals.settled([person.pk]):
+    if not row.says_trusted(run) or _decides(person) or proposals.settled([person.pk]):
         proposals.propose(person, row.number, source=proposals.Source.IMPORT, now=now)
         return None
     number = _taken_over(row, person, now)

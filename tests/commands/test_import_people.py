@@ -330,6 +330,22 @@ def test_whoever_signed_in_here_decides_about_the_number(bring: Any, other_file:
     assert User.objects.get().proposed.is_of(NUMBER)
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_whoever_is_inactive_keeps_no_number_from_its_owner(
+    bring: Any, other_file: File, is_there: bool
+) -> None:
+    """S-56. It is proposed, for when they are activated."""
+    row = {**TRUSTED, "active": False}
+    if is_there:
+        bring({**DORA, "files": [888, 777]})
+        User.objects.update(is_active=False)
+        row["active"] = None
+    bring(row, options=(*TRUST, "--update"))
+    assert not ProviderUser.objects.exists()
+    assert User.objects.get().proposed.is_of(NUMBER)
+    assert counts(bring(row, options=(*TRUST, "--update"))) == (0, 0, 1, 0)
+
+
 def test_a_number_whose_opt_in_a_client_began_is_taken_over(
     bring: Any, other_file: File, phone: Phone
 ) -> None:
