@@ -201,8 +201,9 @@ EXPLAINED: dict[Why, Explanation] = {
     Why.NUMBER_IN_USE: Explanation(
         "Whoever entered the code has the phone. “What happened” names both accounts. Ask whether "
         "they have another account, but do not name it. If it is theirs, they turn two-factor off "
-        "there, and opt in again here. If not, its owner got an e-mail: ask an administrator if "
-        "nothing happens for some days.",
+        "there, and opt in again here. If its page says that the number was taken over, it came "
+        "wrong from the old system: remove the second factors there. Otherwise its owner got an "
+        "e-mail: ask an administrator if nothing happens for some days.",
     ),
 }
 
