@@ -544,7 +544,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.INVITATION: {
         "ok": done(_("You were invited by e-mail"), "Invited by e-mail"),
         "used": done(_("You chose a password by the link of an invitation"),
-            "Chose a password by the link of an invitation", ocsf=PASSWORD_CHANGED),
+            "Chose a password by the link of an invitation", ocsf=PASSWORD_CHANGED, ledger=TOLD),
         OTHERS: refused(_("Staff tried to invite you by e-mail; no mail was sent"),
             "Staff tried to invite this person by e-mail; no mail was sent", ocsf=CHANGED),
     },

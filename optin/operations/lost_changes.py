@@ -277,7 +277,10 @@ def _forget_recovery_codes(before: _Before) -> bool:
 
 
 def _forget_password(before: _Before) -> bool:
-    """Stop accepting the old password. The person can choose a new one by a link in an e-mail."""
+    """Stop accepting the old password, if any: the person had chosen another one.
+
+    They can choose a new one by "Forgotten your password?", which helps nobody who has none.
+    """
     before.user.end_sign_ins(before.factors.now)
     rows = User.objects.filter(pk=before.user.pk)
     return bool(rows.update(password=_unknown_password()))
@@ -297,6 +300,7 @@ CHANGES: dict[str, Callable[[_Before], bool]] = {
     Kind.APP: _Before.stop_app,
     Kind.RECOVERY_CODES: _forget_recovery_codes,
     Kind.PASSWORD: _forget_password,
+    Kind.INVITATION: _forget_password,
     Kind.SUSPEND: _suspend,
     Kind.RESUME: _resume,
     Kind.UNLOCK: _unlock,

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import time_machine
 from django.conf import LazySettings
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.models import Session
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
@@ -56,6 +58,7 @@ from optin.operations import (
     challenges,
     email_changes,
     erasure,
+    invitations,
     lost_changes,
     lost_decisions,
     not_me,
@@ -217,6 +220,20 @@ class Town:
             ),
             lambda: person.user.check_password(PASSWORD),
         )
+
+    def invitation_used(self) -> Change:
+        """Who chose a password by it can ask for a link to choose one again."""
+        person = self.person()
+        user = person.who
+        user.set_unusable_password()
+        user.save()
+        invitations.invite(user, reason="Moving in. Jo", origin=ORIGIN)
+        (link,) = re.findall(r"/password-reset/.*/(\S+)/", str(mail.outbox[-1].body))
+
+        def choose() -> None:
+            passwords.choose(person.user, "another long one", origin=PAGE, link=link)
+
+        return Change(choose, lambda: not person.user.has_usable_password())
 
     def change_disowned(self) -> Change:
         person = self.person(By.TEXT)
