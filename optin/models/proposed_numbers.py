@@ -14,7 +14,7 @@ from optin.models.users import User
 
 class ProposedNumberQuerySet(models.QuerySet["ProposedNumber"]):
     def drop(self, user: User) -> None:
-        """Forget what is proposed to *user*: they have opted in."""
+        """Forget what is proposed to *user*: they have turned on a second factor."""
         _DROP.run_later(user_id=user.pk)
 
 

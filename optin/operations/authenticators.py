@@ -26,6 +26,7 @@ from optin.models import (
     Guard,
     Notice,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     Purpose,
     RecoveryCode,
@@ -260,6 +261,7 @@ def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
         now, PendingOtp.Closed.OTHER_VERIFIED
     )
+    ProposedNumber.objects.drop(user)
     user.end_sign_ins(now)
     delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
     return Change(FactorOutcome.OK)

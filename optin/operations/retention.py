@@ -38,6 +38,7 @@ from optin.models import (
     KnownNetwork,
     Notice,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     RefusalCount,
     Revocation,
@@ -68,6 +69,9 @@ NOTICES_KEPT = timedelta(days=30)
 
 EVENTS_KEPT = timedelta(days=30)
 """Events for webhook endpoints, sent or not, and the log of the attempts."""
+
+PROPOSALS_KEPT = timedelta(days=400)
+"""Numbers that were proposed, and with which nobody opted in."""
 
 CLOCKS_APART = timedelta(minutes=5)
 """The database guards young audit events by its own clock, which may be behind."""
@@ -237,6 +241,9 @@ _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
     "networks": lambda now: KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT),
     "notices": lambda now: Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(
         state__in=_WAITING
+    ),
+    "proposed_numbers": lambda now: ProposedNumber.objects.filter(
+        proposed_at__lte=now - PROPOSALS_KEPT
     ),
     # As the mails with their links.
     "revocations": lambda now: Revocation.objects.filter(closed_at__lte=now - NOTICES_KEPT),

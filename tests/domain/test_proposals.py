@@ -45,7 +45,9 @@ def test_nothing_is_proposed_to_whoever_has_or_had_a_factor(
     ProviderUser.objects.update(confirmed=False, released_at=timezone.now())
     assert not propose(user)
     eve = make_user("eve")
+    propose(eve)
     add_app(eve)
+    assert not ProposedNumber.objects.exists()
     assert not propose(eve)
 
 

@@ -27,6 +27,7 @@ from optin.models import (
     KnownNetwork,
     Notice,
     PendingOtp,
+    ProposedNumber,
     ProviderUser,
     RecoveryCode,
     Revocation,
@@ -111,6 +112,11 @@ def network(number: ProviderUser, at: datetime) -> KnownNetwork:
     return KnownNetwork.objects.get()
 
 
+def proposal(number: ProviderUser, at: datetime) -> ProposedNumber:
+    ProposedNumber.of(number.user, OTHER_NUMBER, "import", at).save()
+    return ProposedNumber.objects.get()
+
+
 def mail(number: ProviderUser, at: datetime, state: State) -> Notice:
     return Notice.objects.create(
         user=number.user, kind=Notice.Kind.LOCKED, created_at=at, state=state, tries=1
@@ -168,6 +174,7 @@ KEPT: dict[str, tuple[timedelta, str, Make]] = {
         lambda n, at: counter("asked-number/2592000", at),
     ),
     "network": (90 * DAY, "networks", network),
+    "number that was proposed": (400 * DAY, "proposed_numbers", proposal),
     "mail that left": (MONTH, "notices", lambda n, at: mail(n, at, State.SENT)),
     "mail that failed": (MONTH, "notices", lambda n, at: mail(n, at, State.FAILED)),
     "revocation that ended": (MONTH, "revocations", cancelled_revocation),
