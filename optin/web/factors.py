@@ -110,7 +110,7 @@ def number(request: HttpRequest) -> HttpResponse:
             number = sending.provider_user_id
             return SeeOther("number-code", then=on_to(request), number=number)
         if sending:
-            form.add_error("number", said)
+            form.add_error(form.asked, said)
     return page(
         request,
         "number.html",
@@ -139,11 +139,11 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
             "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
             "books."
         )
-        form.add_error("number", said)
+        form.add_error(form.asked, said)
         return None
     except InvalidMobileNumber:
         references.mark(request.META, Undecided.NO_NUMBER)
-        form.add_error("number", words.wrong_number(form.cleaned_data["number"]))
+        form.add_error(form.asked, words.wrong_number(form.cleaned_data["number"]))
         return None
 
 

@@ -55,6 +55,11 @@ class SignInForm(PasswordForm):
 
 
 class NumberForm(Form):
+    PROPOSED, OTHER = "proposed", "other"
+
+    which = forms.ChoiceField(
+        label=_("Where should we text the code?"), required=False, widget=forms.RadioSelect
+    )
     number = forms.CharField(
         label=_("Mobile number"),
         max_length=MAX_LENGTH,
@@ -76,20 +81,23 @@ class NumberForm(Form):
     def __init__(
         self, files: Sequence[File], *args: Any, proposed: ProposedNumber | None, **options: Any
     ) -> None:
-        """With the end of a *proposed* number in the field: to see it takes a phone."""
+        """With the end of a *proposed* number as a choice: to see it whole takes a phone."""
         super().__init__(*args, **options)
-        self.proposed = proposed
         self.fields["number"].help_text = _number_hint()
-        if proposed:
-            self.fields["number"].initial = proposed.masked_number
-            self.fields["number"].help_text = format_html(
-                "{} {}",
-                _(
-                    "This is the end of the number that we have for you. Leave it as it is, or "
-                    "enter another number."
-                ),
-                self.fields["number"].help_text,
-            )
+        self.proposed = ""
+        with suppress(UndecryptableError):
+            self.proposed = proposed.open_number() if proposed else ""
+        if proposed and self.proposed:
+            which: Any = self.fields["which"]
+            ours = _("To %(number)s, the number that we have for you")
+            which.choices = [
+                (self.PROPOSED, ours % {"number": proposed.masked_number}),
+                (self.OTHER, _("To another number")),
+            ]
+            which.initial = self.PROPOSED
+            self.fields["number"].required = self.asked == "number"
+        else:
+            del self.fields["which"]
         if len(files) == 1:
             del self.fields["file"]
         else:
@@ -97,12 +105,16 @@ class NumberForm(Form):
             choice.queryset = File.objects.filter(pk__in=[file.pk for file in files])
             choice.label_from_instance = lambda file: file.name
 
+    @property
+    def asked(self) -> str:
+        """The field that says to which number the code goes, and has what is wrong with it."""
+        is_proposed = "which" in self.fields and self["which"].value() == self.PROPOSED
+        return "which" if is_proposed else "number"
+
     def clean_number(self) -> str:
-        text: str = self.cleaned_data["number"]
-        if self.proposed and typed.plain(text) == self.proposed.masked_number:
-            with suppress(UndecryptableError):
-                return self.proposed.open_number()
-        return typed.number(text)
+        if self.asked == "which":
+            return self.proposed
+        return typed.number(self.cleaned_data["number"])
 
 
 class EndpointForm(Form):

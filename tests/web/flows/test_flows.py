@@ -75,12 +75,13 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
 
 
 def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone) -> None:
-    """P-03: the field has its end only. Sent as it is, the text goes there."""
+    """P-03: the page has its end only. It is chosen, and the text goes there."""
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
     ann.go(NUMBER_PAGE)
-    assert ann.page.inputs["number"]["value"] == "... 156"
+    assert "To ... 156, the number that we have for you" in ann.page.text
+    assert ann.page.form("", {"which", "number"}).fields["which"] == "proposed"
     assert NUMBER[3:9] not in ann.page.html
-    ann.send(number=ann.page.inputs["number"]["value"])
+    ann.send(which="proposed", number="")
     assert ann.path == NUMBER_CODE
     assert phone.messages[-1][0] == NUMBER
     assert NUMBER[3:9] not in ann.page.html
@@ -95,10 +96,24 @@ def test_opt_in_with_another_number_than_the_proposed_one(
 ) -> None:
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
     ann.go(NUMBER_PAGE)
-    ann.send(number="... 157")
-    assert_error(ann, "number", "That number is too short.")
-    ann.send(number=OTHER_NUMBER)
+    for text, says in (("", "Enter your mobile number."), ("157", "That number is too short.")):
+        ann.send(which="other", number=text)
+        assert_error(ann, "number", says)
+        assert ann.page.form("", {"which", "number"}).fields["which"] == "other"
+    ann.send(which="other", number=OTHER_NUMBER)
     assert phone.messages[-1][0] == OTHER_NUMBER
+
+
+def test_what_is_wrong_with_the_proposed_number_stands_at_the_choice(
+    ann: Browser, user: User, phone: Phone
+) -> None:
+    """P-10: the field of another number is not shown."""
+    ProposedNumber.of(user, "+64211234567", "import", timezone.now()).save()
+    ann.go(NUMBER_PAGE)
+    ann.send(which="proposed", number="")
+    assert "of that country cannot be used here." in ann.page.errors
+    assert "#id_which_0" in ann.page.links
+    assert phone.messages == []
 
 
 def test_sign_in_with_a_number_that_was_taken_over(
