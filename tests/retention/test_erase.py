@@ -28,6 +28,7 @@ from optin.models import (
     ProviderUser,
     Purpose,
     RecoveryCode,
+    ScimEnd,
     User,
 )
 from optin.operations import (
@@ -101,6 +102,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     revocations.plan(user, reason="lost the phone", origin=COMMAND)
     just_now = Standing(now(), now(), By.APP)
     ProposedNumber.of(user, NUMBER, "import", now()).save()
+    ScimEnd.objects.create(application=client, user=user)
     email_changes.ask(user, "ann.new@example.org", standing=just_now, origin=page)
     return user
 
@@ -172,7 +174,7 @@ def test_nothing_that_the_person_had_is_left(person: User) -> None:
         User.objects.get(pk=person.pk).last_attempt,
     )
     assert len(set(ciphertexts) - {""}) == 8
-    assert len({name.partition(".")[0] for name in belongings(person)}) == 15
+    assert len({name.partition(".")[0] for name in belongings(person)}) == 16
 
     erase(person)
 
@@ -215,6 +217,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "RecoveryCode",
         "RefreshToken",
         "Revocation",  # one that waits too: there is nobody to be let in
+        "ScimEnd",
         "SessionOwner",
     }
 
