@@ -70,7 +70,7 @@ def made(name: str) -> IO[str]:
 
 def why_not(error: OSError) -> str:
     """Say which file cannot be opened, and why."""
-    return f"{error.filename} cannot be opened: {error.strerror}."
+    return f"{error.filename or 'The file'} cannot be opened: {error.strerror}."
 
 
 def form_of(name: str, form: str | None) -> str:

@@ -90,7 +90,7 @@ class Command(BaseCommand):
             except ValidationError as exc:
                 raise CommandError(" ".join(exc.messages)) from None
             except KeyboardInterrupt:
-                raise CommandError("Stopped. Run it again, and it goes on from here.") from None
+                sys.exit("Stopped. Run it again, and it goes on from here.")  # with status 1
         self._tell(total, run, as_json=options["json"])
 
     def _rejects(self, name: str | None, stack: ExitStack) -> IO[str] | None:
