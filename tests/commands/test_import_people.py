@@ -775,6 +775,9 @@ def test_numbers_are_written_out_only_if_asked_for(
     run("import_people", str(first), WHY, "--trust-numbers")
     run("export_people", str(second), WHY, "--numbers")
     assert second.read_bytes() == first.read_bytes()
+    Membership.objects.filter(user__username="dora", file=other_file).update(active=False)
+    run("export_people", str(second), WHY, "--numbers")
+    assert "debtor-42" not in second.read_text()  # of a client of that file
     ProviderUser.objects.update(suspended_at=timezone.now())
     run("export_people", str(second), WHY, "--numbers")
     assert NUMBER not in second.read_text()
