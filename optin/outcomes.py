@@ -111,7 +111,7 @@ class InviteOutcome(StrEnum):
     NO_ADDRESS = "no_address"
     NOT_A_MEMBER = "not_a_member"  # of the file, or of any
     TWO_FACTOR_ON = "two_factor_on"
-    INVITED = "invited"  # before, and only who was not is to be
+    INVITED_BEFORE = "invited_before"  # and only who was not is to be
     INVITATION_LIMIT = "invitation_limit"
     OUT_OF_REACH = "out_of_reach"  # whoever asks may not act on this person
     TOO_SOON = "too_soon"  # for the pace that was asked for

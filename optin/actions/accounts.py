@@ -81,7 +81,7 @@ def _limited(result: Sending) -> str:
 def _invite(user: User, data: dict[str, Any], origin: Origin) -> Done:
     words = {
         InviteOutcome.OK: "The invitation is on its way by e-mail.",
-        InviteOutcome.INVITED: "Nothing was sent: this person was invited a moment ago.",
+        InviteOutcome.INVITED_BEFORE: "Nothing was sent: this person was invited a moment ago.",
         InviteOutcome.INVITATION_LIMIT: "Nothing was sent: this person was invited "
         f"{invitations.A_DAY} times in 24 hours.",
     }

@@ -42,6 +42,7 @@ from optin.models import (
     User,
     WebhookEndpoint,
 )
+from optin.models.factors import has_active_factor
 
 # The purpose of the code, in the words of the text: plain where a thief would ask for the code.
 _PURPOSE_WORDS = {
@@ -169,7 +170,6 @@ def mail_for(notice: Notice) -> EmailMessage:
         "base_url": conf.base_url,
         "support": conf.support,
         "link": _link_of(notice),
-        "is_imported": hashes.is_imported(notice.user.password),
         "ending": _(" ending in %(end)s") % {"end": notice.last_three} if notice.last_three else "",
         **_about(notice),
     }
@@ -213,6 +213,11 @@ def _about(notice: Notice) -> dict[str, Any]:
         return {"due": waits.due_at, "cancel": _cancel_link(waits)} if waits else {}
     if _is_about_email(notice) and (change := _change_of(notice)):
         return _about_email(notice, change)
+    if notice.kind == Notice.Kind.INVITATION:
+        return {
+            "is_imported": hashes.is_imported(notice.user.password),
+            "is_on": has_active_factor(notice.user),
+        }
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}

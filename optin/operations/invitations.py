@@ -130,7 +130,7 @@ def _why_not(person: Any, since: datetime | None) -> InviteOutcome | None:
         InviteOutcome.NOT_A_MEMBER: not person.is_member,
         # Without a password, an imported number does not let anybody in.
         InviteOutcome.TWO_FACTOR_ON: person.has_factor and person.has_usable_password(),
-        InviteOutcome.INVITED: invited_at and (since is None or invited_at > since),
+        InviteOutcome.INVITED_BEFORE: invited_at and (since is None or invited_at > since),
     }
     return next((reason for reason, is_so in reasons.items() if is_so), None)
 
@@ -159,7 +159,7 @@ def _invite(
         now = timezone.now()
         person = _judged(file).get(pk=pk)
         outcome = _why_not(person, since)
-        if outcome is InviteOutcome.INVITED:  # meanwhile, by another run
+        if outcome is InviteOutcome.INVITED_BEFORE:  # meanwhile, by another run
             return outcome
         if staff.is_out_of_reach(run.origin, person):
             outcome = InviteOutcome.OUT_OF_REACH
@@ -213,13 +213,15 @@ def invite_members(
     run = replace(run, reason=fit_reason(run.reason))
     began, made = timezone.now(), list[int]()
     for pk in due:
-        _watch(made, began, WAITING if run.waits else len(due))
+        if run.waits:
+            _watch(made, began, WAITING)
         while (outcome := _invite(pk, run, file=file, since=since)) is InviteOutcome.TOO_SOON:
             time.sleep(min(1.0, run.pace.total_seconds()))
         if outcome is InviteOutcome.OK:
             made.append(pk)
         yield outcome
-    _watch(made, began, 0 if run.waits else len(due))
+    if run.waits:
+        _watch(made, began, 0)
 
 
 def _refuse_without_mails() -> None:

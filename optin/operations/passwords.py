@@ -251,7 +251,8 @@ def _is_invited(user: User, link: str) -> bool:
     """Whether *link* is that of an invitation of somebody who has no password yet."""
     if user.invited_at is None or timezone.now() - user.invited_at >= INVITED_FOR:
         return False
-    return user.is_active and not user.has_usable_password() and wording.invites(user, link)
+    is_person = user.is_active and not (user.is_staff or user.is_superuser)
+    return is_person and not user.has_usable_password() and wording.invites(user, link)
 
 
 def is_theirs(user: User, password: str, *, origin: Origin) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import pytest
 import time_machine
 from django.conf import settings
+from django.contrib.auth.models import Permission
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.core.management import CommandError, call_command
@@ -31,13 +32,15 @@ from bench.rows import BCRYPT
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, Membership, Notice, ProviderUser, User
 from optin.operations import erasure, invitations, passwords, people, restore
+from optin.origin import Face, Origin
 from optin.outcomes import InviteOutcome
 from tests.kit.browser import NEW_PASSWORD, Browser
 from tests.kit.commands import run
-from tests.kit.people import ORIGIN, make_user
+from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.server import ROOT, database_url, until
-from tests.kit.staff import ask, browser_of, give_app
+from tests.kit.staff import ask, browser_of, give_app, make_staff
+from tests.kit.stored import number_of
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
 
@@ -124,6 +127,20 @@ def test_the_mail_says_that_the_password_of_the_old_system_works(file: File) -> 
     assert "\n\n\n" not in said.body
 
 
+def test_who_has_a_number_from_the_old_system_enters_its_code(file: File, phone: Phone) -> None:
+    """S-30. The link signs nobody in, and the mail asks for no second factor."""
+    dora, now = brought("dora", file), timezone.now()
+    number_of(dora, file, NUMBER, now, confirmed=True, verified_at=now, taken_over_at=now)
+    browser = Browser()
+    invite()
+    assert "two-factor" not in f"{mail.outbox[0].subject} {mail.outbox[0].body}"
+    browser.go(link_of(dora))
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    browser.send(username="dora", password=NEW_PASSWORD)
+    assert browser.path == "/sign-in/code/"
+    assert [to for to, _ in phone.messages] == [NUMBER]
+
+
 # -- what a link is good for ---------------------------------------------------------
 
 
@@ -153,6 +170,14 @@ def _restored(person: User) -> None:
         pytest.param(
             lambda clock, person: User.objects.filter(pk=person.pk).update(email="d@example.org"),
             id="another address",
+        ),
+        pytest.param(
+            lambda clock, person: User.objects.filter(pk=person.pk).update(is_staff=True),
+            id="staff",
+        ),
+        pytest.param(
+            lambda clock, person: User.objects.filter(pk=person.pk).update(is_superuser=True),
+            id="superuser",
         ),
         pytest.param(
             lambda clock, person: erasure.erase(person, reason="Ticket 1. Jo", origin=ORIGIN),
@@ -215,7 +240,7 @@ def test_who_is_left_out_is_counted(
     invited = [each.to[0] for each in mail.outbox if "Choose" in each.subject]
     assert invited == ["dora@example.com", "lea@example.com"]
     with nothing_happens(phone):
-        assert invite()["not_invited"]["invited"] == 2
+        assert invite()["not_invited"]["invited_before"] == 2
 
 
 def test_again_reminds_those_whose_link_is_too_old(file: File, clock: Clock) -> None:
@@ -247,6 +272,26 @@ def test_whose_address_an_import_corrects_is_invited_again(file: File, tmp_path:
     path.write_text(json.dumps(corrected))
     run("import_people", str(path), "--update", WHY)
     assert invite()["invited"] == 1
+
+
+def test_nobody_is_invited_into_a_file_that_is_no_more(file: File) -> None:
+    dora = brought("dora", file)
+    for how in ({"active": False}, {"is_sandbox": True}):
+        File.objects.filter(pk=file.pk).update(**{"active": True, "is_sandbox": False, **how})
+        ask_for = partial(invitations.invite, dora, reason="Ticket 1. Jo", origin=ORIGIN)
+        assert ask_for() is InviteOutcome.NOT_A_MEMBER
+        assert invite()["not_invited"] == {"not_a_member": 1}
+    assert not mail.outbox
+
+
+def test_staff_invite_nobody_who_may_do_more_than_they(file: File) -> None:
+    """S-37. Such as a member of staff who left, and keeps a permission."""
+    dora = brought("dora", file)
+    dora.user_permissions.add(Permission.objects.get(codename="delete_session"))
+    origin = Origin(Face.ADMIN, actor_id=make_staff("administrator").pk)
+    outcome = invitations.invite(dora, reason="Ticket 1. Jo", origin=origin)
+    assert outcome is InviteOutcome.OUT_OF_REACH
+    assert not mail.outbox
 
 
 # -- when mails fail -----------------------------------------------------------------
@@ -297,15 +342,19 @@ def test_whose_mail_never_left_is_invited_again_and_last(file: File, clock: Cloc
     assert invite()["invited"] == 2
 
 
-def test_mails_that_nobody_sends_are_noticed(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mails_that_nobody_sends_are_noticed(
+    file: File, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     """Those that are made still leave later, but not to somebody who was deactivated."""
     dora, emil = brought("dora", file), brought("emil", file)
     monkeypatch.setattr(delivery.postman, "submit", lambda work: True)
     monkeypatch.setattr(invitations, "PATIENCE", 0.0)
     assert invite(status=3)["invited"] == 2
     _deactivated(dora)
+    clock.shift(1)
+    invitations.invite(emil, reason="Again. Jo", origin=ORIGIN)
     delivery.send_due(timezone.now())
-    assert [each.to for each in mail.outbox] == [[emil.email]]
+    assert [each.to for each in mail.outbox] == [[emil.email]]  # once: the newer one
 
 
 def test_mails_leave_at_the_pace_of_all_runs(
