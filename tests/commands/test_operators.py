@@ -104,7 +104,7 @@ def test_a_person_is_let_in_again_by_id(user: User) -> None:
         (["person", "unlock", "ann"], "--reason"),
         (["person", "unlock", "ann", "--reason= "], "Give a reason|nothing was entered"),
         (["person", "unlock", "nobody", WHY], "no such account"),
-        (["person", "unlock", "id:99", WHY], "no such account"),
+        (["person", "unlock", "id:999999", WHY], "no such account"),
         (["person", "create", "dora", "--email=dora"], "valid email"),
         (["file", "create", "New", "--id=0"], "greater than or equal to 1"),
         (["file", "add-member", "ann", "999"], "no such file"),
