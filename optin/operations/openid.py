@@ -38,9 +38,19 @@ def proof(standing: Standing, *, is_on: bool) -> dict[str, Any]:
     return {"auth_time": int(min(at.timestamp() for at in times if at)), **claims}
 
 
+def subject(user: User) -> str:
+    """Return the ``sub`` of *user*, which nobody else ever gets.
+
+    After a restore, somebody new can get the id of a person whom the database has lost: they are
+    told apart by when each was made.
+    """
+    return f"{user.pk}-{int(user.date_joined.timestamp())}"
+
+
 def about(user: User) -> dict[str, Any]:
     """Return what an application may be told of *user*, by the scopes that it has."""
     claims: dict[str, Any] = {
+        "sub": subject(user),
         "preferred_username": user.get_username(),
         "name": user.get_full_name(),
     }

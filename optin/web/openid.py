@@ -95,7 +95,7 @@ class Wanted:
     def is_about_another(self, user: User) -> bool:
         """Whether the application expects another person than *user*."""
         hint = self.asked.get("id_token_hint")
-        return bool(hint) and (openid.claims_of(hint or "") or {}).get("sub") != str(user.pk)
+        return bool(hint) and (openid.claims_of(hint or "") or {}).get("sub") != openid.subject(user)
 
     def since(self) -> datetime | None:
         """Since when they must have signed in; None if it does not matter.

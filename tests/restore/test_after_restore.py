@@ -63,6 +63,7 @@ from optin.operations import (
     lost_decisions,
     not_me,
     notary,
+    openid,
     passwords,
     people,
     retention,
@@ -1121,6 +1122,17 @@ def test_who_got_the_id_of_somebody_lost_is_let_alone(town: Town, lost: Lost) ->
     assert "the backup lacks: 2" in run("after_restore")
     assert User.objects.get(pk=person.pk).username == "other"
     assert WebhookEndpoint.objects.exists()
+
+
+def test_programs_tell_apart_who_got_the_id_of_somebody_lost(town: Town, lost: Lost) -> None:
+    """S-35a: else a new person would open the lost one's account in each program."""
+    with lost():
+        before = town.person().user
+        known_as = openid.subject(before)
+    town.clock.shift(60)
+    after = town.person().user
+    assert after.pk == before.pk
+    assert openid.subject(after) != known_as == openid.subject(before)
 
 
 def test_a_file_that_is_a_sandbox_by_now_gets_no_member(town: Town, lost: Lost) -> None:
