@@ -82,6 +82,11 @@ class Overview:
         """Whether signing in needs a second factor."""
         return bool(self.number or self.app)
 
+    @property
+    def takes_no_texts(self) -> bool:
+        """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
+        return self.is_disabled or bool(self.number and self.number.suspended_at)
+
 
 def overview(user: User) -> Overview:
     app = AuthenticatorApp.objects.active_of(user)

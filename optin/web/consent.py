@@ -6,7 +6,7 @@ says what is asked, on the way to the page and back, and a person is always aske
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -33,7 +33,7 @@ from oauthlib.oauth2.rfc6749.errors import (
 )
 from oauthlib.openid.connect.core.exceptions import ConsentRequired, LoginRequired
 
-from optin.errors import FactorNeeded, PasswordNeeded
+from optin.errors import PasswordNeeded
 from optin.models import File, User
 from optin.operations import authenticators, openid, sign_in
 from optin.operations.factors import Standing
@@ -188,8 +188,6 @@ class Authorize(OAuthLibMixin, View):
         wanted, standing = self.asked.wanted, _standing(request)
         is_on = authenticators.overview(user_of(request)).is_on
         standing.demand(timezone.now(), factor=is_on, since=wanted.since())
-        if wanted.factor and is_on and not standing.factor_by:
-            raise FactorNeeded  # the session is older than what tells which one it was
         return wanted.factor and not is_on
 
     def _silent_refusal(self, request: HttpRequest) -> OAuthToolkitError:
@@ -252,8 +250,15 @@ def _grantable(words: list[str], user: User) -> str | None:
 
 
 def _standing(request: HttpRequest) -> Standing:
-    """The proofs of the session. Who signs in on the way here enters one code, not two."""
-    return sessions.standing(request, by_sign_in=True)
+    """The proofs of the session. Who signs in on the way here enters one code, not two.
+
+    A texted code counts no more while texts are disabled or the number is suspended (S-07a).
+    """
+    standing = sessions.standing(request, by_sign_in=True)
+    factors = authenticators.overview(user_of(request))
+    if standing.is_beyond_texts or not factors.takes_no_texts:
+        return standing
+    return replace(standing, factor_at=None, factor_by=None)
 
 
 def _demand_sound(request: HttpRequest) -> None:

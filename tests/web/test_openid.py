@@ -17,6 +17,7 @@ from jwcrypto.jwt import JWT
 from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_application_model
 
 from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
+from optin.operations import staff_actions
 from optin.operations.openid import MULTI_FACTOR, subject
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
@@ -35,7 +36,7 @@ from tests.kit.oauth import (
     shown_scope,
     signed_in,
 )
-from tests.kit.people import NUMBER, PASSWORD
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("client_app")]
@@ -242,6 +243,28 @@ def test_a_texted_code_is_said_to_be_one(user: User, active: ProviderUser, phone
     # A factor that was removed counts no more.
     ProviderUser.objects.update(confirmed=False, verified_at=None)
     assert sign_in_to(browser.client)["amr"] == ["pwd"]
+
+
+@pytest.mark.parametrize("how", ["suspended", "disabled"])
+def test_a_texted_code_counts_no_more_once_texts_do_not(
+    user: User, active: ProviderUser, phone: Phone, how: str
+) -> None:
+    """S-07a: somebody else may have the phone. A recovery code still counts."""
+    codes = make_recovery_codes(user)
+    browser = Browser()
+    sign_in(browser)
+    browser.send(code=phone.code())
+    if how == "suspended":
+        staff_actions.suspend(user, reason="lost", origin=ORIGIN)
+    else:
+        User.objects.update(otp_disabled_at=timezone.now())
+
+    browser.go(ask())
+
+    assert browser.path == "/account/two-factor/prove/"
+    assert not Grant.objects.exists()
+    browser.send(recovery=codes[0])
+    assert sign_in_to(browser.client)["amr"] == ["pwd", "mfa"]
 
 
 @pytest.mark.parametrize(
