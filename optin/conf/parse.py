@@ -79,8 +79,10 @@ def ring(text: str) -> dict[str, bytes]:
 def rsa_keys(text: str) -> tuple[str, ...]:
     """Read private keys in PEM form, one after the other."""
     pems = tuple(_PEM.findall(text))
-    if _PEM.sub("", text).strip() or not all(map(_is_strong, pems)):
+    if not pems or _PEM.sub("", text).strip() or not all(map(_is_strong, pems)):
         raise ValueError("must be RSA private keys of 2048 bits or more, in PEM form, unencrypted")
+    if len({*pems}) < len(pems):
+        raise ValueError("must name each key once")
     return pems
 
 

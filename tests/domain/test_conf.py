@@ -42,6 +42,7 @@ def _pem(key: Any) -> str:
 
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
+RSA_KEY = _pem(rsa.generate_private_key(65537, 2048))
 NOTARIES = ("mail:jo@example.com", "file:/mnt/notes")
 
 # The checks look at the canary of the keys.
@@ -90,11 +91,11 @@ UNREADABLE: dict[str, list[str]] = {
     "OPTIN_DIGEST_KEY": ["short", KEY_TEXT + "AAAA", "!" + KEY_TEXT],
     "OPTIN_OLD_DIGEST_KEYS": [f"{KEY_TEXT},short"],
     "OPTIN_OPENID_KEYS": [
-        "nonsense",
+        *("", " \n", "nonsense", f"{RSA_KEY}{RSA_KEY}"),
         "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
         f"{_pem(ec.generate_private_key(ec.SECP256R1()))}",
         f"{_pem(rsa.generate_private_key(65537, 1024))}",  # noqa: S505
-        f"{_pem(rsa.generate_private_key(65537, 2048))}and more",
+        f"{RSA_KEY}and more",
     ],
     "OPTIN_KEYS": [
         *(KEY_TEXT, f":{KEY_TEXT}", f"k1:{KEY_TEXT},k1:{KEY_TEXT}", f"{'k' * 17}:{KEY_TEXT}"),
