@@ -38,7 +38,6 @@ from optin.models import File, User
 from optin.operations import authenticators, openid, sign_in
 from optin.operations.factors import Standing
 from optin.runtime import references
-from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
 from optin.web import sessions
 from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy
@@ -121,8 +120,6 @@ class Authorize(OAuthLibMixin, View):
             if not request.user.is_authenticated:
                 # Not after a sign-in: browsers follow no form from that page to the client.
                 self._sound(request)
-            if address := wanted.address(request):
-                return SeeOther(address)
             return self._ask(request)
         except FatalClientError as error:
             # The client or its address is unknown: the browser must not be sent there.
@@ -187,7 +184,7 @@ class Authorize(OAuthLibMixin, View):
         """
         wanted, standing = self.asked.wanted, _standing(request)
         is_on = authenticators.overview(user_of(request)).is_on
-        standing.demand(timezone.now(), factor=is_on, since=wanted.since())
+        standing.demand(timezone.now(), factor=is_on, since=wanted.since(request))
         return wanted.factor and not is_on
 
     def _silent_refusal(self, request: HttpRequest) -> OAuthToolkitError:

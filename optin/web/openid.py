@@ -8,11 +8,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
-from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from oauth2_provider.http import OAuth2ResponseRedirect
@@ -29,7 +27,6 @@ from oauthlib.openid.connect.core.exceptions import (
 
 from optin.models import User
 from optin.operations import openid
-from optin.operations.factors import FRESH
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -44,7 +41,6 @@ _UNSUPPORTED: dict[str, type[OAuth2Error]] = {
 }
 _PROMPTS = {"none", "login", "consent", "select_account"}
 _MAX_NONCE = 255  # the toolkit's column
-_ARRIVED = "arrived"
 
 
 class UnmetAuthenticationRequirements(OpenIDClientError):
@@ -97,40 +93,16 @@ class Wanted:
         hint = self.asked.get("id_token_hint")
         return bool(hint) and (openid.claims_of(hint or "") or {}).get("sub") != openid.subject(user)
 
-    def since(self) -> datetime | None:
+    def since(self, request: HttpRequest) -> datetime | None:
         """Since when they must have signed in; None if it does not matter.
 
-        It counts from when the browser came, which the address says after ``address``: else
-        nobody could prove anything in time.
+        It counts from when the browser came: else nobody could prove anything in time.
         """
-        arrived = self._arrived()
-        if arrived is None:
-            return None
         if "login" in self.prompt:
-            return arrived
-        return arrived - timedelta(seconds=int(self.asked["max_age"]))
-
-    def address(self, request: HttpRequest) -> str:
-        """Return the address that says when the browser came, or "" if it need not be said."""
-        if not ("login" in self.prompt or "max_age" in self.asked) or self.fault():
-            return ""
-        if self._arrived():
-            return ""
-        now = int(timezone.now().timestamp())
-        query = request.GET.copy()
-        query[_ARRIVED] = signing.dumps(now, salt=self._salt())
-        return f"{request.path}?{query.urlencode()}"
-
-    def _arrived(self) -> datetime | None:
-        try:
-            at = signing.loads(self.asked.get(_ARRIVED, ""), salt=self._salt(), max_age=FRESH)
-        except signing.BadSignature:
-            return None
-        return datetime.fromtimestamp(at, tz=timezone.get_default_timezone())
-
-    def _salt(self) -> str:
-        rest = {name: value for name, value in self.asked.items() if name != _ARRIVED}
-        return f"optin.authorize {urlencode(rest)}"
+            return sessions.arrived_at(request)
+        if "max_age" in self.asked:
+            return sessions.arrived_at(request) - timedelta(seconds=int(self.asked["max_age"]))
+        return None
 
 
 # -- signing out for an application -------------------------------------------------

@@ -28,7 +28,7 @@ from optin.errors import SignedOut
 from optin.models import User
 from optin.models.audit import MAX_USER_AGENT
 from optin.operations.authenticators import overview
-from optin.operations.factors import Standing
+from optin.operations.factors import FRESH, Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
@@ -171,6 +171,7 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     # It stays when the session gets a new id: a code sent under both ids is one attempt.
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
+    _arrive(request, request.GET.get("next", ""), request.session["password_at"])
     # A text for signing in said so: it proves nothing else.
     if verification and verification.by in {By.APP, By.RECOVERY}:
         prove(request, verification.by)
@@ -332,6 +333,19 @@ def _place(row: str, held: Any, *, is_here: bool = False) -> Place:
         held.get("ip", ""),
         held.get("agent", ""),
     )
+
+
+def arrived_at(request: HttpRequest) -> datetime:
+    """Return when this browser came to the address of *request*, or signed in on the way there."""
+    here, now = request.get_full_path(), timezone.now()
+    arrived = request.session.get("arrived", {})
+    if arrived.get("to") != here or now >= _time(arrived, "at") + FRESH:
+        _arrive(request, here, now.timestamp())
+    return _time(request.session["arrived"], "at")
+
+
+def _arrive(request: HttpRequest, to: str, at: float) -> None:
+    request.session["arrived"] = {"to": to, "at": at}
 
 
 def has_ended(request: HttpRequest) -> bool:

@@ -353,11 +353,32 @@ def test_who_signs_in_on_the_way_does_so_once(user: User, clock: time_machine.Tr
     browser.send(username="ann", password=PASSWORD)
 
     assert browser.path == "/o/authorize/"
-    # The time of arrival holds for this request only.
-    arrived = parse_qs(urlsplit(browser.page.address).query)["arrived"][0]
+    # It holds for this request only, and not for long.
+    clock.shift(timedelta(minutes=15))
+    browser.go("/account/confirm/")
+    browser.send(password=PASSWORD)
     clock.shift(timedelta(seconds=30))
-    other: Any = browser.client.get(ask(prompt="login", nonce="n-2", arrived=arrived))
-    assert arrived not in other["Location"]
+    browser.go(ask(prompt="login"))
+    assert browser.path == "/o/authorize/"
+    clock.shift(timedelta(minutes=5))
+    browser.go(ask(prompt="login"))
+    assert browser.path == "/account/confirm/"
+
+
+def test_a_sign_in_before_the_visit_is_none_for_it(
+    user: User, clock: time_machine.Traveller
+) -> None:
+    """Nor if somebody fetched the page before it, or signed in for another request."""
+    browser = Browser()
+    browser.go(ask(prompt="login"))
+    browser.go(f"/sign-in/?{urlencode({'next': ask(prompt='login', nonce='n-2')})}")
+    browser.send(username="ann", password=PASSWORD)
+    clock.shift(timedelta(minutes=5))
+
+    browser.go(ask(prompt="login"))
+    assert browser.path == "/account/confirm/"
+    browser.go(ask(max_age="301"))
+    assert browser.path == "/o/authorize/"
 
 
 @pytest.mark.parametrize(
