@@ -126,9 +126,6 @@ class IdTokens(OAuth2Validator):
         """Give none for a refresh token, for which nobody signed in."""
         return False
 
-    def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
-        return False
-
     def _save_id_token(self, jti: str, request: Any, expires: datetime, *args: Any) -> None:
         pass
 
@@ -181,6 +178,7 @@ class Validator(IdTokens):
     def validate_code(
         self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
+        request.nonce = None  # of the form: it is set to that of the grant, if there is one
         valid: bool = super().validate_code(client_id, code, client, request, *args, **kwargs)
         if not valid:
             _end_reused(code, request)

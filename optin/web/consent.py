@@ -40,7 +40,7 @@ from optin.operations.factors import Standing
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.web import sessions
-from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy
+from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy, unreadable
 from optin.web.pages import form_page, page, signed_in
 from optin.web.sessions import user_of
 
@@ -75,7 +75,6 @@ _PARAMETERS = (
     *("response_type", "scope", "state", "code_challenge", "code_challenge_method", "nonce"),
 )
 _MAX_QUERY = 2048  # escaped once more, for ``next=``, it still fits a request line
-_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _S256 = re.compile("[A-Za-z0-9_-]{43}")  # RFC 7636, 4.2
 
 
@@ -238,9 +237,10 @@ def _grantable(words: list[str], user: User) -> str | None:
     others = [word for word in words if word not in identity]
     if identity and "openid" not in identity:
         return None
-    if identity and not others:
-        return " ".join(identity)
-    if not set(others) & set(sign_in.RIGHTS):
+    acts = bool(set(others) & set(sign_in.RIGHTS))
+    if identity and not acts:
+        return None if others else " ".join(identity)
+    if not acts:
         others = [*oauth2_settings.DEFAULT_SCOPES, *others]
     scope = sign_in.grantable(" ".join(others), user)
     return scope and " ".join([*identity, scope])
@@ -259,20 +259,15 @@ def _standing(request: HttpRequest) -> Standing:
 
 
 def _demand_sound(request: HttpRequest) -> None:
-    """Refuse what nobody can read in one way only (RFC 6749, 3.1 and appendix A).
+    """Refuse what cannot be read, or does not say who asks.
 
-    :raises FatalClientError: for each parameter that matters and is missing, repeated or
-        not of visible ASCII.
+    :raises FatalClientError: if so.
     """
-    query = request.META.get("QUERY_STRING", "")
-    if len(query) > _MAX_QUERY or _BAD_ESCAPE.search(query):
-        raise FatalClientError(InvalidRequestFatalError("The address is too long or malformed."))
-    for name in (*_PARAMETERS, *ASKED):
-        values = request.GET.getlist(name)
-        if len(values) > 1 or not all(v.isascii() and v.isprintable() for v in values):
-            raise FatalClientError(InvalidRequestFatalError(f"Malformed or repeated {name}."))
-        if name in _REQUIRED and not any(values):
-            raise FatalClientError(InvalidRequestFatalError(f"Missing {name}."))
+    fault = unreadable(request, (*_PARAMETERS, *ASKED), _MAX_QUERY)
+    missing = [f"Missing {name}." for name in _REQUIRED if not request.GET.get(name)]
+    for text in [fault, *missing]:
+        if text:
+            raise FatalClientError(InvalidRequestFatalError(text))
 
 
 def _error(

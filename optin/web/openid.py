@@ -1,7 +1,7 @@
 """What an OpenID Connect application asks for beyond OAuth 2, and signing out for it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,6 +40,7 @@ _UNSUPPORTED: dict[str, type[OAuth2Error]] = {
     "registration": RegistrationNotSupported,
 }
 _PROMPTS = {"none", "login", "consent", "select_account"}
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _MAX_NONCE = 255  # the toolkit's column
 
 
@@ -47,6 +48,22 @@ class UnmetAuthenticationRequirements(OpenIDClientError):
     """OpenID Connect Core Unmet Authentication Requirements 1.0."""
 
     error = "unmet_authentication_requirements"
+
+
+def unreadable(request: HttpRequest, names: Iterable[str], longest: int) -> str:
+    """Say what nobody can read in one way only (RFC 6749, 3.1 and appendix A), or "".
+
+    :param names: of the parameters that matter.
+    :param longest: characters of the query.
+    """
+    query = request.META.get("QUERY_STRING", "")
+    if len(query) > longest or _BAD_ESCAPE.search(query):
+        return "The address is too long or malformed."
+    for name in names:
+        values = request.GET.getlist(name)
+        if len(values) > 1 or not all(v.isascii() and v.isprintable() for v in values):
+            return f"Malformed or repeated {name}."
+    return ""
 
 
 # -- what is asked for at /o/authorize/ ---------------------------------------------
@@ -91,7 +108,12 @@ class Wanted:
     def is_about_another(self, user: User) -> bool:
         """Whether the application expects another person than *user*."""
         hint = self.asked.get("id_token_hint")
-        return bool(hint) and (openid.claims_of(hint or "") or {}).get("sub") != openid.subject(user)
+        if hint is None:
+            return False
+        claims = openid.claims_of(hint) or {}
+        # What was given to another application may not tell this one who is signed in.
+        expected = openid.subject(user), self.asked["client_id"]
+        return (claims.get("sub"), claims.get("aud")) != expected
 
     def since(self, request: HttpRequest) -> datetime | None:
         """Since when they must have signed in; None if it does not matter.
@@ -139,7 +161,7 @@ def _end_session(request: HttpRequest) -> HttpResponse:
         response = page(request, "end_session.html", application=application)
         response["Content-Security-Policy"] = policy(address)
         return response
-    if request.user.is_authenticated:
+    if sessions.is_there(request):  # perhaps a half one
         sessions.end(request)
         if not address:
             sessions.flash(request, _("You are signed out."))
@@ -152,25 +174,28 @@ def _end_session(request: HttpRequest) -> HttpResponse:
 def _read(request: HttpRequest) -> tuple[Any, str]:
     """Return the application that asks, if it says which, and where to go on to, or "".
 
+    An address that comes with an ID token of nobody is not followed.
+
     :raises _Unfit: unless that is an address which the application has registered.
     """
-    values = {name: request.GET.getlist(name) for name in _PARAMETERS}
-    if len(request.META.get("QUERY_STRING", "")) > _MAX_QUERY or any(
-        len(each) > 1 or not all(v.isascii() and v.isprintable() for v in each)
-        for each in values.values()
-    ):
-        raise _Unfit("The address is too long, or a parameter is malformed or repeated.")
-    hint, client_id, address, state = ("".join(each) for each in values.values())
+    if fault := unreadable(request, _PARAMETERS, _MAX_QUERY):
+        raise _Unfit(fault)
+    hint, client_id, address, state = (request.GET.get(name, "") for name in _PARAMETERS)
     if hint:
         claims = openid.claims_of(hint)
-        if claims is None or client_id not in {"", claims.get("aud")}:
+        if claims is None:  # perhaps of a key that was removed: the person is asked all the same
+            address = ""
+        elif client_id not in {"", claims["aud"]}:
             raise _Unfit("The id_token_hint is not one of this application.")
-        client_id = str(claims.get("aud"))
+        else:
+            client_id = claims["aud"]
     found = get_application_model().objects.filter(client_id=client_id).first()
     if client_id and found is None:
         raise _Unfit("Unknown client_id.")
     if address and (found is None or address not in found.post_logout_redirect_uris.split()):
         raise _Unfit("The post_logout_redirect_uri is not one that the application registered.")
+    if address and not address.startswith("https://"):
+        raise _Unfit("The post_logout_redirect_uri must be https.")
     if address and state:
         address = add_params_to_uri(address, [("state", state)])
     return found, address

@@ -17,7 +17,7 @@ from jwcrypto.jwt import JWT
 from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_application_model
 
 from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
-from optin.operations import staff_actions
+from optin.operations import openid, staff_actions
 from optin.operations.openid import MULTI_FACTOR, subject
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
@@ -36,7 +36,7 @@ from tests.kit.oauth import (
     shown_scope,
     signed_in,
 )
-from tests.kit.people import NUMBER, ORIGIN, PASSWORD
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("client_app")]
@@ -240,6 +240,8 @@ def test_a_texted_code_is_said_to_be_one(user: User, active: ProviderUser, phone
 
     assert told["amr"] == ["pwd", "otp", "sms", "mfa"]
     assert told["acr"] == MULTI_FACTOR
+    denied = decide(browser.client, ask(acr_values=MULTI_FACTOR), allow="")
+    assert answer(denied)["error"] == "access_denied"  # what was asked for is met
     # A factor that was removed counts no more.
     ProviderUser.objects.update(confirmed=False, verified_at=None)
     assert sign_in_to(browser.client)["amr"] == ["pwd"]
@@ -397,18 +399,47 @@ def test_a_sign_in_before_the_visit_is_none_for_it(
         ({"id_token_hint": "nonsense"}, "login_required"),
         ({"scope": "email"}, "invalid_scope"),
         ({"scope": "openid admin"}, "invalid_scope"),
+        ({"scope": "openid fileid:777"}, "invalid_scope"),
     ],
 )
-def test_what_cannot_be_done_is_told(user: User, asked: dict[str, str], word: str) -> None:
+def test_what_cannot_be_done_is_told(
+    user: User, file: File, asked: dict[str, str], word: str
+) -> None:
     came = answer(signed_in().get(ask(**asked)))
     stranger: Any = anybody().get(ask(**asked))
 
     assert came["error"] == word
     # A stranger is asked to sign in only where it may depend on who they are.
-    depends = "id_token_hint" in asked or asked.get("scope") == "email"
+    depends = "id_token_hint" in asked or asked.get("scope") in {"email", "openid fileid:777"}
     assert stranger["Location"].startswith("/sign-in/" if depends else REDIRECT)
     assert (came["state"], came["iss"]) == ("s&1=?", ISSUER)
     assert not Grant.objects.exists()
+
+
+def test_a_hint_names_the_person_and_the_client(user: User) -> None:
+    """Else an application would learn from another's ID token whether its person is here."""
+    make_client("authorization-code", "other")
+    http = signed_in()
+    hint = data(exchange(answer(decide(http, ask()))["code"]))["id_token"]
+
+    assert http.get(ask(id_token_hint=hint)).status_code == 200
+    by_other = http.get(ask(id_token_hint=hint, client_id="other"))
+    assert answer(by_other)["error"] == "login_required"
+    make_user("ben")
+    as_other = signed_in("ben").get(ask(id_token_hint=hint))
+    assert answer(as_other)["error"] == "login_required"
+
+
+@pytest.mark.parametrize("changed", [{"alg": "RS512"}, {"iss": "https://other.example.com"}, {}])
+def test_a_hint_is_an_id_token_of_this_service(settings: Any, changed: dict[str, str]) -> None:
+    """Others may have keys of ours, from a time when they signed something else."""
+    head, body = {"alg": "RS256"}, {"iss": ISSUER, "sub": "1", "aud": "client"}
+    made = JWT(
+        header={name: changed.get(name, value) for name, value in head.items()},
+        claims={name: changed.get(name, value) for name, value in body.items()},
+    )
+    made.make_signed_token(JWK.from_pem(settings.OPTIN_OPENID_KEYS[0].encode()))
+    assert openid.claims_of(made.serialize()) == (None if changed else body)
 
 
 def test_a_test_account_is_nobody_elsewhere(user: User) -> None:
@@ -444,6 +475,12 @@ def test_a_token_is_for_the_client_that_asked(user: User) -> None:
     given = post("token", {**body, "code": code, "client_id": "other"})
 
     assert given.status_code == 400
+
+
+def test_the_nonce_is_that_of_the_browser(user: User) -> None:
+    """S-35a: who stole a code cannot make it fit the session of another browser."""
+    code = answer(decide(signed_in(), ask(nonce=None)))["code"]
+    assert "nonce" not in claims(exchange(code, nonce="n-2"))
 
 
 @pytest.mark.parametrize("algorithm", ["", "HS256"])
@@ -483,12 +520,12 @@ def test_earlier_keys_are_published(user: User, settings: Any) -> None:
     kids = {JWT(jwt=data(each)["id_token"]).token.jose_header["kid"] for each in (old, new)}
     assert len(kids) == 2
     assert claims(old)["sub"] == claims(new)["sub"]
-    hint = {"id_token_hint": data(old)["id_token"]}
-    assert anybody().get(OUT, hint).status_code == 303
+    hint = data(old)["id_token"]
+    assert openid.claims_of(hint)
     published = Client().get("/o/jwks/").json()["keys"]
     assert {key["kid"] for key in published} == kids
     settings.OPTIN_OPENID_KEYS = keys[:1]
-    assert anybody().get(OUT, hint).status_code == 400
+    assert openid.claims_of(hint) is None
     assert all(key.keys() == {"alg", "use", "kid", "kty", "n", "e"} for key in published)
 
 
@@ -529,6 +566,29 @@ def test_signing_out_is_asked_for_and_leads_back(user: User, leaving: AbstractAp
     assert http.get(url)["Location"] == f"{LEFT}&state=s"  # nobody is left to ask
 
 
+def test_signing_out_ends_a_half_sign_in_too(
+    user: User, active: ProviderUser, phone: Phone
+) -> None:
+    browser = Browser()
+    sign_in(browser)
+    assert browser.path == "/sign-in/code/"
+    browser.client.get(OUT)
+    browser.send(code=phone.code())
+    assert browser.path == "/sign-in/"
+
+
+def test_nobody_is_signed_out_for_an_address_that_is_not_followed(
+    user: User, leaving: AbstractApplication
+) -> None:
+    """A row may have one that no browser should be sent to."""
+    address = leaving.post_logout_redirect_uris = "http://client.example.com/left"
+    leaving.save()
+    http = signed_in()
+    query = urlencode({"client_id": "client", "post_logout_redirect_uri": address})
+    assert http.post(f"{OUT}?{query}", {"sign_out": "yes"}).status_code == 400
+    assert http.get("/account/").status_code == 200
+
+
 def test_signing_out_leads_nowhere_else(
     user: User, leaving: AbstractApplication, clock: time_machine.Traveller
 ) -> None:
@@ -543,13 +603,15 @@ def test_signing_out_leads_nowhere_else(
         {"post_logout_redirect_uri": LEFT, "client_id": "other"},
         {"post_logout_redirect_uri": LEFT, "client_id": "nobody"},
         {"post_logout_redirect_uri": LEFT, "client_id": "other", "id_token_hint": hint},
-        {"post_logout_redirect_uri": LEFT, "id_token_hint": unsigned},
-        {"post_logout_redirect_uri": LEFT, "id_token_hint": f"{head}.{body}."},
-        {"post_logout_redirect_uri": LEFT, "id_token_hint": "nonsense"},
         {"post_logout_redirect_uri": LEFT, "id_token_hint": "a" * 4000},
     ]
     for query in refused:
         assert anybody().get(OUT, query).status_code == 400
+    # The key that signed it may be gone by now: so the person is asked, but led nowhere.
+    for unknown in (unsigned, f"{head}.{body}.", "nonsense"):
+        query = {"post_logout_redirect_uri": LEFT, "id_token_hint": unknown, "client_id": "client"}
+        assert anybody().get(OUT, query)["Location"] == "/sign-in/"
+        assert b"Client asks whether" in signed_in().get(OUT, query).content
     assert anybody().get(f"{OUT}?client_id=client&client_id=other").status_code == 400
     # An old one still says which application asks.
     clock.shift(timedelta(days=1))
