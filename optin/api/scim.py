@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from scim2_models import (
     Context,
     Error,
+    InvalidValueException,
     ListResponse,
     Meta,
     NotImplementedException,
@@ -50,6 +51,7 @@ _REFUSED: dict[type[errors.Refusal], tuple[int, str | None]] = {
     errors.NotThere: (404, None),
     errors.Taken: (409, "uniqueness"),
     errors.Unfit: (400, "invalidValue"),
+    errors.UnfitAddress: (400, "invalidValue"),
     errors.Barred: (403, None),
     errors.FileIdTaken: (409, "uniqueness"),
 }
@@ -284,6 +286,8 @@ class All(Kept):
 
     def get(self, request: Request) -> Response:
         asked = self.parameters(SearchRequest)
+        if "cursor" in self.query:
+            raise InvalidValueException(detail="Ask for a page by startIndex, not by cursor.")
         rows = self.kind.rows(self.provider).order_by("pk")
         if asked.filter:
             columns = COLUMNS[self.kind.model]

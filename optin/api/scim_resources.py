@@ -327,7 +327,7 @@ def _compare(column: str, op: CompareOperator, value: Any) -> Q:
         return ~Q(email="") if value == "work" else Q(pk=0)
     if isinstance(value, bool) and column == "is_let_in" and op == CompareOperator.eq:
         return Q(is_let_in=value)
-    if isinstance(value, str) and column != "is_let_in" and "\0" not in value:
+    if isinstance(value, str) and column != "is_let_in" and value.isprintable():
         if op == CompareOperator.eq:
             return _equals(column, value)
         if op in _LOOKUPS and column in {"username", "email", "name"}:

@@ -30,7 +30,7 @@ from optin.models import (
     ScimEnd,
     User,
 )
-from optin.operations import imports, people, proposals, tenants
+from optin.operations import email_changes, imports, people, proposals, tenants
 from optin.origin import Origin
 from optin.support.wording import plain
 
@@ -140,12 +140,13 @@ def create(provider: Provider, wanted: Profile) -> int:
     """Make a person, who has no password yet, and return the id.
 
     :raises Taken: if somebody has the name, the address or the external id.
-    :raises Unfit: if one of them is none.
+    :raises Unfit: or
+    :raises UnfitAddress: if one of them is none.
     """
     person = User(username=User.normalize_username(wanted.username), email=wanted.email)
     person.set_unusable_password()
     with _writing():
-        _save(person, wanted, ["external_id"])
+        _save(person, wanted, ["email", "external_id"])
         people.record_made(person, origin=provider.origin)
         if provider.file:
             tenants.let_in(person, provider.file, origin=provider.origin)
@@ -160,7 +161,8 @@ def change(provider: Provider, pk: int, edit: Callable[[Profile], Profile]) -> N
 
     :raises NotThere: if the provider sees nobody with this id.
     :raises Taken: if somebody else has the name, the address or the external id.
-    :raises Unfit: if one of them is none.
+    :raises Unfit: or
+    :raises UnfitAddress: if one of them is none.
     :raises Barred: if the provider may not change one of them, or activate the person.
     """
     with _writing():
@@ -235,6 +237,8 @@ def _propose(provider: Provider, person: User, wanted: Profile) -> None:
 
 
 def _save(person: User, wanted: Profile, changed: list[str]) -> None:
+    if "email" in changed and person.email:
+        person.email = email_changes.fit_address(person.email)
     person.full_clean(exclude=["password"])
     # A user name must not be the address of somebody else: they sign in with it.
     logins = [Lower(Value(login)) for login in (person.username, person.email) if login]

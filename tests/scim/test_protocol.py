@@ -148,12 +148,19 @@ REFUSED: dict[str, tuple[tuple[Any, ...], int, str | None]] = {
         *(400, "invalidValue"),
     ),
     "a count that is none": (("GET", "/Users?count=x"), 400, "invalidValue"),
+    "a cursor": (("GET", "/Users?count=1&cursor=a"), 400, "invalidValue"),
+    "an empty cursor": (("GET", "/Groups?cursor="), 400, "invalidValue"),
+    "an address in the network of the service": (
+        ("POST", "/Users", {"userName": "zoe", "emails": [{"value": "zoe@[127.0.0.1]"}]}),
+        *(400, "invalidValue"),
+    ),
     "a parameter twice": (("GET", "/Users?count=1&count=2"), 400, None),
 }
 FILTERS = [
     *('userName eq "a', "userName", "eq", 'userName xx "a"', 'password eq "a"', "active eq 1"),
     *('userName gt "a"', "userName pr", 'not (userName eq "a")', 'userName ne "a"', "id gt 1"),
     *('emails[type eq "work"', 'emails[foo eq "a"]', 'externalId co "a"', 'userName eq "\\u0000"'),
+    *('userName eq "\\ud800"', 'emails co "\\udfff"', 'externalId eq "\\ud800"'),
     *('active co "t"', "userName eq null", 'meta.created eq "x"', 'members eq "1"'),
     *("(" * 1500, "not (" * 700 + 'userName eq "a"' + ")" * 700),
 ]
