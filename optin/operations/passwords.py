@@ -239,7 +239,7 @@ def opens(user: User | None, link: str) -> bool:
     """
     if user and wording.is_of_invitation(link):
         return _is_invited(user, link)
-    if user is None or not default_token_generator.check_token(user, link):
+    if user is None or not _may_choose(user) or not default_token_generator.check_token(user, link):
         return False
     # In the unit of ``check_token``, which counts seconds in local time.
     now = default_token_generator._num_seconds(default_token_generator._now())
@@ -251,8 +251,8 @@ def _is_invited(user: User, link: str) -> bool:
     """Whether *link* is that of an invitation of somebody who has no password yet."""
     if user.invited_at is None or timezone.now() - user.invited_at >= INVITED_FOR:
         return False
-    is_person = user.is_active and not (user.is_staff or user.is_superuser)
-    return is_person and not user.has_usable_password() and wording.invites(user, link)
+    has_none = user.is_active and not user.has_usable_password()
+    return has_none and _may_choose(user) and wording.invites(user, link)
 
 
 def is_theirs(user: User, password: str, *, origin: Origin) -> bool:
@@ -284,13 +284,19 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
         now = timezone.now()
         links = Notice.objects.filter(user=pk, kind=Notice.Kind.PASSWORD_RESET)
         lately = _too_soon(links, now)
-        due = user is not None and user.is_active and user.has_usable_password() and not lately
+        due = user is not None and user.is_active and _may_choose(user) and not lately
         if user and due:
             delivery.notify_apart(user, Notice.Kind.PASSWORD_RESET, now)
             _record(Kind.PASSWORD, "reset_asked", user, origin, now)
         else:
             _count(Kind.PASSWORD, "refused", known, ANY_NAME, origin, now)
     return due
+
+
+def _may_choose(user: User) -> bool:
+    """Whether *user* has a password, or was invited to choose one, however long ago."""
+    is_staff = user.is_staff or user.is_superuser
+    return user.has_usable_password() or (user.invited_at is not None and not is_staff)
 
 
 def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:

@@ -210,6 +210,27 @@ def test_a_link_is_of_one_person_and_tells_strangers_nothing(file: File, user: U
     assert len(pages) == 1
 
 
+def test_whose_link_is_too_old_asks_for_another(file: File, clock: Clock) -> None:
+    """S-38, S-38a. As everybody does who forgot a password; not who was never invited."""
+    dora, browser = brought("dora", file), Browser()
+
+    def asked() -> int:
+        browser.go("/password-reset/")
+        browser.send(email=dora.email)
+        return len(mail.outbox)
+
+    assert asked() == 0
+    invite()
+    clock.shift(8 * DAY)
+    assert asked() == 2
+    User.objects.update(is_staff=True)
+    assert status(link_of(dora)) == 404
+    User.objects.update(is_staff=False)
+    browser.go(link_of(dora))
+    browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
+    assert User.objects.get(pk=dora.pk).check_password(NEW_PASSWORD)
+
+
 # -- who is invited ------------------------------------------------------------------
 
 
