@@ -64,6 +64,12 @@ class InvalidMobileNumber(Refusal):
     message = "That is not a mobile number."
 
 
+class FictionalNumber(InvalidMobileNumber):
+    """The number is kept free for films and books: nobody has it."""
+
+    message = "Numbers that are kept free for films and books get no texts."
+
+
 class OtherRegion(InvalidMobileNumber):
     """The number is of a region that gets no texts."""
 

@@ -25,7 +25,7 @@ from django.utils.translation.trans_real import get_supported_language_variant
 
 from optin import hashes, keys, phones
 from optin.conf import conf
-from optin.errors import InvalidMobileNumber, OtherRegion, UnfitAddress
+from optin.errors import FictionalNumber, InvalidMobileNumber, OtherRegion, UnfitAddress
 from optin.hashes import Fast
 from optin.models import ExternalId, ProviderUser, User
 from optin.models.factors import MAX_REFERENCE, REFERENCE
@@ -44,6 +44,9 @@ MOST = 1_000
 
 SHORTEST_KEY = 22
 """Characters of an access key: 128 random bits in base64."""
+
+MOST_TOLD = 20
+"""Mistakes of one row that are told."""
 
 Fields = Mapping[str, Any]
 
@@ -223,7 +226,7 @@ def parse(line: int, row: Fields | str) -> Person | list[Fault]:
     if row.get("username") is None:
         wrong.append(("username", "is missing"))
     if wrong := wrong or [*_wrong_together(read)]:
-        return [Fault(line, *each) for each in wrong]
+        return [Fault(line, *each) for each in wrong[:MOST_TOLD]]
     files, manages = read.pop("files", []), read.pop("manages", None)
     members = {pk: None if manages is None else pk in manages for pk in files}
     return Person(line, **{"external_id": "", **read}, files=members)
@@ -296,7 +299,7 @@ def _number(value: Any) -> str:
     text = _text(value)
     try:
         return proposals.fit(text).e164
-    except OtherRegion as exc:
+    except (FictionalNumber, OtherRegion) as exc:
         raise ValidationError(exc.message) from None
     except InvalidMobileNumber:
         home = conf.sms_regions[0]

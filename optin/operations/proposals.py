@@ -9,7 +9,7 @@ from datetime import datetime
 
 from optin import phones
 from optin.conf import conf
-from optin.errors import InvalidMobileNumber, OtherRegion
+from optin.errors import FictionalNumber, OtherRegion
 from optin.models import AuthenticatorApp, ProposedNumber, ProviderUser, User
 from optin.phones import MobileNumber
 
@@ -20,11 +20,12 @@ def fit(text: str) -> MobileNumber:
     """Return the mobile number in *text*, which may opt in outside of sandboxes.
 
     :raises InvalidMobileNumber: if there is none.
+    :raises FictionalNumber: if nobody has it.
     :raises OtherRegion: if it is of a region that gets no texts.
     """
     number = phones.parse(text, home_region=conf.sms_regions[0])
     if number.is_fiction and not conf.takes_fiction:
-        raise InvalidMobileNumber
+        raise FictionalNumber
     if number.region not in conf.sms_regions:
         raise OtherRegion
     return number

@@ -22,6 +22,7 @@ from django.utils import timezone
 from bench import rows
 from bench.rows import BAD, BCRYPT, KEY
 from optin import keys
+from optin.conf import Conf
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -392,6 +393,7 @@ def test_a_number_that_somebody_verifies_meanwhile_is_refused(
     monkeypatch.setattr(imports, "_stored", meanwhile)
     done = bring(TRUSTED, {"username": "emil"}, options=TRUST, status=3)
     assert counts(done) == (1, 0, 0, 1)
+    assert done.numbers == {"second_factors": 0, "proposed": 0}
     assert (done.faults[0]["line"], done.faults[0]["field"]) == (1, "number")
 
 
@@ -639,6 +641,13 @@ def test_all_mistakes_of_a_row_are_named_at_once(bring: Any, file: File) -> None
 def test_an_unfit_number_is_told_why(bring: Any, number: str, said: str) -> None:
     (fault,) = bring({"username": "dora", "number": number}, status=4).faults
     assert fault["reason"] == said
+
+
+def test_a_number_that_nobody_has_is_told(bring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the message above is one."""
+    monkeypatch.setattr(Conf, "takes_fiction", False)
+    (fault,) = bring({"username": "dora", "number": NUMBER}, status=4).faults
+    assert "films and books" in fault["reason"]
 
 
 @pytest.mark.parametrize(
