@@ -18,7 +18,6 @@ from django.views.decorators.http import require_POST
 
 from optin import phones
 from optin.admin.actions import origin_of
-from optin.admin.cells import cell, lines
 from optin.admin.rows import (
     Pages,
     ReadOnlyAdmin,
@@ -41,6 +40,7 @@ from optin.models import AuditEvent, File, User
 from optin.operations import staff
 from optin.origin import Face
 from optin.support import wording
+from optin.support.cells import cell, lines
 from optin.support.wording import plain
 
 _BATCH = 2000

@@ -13,11 +13,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
-from optin.admin.cells import cell, lines
 from optin.conf import ALARM_SHARE, conf
 from optin.models import Figure, File, Guard
 from optin.models.messages import State
 from optin.support import budgets, counting, health, statistics
+from optin.support.cells import cell, lines
 from optin.support.charts import (
     Chart,
     Part,

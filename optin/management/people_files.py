@@ -32,6 +32,7 @@ from optin.models.factors import MAX_REFERENCE, REFERENCE
 from optin.models.files import MAX_FILE_ID
 from optin.operations import email_changes, proposals
 from optin.operations.imports import NUMBER_FIELDS, Fault, Key, Person
+from optin.support import cells
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -49,6 +50,8 @@ MOST_TOLD = 20
 """Mistakes of one row that are told."""
 
 Fields = Mapping[str, Any]
+
+_SECRETS = ("password", "access_keys")
 
 
 @contextmanager
@@ -141,14 +144,19 @@ def _csv_rows(stream: BufferedIOBase) -> Iterator[tuple[int, Fields | str]]:
     comma = max(",;\t", key=first.count)  # spreadsheets write all three
     names = _names(first, comma)
     for number, text in lines:
-        cells = _cells(text, comma)
-        if not isinstance(cells, str) and len(cells) != len(names):
-            cells = "has more or fewer cells than the first line"
-        if isinstance(cells, str):
-            yield number, cells
+        found = _cells(text, comma)
+        if not isinstance(found, str) and len(found) != len(names):
+            found = "has more or fewer cells than the first line"
+        if isinstance(found, str):
+            yield number, found
         else:
-            row = zip(names, map(str.strip, cells), strict=True)
-            yield number, {name: cell for name, cell in row if cell}
+            row = zip(names, map(str.strip, found), strict=True)
+            yield number, {name: _value(name, cell) for name, cell in row if cell}
+
+
+def _value(name: str, cell: str) -> str:
+    """Take away what ``write`` adds. It writes no secrets, which may hold anything."""
+    return cell if name in _SECRETS else cells.value(cell)
 
 
 def _names(first: str, comma: str) -> list[str]:
@@ -186,7 +194,7 @@ def write(
     """
     rows = 0
     if form == "csv":
-        left_out = {"password", "access_keys", *(() if numbers else NUMBER_FIELDS)}
+        left_out = {*_SECRETS, *(() if numbers else NUMBER_FIELDS)}
         names = [name for name in FIELDS if name not in left_out]
         table = csv.DictWriter(stream, names, lineterminator="\n")
         table.writeheader()
@@ -202,7 +210,7 @@ def write(
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(str(each) for each in value)
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return cells.cell(str(value).lower() if isinstance(value, bool) else value)
 
 
 def parse(line: int, row: Fields | str) -> Person | list[Fault]:
@@ -266,6 +274,11 @@ def _as(model: Any, column: str) -> Callable[[Any], Any]:
     """Return what checks a text by the rules of a column."""
     rules = model._meta.get_field(column)
     return lambda value: rules.clean(_text(value), None)
+
+
+def _external_id(value: Any) -> str:
+    text: str = _as(ExternalId, "text")(_text(value).strip())
+    return text
 
 
 def _language(value: Any) -> str:
@@ -391,7 +404,7 @@ def _access_key(text: str) -> Key:
 
 
 FIELDS: dict[str, Callable[[Any], Any]] = {
-    "external_id": _as(ExternalId, "text"),
+    "external_id": _external_id,
     "username": _username,
     "email": _email,
     "language": _language,

@@ -1,5 +1,6 @@
 """Who people are in the system that they came from."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from optin.models.users import User
@@ -19,3 +20,9 @@ class ExternalId(models.Model):
 
     def __str__(self) -> str:
         return f"external id of user {self.pk}"
+
+    def clean(self) -> None:
+        """Refuse what no import reads."""
+        if not self.text.isprintable() or self.text != self.text.strip():
+            why = "It has blanks around it, or a character that cannot be printed."
+            raise ValidationError({"text": why})

@@ -18,7 +18,6 @@ from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import get_application_model
 
 from optin.actions.tenants import ApplicationForm
-from optin.admin.cells import cell
 from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
@@ -38,6 +37,7 @@ from optin.models import (
 from optin.operations import opt_ins, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
+from optin.support.cells import cell
 from tests.kit.oauth import make_client
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone

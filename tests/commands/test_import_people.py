@@ -736,7 +736,8 @@ def test_what_was_written_out_and_read_again_is_equal(
     bring: Any, tmp_path: Path, file: File, form: str
 ) -> None:
     emil = {"username": "\u00e9mil", "active": False}
-    bring(DORA, emil)
+    formula = {"external_id": "'=1;\"@A1", "username": "-fay", "email": "=f@example.com"}
+    bring(DORA, emil, formula)
     User.objects.filter(pk=make_user("ann-staff").pk).update(is_staff=True)
     User.objects.filter(pk=make_user("root").pk).update(is_superuser=True)
     User.objects.filter(pk=make_user("ben-test").pk).update(is_test=True)
@@ -751,6 +752,7 @@ def test_what_was_written_out_and_read_again_is_equal(
         assert name in text
     for absent in ("ann-staff", "root", "ben-test", "erased", BCRYPT, KEY[:6]):
         assert absent not in text
+    assert (form == "csv") is (",'-fay,'=f@example.com," in text)
     AccessKey.objects.all().delete()
     User.objects.all().delete()
     run("import_people", str(first), WHY)

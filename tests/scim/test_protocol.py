@@ -114,6 +114,14 @@ REFUSED: dict[str, tuple[tuple[Any, ...], int, str | None]] = {
         ("POST", "/Users", {"userName": "zoe", "externalId": "a" * 300}),
         *(400, "invalidValue"),
     ),
+    "an external id of two lines": (
+        ("POST", "/Users", {"userName": "zoe", "externalId": "a\nb"}),
+        *(400, "invalidValue"),
+    ),
+    "a blank external id": (
+        ("POST", "/Users", {"userName": "zoe", "externalId": " "}),
+        *(400, "invalidValue"),
+    ),
     "a group without a name": (("POST", "/Groups", {"displayName": ""}), 400, "invalidValue"),
     "a group that reads as another": (
         ("POST", "/Groups", {"displayName": "a\u202eb"}),
