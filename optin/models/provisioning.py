@@ -14,7 +14,7 @@ class ScimClient(models.Model):
         Application, models.CASCADE, primary_key=True, related_name="scim"
     )
     # Without one it is for all files, and for people who are in none.
-    file = models.ForeignKey(File, models.CASCADE, null=True, blank=True, related_name="+")
+    file = models.ForeignKey(File, models.PROTECT, null=True, blank=True, related_name="+")
 
     class Meta:
         default_permissions = ()
@@ -31,6 +31,8 @@ class ScimEnd(models.Model):
 
     application = models.ForeignKey(Application, models.CASCADE, related_name="+")
     user = models.ForeignKey(User, models.CASCADE, related_name="scim_ends")
+    # Else the membership of its file.
+    of_account = models.BooleanField(default=False, db_default=False)
     # The application deleted the person: it does not see them any more.
     deleted = models.BooleanField(default=False, db_default=False)
 

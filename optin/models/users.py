@@ -138,6 +138,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     text_first = models.BooleanField(default=False, db_default=False)
     # It belongs to sandboxes only (``tenants.add_member``). Chosen when the account is made.
     is_test = models.BooleanField("test account", default=False, db_default=False)
+    # By an application for SCIM of one file. An import or an application of all files may take them
+    # for somebody else: only staff give them rights.
+    named_for_one_file = models.BooleanField(default=False, db_default=False)
     # Of mails and texts that no page caused, as an import said; "" for the service's own.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
     # When the newest invitation was made, and when a password was chosen by its link. A

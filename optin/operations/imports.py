@@ -324,6 +324,8 @@ def _barred(row: Person, found: User) -> Iterator[Fault]:
     if is_out_of_reach(found):
         yield Fault(row.line, "username", "is staff, a test account, or an erased person")
         return
+    if found.named_for_one_file:
+        yield Fault(row.line, "username", "was made or named by an application of one file")
     if row.active and not found.is_active:
         yield Fault(row.line, "active", "is deactivated here: use manage person activate")
     ended = {each.file_id for each in found.memberships.all() if not each.active}

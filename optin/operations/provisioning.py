@@ -146,7 +146,7 @@ def create(provider: Provider, wanted: Profile) -> int:
     person = User(username=User.normalize_username(wanted.username), email=wanted.email)
     person.set_unusable_password()
     with _writing():
-        _save(person, wanted, ["email", "external_id"])
+        _save(provider, person, wanted, ["email", "external_id"])
         people.record_made(person, origin=provider.origin)
         if provider.file:
             tenants.let_in(person, provider.file, origin=provider.origin)
@@ -200,8 +200,7 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
 
 
 def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str]) -> None:
-    is_first_id = changed == ["external_id"] and not hasattr(person, "external")
-    if not (is_first_id or provider.may_rename(person)):
+    if not provider.may_rename(person):
         raise Barred(
             "This person signs in here already, or belongs to other files, too. The user name, "
             "the e-mail address and the external id can only be changed elsewhere."
@@ -210,7 +209,7 @@ def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str
     person.username, person.email = User.normalize_username(wanted.username), wanted.email
     if "email" in changed:
         person.invited_at = None  # as in imports
-    _save(person, wanted, changed)
+    _save(provider, person, wanted, changed)
     if "email" in changed and old and is_told:
         _tell_old_address(person, old)
     data = {"changed": changed}
@@ -236,7 +235,7 @@ def _propose(provider: Provider, person: User, wanted: Profile) -> None:
         _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data=data)
 
 
-def _save(person: User, wanted: Profile, changed: list[str]) -> None:
+def _save(provider: Provider, person: User, wanted: Profile, changed: list[str]) -> None:
     if "email" in changed and person.email:
         person.email = email_changes.fit_address(person.email)
     person.full_clean(exclude=["password"])
@@ -247,7 +246,9 @@ def _save(person: User, wanted: Profile, changed: list[str]) -> None:
     )
     if others.filter(Q(name__in=logins) | Q(address__in=logins)).exists():
         raise Taken
-    person.save(update_fields=["username", "email", "invited_at"] if person.pk else None)
+    person.named_for_one_file |= provider.file is not None
+    named = ["username", "email", "invited_at", "named_for_one_file"]
+    person.save(update_fields=named if person.pk else None)
     if "external_id" in changed:
         ExternalId.objects.filter(user=person).delete()
         if wanted.external_id:
@@ -380,10 +381,12 @@ def _set_members(
             raise Unfit("members: there is nobody with one of these ids.") from None
         if provider.file:
             (_let_back if pk in wanted else _end)(provider, person)
+        elif pk not in wanted:
+            tenants.put_out(person, file, origin=provider.origin)
+        elif person.named_for_one_file:
+            raise Barred("An application of one file named one of these people. Ask staff.")
         else:
-            (tenants.let_in if pk in wanted else tenants.put_out)(
-                person, file, origin=provider.origin
-            )
+            tenants.let_in(person, file, origin=provider.origin)
 
 
 def _locked_file(provider: Provider, pk: int) -> File:

@@ -1,5 +1,7 @@
 """What an identity provider may decide, and what stays (S-68)."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from optin.models import (
 )
 from optin.operations import people, tenants
 from tests.kit.clients import Api, bearer
+from tests.kit.commands import run
 from tests.kit.people import NUMBER, make_user
 from tests.kit.world import notices
 from tests.scim.kit import OPERATOR, Provider, make_provider, patch
@@ -157,15 +160,40 @@ def test_it_does_not_take_over_who_signs_in_here_or_elsewhere(
             new_address("attacker@example.com"),
             patch({"op": "replace", "path": "userName", "value": "attacker"}),
             patch({"op": "remove", "path": "emails"}),
+            patch({"op": "replace", "path": "externalId", "value": "x"}),
         ):
             assert one.send("PATCH", f"/Users/{pk}", change).status == 403
     assert set(User.objects.values_list("email", flat=True)) == {
         *("ann@example.com", "fresh@example.com")
     }
-    # An id of the provider changes nobody's sign-in, but is not taken from another provider.
-    for pk, status in ((user.pk, 200), (fresh, 403)):
-        change = patch({"op": "replace", "path": "externalId", "value": f"x{pk}"})
-        assert one.send("PATCH", f"/Users/{pk}", change).status == status
+
+
+@pytest.mark.parametrize(
+    "row", [{"external_id": "A-17", "username": "carol"}, {"username": "boss"}]
+)
+def test_whom_it_named_gets_no_rights_elsewhere(
+    row: dict[str, str],
+    file: File,
+    other_file: File,
+    one: Provider,
+    every: Provider,
+    tmp_path: Path,
+) -> None:
+    """S-67: nobody takes its people for those of other files; it may name them as it likes."""
+    brought = make_user("brought", file)
+    User.objects.filter(pk=brought.pk).update(password="!")
+    body = {"userName": "boss", "externalId": "A-17"}
+    made = User.objects.get(pk=one.send("POST", "/Users", {"userName": "x"}).json["id"])
+    for person in (brought, made):
+        User.objects.filter(username="boss").delete()
+        assert one.send("PUT", f"/Users/{person.pk}", body).status == 200
+        path = tmp_path / "people.jsonl"
+        path.write_text(json.dumps({**row, "files": [888], "manages": [888]}))
+        with pytest.raises(SystemExit):
+            run("import_people", str(path), "--update", "--reason", "move")
+        add = patch({"op": "add", "path": "members", "value": [{"value": str(person.pk)}]})
+        assert every.send("PATCH", "/Groups/888", add).status == 403
+        assert not other_file.memberships.exists()
 
 
 def test_the_old_address_is_told(user: User, every: Provider) -> None:
