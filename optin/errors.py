@@ -5,6 +5,7 @@ They are raised before a transaction begins, or before it wrote anything. What i
 the audit event back (see ``operations``).
 """
 
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -213,6 +214,17 @@ class Barred(Refusal):
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)
+
+
+class TooMany(Refusal):
+    """An identity provider changes an address too often: each time, a mail leaves."""
+
+    code = "throttled"
+    message = "The e-mail address of this person was changed too often today."
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__()
+        self.retry_after = retry_after
 
 
 class NotAMember(Refusal):

@@ -116,6 +116,8 @@ class ScimCall(Call):
             raise ApiError("invalid_request", str(exc)) from None
 
     def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, errors.TooMany):
+            exc = ApiError(exc.code, exc.message, retry_after=exc.retry_after)
         if isinstance(exc, ValidationError):
             [found, *_] = Error.from_validation_errors(exc)
             status, kind, detail = found.status or 400, found.scim_type, found.detail

@@ -16,7 +16,8 @@ from django.db.models import BooleanField, CharField, Exists, ExpressionWrapper,
 from django.db.models.functions import Cast, Concat, Lower
 from django.utils import timezone
 
-from optin.errors import Barred, InvalidMobileNumber, NotThere, OtherRegion, Taken, Unfit
+from optin import limits
+from optin.errors import Barred, InvalidMobileNumber, NotThere, OtherRegion, Taken, TooMany, Unfit
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -164,6 +165,7 @@ def change(provider: Provider, pk: int, edit: Callable[[Profile], Profile]) -> N
     :raises Unfit: or
     :raises UnfitAddress: if one of them is none.
     :raises Barred: if the provider may not change one of them, or activate the person.
+    :raises TooMany: if the address of somebody who uses the service changes too often.
     """
     with _writing():
         person = provider.locked(pk)
@@ -205,12 +207,17 @@ def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str
             "This person signs in here already, or belongs to other files, too. The user name, "
             "the e-mail address and the external id can only be changed elsewhere."
         )
-    old, is_told = person.email, imports.uses(person)
+    old = person.email
+    is_told = "email" in changed and bool(old) and imports.uses(person)
+    if is_told and not wanted.email:
+        raise Barred("This person signs in here already: their address cannot be removed.")
+    if is_told and (over := limits.reserve_email(person, timezone.now())):
+        raise TooMany(over.retry_after)
     person.username, person.email = User.normalize_username(wanted.username), wanted.email
     if "email" in changed:
         person.invited_at = None  # as in imports
     _save(provider, person, wanted, changed)
-    if "email" in changed and old and is_told:
+    if is_told:
         _tell_old_address(person, old)
     data = {"changed": changed}
     _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data=data)
@@ -264,7 +271,7 @@ def _tell_old_address(person: User, old: str) -> None:
     done = EmailChange.objects.create(
         user=person,
         old_address=old,
-        new_address=person.email or old,
+        new_address=person.email,
         asked_at=now,
         closed_at=now,
         closed_as=EmailChange.Closed.DONE,

@@ -17,7 +17,7 @@ from optin.models import (
     ProviderUser,
     User,
 )
-from optin.operations import people, tenants
+from optin.operations import email_changes, people, tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, make_user
@@ -205,6 +205,21 @@ def test_the_old_address_is_told(user: User, every: Provider) -> None:
     assert (change.old_address, change.new_address) == ("ann@example.com", "new@example.com")
     event = AuditEvent.objects.get(outcome="provisioned")
     assert event.data == {"changed": ["email"]}
+
+
+def test_the_way_back_cannot_be_taken_away(user: User, every: Provider) -> None:
+    """S-68: nor can it mail to any number of addresses."""
+    path = f"/Users/{user.pk}"
+    assert every.send("PATCH", path, patch({"op": "remove", "path": "emails"})).status == 403
+    answers = [every.send("PATCH", path, new_address(f"{n}@example.com")) for n in range(6)]
+    assert [each.status for each in answers] == [200] * 5 + [429]
+    assert int(answers[5].headers["Retry-After"]) > 0
+    assert len(notices(user)) == 5
+    assert every.send("PATCH", path, active(False)).status == 200
+    user.refresh_from_db()
+    first = user.email_changes.order_by("pk")[0]
+    assert email_changes.put_back(user, first)
+    assert user.email == "ann@example.com"
 
 
 def test_a_new_address_was_not_invited_yet(user: User, every: Provider) -> None:
