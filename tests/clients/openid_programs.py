@@ -12,12 +12,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
+from jwcrypto.jwk import JWK
 from requests.adapters import HTTPAdapter
 
 from optin.operations.openid import MULTI_FACTOR
@@ -25,6 +28,7 @@ from tests.kit.browser import Form, Page
 from tests.kit.server import free_port, listens, running_python, until
 
 MODULES = Path("/usr/lib/apache2/modules")
+DISCOVERY = "/.well-known/openid-configuration"
 SECRET = "secret-of-a-program-" * 4
 
 
@@ -36,6 +40,8 @@ class Program:
     port: int
     start: str  # the path that leads to the service
     claims: str  # the path that answers the claims, in JSON
+    leave: str  # the path that signs out, also at the service
+    left: str  # the path to which the service then leads back
 
     def at(self, path: str) -> str:
         return f"https://{self.host}{path}"
@@ -103,15 +109,38 @@ def decoded(id_token: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
 
 
+@contextmanager
+def other_keys(service: str) -> Iterator[str]:
+    """An address that describes *service* as after the key that signs was removed."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = requests.get(f"{service}{DISCOVERY}", timeout=30).json()
+            body["jwks_uri"] = f"{address}/jwks"
+            if self.path == "/jwks":
+                key = JWK.generate(kty="RSA", size=2048, alg="RS256", use="sig", kid="other")
+                body = {"keys": [key.export_public(as_dict=True)]}
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield address
+        server.shutdown()
+
+
 # -- mozilla-django-oidc ------------------------------------------------------------
 
 
 @contextmanager
-def django_site(service: str, folder: Path) -> Iterator[Program]:
+def django_site(service: str, folder: Path, *, jwks: str = "") -> Iterator[Program]:
     """A site in Django that uses mozilla-django-oidc."""
     port = free_port()
     env = {"PATH": os.environ["PATH"], "SERVICE": service, "SECRET": SECRET, "FOLDER": str(folder)}
-    env["ACR"] = MULTI_FACTOR
+    env |= {"ACR": MULTI_FACTOR, "JWKS": jwks or f"{service}/o/jwks/"}
     command = ["-m", "tests.clients.openid_site", str(port)]
     with running_python(*command, env=env, log=folder / "django.log"):
         until(lambda: listens(port), 30)
@@ -120,6 +149,8 @@ def django_site(service: str, folder: Path) -> Iterator[Program]:
             port,
             start="/oidc/authenticate/?next=/claims",
             claims="/claims",
+            leave="/oidc/logout/",
+            left="/claims",
         )
 
 
@@ -132,7 +163,7 @@ PidFile {folder}/apache.pid
 ErrorLog {folder}/apache.log
 DocumentRoot {folder}/www
 {modules}
-OIDCProviderMetadataURL {service}/.well-known/openid-configuration
+OIDCProviderMetadataURL {metadata}
 OIDCClientID apache
 OIDCClientSecret {secret}
 OIDCRedirectURI https://ledger.example.com/callback
@@ -147,18 +178,22 @@ OIDCHTTPTimeoutShort 30
   AuthType openid-connect
   Require claim "acr:{acr}"
 </Location>
+<Location /left.html>
+  AuthType none
+  Require all granted
+</Location>
 """
 
 
 @contextmanager
-def apache(service: str) -> Iterator[Program]:
+def apache(metadata: str) -> Iterator[Program]:
     """A page that Apache shows only to whoever its mod_auth_openidc let in, with two factors."""
     port = free_port()
     names = "mpm_event authz_core authn_core authz_user auth_openidc dir"
     configuration = {
         "port": port,
         "modules": "\n".join(f"LoadModule {n}_module {MODULES}/mod_{n}.so" for n in names.split()),
-        "service": service,
+        "metadata": metadata,
         "secret": SECRET,
         "acr": MULTI_FACTOR,
         "quoted_acr": quote(MULTI_FACTOR, safe=""),
@@ -169,6 +204,7 @@ def apache(service: str) -> Iterator[Program]:
         folder = Path(own)
         (folder / "www").mkdir()
         (folder / "www" / "index.html").write_text("<h1>The ledger</h1>")
+        (folder / "www" / "left.html").write_text("<h1>Goodbye</h1>")
         (folder / "apache.conf").write_text(_APACHE.format(folder=folder, **configuration))
         if user:
             shutil.chown(folder, user)
@@ -177,6 +213,8 @@ def apache(service: str) -> Iterator[Program]:
             try:
                 until(lambda: listens(port), 30)
                 start, claims = "/index.html", "/callback?info=json"
-                yield Program("ledger.example.com", port, start=start, claims=claims)
+                host, left = "ledger.example.com", "/left.html"
+                leave = f"/callback?logout={quote(f'https://{host}{left}', safe='')}"
+                yield Program(host, port, start=start, claims=claims, leave=leave, left=left)
             finally:
                 process.terminate()

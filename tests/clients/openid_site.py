@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 from wsgiref.simple_server import make_server
 
 import django
@@ -48,14 +49,22 @@ settings.configure(
     OIDC_OP_AUTHORIZATION_ENDPOINT=f"{SERVICE}/o/authorize/",
     OIDC_OP_TOKEN_ENDPOINT=f"{SERVICE}/o/token/",
     OIDC_OP_USER_ENDPOINT=f"{SERVICE}/o/userinfo/",
-    OIDC_OP_JWKS_ENDPOINT=f"{SERVICE}/o/jwks/",
+    OIDC_OP_JWKS_ENDPOINT=os.environ["JWKS"],
+    OIDC_OP_LOGOUT_URL_METHOD=f"{__name__}.logout_url",
+    ALLOW_LOGOUT_GET_METHOD=True,
     LOGIN_REDIRECT_URL="/claims",
+    LOGOUT_REDIRECT_URL="/claims",
 )
 
 
 def claims(request: HttpRequest) -> JsonResponse:
     email = request.user.email if request.user.is_authenticated else ""
     return JsonResponse({"email": email, "id_token": request.session.get("oidc_id_token")})
+
+
+def logout_url(request: HttpRequest) -> str:
+    back = {"client_id": "django", "post_logout_redirect_uri": "https://books.example.com/claims"}
+    return f"{SERVICE}/o/logout/?{urlencode(back)}"
 
 
 urlpatterns = [path("oidc/", include("mozilla_django_oidc.urls")), path("claims", claims)]
