@@ -292,6 +292,7 @@ def _language(value: Any) -> str:
 
 def _username(value: Any) -> str:
     name: str = _as(User, "username")(User.normalize_username(_text(value)))
+    User(username=name).clean()
     return name
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -43,6 +44,9 @@ class UserQuerySet(models.QuerySet["User"]):
 class UserManagerWithLock(UserManager["User"].from_queryset(UserQuerySet)):  # type: ignore[misc]
     pass
 
+
+ERASED = "erased-"
+"""How the names of erased people begin, before the id."""
 
 MOST = 32_767
 """The largest value of the column of a count."""
@@ -175,6 +179,12 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
     def __str__(self) -> str:
         return f"user {self.pk}"
+
+    def clean(self) -> None:
+        """Refuse a new name that an erased person could have: nothing more of them is deleted."""
+        super().clean()
+        if self.username.lower().startswith(ERASED):
+            raise ValidationError({"username": f"It must not begin with {ERASED}"})
 
     @property
     def own(self) -> WrongCodes:

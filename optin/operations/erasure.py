@@ -19,6 +19,7 @@ from oauth2_provider.models import get_application_model
 from optin.errors import TellingReason
 from optin.models import AuditEvent, EmailChange, Guard, ProviderUser, User, WebhookEvent
 from optin.models.reasons import fit_reason
+from optin.models.users import ERASED
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -120,7 +121,7 @@ def _is_of(user: User, session: Session) -> bool:
 
 
 def _make_nameless(user: User) -> None:
-    name = f"erased-{user.pk}"
+    name = f"{ERASED}{user.pk}"
     if User.objects.by_login(name):
         name += f"-{secrets.token_hex(4)}"  # somebody is called that
     user.username = name
@@ -136,7 +137,7 @@ def _make_nameless(user: User) -> None:
 
 def is_erased(user: User) -> bool:
     """Whether ``erase`` has left only a nameless row of *user*."""
-    return not user.is_active and not user.email and user.username.startswith(f"erased-{user.pk}")
+    return not user.is_active and not user.email and user.username.startswith(f"{ERASED}{user.pk}")
 
 
 def _names(user: User) -> Iterable[str]:

@@ -31,6 +31,7 @@ from optin.models import (
     ScimEnd,
     User,
 )
+from optin.models.users import ERASED
 from optin.operations import email_changes, imports, people, proposals, tenants
 from optin.origin import Origin
 from optin.support.wording import plain
@@ -76,7 +77,7 @@ class Provider:
     def people(self) -> Any:
         """Return whom it sees; ``is_let_in`` of each says whether they are active to it."""
         own = ScimEnd.objects.filter(user=OuterRef("pk"), application=self.client.pk)
-        erased = Concat(Value("erased-"), Cast("pk", CharField()))
+        erased = Concat(Value(ERASED), Cast("pk", CharField()))
         found = User.objects.filter(is_staff=False, is_superuser=False, is_test=False).exclude(
             is_active=False, email="", username__startswith=erased
         )

@@ -526,12 +526,13 @@ def test_staff_test_accounts_and_erased_people_are_left_alone(bring: Any, phone:
     erasure.erase(erased, reason="Ticket 1. Jo", origin=ORIGIN)
     people = [
         {"username": name, "active": True}
-        for name in ("ann-staff", "ben-test", f"erased-{erased.pk}")
+        for name in ("ann-staff", "ben-test", f"erased-{erased.pk}", "Erased-0")
     ]
     with nothing_happens(phone):
         done = bring(*people, options=("--update",), status=4)
     assert {fault["reason"] for fault in done.faults} == {
-        "is staff, a test account, or an erased person"
+        "is staff, a test account, or an erased person",
+        "It must not begin with erased-",
     }
 
 

@@ -1,5 +1,6 @@
 """SCIM as RFC 7644 has it: versions, pages, attributes, errors; nothing gives a 500."""
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -109,6 +110,10 @@ REFUSED: dict[str, tuple[tuple[Any, ...], int, str | None]] = {
     "no name": (("POST", "/Users", {}), 400, "invalidValue"),
     "an empty name": (("POST", "/Users", {"userName": ""}), 400, "invalidValue"),
     "a long name": (("POST", "/Users", {"userName": "a" * 200}), 400, "invalidValue"),
+    "the name of an erased person": (
+        ("PUT", "/Users/{id}", {"userName": "erased-{id}-ann", "active": False}),
+        *(400, "invalidValue"),
+    ),
     "a name that is no text": (("POST", "/Users", {"userName": {"a": 1}}), 400, "invalidValue"),
     "a long external id": (
         ("POST", "/Users", {"userName": "zoe", "externalId": "a" * 300}),
@@ -177,6 +182,7 @@ FILTERS = [
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refusal_is_an_error_of_scim(name: str, user: User, every: Provider) -> None:
     (method, path, *rest), status, kind = REFUSED[name]
+    rest = json.loads(json.dumps(rest).replace("{id}", str(user.pk)))
     answer = every.send(method, path.replace("{id}", str(user.pk)), *rest)
     assert (answer.status, answer.json.get("scimType")) == (status, kind), answer.text
     assert answer.json["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
