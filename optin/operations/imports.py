@@ -29,6 +29,7 @@ from optin.models import (
     EmailChange,
     ExternalId,
     File,
+    Guard,
     Membership,
     PendingOtp,
     ProposedNumber,
@@ -42,6 +43,9 @@ from optin.origin import Origin
 from optin.runtime import locks
 
 Kind = AuditEvent.Kind
+
+_CLOSES = (Guard.Kind.DENY, Guard.Kind.OPTED_OUT, Guard.Kind.NOT_ME)
+"""What lets no text go to a number that was not proved here."""
 
 _LOCK = 0x6F7074696E69  # of the database: two imports at once would wait for each other
 
@@ -224,6 +228,10 @@ class _Known:
         active = ProviderUser.objects.filter(confirmed=True)
         owners = active.filter(number_digest__in=self.digests.values())
         self.owners = dict(owners.values_list("number_digest", "user_id"))
+        closed = Guard.objects.in_force(timezone.now()).filter(kind__in=_CLOSES)
+        self.closed = set(
+            closed.filter(key__in=self.digests.values()).values_list("key", flat=True)
+        )
         unproved = active.filter(
             user__in=users if self.digests else [], taken_over_at__isnull=False
         )
@@ -279,6 +287,8 @@ class _Known:
         elif self.activates(row, found):
             if row.digest in self.owners:
                 yield Fault(row.line, "number", "is active for somebody else")
+            if row.digest in self.closed:
+                yield Fault(row.line, "number", "gets no texts here: its holder, or staff, said so")
             if not row.files:
                 why = "is empty, but a number that becomes active needs one"
                 yield Fault(row.line, "files", why)

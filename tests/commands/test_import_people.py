@@ -28,6 +28,7 @@ from optin.models import (
     AuditEvent,
     ExternalId,
     File,
+    Guard,
     Membership,
     ProposedNumber,
     ProviderUser,
@@ -370,6 +371,24 @@ def test_a_number_of_somebody_else_is_refused(
         ("number", "is active for somebody else")
     ]
     assert NUMBER not in json.dumps(done.faults)
+
+
+@pytest.mark.parametrize("kind", [Guard.Kind.DENY, Guard.Kind.OPTED_OUT, Guard.Kind.NOT_ME])
+def test_a_number_that_gets_no_texts_is_refused(bring: Any, other_file: File, kind: str) -> None:
+    """S-56. As a second factor, it would keep the person out."""
+    until = None if kind == Guard.Kind.OPTED_OUT else timezone.now() + timedelta(days=1)
+    Guard.objects.create(
+        kind=kind,
+        covers=Guard.Covers.NUMBER,
+        key=ProviderUser.digest_of(NUMBER),
+        last_three="156",
+        made_at=timezone.now(),
+        until=until,
+    )
+    (fault,) = bring(TRUSTED, options=TRUST, status=4).faults
+    assert (fault["field"], fault["reason"][:17]) == ("number", "gets no texts her")
+    bring(TRUSTED)
+    assert ProposedNumber.objects.exists()
 
 
 def test_a_number_that_an_earlier_row_has_is_refused(bring: Any, other_file: File) -> None:
