@@ -225,8 +225,13 @@ def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str
 
 
 def _propose(provider: Provider, person: User, wanted: Profile) -> None:
-    """Propose the number, if it is one that may opt in here. It is never a second factor."""
-    if wanted.mobile is None or not provider.may_rename(person):
+    """Propose the number, if it is one that may opt in here. It is never a second factor.
+
+    What an import proposed stays.
+    """
+    proposed = ProposedNumber.objects.filter(user=person)
+    is_of_others = proposed.exclude(source=proposals.Source.PROVIDER).exists()
+    if wanted.mobile is None or is_of_others or not provider.may_rename(person):
         return
     if wanted.mobile:
         try:
@@ -236,8 +241,7 @@ def _propose(provider: Provider, person: User, wanted: Profile) -> None:
         source, now = proposals.Source.PROVIDER, timezone.now()
         changed = proposals.propose(person, number.e164, source=source, now=now)
     else:
-        own = ProposedNumber.objects.filter(user=person, source=proposals.Source.PROVIDER)
-        changed = own.exists() and proposals.withdraw(person)
+        changed = proposals.withdraw(person)
     if changed:
         data = {"changed": ["mobile"]}
         _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data=data)

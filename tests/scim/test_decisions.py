@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from oauth2_provider.models import AccessToken
 
 from optin.models import (
@@ -20,7 +21,7 @@ from optin.models import (
 from optin.operations import email_changes, people, tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.commands import run
-from tests.kit.people import NUMBER, make_user
+from tests.kit.people import NUMBER, OTHER_NUMBER, make_user
 from tests.kit.world import notices
 from tests.scim.kit import OPERATOR, Provider, make_provider, patch
 
@@ -297,6 +298,18 @@ def test_a_number_is_proposed_and_never_a_factor(user: User, every: Provider) ->
     assert ProposedNumber.objects.count() == 1
     assert every.send("PATCH", path, patch({"op": "remove", "path": "phoneNumbers"})).status == 200
     assert not ProposedNumber.objects.exists()
+
+
+def test_the_number_that_an_import_proposed_stays(user: User, every: Provider) -> None:
+    proposed = ProposedNumber.of(user, NUMBER, ProposedNumber.Source.IMPORT, timezone.now())
+    proposed.save(force_insert=True)
+    mobile = 'phoneNumbers[type eq "mobile"].value'
+    for change in (
+        {"op": "replace", "path": mobile, "value": OTHER_NUMBER},
+        {"op": "remove", "path": "phoneNumbers"},
+    ):
+        assert every.send("PATCH", f"/Users/{user.pk}", patch(change)).status == 200
+        assert ProposedNumber.objects.get().is_of(NUMBER)
 
 
 def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:
