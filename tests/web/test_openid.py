@@ -348,11 +348,15 @@ def test_who_signed_in_too_long_ago_does_so_again(
     assert claims(exchange(answer(came)["code"]))["auth_time"] == again_at
 
 
-def test_who_signs_in_on_the_way_does_so_once(user: User, clock: time_machine.Traveller) -> None:
+def test_who_signs_in_on_the_way_does_so_once(
+    user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
     browser = Browser()
     browser.go(ask(prompt="login"))
     clock.shift(timedelta(seconds=30))
     browser.send(username="ann", password=PASSWORD)
+    clock.shift(timedelta(seconds=30))
+    browser.send(code=phone.code())
 
     assert browser.path == "/o/authorize/"
     # It holds for this request only, and not for long.
