@@ -31,7 +31,7 @@ class ScimEnd(models.Model):
 
     application = models.ForeignKey(Application, models.CASCADE, related_name="+")
     user = models.ForeignKey(User, models.CASCADE, related_name="scim_ends")
-    # Else the membership of its file.
+    # The account, and not only the membership of its file.
     of_account = models.BooleanField(default=False, db_default=False)
     # The application deleted the person: it does not see them any more.
     deleted = models.BooleanField(default=False, db_default=False)

@@ -213,7 +213,7 @@ class _Known:
             | Q(address__in=logins)
             | Q(external__text__in={row.external_id for row in rows if row.external_id})
         ).select_related("external", "proposed")
-        users = list(found.prefetch_related("memberships"))
+        users = list(found.prefetch_related("memberships", "scim_ends"))
         self.by_id = {user.external.text: user for user in users if hasattr(user, "external")}
         self.by_name = {user.username.lower(): user for user in users}
         self.by_email = {user.email.lower(): user for user in users if user.email}
@@ -312,7 +312,7 @@ class _Known:
             "username": row.username != user.username,
             "email": row.email is not None and row.email.lower() != user.email.lower(),
             "language": row.language not in {None, user.language},
-            "active": row.active is False and user.is_active,
+            "active": row.active is False and not people.is_off_for_good(user),
             "password": password not in {None, user.password},
             "files": not asked.items() <= members.items(),
             "access_keys": any(key.digest not in self.keys for key in row.access_keys),

@@ -66,7 +66,7 @@ def _set_active(
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         person = User.objects.locked(user.pk)
-        if person.is_active is active:
+        if person.is_active is active and (active or is_off_for_good(person)):
             return StaffOutcome.UNCHANGED
         set_active(person, active, outcome, reason, origin, data)
     return StaffOutcome.OK
@@ -84,8 +84,14 @@ def set_active(
     person.is_active = active
     person.save(update_fields=["is_active"])
     # Whoever decides last decides: an identity provider does not undo it.
-    ScimEnd.objects.filter(user=person).delete()
+    ScimEnd.objects.filter(user=person, of_account=True).delete()
     _record(Kind.PERSON, outcome, person, origin, reason=reason, data=data)
+
+
+def is_off_for_good(person: User) -> bool:
+    """Whether *person* is deactivated, and no identity provider may activate them."""
+    ends = person.scim_ends.all()  # imports have read them already
+    return not person.is_active and all(each.deleted or not each.of_account for each in ends)
 
 
 def end_trial(*, origin: Origin) -> list[ProviderUser]:

@@ -198,8 +198,7 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
         check(profile_of(provider, person))
         if not _end(provider, person):
             _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data={"deleted": True})
-        provider.ends(person).delete()
-        ScimEnd.objects.create(application_id=provider.client.pk, user=person, deleted=True)
+        _keep_end(provider, person, deleted=True)
 
 
 def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str]) -> None:
@@ -297,13 +296,24 @@ def _end(provider: Provider, person: User) -> bool:
         people.set_active(person, False, "deactivated", REASON, provider.origin)
     else:
         return False
-    ScimEnd.objects.create(application_id=provider.client.pk, user=person)
+    _keep_end(provider, person)
     return True
+
+
+def _keep_end(provider: Provider, person: User, *, deleted: bool = False) -> None:
+    provider.ends(person).delete()
+    ScimEnd.objects.create(
+        application_id=provider.client.pk,
+        user=person,
+        of_account=not person.is_active,
+        deleted=deleted,
+    )
 
 
 def _let_back(provider: Provider, person: User) -> None:
     """Undo ``_end``."""
-    if not provider.ends(person).exists():
+    own = provider.ends(person).first()
+    if own is None or not (person.is_active or own.of_account):
         raise Barred("This person was deactivated here. Only staff can activate them again.")
     if not person.is_active:
         people.set_active(person, True, "activated", REASON, provider.origin)

@@ -104,8 +104,8 @@ def test_what_staff_decided_stays(user: User, other_file: File, one: Provider) -
     assert one.send("PATCH", path, active(True)).status == 403
     people.activate(user, **why)
     assert one.send("PATCH", path, active(False)).status == 200
-    people.activate(user, **why)
-    people.deactivate(user, **why)
+    assert people.deactivate(user, **why) == "ok"
+    assert people.deactivate(user, **why) == "unchanged"
     assert one.send("PATCH", path, active(True)).status == 403
     assert one.send("PUT", path, {"userName": user.username, "active": True}).status == 403
     assert one.send("PUT", path, {"userName": user.username}).status == 200
@@ -118,6 +118,30 @@ def test_what_staff_decided_stays(user: User, other_file: File, one: Provider) -
     assert one.send("PATCH", path, active(False)).status == 200
     tenants.end_membership(user, File.objects.get(pk=777), origin=OPERATOR)
     assert one.send("PATCH", path, active(True)).status == 404
+
+
+def test_what_an_import_decided_stays(user: User, every: Provider, tmp_path: Path) -> None:
+    """S-68."""
+    assert every.send("PATCH", f"/Users/{user.pk}", active(False)).status == 200
+    path = tmp_path / "people.jsonl"
+    path.write_text(json.dumps({"username": user.username, "active": False}))
+    for changed in (1, 0):
+        said = run("import_people", str(path), "--update", "--reason", "left", "--json")
+        assert json.loads(said)["changed"] == changed
+    assert every.send("PATCH", f"/Users/{user.pk}", active(True)).status == 403
+
+
+def test_two_applications_lock_nobody_out(user: User, other_file: File, one: Provider) -> None:
+    """S-68: one ended the membership, and the other the account, of which it was the last."""
+    tenants.add_member(user, other_file, origin=OPERATOR)
+    two, path = make_provider(other_file, "two"), f"/Users/{user.pk}"
+    assert one.send("PATCH", path, active(False)).status == 200
+    assert two.send("PATCH", path, active(False)).status == 200
+    assert one.send("PATCH", path, active(True)).status == 403
+    assert two.send("PATCH", path, active(True)).status == 200
+    assert list(File.objects.open_to(user)) == [other_file]
+    assert one.send("PATCH", path, active(True)).status == 200
+    assert File.objects.open_to(user).count() == 2
 
 
 def test_one_application_does_not_undo_what_another_did(
