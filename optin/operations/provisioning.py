@@ -376,9 +376,11 @@ def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) 
     with _writing():
         file = _locked_file(provider, pk)
         check(group_of(provider, file))
+        relations: Any = File._meta.get_fields(include_hidden=True)
         used = [
             relation.related_model._base_manager.filter(**{relation.field.name: file})
-            for relation in File._meta.related_objects
+            for relation in relations
+            if relation.auto_created and not relation.concrete
         ]
         left = [rows.filter(active=True) if rows.model is Membership else rows for rows in used]
         if any(rows.exists() for rows in left):

@@ -16,6 +16,7 @@ from optin.models import (
     Notice,
     ProposedNumber,
     ProviderUser,
+    ScimClient,
     User,
 )
 from optin.operations import email_changes, people, tenants
@@ -360,6 +361,17 @@ def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:
 
     made = every.send("POST", "/Groups", {"displayName": "New", "members": both[:1]})
     assert list(File.objects.open_to(user)) == [File.objects.get(pk=int(made.json["id"]))]
+
+
+def test_a_file_that_another_application_is_for_is_not_deleted(every: Provider) -> None:
+    """S-68."""
+    pk = every.send("POST", "/Groups", {"displayName": "New"}).json["id"]
+    make_provider(File.objects.get(pk=pk), "one")
+    assert every.send("DELETE", f"/Groups/{pk}").status == 403
+    tenants.end_provisioning(
+        ScimClient.objects.get(file=pk).application, reason="x", origin=OPERATOR
+    )
+    assert every.send("DELETE", f"/Groups/{pk}").status == 204
 
 
 def test_who_is_deactivated_is_in_no_group_of_one_file(user: User, one: Provider) -> None:
