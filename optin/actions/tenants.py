@@ -79,11 +79,18 @@ class ClientForm(NoForm):
 
 class ProvisionForm(ReasonForm):
     file_id = FileField()
+    all_files = forms.BooleanField(required=False, label="For the people of all files")
 
     def __init__(self, data: Any, row: Any = None) -> None:
         super().__init__(data, row)
         self.fields["file_id"].required = False
-        self.fields["file_id"].label = "Only for the people of this file id (empty: for all)"
+        self.fields["file_id"].label = "Only for the people of this file id"
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if not self.has_error("file_id") and bool(data["file_id"]) is data["all_files"]:
+            self.add_error("file_id", "Name one file, or choose all files.")
+        return data
 
 
 class TokenForm(NoForm):
@@ -293,7 +300,8 @@ OF_APPLICATION = (
         "Let it keep people up to date",
         staff.TENANTS,
         "By SCIM, as an identity provider does. It can make people, change as whom they sign in, "
-        "and end their access. It reaches no staff and no second factor.",
+        "and end their access. It reaches no staff and no second factor. Its tokens for other "
+        "files end.",
         _let_provision,
         ProvisionForm,
         command="scim allow",

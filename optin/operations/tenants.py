@@ -235,7 +235,7 @@ def trust_application(
 def let_provision(
     application: Any, file: File | None, *, reason: str, origin: Origin
 ) -> StaffOutcome:
-    """Let a client keep people up to date by SCIM.
+    """Let a client keep people up to date by SCIM. Its tokens for other files end.
 
     :param file: whose people; None for all files.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
@@ -248,9 +248,9 @@ def let_provision(
     if file and file.is_sandbox:
         raise Mixed
     with transaction.atomic(durable=True):
-        ScimClient.objects.update_or_create(application=application, defaults={"file": file})
-        # What it ended in another file is not its to give back.
-        ScimEnd.objects.filter(application=application).delete()
+        if not ScimClient.objects.filter(application=application, file=file).exists():
+            _end_provisioning(application)
+            ScimClient.objects.create(application=application, file=file)
         _record(
             Kind.APPLICATION,
             "scim_allowed",
@@ -269,12 +269,17 @@ def end_provisioning(application: Any, *, reason: str, origin: Origin) -> StaffO
     """
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
-        changed = bool(ScimClient.objects.filter(application=application).delete()[0])
-        ScimEnd.objects.filter(application=application).delete()
-        _scim_tokens(application).delete()
+        changed = _end_provisioning(application)
         outcome = "scim_ended" if changed else StaffOutcome.UNCHANGED
         _record(Kind.APPLICATION, outcome, origin, application=application, reason=reason)
     return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
+
+
+def _end_provisioning(application: Any) -> bool:
+    # What it ended there is not its to give back elsewhere.
+    ScimEnd.objects.filter(application=application).delete()
+    _scim_tokens(application).delete()
+    return bool(ScimClient.objects.filter(application=application).delete()[0])
 
 
 def make_scim_token(application: Any, *, days: int, origin: Origin) -> str:

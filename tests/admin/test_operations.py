@@ -432,12 +432,13 @@ def test_an_application_is_let_to_provision(signed_in: In, file: File) -> None:
     page = f"oauth2_provider/application/{made.pk}"
     ask(client, f"{page}/scim/", 422, reason="x", file_id="1")
     assert "of file 777" in ask(client, f"{page}/scim/", reason="x", file_id="777")
-    assert "everybody" in ask(client, f"{page}/scim/", reason="x", file_id="")
+    ask(client, f"{page}/scim/", 422, reason="x", file_id="")
+    assert "everybody" in ask(client, f"{page}/scim/", reason="x", file_id="", all_files="on")
     ask(client, f"{page}/scim-token/", 422, days="1000")
     assert "shown only once" in ask(client, f"{page}/scim-token/", 200, days="90")
     public = make_client("client-credentials", "phone")
     get_application_model().objects.filter(pk=public.pk).update(client_type="public")
-    ask(client, f"oauth2_provider/application/{public.pk}/scim/", 422, reason="x", file_id="")
+    ask(client, f"oauth2_provider/application/{public.pk}/scim/", 422, reason="x", all_files="on")
     sandbox = File.objects.create(id=900, name="Sandbox", is_sandbox=True)
     ask(client, f"{page}/scim/", 422, reason="x", file_id=str(sandbox.pk))
     assert ScimClient.objects.get().file is None
