@@ -184,36 +184,39 @@ class NotProvisioning(Refusal):
     message = "This application may not use SCIM. Allow that first."
 
 
-class NotThere(Refusal):
-    """An identity provider asks for what it does not see."""
+class ProvisioningRefusal(Refusal):
+    """Base of what an identity provider is refused (``operations.provisioning``)."""
+
+    message = ""
+
+    def __init__(self, message: str = "") -> None:
+        Exception.__init__(self, message or self.message)
+
+
+class NotThere(ProvisioningRefusal):
+    """It asks for what it does not see."""
 
     code = "not_found"
     message = "There is nothing here."
 
 
-class Taken(Refusal):
-    """An identity provider wants to give a person what somebody else has."""
+class Taken(ProvisioningRefusal):
+    """It sends what somebody else has, or another file."""
 
     code = "uniqueness"
     message = "Somebody else has this user name, e-mail address or external id."
 
 
-class Unfit(Refusal):
-    """An identity provider sends a value that cannot be kept."""
+class Unfit(ProvisioningRefusal):
+    """It sends a value that cannot be kept."""
 
     code = "invalid_value"
 
-    def __init__(self, message: str) -> None:
-        Exception.__init__(self, message)
 
-
-class Barred(Refusal):
-    """An identity provider wants to change what is not its to change."""
+class Barred(ProvisioningRefusal):
+    """It wants to change what is not its to change."""
 
     code = "barred"
-
-    def __init__(self, message: str) -> None:
-        Exception.__init__(self, message)
 
 
 class TooMany(Refusal):
