@@ -34,11 +34,17 @@ from optin.models import (
 from optin.models.users import ERASED
 from optin.operations import email_changes, imports, people, proposals, tenants
 from optin.origin import Origin
+from optin.runtime import locks
 from optin.support.wording import plain
 
 Kind = AuditEvent.Kind
 
 REASON = "By SCIM"
+
+MAX_CHANGES = 300
+"""Members of a group that one request may put in or out: each is locked until all are done."""
+
+_LOCK = 0x6F707466  # of the database: two files made at once would get one id, or one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +340,16 @@ def create_group(provider: Provider, wanted: Group) -> int:
     """Make a file with these members, and return its id.
 
     :raises Barred: if the provider is for one file.
-    :raises Unfit: if the name is none, or if the provider does not see one of the members.
+    :raises Taken: if another file has the name.
+    :raises Unfit: if the name is none, if there are more than ``MAX_CHANGES`` members, or if the
+        provider does not see one of them.
     """
     _refuse_one_file(provider)
-    file = File(pk=File.objects.next_id(), name=wanted.name, external_id=wanted.external_id)
     with _writing():
+        locks.wait_for(_LOCK)
+        file = File(pk=File.objects.next_id(), name=wanted.name, external_id=wanted.external_id)
         _check(file)
+        _refuse_double(file)
         tenants.keep_file(file, origin=provider.origin)
         _set_members(provider, file, frozenset(), wanted.members)
     return file.pk
@@ -349,7 +359,9 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
     """Let a file have the name and the members that *edit* says.
 
     :raises NotThere: if the provider sees no file with this id.
-    :raises Unfit: if the name is none, or if the provider does not see one of the members.
+    :raises Taken: if another file has the name.
+    :raises Unfit: if the name is none, if more than ``MAX_CHANGES`` members change, or if the
+        provider does not see one of them.
     :raises Barred: if it may not change the name, or not let somebody in.
     """
     with _writing():
@@ -358,6 +370,8 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
         wanted = edit(before)
         if before.name != wanted.name:
             _refuse_one_file(provider)
+            locks.wait_for(_LOCK)
+            _refuse_double(File(pk=pk, name=wanted.name))
         if replace(before, members=wanted.members) != wanted:
             file.name, file.external_id = wanted.name, wanted.external_id
             _check(file)
@@ -395,10 +409,18 @@ def _check(file: File) -> None:
         raise Unfit("displayName: it contains invisible characters.")
 
 
+def _refuse_double(file: File) -> None:
+    if File.objects.filter(name=file.name).exclude(pk=file.pk).exists():
+        raise Taken("There is a file with this displayName.")
+
+
 def _set_members(
     provider: Provider, file: File, before: frozenset[int], wanted: frozenset[int]
 ) -> None:
-    for pk in sorted(before ^ wanted):  # in one order, so that no two wait for each other
+    changed = sorted(before ^ wanted)
+    if len(changed) > MAX_CHANGES:
+        raise Unfit(f"members: at most {MAX_CHANGES} can be added or removed in one request.")
+    for pk in changed:  # in one order, so that no two wait for each other
         try:
             person = provider.locked(pk)
         except NotThere:

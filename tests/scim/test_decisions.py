@@ -19,7 +19,7 @@ from optin.models import (
     ScimClient,
     User,
 )
-from optin.operations import email_changes, people, tenants
+from optin.operations import email_changes, people, provisioning, tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, OTHER_NUMBER, make_user
@@ -335,6 +335,24 @@ def test_the_number_that_an_import_proposed_stays(user: User, every: Provider) -
     ):
         assert every.send("PATCH", f"/Users/{user.pk}", patch(change)).status == 200
         assert ProposedNumber.objects.get().is_of(NUMBER)
+
+
+def test_no_two_files_get_one_name(file: File, every: Provider) -> None:
+    """People would take one for the other. Providers find a group by its name, too."""
+    File.objects.create(pk=778, name="Another")
+    for method, path in (("POST", "/Groups"), ("PUT", "/Groups/778")):
+        answer = every.send(method, path, {"displayName": file.name})
+        assert (answer.status, answer.json["scimType"]) == (409, "uniqueness")
+    assert every.send("PUT", "/Groups/778", {"displayName": "Another"}).status == 200
+
+
+def test_one_request_locks_no_more_than_some_members(file: File, every: Provider) -> None:
+    number = provisioning.MAX_CHANGES + 1
+    people = User.objects.bulk_create(User(username=f"m{n}") for n in range(number))
+    Membership.objects.bulk_create(Membership(user=each, file=file) for each in people)
+    answer = every.send("PATCH", "/Groups/777", patch({"op": "remove", "path": "members"}))
+    assert (answer.status, answer.json["scimType"]) == (400, "invalidValue")
+    assert Membership.objects.filter(file=file, active=True).count() == number
 
 
 def test_a_group_is_a_file(user: User, file: File, every: Provider) -> None:

@@ -22,6 +22,15 @@ def test_one_person_is_made_once(file: File) -> None:
     assert AuditEvent.objects.filter(kind="person", outcome="created").count() == 1
 
 
+def test_each_of_several_groups_gets_an_id_and_its_own_name() -> None:
+    every, names = make_provider(), ["a", "b", "c", "d", "d", "d"]
+    made = [
+        lambda name=name: every.send("POST", "/Groups", {"displayName": name}).status
+        for name in names
+    ]
+    assert Counter(at_once(made)) == {201: 4, 409: 2}
+
+
 def test_changes_of_members_do_not_wait_for_each_other_for_ever(file: File) -> None:
     """Each takes the locks in one order, and all of it or nothing is done."""
     every, ids = make_provider(), [str(make_user(f"p{n}").pk) for n in range(6)]
