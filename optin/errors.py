@@ -54,7 +54,7 @@ class MailsFail(Refusal):
     message = "Mails do not leave"
 
     def __init__(self, why: str) -> None:
-        self.message = f"{self.message}: {why}. The next run goes on."  # type: ignore[misc]
+        self.message = f"{self.message}: {why}. Try again later."  # type: ignore[misc]
         super().__init__()
 
 

@@ -168,7 +168,7 @@ def _bcrypt_sha256(text: str, rounds: str) -> str:
 def _argon2id(memory: str, passes: str, lanes: str, salt: str, digest: str) -> str:
     size, times, threads = int(memory) * 1024, int(passes), int(lanes)
     if size > MOST_MEMORY or size * times > MOST_MEMORY * MOST_PASSES or threads > MOST_LANES:
-        raise UnfitHash("costs too much: so much memory, or so many passes, of argon2id")
+        raise UnfitHash("costs too much: too much memory, or too many passes of argon2id")
     if not (times and 8 <= 8 * threads <= int(memory)) or len(_bytes(salt)) < 8:
         raise UnfitHash("has parameters that argon2id does not take")
     if len(_bytes(digest)) < SHORTEST:
@@ -183,7 +183,7 @@ def _scrypt(power: str, r: str, p: str, salt: bytes, digest: bytes) -> str:
     if not (n > 1 and each and int(p) and int(power) < 16 * int(r)):
         raise UnfitHash("has parameters that scrypt does not take")
     if n * each > MOST_MEMORY or n * int(r) * int(p) > MOST_BLOCKS:
-        raise UnfitHash("costs too much: so much memory, or so many blocks, of scrypt")
+        raise UnfitHash("costs too much: too much memory, or too many blocks of scrypt")
     if len(digest) < SHORTEST:
         raise UnfitHash("is too short to tell passwords apart")
     kept = digest[:KEPT]
@@ -194,7 +194,7 @@ def _scrypt(power: str, r: str, p: str, salt: bytes, digest: bytes) -> str:
 def _pbkdf2(name: str, iterations: str, salt: bytes, digest: bytes) -> str | Fast:
     count = int(iterations)
     if count > MOST_ITERATIONS[name]:
-        raise UnfitHash("costs too much: so many iterations of PBKDF2")
+        raise UnfitHash("costs too much: too many iterations of PBKDF2")
     if count < 1 or len(digest) < SHORTEST:
         raise UnfitHash("is too short to tell passwords apart")
     # A block of SHA-1 has 20 bytes, and each block takes all iterations.

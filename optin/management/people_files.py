@@ -134,7 +134,7 @@ def _json_row(text: str) -> Fields | str:
     try:
         row = json.loads(text.encode())
     except (ValueError, RecursionError):
-        return "is no JSON in UTF-8: for CSV, say --format csv"
+        return "is no JSON in UTF-8. For CSV, add --format csv"
     return row if isinstance(row, dict) else "is no JSON object"
 
 
@@ -249,14 +249,14 @@ def _wrong_together(read: Fields) -> Iterator[tuple[str, str]]:
     }
     for name, needed in named.items():
         if not needed <= files:
-            yield name, "names a file that the field files does not name"
+            yield name, "names a file that is not in the field files"
     at, by = "number_verified_at", "number_verified_by"
     for name in (at, by, "client_reference"):
         if name in read and "number" not in read:
             yield name, "is given without a number"
     for name, other in ((at, by), (by, at)):
         if other in read and name not in read and "number" in read:
-            yield name, f"is missing beside {other}"
+            yield name, f"is missing, but {other} is given"
 
 
 # -- the fields --------------------------------------------------------------------
@@ -264,7 +264,7 @@ def _wrong_together(read: Fields) -> Iterator[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValidationError("is no text")
+        raise ValidationError("is not text")
     if not value.isprintable():
         raise ValidationError("has a character that cannot be printed")
     return value

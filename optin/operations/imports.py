@@ -182,7 +182,7 @@ def bring_in(rows: Sequence[Person], run: Run) -> Tally:
         elif run.update:
             differ.append((row, user, changes))
         else:
-            tally.faults.append(Fault(row.line, changes[0], "differs, and --update was not given"))
+            tally.faults.append(Fault(row.line, changes[0], "differs: --update changes it"))
     tally.made, tally.changed = len(new), len(differ)
     if not run.dry_run:
         clashes = _make(new, passwords, run)
@@ -440,7 +440,7 @@ def _make(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> lis
 def _clash(row: Person, run: Run) -> Fault:
     if row.says_trusted(run) and ProviderUser.objects.active_owner(row.digest):
         return Fault(row.line, "number", "is active for somebody else")
-    return Fault(row.line, "username", "clashes with what somebody else has just written")
+    return Fault(row.line, "username", "conflicts with a change made meanwhile: run it again")
 
 
 def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> None:

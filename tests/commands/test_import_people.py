@@ -172,7 +172,7 @@ def test_only_hashes_that_are_to_be_wrapped_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "people.jsonl"
     fast = "{SHA}ovj3+hlaCAoipokEHaqPIET58zY="
     path.write_text(json.dumps({"username": "dora", "password": fast}))
-    command, said = ("import_people", str(path), WHY), "1 fast hashes are to be wrapped"
+    command, said = ("import_people", str(path), WHY), "1 fast hashes: about"
     assert said in run(*command, "--dry-run")
     assert said in run(*command)
     assert said not in run(*command)

@@ -512,7 +512,7 @@ def test_who_stops_it_is_told_that_it_goes_on(file: File, monkeypatch: pytest.Mo
     told = StringIO()
     with pytest.raises(SystemExit) as ended:
         call_command("invite_people", "--file=777", WHY, stdout=StringIO(), stderr=told)
-    assert (ended.value.code, told.getvalue()) == (3, "Stopped. The next run goes on.\n")
+    assert (ended.value.code, told.getvalue()) == (3, "Stopped. Run it again to go on.\n")
 
 
 def test_a_dry_run_says_how_long_it_takes(file: File) -> None:

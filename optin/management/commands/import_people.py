@@ -90,7 +90,7 @@ class Command(BaseCommand):
             except ValidationError as exc:
                 raise CommandError(" ".join(exc.messages)) from None
             except KeyboardInterrupt:
-                sys.exit("Stopped. Run it again, and it goes on from here.")  # with status 1
+                sys.exit("Stopped. Run it again to go on.")  # with status 1
         self._tell(total, run, as_json=options["json"])
 
     def _rejects(self, name: str | None, stack: ExitStack) -> IO[str] | None:
@@ -106,7 +106,7 @@ class Command(BaseCommand):
             fast += imports.to_wrap([row for row in parsed if isinstance(row, Person)], run)
         if fast:
             seconds = fast * own_seconds() / (os.cpu_count() or 1)
-            self.stderr.write(f"{fast} fast hashes are to be wrapped: about {seconds:.0f} seconds.")
+            self.stderr.write(f"{fast} fast hashes: about {seconds:.0f} seconds.")
         return rows
 
     def _import(

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     help = (
         "Invite the members of a file by e-mail: to choose a password, or to sign in with the one "
         "that they have, and then to turn on two-factor sign-in. Run it again as often as you "
-        f"like: nobody is invited twice. Exit status: 0 everybody was, {STOPPED} mails fail."
+        f"like: nobody is invited twice. Exit status: {STOPPED} mails fail, or it was stopped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,10 +44,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--again",
             action="store_true",
-            help="Also those whose last invitation is older than its link works: "
-            f"{INVITED_FOR.days} days.",
+            help=f"Also people whose last invitation is {INVITED_FOR.days} days old.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Send nothing; count.")
+        parser.add_argument("--dry-run", action="store_true", help="Send nothing; count people.")
         parser.add_argument("--json", action="store_true", help="Print the summary as JSON.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,7 +73,7 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(failed, returncode=STOPPED)
         if stopped:
-            self.stderr.write("Stopped. The next run goes on.")
+            self.stderr.write("Stopped. Run it again to go on.")
             sys.exit(STOPPED)
 
     def _tell(self, counts: Counter[InviteOutcome], left: int, options: dict[str, Any]) -> None:
