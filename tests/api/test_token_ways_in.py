@@ -175,11 +175,30 @@ WAYS_IN: dict[str, Callable[[Scene], None]] = {
 STEPS = ("", "-send", "-help")
 NO_WAYS_IN = {
     # need a token or a key
-    *("verify", "opt-in", "opt-out", "ping", "sandbox-texts", "events"),
+    *(
+        "verify",
+        "opt-in",
+        "opt-out",
+        "ping",
+        "sandbox-texts",
+        "events",
+        "oauth2_provider:user-info",
+    ),
+    # need the token of an identity provider, and sign nobody in
+    *("scim-config", "scim-resource-types", "scim-schemas"),
+    *("scim-users", "scim-user", "scim-groups", "scim-group"),
     # beside the code of a sign-in: a text, and words
     *("sign-in-code-send", "sign-in-code-help"),
     # the same for everybody, and end a session at most
-    *("sign-out", "language", "password-reset", "password-reset-sent", "not-me", "not-me-done"),
+    *(
+        "sign-out",
+        "oauth2_provider:rp-initiated-logout",
+        "language",
+        "password-reset",
+        "password-reset-sent",
+        "not-me",
+        "not-me-done",
+    ),
     # cancel what would change the account
     *("revocation", "revocation-texted", "email-stop"),
     # asks for a removal of the second factors, after the password: tests.web.flows
@@ -193,6 +212,7 @@ NO_WAYS_IN = {
     # need a client, and give nothing
     *("oauth2_provider:revoke-token", "oauth2_provider:introspect"),
     # tell the same to everybody
+    *("openid-configuration", "oauth2_provider:jwks-info"),
     *("oauth-server-metadata", "home", "help", "help-auth", "help-errors", "help-call", "schema"),
     "help-events",
     # needs a token of its own
@@ -206,7 +226,7 @@ NO_WAYS_IN = {
     # need staff past a second factor, and sign nobody in: tests.admin
     *(f"admin:{name}" for name in (*MAY, "login", "logout")),
     # answer 404
-    *("optin.api.views.NotFound", "optin.web.views.not_found"),
+    *("optin.api.views.NotFound", "optin.api.scim.NotFound", "optin.web.views.not_found"),
 }
 
 
