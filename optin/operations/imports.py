@@ -47,7 +47,8 @@ Kind = AuditEvent.Kind
 _CLOSES = (Guard.Kind.DENY, Guard.Kind.OPTED_OUT, Guard.Kind.NOT_ME)
 """What lets no text go to a number that was not proved here."""
 
-_LOCK = 0x6F7074696E69  # of the database: two imports at once would wait for each other
+LOCK = 0x6F7074696E69
+"""Of the database: two who write many people at once would wait for each other."""
 
 
 class Key(NamedTuple):
@@ -445,7 +446,7 @@ def _clash(row: Person, run: Run) -> Fault:
 
 def _insert(rows: Sequence[Person], passwords: Mapping[int, str], run: Run) -> None:
     with transaction.atomic(durable=True):
-        locks.wait_for(_LOCK)
+        locks.wait_for(LOCK)
         made = User.objects.bulk_create(
             User(
                 username=row.username,
@@ -530,7 +531,7 @@ def _change(
     """Make *changes* of *user*, or say why not. No membership and no key ends."""
     try:
         with transaction.atomic(durable=True):
-            locks.wait_for(_LOCK)
+            locks.wait_for(LOCK)
             person = User.objects.locked(user.pk)
             if fault := next(_barred(row, person), None):  # what was decided since it was read
                 return fault

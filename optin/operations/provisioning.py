@@ -44,8 +44,6 @@ REASON = "By SCIM"
 MAX_CHANGES = 300
 """Members of a group that one request may put in or out: each is locked until all are done."""
 
-_LOCK = 0x6F707466  # of the database: two files made at once would get one id, or one name
-
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -346,7 +344,6 @@ def create_group(provider: Provider, wanted: Group) -> int:
     """
     _refuse_one_file(provider)
     with _writing():
-        locks.wait_for(_LOCK)
         file = File(pk=File.objects.next_id(), name=wanted.name, external_id=wanted.external_id)
         _check(file)
         _refuse_double(file)
@@ -370,7 +367,6 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
         wanted = edit(before)
         if before.name != wanted.name:
             _refuse_one_file(provider)
-            locks.wait_for(_LOCK)
             _refuse_double(File(pk=pk, name=wanted.name))
         if replace(before, members=wanted.members) != wanted:
             file.name, file.external_id = wanted.name, wanted.external_id
@@ -417,10 +413,10 @@ def _refuse_double(file: File) -> None:
 def _set_members(
     provider: Provider, file: File, before: frozenset[int], wanted: frozenset[int]
 ) -> None:
-    changed = sorted(before ^ wanted)
+    changed = before ^ wanted
     if len(changed) > MAX_CHANGES:
         raise Unfit(f"members: at most {MAX_CHANGES} can be added or removed in one request.")
-    for pk in changed:  # in one order, so that no two wait for each other
+    for pk in changed:
         try:
             person = provider.locked(pk)
         except NotThere:
@@ -449,9 +445,14 @@ def _refuse_one_file(provider: Provider) -> None:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Write in one transaction; turn what the rows refuse into a refusal that names the field."""
+    """Write in one transaction; turn what the rows refuse into a refusal that names the field.
+
+    One after the other, and no import meanwhile: the database does not know that a user name must
+    not be the address of somebody else, and that two files must not have one name.
+    """
     try:
         with transaction.atomic(durable=True):
+            locks.wait_for(imports.LOCK)
             yield
     except ValidationError as exc:
         name, errors = next(iter(exc.error_dict.items()))

@@ -95,6 +95,7 @@ def add_member(user: User, file: File, *, origin: Origin) -> None:
         raise Mixed
     _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
+        User.objects.locked(user.pk)
         let_in(user, file, origin=origin)
 
 
@@ -112,6 +113,7 @@ def end_membership(user: User, file: File, *, origin: Origin) -> None:
     """
     _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
+        User.objects.locked(user.pk)
         put_out(user, file, origin=origin)
 
 
@@ -130,6 +132,7 @@ def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> Staf
     """
     _refuse_beyond(Kind.MEMBER, origin, user, file)
     with transaction.atomic(durable=True):
+        User.objects.locked(user.pk)
         members = Membership.objects.filter(user=user, file=file, active=True)
         if not members.exists():
             raise NotAMember

@@ -1,14 +1,16 @@
 """Providers send many requests at once."""
 
 from collections import Counter
+from threading import Event
 from typing import Any
 
 import pytest
 
-from optin.models import AuditEvent, ExternalId, File, Membership, User
-from optin.operations import people
+from optin.models import AuditEvent, ExternalId, File, User
+from optin.operations import people, tenants
 from tests.kit.people import make_user
-from tests.kit.races import at_once
+from tests.kit.races import at_once, waiting
+from tests.kit.server import until
 from tests.scim.kit import OPERATOR, make_provider, patch
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -31,27 +33,58 @@ def test_each_of_several_groups_gets_an_id_and_its_own_name() -> None:
     assert Counter(at_once(made)) == {201: 4, 409: 2}
 
 
-def test_changes_of_members_do_not_wait_for_each_other_for_ever(file: File) -> None:
-    """Each takes the locks in one order, and all of it or nothing is done."""
-    every, ids = make_provider(), [str(make_user(f"p{n}").pk) for n in range(6)]
+def test_a_user_name_is_not_the_address_of_somebody_else(file: File) -> None:
+    """S-68: no constraint of the database says so."""
+    every = make_provider()
 
-    def add(order: list[str]) -> Any:
-        members = [{"value": pk} for pk in order]
-        change = patch({"op": "add", "path": "members", "value": members})
-        return lambda: every.send("PATCH", f"/Groups/{file.pk}", change).status
+    def make(body: dict[str, Any]) -> Any:
+        return lambda: every.send("POST", "/Users", body).status
 
-    assert set(at_once([add(ids), add(ids[::-1])] * 4)) == {204}
-    assert Membership.objects.filter(active=True).count() == 6
+    for n in range(15):
+        address = {"emails": [{"value": f"v{n}@example.com"}]}
+        bodies = {"userName": f"v{n}@example.com"}, {"userName": f"w{n}", **address}
+        assert Counter(at_once([make(body) for body in bodies])) == {201: 1, 409: 1}
 
 
-def test_who_was_deactivated_meanwhile_is_not_activated(file: File) -> None:
-    """S-68: ``active: true`` is judged under the lock."""
-    every, user = make_provider(), make_user("ann", file)
-    change = patch({"op": "replace", "value": {"active": True}})
-    assert every.send("DELETE", f"/Users/{user.pk}").status == 204
-    people.activate(user, reason="back", origin=OPERATOR)
-    calls: list[Any] = [lambda: every.send("PATCH", f"/Users/{user.pk}", change).status] * 6
-    calls.append(lambda: people.deactivate(user, reason="left", origin=OPERATOR))
-    assert set(at_once(calls)) <= {"ok", 200, 403}
+@pytest.mark.parametrize(
+    ("module", "step", "decide"),
+    [(people, "set_active", "deactivate"), (tenants, "let_in", "end_membership")],
+)
+def test_what_staff_decide_meanwhile_stays(
+    module: Any,
+    step: str,
+    decide: str,
+    file: File,
+    other_file: File,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S-68: ``active: true`` is judged and done under the lock, and so is what staff do."""
+    one, user = make_provider(file), make_user("ann", file)
+    if decide == "end_membership":
+        tenants.add_member(user, other_file, origin=OPERATOR)
+
+    def change(active: bool) -> Any:
+        body = patch({"op": "replace", "value": {"active": active}})
+        return one.send("PATCH", f"/Users/{user.pk}", body)
+
+    assert change(False).status == 200
+    real, reached, decided = getattr(module, step), Event(), Event()
+
+    def slow(person: User, to: Any, *args: Any, **more: Any) -> None:
+        if to is not False:  # by SCIM
+            reached.set()
+            until(lambda: decided.is_set() or waiting() > 0)
+        real(person, to, *args, **more)
+
+    def by_staff() -> None:
+        reached.wait(30)
+        if decide == "deactivate":
+            people.deactivate(user, reason="left", origin=OPERATOR)
+        else:
+            tenants.end_membership(user, file, origin=OPERATOR)
+        decided.set()
+
+    monkeypatch.setattr(module, step, slow)
+    at_once([lambda: change(True), by_staff])
     user.refresh_from_db()
-    assert not user.is_active
+    assert not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists())
