@@ -204,8 +204,8 @@ ACTIONS = (
         "Send an invitation",
         staff.ACT,
         "Mails a link to choose a password, which works once, for seven days. Somebody who has a "
-        "password is asked to sign in instead. Both are led to two-factor sign-in. A link that was "
-        "sent before ends.",
+        "password is asked to sign in instead. Both are led to two-factor sign-in. An earlier link "
+        "ends.",
         _invite,
         command="person invite",
         by=PersonForm,

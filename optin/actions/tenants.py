@@ -123,7 +123,7 @@ class ApplicationForm(NoForm):
     post_logout_redirect_uris = forms.CharField(
         required=False,
         max_length=2000,
-        label="Addresses to lead to after signing out (https, one a line)",
+        label="Addresses to return to after signing out (https, one a line)",
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     by_code = forms.BooleanField(
@@ -189,7 +189,7 @@ def _invite(file: File, data: dict[str, Any], origin: Origin) -> Done:
     became = [*invitations.invite_members(file, due[:AT_ONCE], run)]
     left = len(due) - len(became)
     words = f"Invited by e-mail: {became.count(InviteOutcome.OK)}."
-    return Done(f"{words} {left} are left: ask for it again." if left else words)
+    return Done(f"{words} {left} are left: do it again for them." if left else words)
 
 
 INVITE = Action(
@@ -299,9 +299,9 @@ OF_APPLICATION = (
         "scim",
         "Let it keep people up to date",
         staff.TENANTS,
-        "By SCIM, as an identity provider does. It can make people, change as whom they sign in, "
-        "and end their access. It reaches no staff and no second factor. Its tokens for other "
-        "files end.",
+        "By SCIM, as an identity provider does. It can make people, change their user name and "
+        "address, and end their access. It cannot reach staff or second factors. Its tokens for "
+        "other files end.",
         _let_provision,
         ProvisionForm,
         command="scim allow",
@@ -311,7 +311,7 @@ OF_APPLICATION = (
         "scim-token",
         "Make a token for SCIM",
         staff.TENANTS,
-        "For the settings of the identity provider. It is shown once. Earlier ones go on working.",
+        "For the settings of the identity provider. It is shown once. Earlier tokens still work.",
         _make_scim_token,
         TokenForm,
         command="scim token",
@@ -330,7 +330,7 @@ OF_APPLICATION = (
     ),
     Action(
         "no-scim",
-        "Let it keep people up to date no more",
+        "End its right to keep people up to date",
         staff.TENANTS,
         "It cannot use SCIM any more. People stay as they are.",
         calls(tenants.end_provisioning, "Changed."),
