@@ -538,6 +538,9 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
         "provisioned": done(_("Your account was changed by your identity provider"),
             "Account changed by an identity provider", ocsf=CHANGED),
+        "in_use": refused(
+            staff="An identity provider sent a name, an address or an id that is in use",
+            counted=True),
         "exported": done(staff="All people written to a file", ocsf=READ),
         OTHERS: refused(ocsf=CHANGED),
     },

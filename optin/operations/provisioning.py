@@ -151,7 +151,7 @@ def create(provider: Provider, wanted: Profile) -> int:
     """
     person = User(username=User.normalize_username(wanted.username), email=wanted.email)
     person.set_unusable_password()
-    with _writing():
+    with _writing(provider):
         _save(provider, person, wanted, ["email", "external_id"])
         people.record_made(person, origin=provider.origin)
         if provider.file:
@@ -172,10 +172,12 @@ def change(provider: Provider, pk: int, edit: Callable[[Profile], Profile]) -> N
     :raises Barred: if the provider may not change one of them, or activate the person.
     :raises TooMany: if the address of somebody who uses the service changes too often.
     """
-    with _writing():
+    with _writing(provider):
         person = provider.locked(pk)
         before = profile_of(provider, person)
         wanted = edit(before)
+        if email_changes.same(before.email, wanted.email):
+            wanted = replace(wanted, email=before.email)
         changed = [
             name
             for name in ("username", "email", "external_id")
@@ -197,7 +199,7 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
 
     :raises NotThere: if the provider sees nobody with this id.
     """
-    with _writing():
+    with _writing(provider):
         person = provider.locked(pk)
         check(profile_of(provider, person))
         if not _end(provider, person):
@@ -343,7 +345,7 @@ def create_group(provider: Provider, wanted: Group) -> int:
         provider does not see one of them.
     """
     _refuse_one_file(provider)
-    with _writing():
+    with _writing(provider):
         file = File(pk=File.objects.next_id(), name=wanted.name, external_id=wanted.external_id)
         _check(file)
         _refuse_double(file)
@@ -361,7 +363,7 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
         provider does not see one of them.
     :raises Barred: if it may not change the name, or not let somebody in.
     """
-    with _writing():
+    with _writing(provider):
         file = _locked_file(provider, pk)
         before = group_of(provider, file)
         wanted = edit(before)
@@ -383,7 +385,7 @@ def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) 
     :raises Barred: if it was used, or the provider is for one file.
     """
     _refuse_one_file(provider)
-    with _writing():
+    with _writing(provider):
         file = _locked_file(provider, pk)
         check(group_of(provider, file))
         relations: Any = File._meta.get_fields(include_hidden=True)
@@ -444,16 +446,27 @@ def _refuse_one_file(provider: Provider) -> None:
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
-    """Write in one transaction; turn what the rows refuse into a refusal that names the field.
+def _writing(provider: Provider) -> Iterator[None]:
+    """Write in one transaction; record it if *provider* learns that something is in use.
 
     One after the other, and no import meanwhile: the database does not know that a user name must
     not be the address of somebody else, and that two files must not have one name.
     """
     try:
-        with transaction.atomic(durable=True):
+        with _refusing(), transaction.atomic(durable=True):
             locks.wait_for(imports.LOCK)
             yield
+    except Taken:
+        with transaction.atomic(durable=True):
+            _record(Kind.PERSON, "in_use", provider, user_id=None)
+        raise
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what the rows refuse into a refusal that names the field."""
+    try:
+        yield
     except ValidationError as exc:
         name, errors = next(iter(exc.error_dict.items()))
         if name == NON_FIELD_ERRORS or any(error.code == "unique" for error in errors):

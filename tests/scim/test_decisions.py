@@ -16,6 +16,7 @@ from optin.models import (
     Notice,
     ProposedNumber,
     ProviderUser,
+    RefusalCount,
     ScimClient,
     User,
 )
@@ -273,7 +274,7 @@ def test_two_people_never_share_a_name(body: dict[str, Any], user: User, one: Pr
         (409, "uniqueness") if taken else (400, "invalidValue")
     )
     assert User.objects.count() == 1
-    assert not trail()
+    assert [outcome for _, outcome, _ in trail()] == ["in_use"] * taken
 
 
 # -- people, groups, numbers -------------------------------------------------------
@@ -335,6 +336,27 @@ def test_the_number_that_an_import_proposed_stays(user: User, every: Provider) -
     ):
         assert every.send("PATCH", f"/Users/{user.pk}", patch(change)).status == 200
         assert ProposedNumber.objects.get().is_of(NUMBER)
+
+
+def test_what_a_provider_learns_of_others_is_recorded(
+    user: User, other_file: File, every: Provider
+) -> None:
+    """S-67. One event in an hour, and a count, without what was tried."""
+    one = make_provider(other_file, "one")
+    for body in ({"userName": user.username}, {"userName": "a", "emails": [{"value": user.email}]}):
+        assert one.send("POST", "/Users", body).status == 409
+    event = AuditEvent.objects.get(outcome="in_use")
+    client = f"app:{one.application.pk}"
+    assert (event.client, event.user_id, event.data) == (client, None, {})
+    assert RefusalCount.objects.get().count == 2
+
+
+def test_other_letters_are_no_other_address(user: User, every: Provider) -> None:
+    """Else each synchronization would tell the old address of a change."""
+    body = {"userName": user.username, "emails": [{"value": user.email.upper()}]}
+    answer = every.send("PUT", f"/Users/{user.pk}", body)
+    assert (answer.status, answer.json["emails"][0]["value"]) == (200, user.email)
+    assert not Notice.objects.exists()
 
 
 def test_no_two_files_get_one_name(file: File, every: Provider) -> None:
