@@ -379,7 +379,9 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
 
 
 def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) -> None:
-    """Delete a file that was never used and has no members.
+    """Close a file that was never used and has no members. Its id is never given again.
+
+    The provider sees it no more, and may still know the id.
 
     :raises NotThere: if the provider sees no file with this id.
     :raises Barred: if it was used, or the provider is for one file.
@@ -398,7 +400,8 @@ def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) 
         if any(rows.exists() for rows in left):
             raise Barred("This file is in use: it cannot be deleted. Take its members out.")
         _record(Kind.FILE, "removed", provider, user_id=None, file_id=file.pk)
-        file.delete()
+        file.active = False
+        file.save(update_fields=["active"])
 
 
 def _check(file: File) -> None:
@@ -408,7 +411,7 @@ def _check(file: File) -> None:
 
 
 def _refuse_double(file: File) -> None:
-    if File.objects.filter(name=file.name).exclude(pk=file.pk).exists():
+    if File.objects.filter(name=file.name, active=True).exclude(pk=file.pk).exists():
         raise Taken("There is a file with this displayName.")
 
 

@@ -412,6 +412,9 @@ def test_a_file_that_another_application_is_for_is_not_deleted(every: Provider) 
         ScimClient.objects.get(file=pk).application, reason="x", origin=OPERATOR
     )
     assert every.send("DELETE", f"/Groups/{pk}").status == 204
+    assert every.send("GET", f"/Groups/{pk}").status == 404
+    again = every.send("POST", "/Groups", {"displayName": "New"})
+    assert (again.status, again.json["id"]) == (201, str(int(pk) + 1))
 
 
 def test_who_is_deactivated_is_in_no_group_of_one_file(user: User, one: Provider) -> None:
