@@ -542,7 +542,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             staff="An identity provider sent a name, an address or an id that is in use",
             counted=True),
         "exported": done(staff="All people written to a file", ocsf=READ),
-        OTHERS: refused(ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to activate or deactivate your account; nothing changed"),
+            "Staff tried to activate or deactivate this account; nothing changed", ocsf=CHANGED),
     },
     Kind.INVITATION: {
         "ok": done(_("You were invited by e-mail"), "Invited by e-mail"),

@@ -256,6 +256,7 @@ _FOR_THE_ACCOUNT = {
     Why.SUSPENDED: "resume",
     Why.REVOCATION_WAITS: "withdraw",
     Why.NO_PASSWORD: "invite",
+    Why.DEACTIVATED: "activate",
     **dict.fromkeys(
         (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
     ),

@@ -13,7 +13,7 @@ from optin.gateways import Simulator
 from optin.messaging import delivery
 from optin.models import AuditEvent, GatewayHealth, Notice, ProviderUser, ScimEnd, User
 from optin.models.reasons import fit_reason
-from optin.operations import staff_actions
+from optin.operations import staff, staff_actions
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -43,6 +43,7 @@ def deactivate(
 
     :param data: what else the event says.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
     """
     return _set_active(user, False, "deactivated", reason, origin, data)
 
@@ -51,6 +52,7 @@ def activate(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
     """Let *user* in again. Sessions and tokens from before do not work again; access keys do.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
     """
     return _set_active(user, True, "activated", reason, origin)
 
@@ -65,9 +67,16 @@ def _set_active(
 ) -> StaffOutcome:
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
+        staff.lock_both(user, origin)
         person = User.objects.locked(user.pk)
-        if person.is_active is active and (active or is_off_for_good(person)):
-            return StaffOutcome.UNCHANGED
+        refused = None
+        if staff.is_out_of_reach(origin, person):
+            refused = StaffOutcome.OUT_OF_REACH
+        elif person.is_active is active and (active or is_off_for_good(person)):
+            refused = StaffOutcome.UNCHANGED
+        if refused:
+            _record(Kind.PERSON, refused, person, origin, reason=reason)
+            return refused
         set_active(person, active, outcome, reason, origin, data)
     return StaffOutcome.OK
 

@@ -306,7 +306,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     if role and user.is_test:
         raise TestAccount
     with transaction.atomic(durable=True):
-        _lock_both(user, origin)
+        lock_both(user, origin)
         user, now = User.objects.locked(user.pk), timezone.now()
         group = Group.objects.get(name=role) if role else None
         before, outcome = role_of(user), StaffOutcome.UNCHANGED
@@ -332,8 +332,8 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     return outcome
 
 
-def _lock_both(user: User, origin: Origin) -> None:
-    """Let of two who take each other's role at once one be the first: the other has none left."""
+def lock_both(user: User, origin: Origin) -> None:
+    """Let of two who take each other's rights at once one be the first: the other has none left."""
     ids = [pk for pk in (user.pk, origin.actor_id) if pk is not None]
     both = User.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
     list(both.values_list("pk"))

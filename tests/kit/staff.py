@@ -131,6 +131,8 @@ MAY: dict[str, set[str]] = {
     ),
     "optin_user_revoke": TOP,
     "optin_user_role": TOP,
+    "optin_user_activate": TOP,
+    "optin_user_deactivate": TOP,
     "optin_provideruser_reveal": TOP,
     "optin_auditevent_export": {"auditor", *TOP},
     **dict.fromkeys(

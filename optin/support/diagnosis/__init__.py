@@ -40,7 +40,7 @@ def causes_of(known: Known) -> list[Cause]:
     """Return the causes for each question that *known* has, the most likely first."""
     if not known.user.is_active:
         # Earlier causes would only mislead.
-        return [deactivated(question) for question in (Question.NO_TEXT, Question.NO_ENTRY)]
+        return [deactivated(question, known) for question in (Question.NO_TEXT, Question.NO_ENTRY)]
     no_text = _unlike([*of_texts(known), *resting(known)])
     no_opt_in = _unlike(of_opt_in(known))
     no_entry = _unlike(of_entry(known))

@@ -20,13 +20,18 @@ def tripped(health: GatewayHealth) -> str:
     )
 
 
-def deactivated(question: Question) -> Cause:
+def deactivated(question: Question, known: Known) -> Cause:
+    button = "an administrator can press “Activate”."
+    advice = f"Ask the operators why it is so before you promise anything. Then {button}"
+    if end := known.ended:
+        name = wording.plain(end.application.name)
+        there = "" if end.deleted else "activate the person there, or "
+        advice = f"Deactivated by {name}: {there}{button}"
     return Cause(
         question,
         Why.DEACTIVATED,
         "The account is deactivated: its password is refused as if wrong, and no text leaves.",
-        "Nobody can change that on these pages. Ask the operators why it is so before "
-        "you promise anything.",
+        advice,
     )
 
 

@@ -20,6 +20,7 @@ from optin.models import (
     ProviderUser,
     RecoveryCode,
     Revocation,
+    ScimEnd,
     SmsMessage,
     User,
 )
@@ -64,6 +65,7 @@ class Known:
     revocation: Revocation | None  # that waits
     asked_by: str  # who of the staff asked for that: a name and a role, or ""
     health: list[GatewayHealth]  # of gateways that are left alone now
+    ended: ScimEnd | None  # by which application the account is deactivated, if it is by one
 
     @property
     def active(self) -> ProviderUser | None:
@@ -134,7 +136,15 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         asked_by=_asked_by(revocation) if revocation and not revocation.is_own else "",
         controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
         health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
+        ended=None if user.is_active else _ended(user),
     )
+
+
+def _ended(user: User) -> ScimEnd | None:
+    """Return the row of who deactivated *user* by SCIM; first of who can activate them again."""
+    ends = user.scim_ends.filter(of_account=True).select_related("application")
+    found: ScimEnd | None = ends.order_by("deleted", "pk").first()
+    return found
 
 
 def _asked_by(revocation: Revocation) -> str:

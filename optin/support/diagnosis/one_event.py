@@ -66,14 +66,14 @@ def _of_code(event: AuditEvent, known: Known) -> Cause:
 
 def _of_token(event: AuditEvent, known: Known) -> Cause | None:
     if not known.user.is_active:
-        return deactivated(Question.NO_ENTRY)
+        return deactivated(Question.NO_ENTRY, known)
     # Others are faults of the application, such as a scope that the person did not allow.
     return token_ended(event) if event.outcome == TokenOutcome.INVALID_REFRESH else None
 
 
 def _of_password(event: AuditEvent, known: Known) -> Cause | None:
     if not known.user.is_active:
-        return deactivated(Question.NO_ENTRY)
+        return deactivated(Question.NO_ENTRY, known)
     if event.outcome == SignInOutcome.INVALID_GRANT:
         return wrong_password(event)
     if event.outcome != SignInOutcome.NOT_NOW:
