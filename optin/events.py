@@ -45,7 +45,7 @@ class Kind(TextChoices):
     APP = "app", "Authenticator app"
     RECOVERY_CODES = "recovery_codes", "Recovery codes"
     DISOWN = "disown", "This was not me"
-    CONSENT = "consent", "Application allowed to act"
+    CONSENT = "consent", "Access of an application"
     STOP = "stop", "All texts stopped, or allowed again, by staff"
     BREAKER = "breaker", "Closed prefix opened by staff"
     DENY = "deny", "Deny list"
@@ -390,6 +390,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "ok": done(_("An application was allowed to act for you"),
             "An application was allowed to act for this person",
             news=[(News.CONSENT_GIVEN, "person")]),
+        "signed_in": done(_("You signed in to an application with your account"),
+            "This person signed in to an application with their account", ocsf=LOGON),
         "revoked": done(_("The access of an application was ended"),
             "The person ended the access of an application"),
         "denied": refused(counted=True),

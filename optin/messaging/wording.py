@@ -223,7 +223,7 @@ def _about(notice: Notice) -> dict[str, Any]:
         return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
     if notice.kind in {Notice.Kind.ENDPOINT_OFF, Notice.Kind.ENDPOINT_ADDED}:
         return _about_endpoint(notice)
-    if notice.kind == Notice.Kind.CONSENT:
+    if notice.kind in {Notice.Kind.CONSENT, Notice.Kind.SIGNED_IN_TO}:
         application = get_application_model().objects.filter(pk=notice.about_id or 0).first()
         return {"application": application.name if application else ""}
     if notice.kind == Notice.Kind.ROLE:

@@ -379,6 +379,7 @@ class Notice(Outgoing):
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
         ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
         CONSENT = "consent", _("An application was allowed to act for the account")
+        SIGNED_IN_TO = "signed_in_to", _("The account was used to sign in to an application")
 
     is_known = Q(kind__in=Kind.values)
 

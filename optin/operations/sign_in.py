@@ -171,8 +171,8 @@ def consent(
     person is told by e-mail: whoever stole the cookie must not let anything act.
 
     :param user: as the session has them.
-    :param acts: whether it may do more than know who *user* is. If not, there is no mail while
-        it has a refresh token of theirs: some people sign in to it every day.
+    :param acts: whether it may do more than know who *user* is. If not, there is a mail for the
+        first time only: some people sign in to it every day.
     :param file_ids: in which files it may act. If that of the active number is one of them, its
         endpoints are told.
     :raises PasswordNeeded: and
@@ -185,11 +185,12 @@ def consent(
         if give:
             application = get_application_model().objects.filter(client_id=client_id).first()
             about_id = application.pk if application else None
-            known = RefreshToken.objects.filter(user=locked, application=application, revoked=None)
-            if acts or not known.exists():
+            if acts:
                 delivery.notify_again(locked, Notice.Kind.CONSENT, now, about_id=about_id)
+            elif not _is_known(locked, application):
+                delivery.notify(locked, Notice.Kind.SIGNED_IN_TO, now, about_id=about_id)
             give()
-        outcome = "ok" if give else "denied"
+        outcome = ("ok" if acts else "signed_in") if give else "denied"
         AuditEvent.objects.record(
             Kind.CONSENT,
             outcome,
@@ -200,6 +201,17 @@ def consent(
             subject=f"{locked.pk} {client_id}",
             number=number if number and number.file_id in file_ids else None,
         )
+
+
+def _is_known(user: User, application: AbstractApplication | None) -> bool:
+    """Whether *user* was told of *application*, or it has a refresh token of theirs.
+
+    It has none between the consent and its call for the tokens.
+    """
+    kinds = Notice.Kind.CONSENT, Notice.Kind.SIGNED_IN_TO
+    told = Notice.objects.filter(user=user, kind__in=kinds, about_id=getattr(application, "pk", 0))
+    tokens = RefreshToken.objects.filter(user=user, application=application, revoked=None)
+    return told.exists() or tokens.exists()
 
 
 def refresh_grant(

@@ -118,7 +118,7 @@ def _is_wrong(event: AuditEvent) -> bool:
 
 
 def _is_consent(event: AuditEvent) -> bool:
-    return (event.kind, event.outcome) == (Kind.CONSENT, "ok")
+    return event.kind == Kind.CONSENT and event.outcome in {"ok", "signed_in"}
 
 
 def _is_told(event: AuditEvent) -> bool:

@@ -159,7 +159,7 @@ def test_a_password_alone_is_said_to_be_one(user: User, clock: time_machine.Trav
     assert told["amr"] == ["pwd"]
     assert "acr" not in told
     assert "ann" not in json.dumps(told)
-    assert consents() == ["ok"]
+    assert consents() == ["signed_in"]
     assert not IDToken.objects.exists()
 
 
@@ -189,12 +189,16 @@ def test_one_mail_tells_of_an_application_that_only_knows_who_somebody_is(user: 
     """Else each sign-in to it would send one. What lets it act is told each time (S-35)."""
     http, before = signed_in(), len(mail.outbox)
 
+    decide(http, ask())  # the application does not use this code
     for _ in range(2):
         sign_in_to(http)
-    assert len(mail.outbox) == before + 1
+    (told,) = mail.outbox[before:]
+    assert "You signed in to an application with your account" in told.subject
+    assert "You signed in to Client with your account at" in str(told.body)
+    assert "act for" not in str(told.body)
 
     decide(http, ask(scope="openid 2fa"))
-    assert len(mail.outbox) == before + 2
+    assert "allowed to act" in mail.outbox[before + 1].subject
 
 
 def test_an_address_is_verified_once_its_mail_was_read(user: User) -> None:

@@ -383,7 +383,7 @@ def test_revoked_application_can_do_nothing(
     press(ann, application=str(client_app.pk))
     assert ann.page.flash == "Access ended: Client."
     assert named(ann, "application") == []
-    assert "No application can act for you." in ann.page.text
+    assert "No application has access to your account." in ann.page.text
     assert not works(allowed)
     assert error(refresh(allowed)) == (400, "invalid_grant")
     assert error(exchange(code)) == (400, "invalid_grant")
