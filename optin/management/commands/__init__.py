@@ -124,15 +124,22 @@ class ActionCommand(BaseCommand):
 
 def _add_field(parser: CommandParser, name: str, field: forms.Field) -> None:
     """Add an argument: what is required is positional, apart from the reason."""
-    flag, words = f"--{name.replace('_', '-')}", str(field.help_text or field.label)
+    flag, words = _argument(name, field), str(field.help_text or field.label)
     if isinstance(field, forms.BooleanField):
         parser.add_argument(flag, dest=name, action="store_true", help=words)
-    elif field.required and field.initial is None and name != "reason":
+    elif flag == name:
         parser.add_argument(name, help=words)
     else:
         is_needed = field.required and field.initial is None
         words = words if field.initial is None else f"{words} (default: %(default)s)"
         parser.add_argument(flag, dest=name, required=is_needed, default=field.initial, help=words)
+
+
+def _argument(name: str, field: forms.Field) -> str:
+    """Return how the argument of *field* is written."""
+    is_needed = field.required and field.initial is None and name != "reason"
+    is_positional = is_needed and not isinstance(field, forms.BooleanField)
+    return name if is_positional else f"--{name.replace('_', '-')}"
 
 
 def _filled(form: Any, options: dict[str, Any]) -> Any:
@@ -142,7 +149,14 @@ def _filled(form: Any, options: dict[str, Any]) -> Any:
     """
     filled = form({name: options[name] for name in form(None).fields})
     if not filled.is_valid():
-        raise CommandError(" ".join(str(one) for each in filled.errors.values() for one in each))
+        fields, errors = filled.fields, filled.errors.items()
+        raise CommandError(
+            " ".join(
+                f"{_argument(name, fields[name])}: {one}" if name in fields else str(one)
+                for name, each in errors
+                for one in each
+            )
+        )
     return filled
 
 
