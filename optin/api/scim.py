@@ -44,6 +44,15 @@ MEDIA_TYPE = "application/scim+json"
 DEFAULT_COUNT = 100
 """Resources in one page, if the client does not say."""
 
+FILTERS = (
+    "Filters can be: eq of id, userName, externalId, emails, active and displayName; co and sw of "
+    'userName, emails and displayName; and, or. Put texts in quotes: userName eq "nora".'
+)
+NOTHING = (
+    "There is nothing here. Users, Groups, ServiceProviderConfig, ResourceTypes and Schemas are "
+    "below /scim/v2/."
+)
+
 _MOST = 10**9
 _KEY = "(?:/(?P<key>[^/]+))?"
 
@@ -118,6 +127,8 @@ class ScimCall(Call):
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, errors.TooMany):
             exc = ApiError(exc.code, exc.message, retry_after=exc.retry_after)
+        if isinstance(exc.__cause__, ValidationError):  # the library's words for it have many lines
+            exc = exc.__cause__
         if isinstance(exc, ValidationError):
             [found, *_] = Error.from_validation_errors(exc)
             status, kind, detail = found.status or 400, found.scim_type, found.detail
@@ -128,6 +139,8 @@ class ScimCall(Call):
         else:
             answer = super().handle_exception(exc)
             return Response(error_body(error_of(exc)), answer.status_code, headers=answer.headers)
+        if kind == "invalidFilter":
+            detail = FILTERS
         logs.add(code=kind or str(status))
         return Response(_body(status, kind, detail), status)
 
@@ -138,14 +151,14 @@ class NotFound(ScimCall):
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        raise ApiError("not_found")
+        raise ApiError("not_found", NOTHING)
 
     head = put = patch = delete = get
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         if request.path_info.rstrip("/").endswith("/.search"):
             raise NotImplementedException
-        raise ApiError("not_found")
+        raise ApiError("not_found", NOTHING)
 
 
 # -- what the service is -----------------------------------------------------------

@@ -91,6 +91,7 @@ def test_too_many_requests(every: Provider, settings: Settings) -> None:
 
 REFUSED: dict[str, tuple[tuple[Any, ...], int, str | None]] = {
     "no address": (("GET", "/Nothing"), 404, None),
+    "the address that a provider asks for": (("GET", "/"), 404, None),
     "no id": (("GET", "/Users/" + "9" * 40), 404, None),
     "an odd id": (("GET", "/Users/%00"), 404, None),
     "an id in other digits": (("GET", "/Users/%D9%A1"), 404, None),
@@ -187,6 +188,9 @@ def test_a_refusal_is_an_error_of_scim(name: str, user: User, every: Provider) -
     assert (answer.status, answer.json.get("scimType")) == (status, kind), answer.text
     assert answer.json["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
     assert answer.json["status"] == str(status)
+    assert "pydantic" not in answer.text
+    if path in {"/", "/Nothing"}:
+        assert "Users, Groups, ServiceProviderConfig" in answer.json["detail"]
     assert answer.headers["Content-Type"] == "application/scim+json; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     if status == 405:
@@ -197,6 +201,7 @@ def test_a_refusal_is_an_error_of_scim(name: str, user: User, every: Provider) -
 def test_a_filter_that_is_none_or_too_dear(text: str, user: User, every: Provider) -> None:
     answer = every.send("GET", f"/Users?filter={quote(text)}")
     assert (answer.status, answer.json["scimType"]) == (400, "invalidFilter")
+    assert "eq of id, userName" in answer.json["detail"]
 
 
 def test_a_foreign_host_is_told_in_the_same_words(every: Provider) -> None:
