@@ -255,14 +255,8 @@ def _propose(provider: Provider, person: User, wanted: Profile) -> None:
 def _save(provider: Provider, person: User, wanted: Profile, changed: list[str]) -> None:
     if "email" in changed and person.email:
         person.email = email_changes.fit_address(person.email)
-    person.full_clean(exclude=["password"])
-    # A user name must not be the address of somebody else: they sign in with it.
-    logins = [Lower(Value(login)) for login in (person.username, person.email) if login]
-    others = User.objects.exclude(pk=person.pk).annotate(
-        name=Lower("username"), address=Lower("email")
-    )
-    if others.filter(Q(name__in=logins) | Q(address__in=logins)).exists():
-        raise Taken
+    person.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
+    _refuse_taken(provider, person, wanted.external_id)
     person.named_for_one_file |= provider.file is not None
     named = ["username", "email", "invited_at", "named_for_one_file"]
     person.save(update_fields=named if person.pk else None)
@@ -272,6 +266,30 @@ def _save(provider: Provider, person: User, wanted: Profile, changed: list[str])
             external = ExternalId(user=person, text=wanted.external_id)
             external.full_clean()
             external.save(force_insert=True)
+
+
+def _refuse_taken(provider: Provider, person: User, external_id: str) -> None:
+    """:raises Taken: with the field, and with whose access it was that *provider* itself ended."""
+    others = User.objects.exclude(pk=person.pk).annotate(
+        name=Lower("username"), address=Lower("email")
+    )
+    for field, text in (
+        ("userName", person.username),
+        ("emails.value", person.email),
+        ("externalId", external_id),
+    ):
+        # A user name must not be the address of somebody else: they sign in with it.
+        login = Lower(Value(text))
+        is_theirs = Q(name=login) | Q(address=login)
+        same = Q(external__text=text) if field == "externalId" else is_theirs
+        holder = others.filter(same).first() if text else None
+        if holder and provider.ends(holder).filter(deleted=True).exists():
+            raise Taken(
+                "This application ended the access of this person. Staff must activate them, or "
+                "put them into the file."
+            )
+        if holder:
+            raise Taken(f"Somebody else has this {field}.")
 
 
 def _tell_old_address(person: User, old: str) -> None:
@@ -320,7 +338,9 @@ def _let_back(provider: Provider, person: User) -> None:
     """Undo ``_end``."""
     own = provider.ends(person).first()
     if own is None or not (person.is_active or own.of_account):
-        raise Barred("This person was deactivated here. Only staff can activate them again.")
+        raise Barred(
+            "Staff or another application ended this person's access. Only staff can give it back."
+        )
     if not person.is_active:
         people.set_active(person, True, "activated", REASON, provider.origin)
     if provider.file:

@@ -160,7 +160,8 @@ def test_delete_deactivates(user: User, every: Provider) -> None:
     answer = every.send("DELETE", path)
     assert (answer.status, answer.text) == (204, "")
     assert every.send("GET", path).status == every.send("DELETE", path).status == 404
-    assert every.send("POST", "/Users", {"userName": name}).status == 409
+    again = every.send("POST", "/Users", {"userName": name})
+    assert (again.status, "Staff must activate them" in again.json["detail"]) == (409, True)
     user.refresh_from_db()
     assert (user.is_active, user.username, user.email) == (False, name, "ann@example.com")
 
@@ -273,6 +274,8 @@ def test_two_people_never_share_a_name(body: dict[str, Any], user: User, one: Pr
     assert (answer.status, answer.json["scimType"]) == (
         (409, "uniqueness") if taken else (400, "invalidValue")
     )
+    [*_, field] = body  # the last one is taken
+    assert not taken or answer.json["detail"].startswith(f"Somebody else has this {field}")
     assert User.objects.count() == 1
     assert [outcome for _, outcome, _ in trail()] == ["in_use"] * taken
 
