@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
@@ -11,9 +11,11 @@ from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render, resolve_url
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
+from oauth2_provider.models import get_application_model
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.models import EmailChange, Revocation, User
@@ -100,8 +102,25 @@ def page(
     status = status or (422 if refused else 200)
     then = on_to(request)
     on_the_way = f"?{urlencode({'next': then})}" if then else ""
-    context = {"form": form, "on_the_way": on_the_way, **context}
+    context = {"form": form, "on_the_way": on_the_way, "program": _program(then), **context}
     return render(request, template, context, status=status)
+
+
+def _program(then: str) -> str:
+    """Return the name of the application whose request the address *then* is, or "".
+
+    Anybody can make such an address, so it must name one of the application's own redirect URIs.
+    """
+    address = urlsplit(then)
+    if address.path != reverse("oauth2_provider:authorize"):
+        return ""
+    asked = parse_qs(address.query)
+    client_id, redirect_uri = (asked.get(name, [""])[0] for name in ("client_id", "redirect_uri"))
+    if not client_id.isprintable():
+        return ""  # the database takes no NUL
+    found = get_application_model().objects.filter(client_id=client_id).first()
+    is_its_own = found is not None and redirect_uri in found.redirect_uris.split()
+    return str(found.name) if is_its_own else ""
 
 
 def is_mistyped(form: BaseForm) -> bool:

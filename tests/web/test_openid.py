@@ -231,6 +231,22 @@ def test_userinfo_takes_only_tokens_of_people_with_openid(user: User, file: File
     assert userinfo(given) == {"error": "invalid_token"}
 
 
+def test_the_sign_in_page_names_the_program_of_a_sound_request(user: User) -> None:
+    """Anybody can make the address of that page."""
+
+    def lead(url: str) -> bytes:
+        content = anybody().get("/sign-in/", {"next": url}).content
+        return b" ".join(content.split(b'class="lead">')[1].split(b"</p>")[0].split())
+
+    assert anybody().get(ask())["Location"].startswith("/sign-in/?next=")
+    assert lead(ask()) == b"Sign in to go on to Client."
+    for bad in (
+        *(ask(client_id="nobody"), ask(client_id="a\0"), ask(client_id=None)),
+        *(ask(redirect_uri=f"{REDIRECT}x"), ask(redirect_uri=None), "/account/?client_id=client"),
+    ):
+        assert lead(bad).startswith(b"Sign in to turn two-factor")
+
+
 # -- how they signed in ------------------------------------------------------------
 
 
