@@ -219,6 +219,8 @@ class Validator(IdTokens):
         self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Keep the code together with the event of the consent, or neither (S-52)."""
+        if "openid" not in request.scopes:
+            request.nonce = None  # of an ID token that is not given; nobody looked at its length
         save = super().save_authorization_code
         sign_in.consent(
             request.user,
