@@ -61,7 +61,7 @@ class Kind(TextChoices):
     RESTORE = "restore", "Database restored from a backup"
     SESSION = "session", "Signed out somewhere else"
     EMAIL = "email", "E-mail address"
-    PERSON = "person", "Account made, deactivated or activated by an operator"
+    PERSON = "person", "Account made, changed, deactivated or activated"
     TEST_TEXT = "test_text", "Test text sent by an operator"
     INVITATION = "invitation", "Invitation by e-mail"
     WEBHOOK = "webhook", "Webhook endpoint"
@@ -267,6 +267,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "invalid_refresh": refused(_("An application could not renew its sign-in"), counted=True),
         "code_reused": refused(_("An application was signed out, to be safe"),
             "An application used its code twice: it was signed out"),
+        "client_credentials": done(staff="An application fetched a token for itself",
+            ocsf=AUTHENTICATED),
         OTHERS: done(_("An application signed in for you"),
             "An application signed in for this person", ocsf=AUTHENTICATED),
     },
@@ -441,10 +443,17 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.EXPORT: {OTHERS: done(ocsf=READ)},
     Kind.APPLICATION: {
-        "removed": done(ocsf=DELETED, ledger=TOLD),
-        "trust_ended": done(ledger=TOLD),
-        "scim_ended": done(ledger=TOLD),
-        "made": done(ocsf=CREATED),
+        "removed": done(staff="An application was removed", ocsf=DELETED, ledger=TOLD),
+        "trusted": done(staff="An application may name its users' addresses", ocsf=UPDATED),
+        "trust_ended": done(staff="An application may not name its users' addresses any more",
+            ledger=TOLD),
+        "scim_allowed": done(staff="An application may keep people up to date by SCIM",
+            ocsf=UPDATED),
+        "scim_token": done(staff="A token for SCIM was made for an application", ocsf=UPDATED),
+        "scim_tokens_ended": done(staff="The tokens for SCIM of an application were ended",
+            ocsf=UPDATED),
+        "scim_ended": done(staff="An application may not use SCIM any more", ledger=TOLD),
+        "made": done(staff="An application was made", ocsf=CREATED),
         OTHERS: done(ocsf=UPDATED),
     },
     Kind.SEARCH: {"search_limit": refused(counted=True), OTHERS: done(ocsf=READ)},
@@ -544,8 +553,10 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             staff="An identity provider sent a name, an address or an id that is in use",
             counted=True),
         "exported": done(staff="All people written to a file", ocsf=READ),
-        OTHERS: refused(_("Staff tried to activate or deactivate your account; nothing changed"),
+        "out_of_reach": refused(
+            _("Staff tried to activate or deactivate your account; nothing changed"),
             "Staff tried to activate or deactivate this account; nothing changed", ocsf=CHANGED),
+        OTHERS: refused(ocsf=CHANGED),
     },
     Kind.INVITATION: {
         "ok": done(_("You were invited by e-mail"), "Invited by e-mail"),

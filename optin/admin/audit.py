@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
@@ -41,6 +41,7 @@ from optin.operations import staff
 from optin.origin import Face
 from optin.support import wording
 from optin.support.cells import cell, lines
+from optin.support.entries import application_names, application_of
 from optin.support.wording import plain
 
 _BATCH = 2000
@@ -160,7 +161,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "provider_user_id",
         "through",
         "actor",
-        text("client"),
+        "client_name",
         "ip",
         text("user_agent"),
         text("request_id"),
@@ -169,7 +170,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display(description="what happened")
     def happened(self, event: AuditEvent) -> str:
         count = self._span(event).count
-        return wording.decided(event) + (f", {count} times" if count > 1 else "")
+        said = wording.decided(event)
+        if pk := _application_in(event):
+            names: dict[int, str] = event.application_names  # type: ignore[attr-defined]
+            said += f": {names.get(pk, f'application {pk}')}"
+        return said + (f", {count} times" if count > 1 else "")
 
     @admin.display(description="account")
     def about(self, event: AuditEvent) -> str:
@@ -188,8 +193,18 @@ class AuditEventAdmin(ReadOnlyAdmin):
         """Who asked, and how: in one column, for lists."""
         way = event.get_face_display()
         if event.actor_id is None:
-            return way
+            who = self.client_name(event) if application_of(event) else ""
+            return format_html("{} <small>{}</small>", who, way) if who else way
         return format_html("{} <small>{}</small>", self.actor(event), way)
+
+    @admin.display(description="client")
+    def client_name(self, event: AuditEvent) -> str:
+        pk, client = application_of(event), plain(event.client) or "-"
+        name = event.application_names.get(pk)  # type: ignore[attr-defined]
+        if name is None:
+            return client
+        address = reverse("admin:oauth2_provider_application_change", args=[pk])
+        return format_html('<a href="{}">{}</a>', address, name)
 
     @admin.display(description="through")
     def through(self, event: AuditEvent) -> str:
@@ -224,7 +239,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     def look_up(self, rows: Sequence[AuditEvent]) -> None:
         users, files, spans = _users(rows), _files(rows), repeats.spans(rows)
+        asked = (pk for event in rows for pk in (application_of(event), _application_in(event)))
+        applications = application_names(asked)
         for event in rows:
+            event.application_names = applications  # type: ignore[attr-defined]
             event.user_names = users  # type: ignore[attr-defined]
             event.file_names = files  # type: ignore[attr-defined]
             event.spans = spans  # type: ignore[attr-defined]
@@ -266,6 +284,11 @@ def _users(events: Iterable[AuditEvent]) -> dict[int, str]:
     """Read the names of all accounts in *events*."""
     ids = {pk for e in events for pk in (e.user_id, e.other_user_id, e.actor_id) if pk}
     return dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
+
+
+def _application_in(event: AuditEvent) -> int:
+    """Return the id of the application that *event* is about; 0 if it is about none."""
+    return count_in(event.data, "application") if event.kind == AuditEvent.Kind.APPLICATION else 0
 
 
 def _files(events: Iterable[AuditEvent]) -> dict[int, str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from oauth2_provider.models import get_application_model
+
 from optin import phones
 from optin.audit import repeats
 from optin.models import AuditEvent, File, GatewayTry, Notice, Purpose, SmsMessage, User
@@ -72,6 +74,7 @@ class Entry:
     number: str = ""  # "... 678"
     who: str = ""  # who did it, if it was somebody else than the person
     where: str = ""
+    application: int | None = None  # that asked, if it is still there
     quoted: str = ""  # the reason of staff, or of a gateway
     bad: bool = False  # something was refused or failed
     steps: tuple[str, ...] = ()  # of a text, oldest first
@@ -92,6 +95,21 @@ class Names:
 
     users: Mapping[int, str]
     files: Mapping[int, str]
+    applications: Mapping[int, str]
+
+
+def application_of(event: AuditEvent) -> int | None:
+    """Return the id of the application that asked, if one did."""
+    kind, _colon, pk = event.client.partition(":")
+    return int(pk) if kind == "app" and pk.isdecimal() and len(pk) < 19 else None
+
+
+def application_names(ids: Iterable[int | None]) -> dict[int, str]:
+    """Return the names of those applications that there still are."""
+    found = get_application_model().objects.filter(
+        pk__in={pk for pk in ids if pk and 0 < pk < 10**18}
+    )
+    return {pk: wording.plain(name) for pk, name in found.values_list("pk", "name") if name}
 
 
 def names_of(events: Iterable[AuditEvent]) -> Names:
@@ -102,7 +120,8 @@ def names_of(events: Iterable[AuditEvent]) -> Names:
         User.objects.filter(pk__in=users).values_list("pk", "username"),
         File.objects.filter(pk__in=files).values_list("pk", "name"),
     )
-    return Names(*({pk: wording.plain(name) for pk, name in rows} for rows in found))
+    by_user, by_file = ({pk: wording.plain(name) for pk, name in rows} for rows in found)
+    return Names(by_user, by_file, application_names(map(application_of, events)))
 
 
 def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
@@ -122,7 +141,8 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
         details=tuple(details),
         number=phones.mask(event.last_three),
         who=_who(event, names),
-        where=_where(event),
+        where=_where(event, names),
+        application=application_of(event) if application_of(event) in names.applications else None,
         quoted=wording.quoted(event.reason),
         bad=wording.is_refusal(event),
         raw=_raw(event),
@@ -131,7 +151,9 @@ def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
 
 
 def what_of(event: AuditEvent) -> What:
-    if event.reason or event.kind in {Kind.DENY, Kind.SAFE}:
+    # An application has a reason, too, for what an identity provider does by SCIM.
+    is_of_staff = event.reason and application_of(event) is None
+    if is_of_staff or event.kind in {Kind.DENY, Kind.SAFE}:
         return What.STAFF
     return _WHAT.get(event.kind, What.ACCOUNT)
 
@@ -156,10 +178,11 @@ def _who(event: AuditEvent, names: Names) -> str:
     return ""
 
 
-def _where(event: AuditEvent) -> str:
+def _where(event: AuditEvent, names: Names) -> str:
     """Say through which face and from where."""
     kind, _colon, pk = event.client.partition(":")
-    client = f"{_CLIENTS[kind]} {wording.plain(pk)}" if kind in _CLIENTS else ""
+    name = names.applications.get(application_of(event) or 0) or wording.plain(pk)
+    client = f"{_CLIENTS[kind]} {name}" if kind in _CLIENTS else ""
     address = f"from {event.ip}" if event.ip else ""
     parts = [_FACES.get(event.face, ""), client, address, browser(event.user_agent)]
     return ", ".join(filter(None, parts))
@@ -206,7 +229,7 @@ def of_text(sent: Sent, names: Names, position: Position) -> Entry:
         words=messages.text(message),
         details=tuple(_reference(message)),
         who=_who(request, names) if request else "",
-        where=_where(request) if request else "",
+        where=_where(request, names) if request else "",
         quoted=messages.why(message.reason) if bad else "",
         bad=bad,
         steps=tuple(_steps(sent, names, position)),

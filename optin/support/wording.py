@@ -289,6 +289,11 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append("with mobile numbers")
     if data.get("replaced"):
         said.append("the number before it was removed")
+    given = data.get("changed")  # of an import as a whole, a count
+    if changed := [
+        name for key, name in _CHANGED.items() if isinstance(given, list) and key in given
+    ]:
+        said.append(f"changed: {', '.join(changed)}")
     said += [_REMOVED[one] for one in data.get("removed", []) if one in _REMOVED]
     return [words for words in said if words]
 
@@ -333,6 +338,12 @@ _REMOVED: dict[str, str] = {
     "number": "the number was removed",
     "app": "the app was removed",
     "email": "the e-mail address from before was put back",
+}
+_CHANGED: dict[str, str] = {
+    "username": "user name",
+    "email": "e-mail address",
+    "external_id": "external id",
+    "mobile": "proposed number",
 }
 _WHY: dict[str, str] = {
     NotCompared.NUMBER_UNKNOWN: "the id is not one of this account and file",

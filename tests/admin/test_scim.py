@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from optin.models import File, Membership, User
+from tests.kit.oauth import post
 from tests.kit.staff import In, ask
 from tests.scim.kit import Provider, make_provider, patch
 
@@ -44,3 +45,32 @@ def test_whom_a_provider_deactivated_is_activated_here(
     assert "Deactivated." in ask(client, f"{page}/deactivate/", reason="left")
     body = patch({"op": "replace", "value": {"active": True}})
     assert okta.send("PATCH", f"/Users/{user.pk}", body).status == 403
+
+
+def test_an_event_names_the_application(okta: Provider, user: User, signed_in: In) -> None:
+    """P-21, P-22: what a provider did was done by no staff; which fields changed is said."""
+    body = patch({"op": "replace", "value": {"emails": [{"value": "dora@new.example"}]}})
+    assert okta.send("PATCH", f"/Users/{user.pk}", body).status == 200
+    end(okta, user)
+    client, address = signed_in("auditor"), okta_page(okta)
+    page = read(client, f"optin/user/{user.pk}/change/")
+    assert '<span class="tag">Account</span> Account deactivated' in page
+    assert page.count("through the API, application Okta") == 2
+    assert "changed: e-mail address" in page
+    assert page.count(f'href="{address}"') == 2
+    log = read(client, "optin/auditevent/")
+    assert log.count(f'<a href="{address}">Okta</a>') == 2
+    assert "An application may keep people up to date by SCIM: Okta" in log
+
+
+def okta_page(okta: Provider) -> str:
+    return f"/admin/oauth2_provider/application/{okta.application.pk}/change/"
+
+
+def test_a_token_of_no_person(okta: Provider, signed_in: In) -> None:
+    """P-22."""
+    asked = {"grant_type": "client_credentials", "scope": "scim"}
+    assert post("token", asked, client_id="okta").status_code == 200
+    log = read(signed_in("auditor"), "optin/auditevent/")
+    assert "An application fetched a token for itself" in log
+    assert "for this person" not in log
