@@ -333,9 +333,15 @@ def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone:
 
     browser.go(url)
     browser.go(next(link for link in browser.page.links if "next=" in link))
+    assert "You need two-factor sign-in to go on to Client." in browser.page.text
     browser.click("/account/two-factor/number/")
     browser.send(number=NUMBER)
     browser.send(code=phone.code())
+    assert "Go on to Client" in browser.page.text
+    browser.click("/account/two-factor/recovery-codes/")
+    assert "Go on to Client" in browser.page.text
+    browser.send()
+    assert "Go on to Client" in browser.page.text
     browser.click("/o/authorize/")
     told = claims(exchange(answer(decide(browser.client, browser.page.address))["code"]))
 
