@@ -294,9 +294,8 @@ def ask_reset(email: str, *, origin: Origin) -> bool:
 
 
 def _may_choose(user: User) -> bool:
-    """Whether *user* has a password, or was invited to choose one, however long ago."""
-    is_staff = user.is_staff or user.is_superuser
-    return user.has_usable_password() or (user.invited_at is not None and not is_staff)
+    """Whether *user* may choose a password by a mailed link: staff only in place of another."""
+    return user.has_usable_password() or not (user.is_staff or user.is_superuser)
 
 
 def _too_soon(links: QuerySet[Notice], now: datetime) -> bool:

@@ -210,8 +210,8 @@ def test_a_link_is_of_one_person_and_tells_strangers_nothing(file: File, user: U
     assert len(pages) == 1
 
 
-def test_whose_link_is_too_old_asks_for_another(file: File, clock: Clock) -> None:
-    """S-38, S-38a. As everybody does who forgot a password; not who was never invited."""
+def test_who_has_no_password_asks_for_a_link(file: File, clock: Clock) -> None:
+    """S-38, S-38a. As everybody does who forgot theirs: an invitation ends, or there was none."""
     dora, browser = brought("dora", file), Browser()
 
     def asked() -> int:
@@ -219,10 +219,10 @@ def test_whose_link_is_too_old_asks_for_another(file: File, clock: Clock) -> Non
         browser.send(email=dora.email)
         return len(mail.outbox)
 
-    assert asked() == 0
+    assert asked() == 1
     invite()
     clock.shift(8 * DAY)
-    assert asked() == 2
+    assert asked() == 3
     User.objects.update(is_staff=True)
     assert status(link_of(dora)) == 404
     User.objects.update(is_staff=False)

@@ -191,8 +191,8 @@ EXPLAINED: dict[Why, Explanation] = {
         "Tell them to choose a new one: “Forgotten your password?” on the page to sign in.",
     ),
     Why.NO_PASSWORD: Explanation(
-        "Press “Send an invitation”: it mails a link to choose one. If there is no such button, "
-        "operators can set a password.",
+        "Tell them to choose one: “Forgotten your password?” on the page to sign in. Or press “Send "
+        "an invitation”. Operators set the password of staff.",
     ),
     Why.TWO_CODES: Explanation(
         "Tell them to enter the code that the app shows, then the next one within five minutes. A "

@@ -91,7 +91,7 @@ def test_answers_are_equal(ask: Callable[[str], tuple[Any, ...]], settings: Lazy
 def test_only_whoever_has_an_account_gets_a_mail() -> None:
     for name in PEOPLE.values():
         reset(name)
-    assert [message.to for message in mail.outbox] == [["anna@example.com"]]
+    assert [message.to for message in mail.outbox] == [["anna@example.com"], ["nopw@example.com"]]
 
 
 @pytest.mark.usefixtures("people")
