@@ -285,8 +285,8 @@ def _refuse_taken(provider: Provider, person: User, external_id: str) -> None:
         holder = others.filter(same).first() if text else None
         if holder and provider.ends(holder).filter(deleted=True).exists():
             raise Taken(
-                "This application ended the access of this person. Staff must activate them, or "
-                "put them into the file."
+                "This application ended the access of this person. An administrator must "
+                "activate them, or put them into the file."
             )
         if holder:
             raise Taken(f"Somebody else has this {field}.")
@@ -339,7 +339,8 @@ def _let_back(provider: Provider, person: User) -> None:
     own = provider.ends(person).first()
     if own is None or not (person.is_active or own.of_account):
         raise Barred(
-            "Staff or another application ended this person's access. Only staff can give it back."
+            "Staff or another application ended this person's access. Only an administrator can "
+            "give it back."
         )
     if not person.is_active:
         people.set_active(person, True, "activated", REASON, provider.origin)

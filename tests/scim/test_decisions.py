@@ -161,7 +161,10 @@ def test_delete_deactivates(user: User, every: Provider) -> None:
     assert (answer.status, answer.text) == (204, "")
     assert every.send("GET", path).status == every.send("DELETE", path).status == 404
     again = every.send("POST", "/Users", {"userName": name})
-    assert (again.status, "Staff must activate them" in again.json["detail"]) == (409, True)
+    assert (again.status, "An administrator must activate them" in again.json["detail"]) == (
+        409,
+        True,
+    )
     user.refresh_from_db()
     assert (user.is_active, user.username, user.email) == (False, name, "ann@example.com")
 

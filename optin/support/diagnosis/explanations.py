@@ -191,8 +191,8 @@ EXPLAINED: dict[Why, Explanation] = {
         "Tell them to choose a new one: “Forgotten your password?” on the page to sign in.",
     ),
     Why.NO_PASSWORD: Explanation(
-        "Tell them to choose one: “Forgotten your password?” on the page to sign in. Or press “Send "
-        "an invitation”. Operators set the password of staff.",
+        "Tell them to choose one: “Forgotten your password?” on the page to sign in. Or press "
+        "“Send an invitation”. Only operators give staff one.",
     ),
     Why.TWO_CODES: Explanation(
         "Tell them to enter the code that the app shows, then the next one within five minutes. A "
