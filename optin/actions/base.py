@@ -158,6 +158,6 @@ class Action:
     is_final: bool = False
     """Whether the command asks first."""
     changes: Callable[[Any], object] = lambda it: True
-    """Whether it would do anything for an account in this ``AccountState``."""
+    """Whether it would do anything for this row; of accounts, for this ``AccountState``."""
     helps: Callable[[Any], object] = lambda it: False
     """Whether staff most likely want it then, if it would do anything."""

@@ -179,6 +179,10 @@ def _make_application(row: None, data: dict[str, Any], origin: Origin) -> Done:
     return Done(words, secret=secret)
 
 
+def _is_confidential(application: Any) -> bool:
+    return bool(application.client_type == application.CLIENT_CONFIDENTIAL)
+
+
 AT_ONCE = 100
 """Members whom staff invite at once."""
 
@@ -286,6 +290,7 @@ OF_APPLICATION = (
         "For a server that signs people in. Limits and the audit trail then go by the address "
         "that it names: it can name any. Its operator must know how each address was found.",
         calls(tenants.trust_application, "Changed.", trusted=True),
+        changes=lambda it: _is_confidential(it) and not hasattr(it, "trust"),
     ),
     Action(
         "no-trust",
@@ -294,6 +299,7 @@ OF_APPLICATION = (
         "All its users count as the address of its server from now on.",
         calls(tenants.trust_application, "Changed.", trusted=False),
         is_destructive=True,
+        changes=lambda it: hasattr(it, "trust"),
     ),
     Action(
         "scim",
@@ -306,6 +312,7 @@ OF_APPLICATION = (
         ProvisionForm,
         command="scim allow",
         by=ClientForm,
+        changes=_is_confidential,
     ),
     Action(
         "scim-token",
@@ -316,6 +323,7 @@ OF_APPLICATION = (
         TokenForm,
         command="scim token",
         by=ClientForm,
+        changes=lambda it: hasattr(it, "scim"),
     ),
     Action(
         "no-scim-tokens",
@@ -327,6 +335,7 @@ OF_APPLICATION = (
         is_destructive=True,
         command="scim end-tokens",
         by=ClientForm,
+        changes=lambda it: tenants.scim_tokens(it).exists(),
     ),
     Action(
         "no-scim",
@@ -337,6 +346,7 @@ OF_APPLICATION = (
         is_destructive=True,
         command="scim end",
         by=ClientForm,
+        changes=lambda it: hasattr(it, "scim"),
     ),
     Action(
         "remove",

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from oauth2_provider.models import get_application_model
 
 from optin.actions.base import Action
@@ -33,21 +35,31 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import site
-from optin.models import AccessKey, File, Membership, ScimClient, TrustedClient
-from optin.operations import invitations, sandbox
+from optin.models import AccessKey, File, Membership, ScimClient
+from optin.operations import invitations, sandbox, tenants
+from optin.support.wording import plain
 
 
 @admin.display(description="names its users' addresses")
 def _is_trusted(row: Any) -> str:
-    return "yes" if TrustedClient.objects.filter(application=row).exists() else "no"
+    return "yes" if hasattr(row, "trust") else "no"
 
 
-@admin.display(description="keeps people up to date by SCIM")
+@admin.display(description="SCIM")
 def _provisions(row: Any) -> str:
-    client = ScimClient.objects.filter(application=row).first()
+    client: ScimClient | None = getattr(row, "scim", None)
     if client is None:
         return "no"
-    return f"of file {client.file_id}" if client.file_id else "of all files"
+    return f"people of file {client.file_id}" if client.file_id else "people of all files"
+
+
+@admin.display(description="tokens for SCIM")
+def _scim_tokens(row: Any) -> str:
+    tokens = tenants.scim_tokens(row).filter(expires__gt=timezone.now())
+    found = tokens.aggregate(count=Count("pk"), last=Max("expires"))
+    if not found["count"]:
+        return "none that works"
+    return format_html("{}; the last one ends {}", found["count"], clock(found["last"]))
 
 
 @admin.register(File, site=site)
@@ -169,13 +181,24 @@ class ApplicationAdmin(ReadOnlyAdmin):
         text("client_id"),
         "client_type",
         "authorization_grant_type",
+        _provisions,
         when("created"),
     )
+    list_select_related = ("scim",)
     shown = (
         *list_display,
         text("redirect_uris"),
         text("post_logout_redirect_uris"),
         flag("skip_authorization", "skip authorization", yes="yes", no="no"),
         _is_trusted,
-        _provisions,
+        _scim_tokens,
     )
+
+    def offered(self, row: Any) -> Sequence[Action]:
+        return [each for each in self.of_one if each.changes(row)]
+
+    def render_change_form(  # type: ignore[override]
+        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
+    ) -> Any:
+        context["title"] = f"Application {plain(obj.name) or obj.pk}"
+        return super().render_change_form(request, context, obj=obj, **kwargs)

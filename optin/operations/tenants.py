@@ -281,7 +281,7 @@ def end_provisioning(application: Any, *, reason: str, origin: Origin) -> StaffO
 def _end_provisioning(application: Any) -> bool:
     # What it ended there is not its to give back elsewhere.
     ScimEnd.objects.filter(application=application).delete()
-    _scim_tokens(application).delete()
+    scim_tokens(application).delete()
     return bool(ScimClient.objects.filter(application=application).delete()[0])
 
 
@@ -310,7 +310,7 @@ def make_scim_token(application: Any, *, days: int, origin: Origin) -> str:
 def end_scim_tokens(application: Any, *, origin: Origin) -> StaffOutcome:
     """End all tokens of a client for SCIM. It may get new ones."""
     with transaction.atomic(durable=True):
-        ended = _scim_tokens(application).delete()[0]
+        ended = scim_tokens(application).delete()[0]
         outcome = "scim_tokens_ended" if ended else StaffOutcome.UNCHANGED
         _record(Kind.APPLICATION, outcome, origin, application=application)
     return StaffOutcome.OK if ended else StaffOutcome.UNCHANGED
@@ -319,7 +319,8 @@ def end_scim_tokens(application: Any, *, origin: Origin) -> StaffOutcome:
 SCIM_SCOPE = "scim"
 
 
-def _scim_tokens(application: Any) -> Any:
+def scim_tokens(application: Any) -> Any:
+    """Return the tokens of a client for SCIM, of which some may have ended."""
     tokens = get_access_token_model().objects.filter(application=application, user=None)
     return tokens.filter(scope__contains=SCIM_SCOPE)
 

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 
 from optin.models import File, Membership, User
+from optin.operations import tenants
 from tests.kit.oauth import post
 from tests.kit.staff import In, ask
-from tests.scim.kit import Provider, make_provider, patch
+from tests.scim.kit import OPERATOR, Provider, make_provider, patch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,3 +75,19 @@ def test_a_token_of_no_person(okta: Provider, signed_in: In) -> None:
     log = read(signed_in("auditor"), "optin/auditevent/")
     assert "An application fetched a token for itself" in log
     assert "for this person" not in log
+
+
+def test_the_page_of_an_application(okta: Provider, signed_in: In) -> None:
+    """P-24: who it is, how long its tokens work, and only what can be done."""
+    client = signed_in("administrator")
+    assert "people of all files" in read(client, "oauth2_provider/application/")
+    page = unescape(client.get(okta_page(okta)).content.decode())
+    assert "<title>Application Okta" in page
+    assert "1; the last one ends " in page
+    for name, is_offered in {"trust": True, "no-trust": False, "no-scim-tokens": True}.items():
+        assert (f'/{name}/"' in page) is is_offered, name
+    tenants.end_provisioning(okta.application, reason="sold", origin=OPERATOR)
+    page = client.get(okta_page(okta)).content.decode()
+    for name in ("scim-token", "no-scim-tokens", "no-scim"):
+        assert f'/{name}/"' not in page
+    assert '/scim/"' in page
