@@ -11,7 +11,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
-from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from oauth2_provider.http import OAuth2ResponseRedirect
 from oauth2_provider.models import get_application_model
@@ -163,10 +162,8 @@ def _end_session(request: HttpRequest) -> HttpResponse:
         return response
     if sessions.is_there(request):  # perhaps a half one
         sessions.end(request)
-        if not address:
-            sessions.flash(request, _("You are signed out."))
     if not address:
-        return SeeOther("sign-in")
+        return SeeOther("sign-in", out=1)  # in the address, as a stranger has no session
     left: HttpResponse = OAuth2ResponseRedirect(address, ["https"], status=303)
     return left
 

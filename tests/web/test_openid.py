@@ -607,6 +607,13 @@ def test_signing_out_ends_a_half_sign_in_too(
     assert browser.path == "/sign-in/"
 
 
+def test_who_was_signed_out_before_is_told_that_they_are(client_app: AbstractApplication) -> None:
+    browser = Browser()
+    browser.go(f"{OUT}?client_id=client")
+    assert browser.path == "/sign-in/"
+    assert browser.page.flash == "You are signed out."
+
+
 def test_nobody_is_signed_out_for_an_address_that_is_not_followed(
     user: User, leaving: AbstractApplication
 ) -> None:
@@ -640,7 +647,7 @@ def test_signing_out_leads_nowhere_else(
     # The key that signed it may be gone by now: so the person is asked, but led nowhere.
     for unknown in (unsigned, f"{head}.{body}.", "nonsense"):
         query = {"post_logout_redirect_uri": LEFT, "id_token_hint": unknown, "client_id": "client"}
-        assert anybody().get(OUT, query)["Location"] == "/sign-in/"
+        assert anybody().get(OUT, query)["Location"] == "/sign-in/?out=1"
         assert b"Client asks whether" in signed_in().get(OUT, query).content
     assert anybody().get(f"{OUT}?client_id=client&client_id=other").status_code == 400
     # An old one still says which application asks.
