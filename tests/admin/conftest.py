@@ -14,6 +14,7 @@ from optin.models import (
     Notice,
     PendingOtp,
     ProviderUser,
+    ScimClient,
     SmsMessage,
     User,
     WebhookEndpoint,
@@ -65,6 +66,7 @@ def world(
     guard = Guard.objects.create(kind="stop", covers="all", made_at=now)
     health = GatewayHealth.objects.create(gateway="phone")
     application = get_application_model().objects.create(name="shop", client_type="confidential")
+    ScimClient.objects.create(application=application)
     staff_actions.unlock(user, reason="test", origin=ORIGIN)
     made = {
         "optin_user": user,

@@ -62,6 +62,7 @@ ANSWERS_POST = {
     "optin_provideruser_reveal": 200,
     "optin_accesskey_make": 200,
     "oauth2_provider_application_make": 200,
+    "oauth2_provider_application_scim-token": 200,
     "optin_webhookendpoint_make": 200,
     "optin_webhookendpoint_secret": 200,
 }
@@ -95,6 +96,7 @@ SENT: dict[str, Any] = {
     "number": NUMBER,
     "hours": "3",
     "days": "3",
+    "all_files": "on",
     "_save": "1",
     "action": "delete_selected",
     "_selected_action": "1",
