@@ -64,6 +64,7 @@ TESTS = Path(__file__).parent
 EVERY_DAY = [
     *("audit", "faults", "keys", "promises", "races", "restore", "retention"),
     *("api/test_statements.py", "browser/test_flows.py", "upgrade/test_under_load.py"),
+    *("clients/test_openid.py", "scim/test_tester.py"),
 ]
 """Slow tests of what may break any day: they take no turns."""
 assert all((TESTS / name).exists() for name in EVERY_DAY), "one of EVERY_DAY has another name now"

@@ -8,8 +8,8 @@ from django.test import Client
 from optin.models import File, Membership, User
 from optin.operations import tenants
 from tests.kit.oauth import post
+from tests.kit.scim import OPERATOR, Provider, make_provider, patch
 from tests.kit.staff import In, ask
-from tests.scim.kit import OPERATOR, Provider, make_provider, patch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

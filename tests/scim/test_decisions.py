@@ -24,8 +24,8 @@ from optin.operations import email_changes, people, provisioning, tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, OTHER_NUMBER, make_user
+from tests.kit.scim import OPERATOR, Provider, make_provider, patch
 from tests.kit.world import notices
-from tests.scim.kit import OPERATOR, Provider, make_provider, patch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ from oauth2_provider.models import AccessToken
 from optin.models import AuditEvent, File, ScimClient
 from tests.kit.commands import run
 from tests.kit.oauth import Application, make_client, post
-from tests.scim.kit import Provider
+from tests.kit.scim import Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

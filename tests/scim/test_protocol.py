@@ -10,7 +10,7 @@ from pytest_django import Settings
 from optin.conf import Rate
 from optin.models import File, User
 from tests.kit.people import make_user
-from tests.scim.kit import Provider, make_provider, patch
+from tests.kit.scim import Provider, make_provider, patch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

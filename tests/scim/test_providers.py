@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.scim.kit import make_provider
+from tests.kit.scim import make_provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,8 +10,8 @@ from optin.models import AuditEvent, ExternalId, File, User
 from optin.operations import people, tenants
 from tests.kit.people import make_user
 from tests.kit.races import at_once, waiting
+from tests.kit.scim import OPERATOR, make_provider, patch
 from tests.kit.server import until
-from tests.scim.kit import OPERATOR, make_provider, patch
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 

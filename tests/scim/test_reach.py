@@ -15,7 +15,7 @@ from optin.models import ExternalId, File, Membership, ScimClient, User
 from optin.operations import erasure, tenants
 from tests.kit.clients import Api, bearer
 from tests.kit.people import make_user
-from tests.scim.kit import OPERATOR, Provider, make_provider, patch
+from tests.kit.scim import OPERATOR, Provider, make_provider, patch
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

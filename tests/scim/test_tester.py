@@ -7,8 +7,8 @@ from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
+from tests.kit.scim import make_provider
 from tests.kit.server import running
-from tests.scim.kit import make_provider
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
