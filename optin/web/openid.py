@@ -156,11 +156,12 @@ def _end_session(request: HttpRequest) -> HttpResponse:
     except _Unfit as error:
         references.mark(request.META, Undecided.BAD_CONSENT)
         return page(request, "end_session.html", status=400, error=str(error))
-    if request.user.is_authenticated and request.method != "POST":
+    is_in = request.user.is_authenticated or sessions.is_half(request)
+    if is_in and request.method != "POST":
         response = page(request, "end_session.html", application=application)
         response["Content-Security-Policy"] = policy(address)
         return response
-    if sessions.is_there(request):  # perhaps a half one
+    if is_in:
         sessions.end(request)
     if not address:
         return SeeOther("sign-in", out=1)  # in the address, as a stranger has no session

@@ -596,14 +596,14 @@ def test_signing_out_is_asked_for_and_leads_back(user: User, leaving: AbstractAp
     assert http.get(url)["Location"] == f"{LEFT}&state=s"  # nobody is left to ask
 
 
-def test_signing_out_ends_a_half_sign_in_too(
-    user: User, active: ProviderUser, phone: Phone
-) -> None:
+def test_signing_out_ends_a_half_sign_in_too(user: User, active: ProviderUser) -> None:
     browser = Browser()
     sign_in(browser)
     assert browser.path == "/sign-in/code/"
-    browser.client.get(OUT)
-    browser.send(code=phone.code())
+    browser.go(OUT)
+    assert browser.path == OUT  # it asks
+    browser.send(press="sign_out")
+    browser.go("/sign-in/code/")
     assert browser.path == "/sign-in/"
 
 
