@@ -41,7 +41,7 @@ class Release:
 def release(version: str) -> Release:
     """Return the release *version*: the commit that gave it to ``pyproject.toml``.
 
-    A clone may have no tags. The test is skipped without history.
+    The test is skipped without history.
     """
     _needs_history(version)
     named = f'version = "{version}"'
@@ -52,12 +52,9 @@ def release(version: str) -> Release:
 def last_release() -> Release:
     """Return the newest release that is not the present commit; skip the test without history.
 
-    Each release has a tag. A clone may have no tags: then the commit that gave the newest version
-    to ``pyproject.toml`` counts.
+    It is the commit that gave the newest version to ``pyproject.toml``.
     """
     _needs_history("the last release")
-    if _git("tag", "--merged", "HEAD^", "v*"):
-        return Release(_git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"))
     versions = _git("log", "-G^version = ", "--format=%H", "HEAD^", "--", "pyproject.toml")
     return Release(versions.split()[0])
 
