@@ -1,25 +1,12 @@
-"""Tables and columns that this release no longer reads. The next one drops them."""
+"""Tables and columns that no model has any more. 0060 drops them."""
 
-import django.db.models.deletion
-from django.db import migrations, models
+from django.db import migrations
 
 
 class Migration(migrations.Migration):
     dependencies = [("optin", "0054_scim")]
 
     operations = [
-        # So that an endpoint can go without the rows that are left about it.
-        migrations.AlterField(
-            "webhookrepeat",
-            "endpoint",
-            models.ForeignKey(
-                "optin.WebhookEndpoint",
-                django.db.models.deletion.CASCADE,
-                db_constraint=False,
-                related_name="repeats",
-            ),
-        ),
-        migrations.AlterField("auditnote", "stamp", models.TextField(blank=True, db_default="")),
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.DeleteModel("Rehearsal"),

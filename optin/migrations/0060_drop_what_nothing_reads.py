@@ -1,4 +1,4 @@
-"""Drop what the models of the last release no longer had."""
+"""Drop what 0057 took out of the models. Going back gives only what later steps drop again."""
 
 from django.db import migrations
 
@@ -13,6 +13,12 @@ class Migration(migrations.Migration):
                 'DROP TABLE "optin_webhookrepeat"',
                 'ALTER TABLE "optin_auditnote" DROP COLUMN "stamp"',
                 'ALTER TABLE "optin_webhookendpoint" DROP COLUMN "slow"',
-            ]
+            ],
+            [
+                'CREATE TABLE "optin_rehearsal" ("id" bigint)',
+                'CREATE TABLE "optin_webhookrepeat" ("id" bigint)',
+                'ALTER TABLE "optin_auditnote" ADD COLUMN "stamp" text',
+                'ALTER TABLE "optin_webhookendpoint" ADD COLUMN "slow" boolean',
+            ],
         )
     ]
