@@ -154,7 +154,7 @@ def fresh_throttle() -> Iterator[None]:
     """Each test begins with no requests counted."""
     yield
     throttle._own.cache_clear()
-    throttle._shared.cache_clear()
+    throttle._client.cache_clear()
     throttle._redis.answered()
 
 

@@ -7,19 +7,16 @@ because of it.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from threading import Lock
 from typing import cast
 
-# limits imports it when the first request comes. If two come at once, the second thread would find
-# half of it, and answer 500.
 import redis
 from django.conf import settings
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.errors import StorageError
-from limits.storage import RedisStorage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
 
 from optin.conf import Rate, conf
 from optin.origin import network_of
@@ -74,37 +71,72 @@ def why_redis_is_away() -> str:
     return _redis.why if settings.REDIS_URL else ""
 
 
-def _hit(rates: Iterable[Rate], who: str) -> timedelta | None:
+def _hit(rates: Sequence[Rate], who: str) -> timedelta | None:
+    wait = _counted(rates, who) if rates else 0
+    return timedelta(seconds=max(wait, 1)) if wait else None
+
+
+def _counted(rates: Sequence[Rate], who: str) -> float:
+    """Count a request of *who*, if each of *rates* allows it; return how many seconds to wait.
+
+    A request that one rate refuses does not use up another.
+    """
     if settings.REDIS_URL and _redis.may_be_asked():
         try:
-            return _count(_shared(), rates, who)
-        except StorageError as exc:
+            return _redis.hit(rates, who)
+        except redis.RedisError as exc:
             _redis.failed(exc)
-    return _count(_own(), rates, who)
+    return _own().hit(rates, who)
 
 
-def _count(limiter: FixedWindowRateLimiter, rates: Iterable[Rate], who: str) -> timedelta | None:
-    items = [RateLimitItemPerSecond(rate.count, rate.seconds) for rate in rates]
-    refuse: list[RateLimitItem] = []
-    if len(items) > 1:
-        # A request that one limit refuses must not use up another.
-        refuse = [item for item in items if not limiter.test(item, who)]
-    if not refuse:
-        refuse = [item for item in items if not limiter.hit(item, who)]
-    waits = [_left(limiter, item, who) for item in refuse]
-    return timedelta(seconds=max(waits)) if waits else None
+@dataclass(slots=True)
+class _Window:
+    ends: float  # time.time
+    count: int = 0
 
 
-def _left(limiter: FixedWindowRateLimiter, item: RateLimitItem, who: str) -> float:
-    """Return the seconds until the window of *item* ends; a little more, if it just ended."""
-    key, storage = item.key_for(who), limiter.storage
-    if isinstance(storage, RedisStorage):
-        # ``get_window_stats`` rounds to whole seconds, which may be too soon.
-        connection = cast("redis.Redis", storage.get_connection(True))
-        left = cast(int, connection.pttl(storage.prefixed_key(key))) / 1000
-    else:
-        left = storage.get_expiry(key) - time.time()
-    return max(left, 1)
+class _Own:
+    """The counts of this process. A window begins with a request, and goes when it is over."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Those of one rate are equally long, so they end in the order in which they began.
+        self._windows: dict[Rate, OrderedDict[str, _Window]] = defaultdict(OrderedDict)
+
+    def hit(self, rates: Sequence[Rate], who: str) -> float:
+        now = time.time()
+        with self._lock:
+            mine = [(rate, self._window(rate, who, now)) for rate in rates]
+            waits = [window.ends - now for rate, window in mine if window.count >= rate.count]
+            for _, window in mine if not waits else ():
+                window.count += 1
+        return max(waits, default=0)
+
+    def _window(self, rate: Rate, who: str, now: float) -> _Window:
+        windows = self._windows[rate]
+        while windows and next(iter(windows.values())).ends <= now:
+            windows.popitem(last=False)
+        found = windows.get(who)
+        if found is None or found.ends <= now:  # the latter only after a clock jumped back
+            found = windows[who] = _Window(now + rate.seconds)
+        return found
+
+
+# Redis does nothing else meanwhile.
+_COUNT = """
+local wait = 0
+for n, key in ipairs(KEYS) do
+  if tonumber(redis.call('get', key) or 0) >= tonumber(ARGV[2 * n - 1]) then
+    wait = math.max(wait, redis.call('pttl', key))
+  end
+end
+for n, key in ipairs(wait == 0 and KEYS or {}) do
+  if redis.call('incr', key) == 1 then
+    redis.call('expire', key, ARGV[2 * n])
+  end
+end
+return wait
+"""
 
 
 class _Redis:
@@ -132,19 +164,22 @@ class _Redis:
         self._ask_from = now + ASK_AGAIN
         return True
 
+    def hit(self, rates: Sequence[Rate], who: str) -> float:
+        keys = [f"optin {who}/{rate.count}/{rate.seconds}" for rate in rates]
+        limits = [number for rate in rates for number in (rate.count, rate.seconds)]
+        milliseconds = _client().eval(_COUNT, len(keys), *keys, *map(str, limits))
+        return cast(int, milliseconds) / 1000
+
     def try_to_write(self) -> None:
-        storage = cast(RedisStorage, _shared().storage)
-        connection = cast("redis.Redis", storage.get_connection())
         try:
-            connection.set(storage.prefixed_key("a try"), "", ex=1)
+            _client().set("optin a try", "", ex=1)
         except redis.RedisError as exc:
             self.failed(exc)
         else:
             self.answered()
 
     def failed(self, exc: Exception) -> None:
-        cause = exc.__cause__ if isinstance(exc, StorageError) else None
-        why = type(cause or exc).__name__
+        why = type(exc).__name__
         if not self.why:
             logger.warning("Redis takes no counts (%s): this process counts requests itself", why)
         self.why, self._ask_from = why, time.monotonic() + ASK_AGAIN
@@ -159,13 +194,11 @@ _redis = _Redis()
 
 
 @lru_cache(maxsize=1)
-def _own() -> FixedWindowRateLimiter:
-    return FixedWindowRateLimiter(storage_from_string("memory://"))
+def _own() -> _Own:
+    return _Own()
 
 
 @lru_cache(maxsize=1)
-def _shared() -> FixedWindowRateLimiter:
+def _client() -> redis.Redis:
     patience = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
-    return FixedWindowRateLimiter(
-        storage_from_string(settings.REDIS_URL, wrap_exceptions=True, **patience)
-    )
+    return redis.from_url(settings.REDIS_URL, **patience)

@@ -1,14 +1,12 @@
 """What happens while something that the service needs is not there (S-64)."""
 
-import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,11 +20,9 @@ from optin.outcomes import SendOutcome
 from optin.runtime import throttle
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone
-from tests.kit.server import METRICS_TOKEN, free_port, needs, until
+from tests.kit.server import METRICS_TOKEN, free_port, listens, needs, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_redis_away(
@@ -129,50 +125,40 @@ def test_a_redis_that_hangs_is_asked_once(settings: LazySettings) -> None:
             hung.accept()
 
 
+@pytest.mark.parametrize("is_shared", [True, False], ids=["redis", "own"])
+def test_a_request_that_one_limit_refuses_does_not_use_up_another(
+    settings: LazySettings, tmp_path: Path, *, is_shared: bool
+) -> None:
+    """Each refusal tells when the limit that refused it ends."""
+    short, long = Rate(2, 300), Rate(3, 3000)
+    with ExitStack() as running:
+        if is_shared:
+            needs("Redis", shutil.which("redis-server") is not None)
+            port = free_port()
+            settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+            running.enter_context(redis(port, tmp_path))
+        settings.OPTIN_REQUESTS_PER_USER = (short, long)
+        waits = [throttle.hit(1) for _ in range(4)]
+        settings.OPTIN_REQUESTS_PER_USER = (long,)
+        waits += [throttle.hit(1) for _ in range(2)]
+    seconds = [wait and wait.total_seconds() for wait in waits]
+    assert seconds == [None, None, about(300), about(300), None, about(3000)]
+
+
+def about(seconds: int) -> object:
+    return pytest.approx(seconds, abs=60)
+
+
 @contextmanager
 def redis(port: int, folder: Path, *options: str) -> Iterator[None]:
     """Run Redis at *port* until the block ends."""
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
-            until(lambda: throttle._shared().storage.check())
+            until(lambda: listens(port))
             yield
         finally:
             process.terminate()
-
-
-_FIRST_REQUESTS = """
-import sys, threading, time
-import django
-django.setup()
-from optin.runtime import throttle
-
-class Slow:  # any import of a part of it takes a while
-    def find_spec(self, name, path, target=None):
-        if name.startswith("redis."):
-            time.sleep(0.05)
-
-sys.meta_path.insert(0, Slow())
-first = threading.Thread(target=throttle._shared)
-first.start()
-time.sleep(0.2)
-throttle._shared()
-first.join()
-"""
-
-
-@pytest.mark.slow
-def test_a_second_request_comes_during_the_first(tmp_path: Path) -> None:
-    """A process that just started counts both in Redis."""
-    environ = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DATA_DIR": str(tmp_path),
-        "REDIS_URL": "redis://127.0.0.1:1/0",
-    }
-    command = [sys.executable, "-c", _FIRST_REQUESTS]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
-
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_number_is_encrypted_anew_when_its_key_is_lost(
