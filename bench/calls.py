@@ -10,33 +10,40 @@ simulator, and writing mails, which are thrown away.
 
 import argparse
 import cProfile
+import io
 import json
 import pstats
 import statistics
+import time
 from collections.abc import Callable
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from bench import contenders, verify, world
-from bench.verify import JSON, Environ
+from bench import world
 from bench.world import Person
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
 from optin import phones
+from optin.conf import conf
 from optin.models import PendingOtp, ProviderUser, Purpose, User
 from optin.operations import sign_in
+from twofa_site.handler import Handler
 
 from bench import round_trips
 
 PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
+JSON = "application/json"
 _CSRF = "c" * 32
 _numbers = count()
+
+Environ = dict[str, Any]
 
 
 class Call(NamedTuple):
@@ -106,23 +113,40 @@ def _with_refresh_token(people: list[Person]) -> None:
 # -- what they ask -----------------------------------------------------------------
 
 
+def environ(target: str, query: str, kind: str, body: str) -> Environ:
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": target,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": conf.base_url.rpartition(":")[2],
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": kind,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body.encode()),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": io.StringIO(),
+    }
+
+
 def _user_call(call: str, person: Person, **body: object) -> Environ:
     query = f"FileId={world.FILE_ID}&WsAccessKey={person.access_key}"
-    return verify.environ(f"/User/{call}", query, JSON, json.dumps(body))
+    return environ(f"/User/{call}", query, JSON, json.dumps(body))
 
 
 def _verify(person: Person, code: str) -> Environ:
     return _user_call("verify-2fa-opt-in", person, ProviderUserId=person.provider_user_id, Otp=code)
 
 
-def _from_elsewhere(environ: Environ) -> Environ:
+def _from_elsewhere(made: Environ) -> Environ:
     """Send it from an address of its own, because sign-ins from one address are limited."""
     number = next(_numbers)
-    return environ | {"REMOTE_ADDR": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
+    return made | {"REMOTE_ADDR": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"}
 
 
 def _token_call(call: str, **body: str) -> Environ:
-    made = verify.environ(f"/authorisation/{call}", "", JSON, json.dumps(body))
+    made = environ(f"/authorisation/{call}", "", JSON, json.dumps(body))
     return _from_elsewhere(made)
 
 
@@ -135,7 +159,7 @@ def _token(call: str, person: Person, **more: str) -> Environ:
 def _page(person: Person) -> Environ:
     form = {"username": person.username, "password": PASSWORD, "csrfmiddlewaretoken": _CSRF}
     kind = "application/x-www-form-urlencoded"
-    made = verify.environ("/sign-in/", "", kind, urlencode(form))
+    made = environ("/sign-in/", "", kind, urlencode(form))
     return _from_elsewhere(made | {"HTTP_COOKIE": f"csrf={_CSRF}"})
 
 
@@ -185,6 +209,28 @@ CALLS = {
 }
 
 
+def run(app: WSGIHandler, call: Call, people: list[Person]) -> float:
+    """Answer all; return the processor time of one request, in milliseconds."""
+    requests = [call.ask(person) for person in people]
+    statuses: list[str] = []
+    bodies: list[bytes] = []
+
+    def start_response(status: str, headers: Any, exc: Any = None, /) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return bodies.append
+
+    begun = time.process_time()
+    for request in requests:
+        response = app(request, start_response)
+        bodies.append(b"".join(response))
+        response.close()
+    taken = time.process_time() - begun
+    for status, body in zip(statuses, bodies, strict=True):
+        if status != call.status or call.word not in body:
+            raise AssertionError(f"{status} {body!r}, expected {call.status}, {call.word!r}")
+    return taken / len(requests) * 1000
+
+
 class Cost(NamedTuple):
     milliseconds: float
     statements: int
@@ -195,24 +241,23 @@ def measure(name: str, people: list[Person], *, profile: bool = False) -> Cost:
     """Time the call for all *people* but two. Count statements and round trips with these."""
     call = CALLS[name]
     call.stand(people)
-    contender = verify.Contender(call.status, call.word, call.ask)
-    app = contenders.application
+    app = Handler()
     *most, one, other = people
     seen = cProfile.Profile()
     if profile:
         seen.enable()
-    taken = verify.run(app, contender, most)
+    taken = run(app, call, most)
     if profile:
         seen.disable()
         pstats.Stats(seen).sort_stats("cumulative").print_stats(90)
     world.let_mail_leave()
     with CaptureQueriesContext(connection) as queries:
-        verify.run(app, contender, [one])
+        run(app, call, [one])
         sent = [query["sql"] for query in queries]
     for sql in sent if profile else ():
         print(sql[:150])
     with round_trips.counted() as trips:
-        verify.run(app, contender, [other])
+        run(app, call, [other])
     world.let_mail_leave()
     return Cost(taken, len(sent), len(trips))
 

@@ -209,9 +209,8 @@ def main() -> None:
         User.objects.filter(username__startswith="person").update(
             password=User.objects.get(username="attacker").password
         )
-        (command,) = servers.commands(port, "").values()
         with (
-            servers.serving(command, port, world.url()),
+            servers.serving(servers.gunicorn(port), port, {"DATABASE_URL": world.url()}),
             proxy(port) if NGINX else nullcontext(port) as proxied,
         ):
             for _, kind in itertools.product(range(options.rounds), times):

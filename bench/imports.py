@@ -121,8 +121,7 @@ def main() -> None:
         User.objects.filter(username__startswith="person").update(
             password=User.objects.get(username="first").password
         )
-        (command,) = servers.commands(port, "").values()
-        with servers.serving(command, port, world.url()):
+        with servers.serving(servers.gunicorn(port), port, {"DATABASE_URL": world.url()}):
             sign_ins(port, options.clients, ends(options.seconds / 20))
             tell("quiet", sign_ins(port, options.clients, ends(options.seconds)))
             begun = time.monotonic()

@@ -1,37 +1,24 @@
-"""Application servers side by side: the same workload, in turns.
+"""Run gunicorn, drive it with ``wrk`` (Debian's package), and see what both take.
 
-Each server gets two worker processes on this machine and the same PostgreSQL database
-(that of a measurement on SQLite is in memory, where they would not find it). ``wrk``
-(Debian's package) drives wrong codes of many users, and ``ping``. Every answer must be
-the expected one, or there is no measurement: also where codes run out of tries, after
-some 10 000 requests.
-
-    python -m bench.servers [--seconds N] [--rounds N] [--granian PATH]
+An answer that is not the expected one ends the measurement.
 """
 
-import argparse
-import json
+import http.client
 import os
 import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import world
-
-from django.db import connection, connections
-
+ROOT = Path(__file__).resolve().parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
 SCRIPT = """
 local requests = {}
 for line in io.lines("%s") do
@@ -41,7 +28,7 @@ for line in io.lines("%s") do
     ["Content-Type"] = "application/json"
   }, body)
 end
-local at = 0
+local at = math.floor(#requests * %f)
 request = function()
   at = at %% #requests + 1
   return requests[at]
@@ -68,73 +55,43 @@ end
 """
 
 
-APPLICATION = "bench.contenders:application"
-"""The service, and what it is compared with. Not ``twofa_site.wsgi``, which refuses the simulator
-unless ``DEBUG`` is on."""
-
-
-def gunicorn(port: int, application: str = APPLICATION) -> list[str]:
-    return [
-        f"{Path(sys.executable).parent}/gunicorn",
-        application,
-        "--config",
-        "gunicorn.conf.py",
-        "--bind",
-        f"127.0.0.1:{port}",
-        "--log-level",
-        "error",
-    ]
-
-
-def commands(port: int, granian: str) -> dict[str, list[str]]:
-    made = {"gunicorn gthread, 2 x 8": gunicorn(port)}
-    if granian:
-        made["granian WSGI, 2 x 8"] = [
-            granian,
-            "--interface",
-            "wsgi",
-            "--workers",
-            "2",
-            "--blocking-threads",
-            "8",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--log-level",
-            "error",
-            APPLICATION,
-        ]
-    return made
+def gunicorn(port: int, application: str = "bench.service:application()", *more: str) -> list[str]:
+    command = [sys.executable, "-m", "gunicorn", application, "--bind", f"127.0.0.1:{port}"]
+    return [*command, "--log-level", "error", *more]
 
 
 @contextmanager
-def serving(command: list[str], port: int, database: str) -> Iterator[int]:
-    """Run the server; yields its pid."""
-    env = os.environ | {"PORT": str(port), "DATABASE_URL": database}
-    process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603
+def serving(
+    command: list[str], port: int, env: dict[str, str], cwd: Path = ROOT, log: Path | None = None
+) -> Iterator[int]:
+    """Run the server in *cwd*, with *env* besides ours; yields its pid."""
+    with open(log or os.devnull, "ab") as lines:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            env=os.environ | {"PORT": str(port)} | env,
+            cwd=cwd,
+            stderr=lines,
+            start_new_session=True,
+        )
     try:
-        wait_for(f"http://127.0.0.1:{port}/livez")
+        wait_for(port)
         yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=40)
 
 
-def wait_for(url: str) -> None:
-    """Return once it answers: a server listens before its workers are there."""
-    for _ in range(300):
-        with suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310
+def wait_for(port: int) -> None:
+    """Return once a worker answers: a server listens before its workers are there."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(OSError, http.client.HTTPException):
+            line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            line.request("GET", "/livez")
+            line.getresponse().read()
             return
         time.sleep(0.1)
-    raise AssertionError(f"{url} does not answer")
-
-
-def write(data: Path, people: Sequence[world.Person]) -> None:
-    """Write what ``SCRIPT`` reads: a token and a wrong code of each."""
-    bodies = [{"ProviderUserId": p.provider_user_id, "Otp": p.wrong_code} for p in people]
-    lines = [f"{p.token} {json.dumps(body)}\n" for p, body in zip(people, bodies, strict=True)]
-    data.write_text("".join(lines))
+    raise AssertionError(f"nothing answers at {port}")
 
 
 class Driven(NamedTuple):
@@ -147,20 +104,9 @@ class Driven(NamedTuple):
 
 
 def drive(port: int, script: Path, seconds: int) -> Driven:
+    wrk = [shutil.which("wrk") or "wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", "-s"]
     out = subprocess.run(  # noqa: S603
-        [
-            shutil.which("wrk") or "wrk",
-            "-t1",
-            "-c16",
-            f"-d{seconds}s",
-            "--latency",
-            "-s",
-            str(script),
-            f"http://127.0.0.1:{port}",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+        [*wrk, str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
     ).stdout
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
     times = [
@@ -177,52 +123,26 @@ def _milliseconds(time: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
 
+def processor_time(server: int, database: str) -> tuple[float, float]:
+    """Return the seconds that the processes of *server*, and those of *database*, have used."""
+    application = rows = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            facts = (entry / "stat").read_text().rpartition(")")[2].split()
+            title = (entry / "cmdline").read_text()
+        except OSError:  # it has ended
+            continue
+        used = int(facts[11]) + int(facts[12])  # utime and stime: proc(5)
+        if int(facts[3]) == server:  # its session
+            application += used
+        elif title.startswith("postgres:") and f" {database} " in title:
+            rows += used
+    return application / TICKS, rows / TICKS
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--granian", default="", help="Path of granian, to compare with.")
-    options = parser.parse_args()
-    if connection.vendor != "postgresql":
-        parser.error("DATABASE_URL must name a PostgreSQL server")
-    port = free_port()
-    results: dict[tuple[str, str], list[Driven]] = defaultdict(list)
-    with world.database(), tempfile.TemporaryDirectory() as folder:
-        data = Path(folder, "people")
-        write(data, world.people(2000))
-        workloads = {
-            "wrong codes": (
-                "POST",
-                f"/User/verify-2fa-opt-in?FileId={world.FILE_ID}",
-                400,
-                "otp_incorrect",
-            ),
-            "ping": ("GET", "/authorisation/ping", 200, "true"),
-        }
-        database = world.url()
-        connections.close_all()
-        for _ in range(options.rounds):
-            for server, command in commands(port, options.granian).items():
-                for workload, how in workloads.items():
-                    world.rewind()
-                    script = Path(folder, "script.lua")
-                    script.write_text(SCRIPT % (data, *how))
-                    with serving(command, port, database):
-                        drive(port, script, min(2, options.seconds))
-                        results[workload, server].append(drive(port, script, options.seconds))
-        connections.close_all()
-    print(f"{connection.vendor}: requests a second, median of {options.rounds}; 99th percentile")
-    for (workload, server), values in sorted(results.items()):
-        rate = statistics.median(value.rate for value in values)
-        tails = ", ".join(f"{value.tail:.0f}" for value in values)
-        print(f"{workload:12} {server:26} {rate:8.0f}   {tails} ms")
-
-
-if __name__ == "__main__":
-    main()

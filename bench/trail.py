@@ -12,7 +12,6 @@ import argparse
 import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -194,10 +193,9 @@ def export(count: int) -> tuple[Cost, float]:
     Once before that, go away early: the server must notice.
     """
     client = auditor()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    serving = servers.commands(port, "")["gunicorn gthread, 2 x 8"]
-    with servers.serving(serving, port, world.url()) as master:
+    port = servers.free_port()
+    serving = servers.gunicorn(port)
+    with servers.serving(serving, port, {"DATABASE_URL": world.url()}) as master:
         given_up(master, download(port, client))
         before, used, begun, lines = memory(master), processor(master), time.monotonic(), 0
         response = download(port, client)

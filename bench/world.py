@@ -5,9 +5,12 @@ without one, against SQLite.
 """
 
 import atexit
+import json
+import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -33,6 +36,7 @@ import django
 
 django.setup()
 
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import (
     setup_databases,
@@ -44,10 +48,13 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
 from optin import codes, keys
+from optin.audit import seals
 from optin.messaging import delivery
 from optin.models import AccessKey, File, Membership, PendingOtp, ProviderUser, Purpose, User
 from optin.models.audit import committed
 from optin.operations import sign_in
+
+from . import events  # also under another name (bench.compare)
 
 committed.disconnect(dispatch_uid="keep_sealing")  # nothing else runs while a benchmark measures
 
@@ -183,3 +190,27 @@ def let_mail_leave() -> None:
     """Wait until the queue of mails is empty, at most a minute."""
     for _ in range(10):
         delivery.postman.wait()
+
+
+def main() -> None:
+    """Make the tables, people and events in the database at ``DATABASE_URL``; print the people.
+
+    With events, there are 100 000 more people, who do nothing.
+    """
+    count, past = map(int, sys.argv[1:])
+    call_command("migrate", verbosity=0)
+    made = people(count)
+    PendingOtp.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    if past:
+        people(100_000, label="more")
+        with connection.cursor() as cursor, events.without_indexes(cursor):
+            events.fill(cursor, past, end=timezone.now() - timedelta(minutes=6), digest="")
+        logging.disable()  # each seal is a line
+        seals.seal(timezone.now())
+    for person in made:
+        body = {"ProviderUserId": person.provider_user_id, "Otp": person.wrong_code}
+        print(json.dumps({"token": person.token, "body": body}))
+
+
+if __name__ == "__main__":
+    main()
