@@ -336,12 +336,6 @@ def check_deployment() -> Iterator[CheckMessage]:
         "Pages and mails tell people to contact support, and would not say how.",
     )
     yield from _if(
-        not settings.SENDS_MAIL and any(target.startswith("mail:") for target in conf.notary),
-        "W216",
-        "OPTIN_NOTARY has mail:, but EMAIL_URL is not set: no note leaves by mail.",
-        "Set EMAIL_URL, or name a file.",
-    )
-    yield from _if(
         conf.otp_digits == 6,
         "W213",
         "OPTIN_OTP_DIGITS is 6: a year of guesses at one account succeeds with more than 2 %.",

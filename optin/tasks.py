@@ -37,7 +37,6 @@ from optin.models.messages import LEASE, Outgoing
 from optin.operations import (
     audit_stream,
     email_changes,
-    notary,
     own_removals,
     retention,
     revocations,
@@ -222,12 +221,6 @@ def roll_up(timestamp: int) -> None:
 @_regularly("17 * * * *")
 def purge(timestamp: int) -> None:
     retention.purge(origin=_ORIGIN)
-
-
-@_regularly("27 * * * *")
-def notarise(timestamp: int) -> None:
-    """Give the notes that are due, if there is a notary: one a day; after a fault, each hour."""
-    notary.give_due(timezone.now())
 
 
 @_regularly("37 3 * * *", pass_context=True)

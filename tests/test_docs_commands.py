@@ -74,9 +74,6 @@ LIKE = {
     "tests/deploy/test_install.py::test_the_trial_leads_to_a_text_and_then_to_production": (
         r"ssh -L "
     ),
-    "tests/audit/test_notary_places.py::test_to_a_file": (
-        r"manage (audit notarise$|verify_audit --against notes)|ssh .* verify_audit --against -$"
-    ),
     "tests/audit/test_verify.py::test_a_whole_trail_is_clean": (
         r"ssh .* manage verify_audit --copies -"
     ),

@@ -80,11 +80,6 @@ class Tally:
     purged: int = 0
     unsealed: int = 0
     copies: int = 0
-    notes: int = 0
-    excused: int = 0
-    """Notes of seals that a recorded restore has lost."""
-    proved: int = 0
-    """The last event that a note proves."""
     lost: list[restores.Gap] = field(default_factory=list)
     progress: Callable[["Tally"], None] = lambda tally: None
     """Called after each chunk of events."""

@@ -76,7 +76,7 @@ REMOVED = {
     "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK": "A new network has 3 in an hour.",
     "OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER": "The header is Idempotency-Key.",
     "OPTIN_GUESS_BUDGET": "Checks warn of codes of 6 digits.",
-    "OPTIN_NOTARY_CA": "A note goes to a mailbox or a file.",
+    "OPTIN_NOTARY": "Copies of the seals prove the audit trail: the lines of optin.audit.",
     "OPTIN_OBSERVE": "Each limit is enforced.",
     "OPTIN_OWN_SENDS_RESERVE": "Each user gets 3 texts beyond OPTIN_OWN_SENDS_TOTAL.",
     "OPTIN_SEAL_EVERY": "Each web process seals the audit trail every 5 minutes.",

@@ -18,9 +18,6 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # An alphanumeric sender (3GPP TS 23.040, 9.1.2.5), or a number.
 _SENDER = re.compile(r"[A-Za-z0-9 ]{1,11}|\+?[0-9]{3,15}")
 
-MAX_NOTARY = 300
-"""Characters of the address of an authority."""
-
 _MAILBOX = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 
 
@@ -47,19 +44,6 @@ def sink(value: str) -> str:
     is_file = kind == "file" and re.match("/(?!/)|///(?!/)", path) and value.isprintable()
     fits = is_file or value in {"", "stdout"}
     return "" if fits else "must be stdout, or file: and an absolute path"
-
-
-def notary(values: tuple[str, ...]) -> str:
-    for value in values:
-        kind, _, rest = value.partition(":")
-        fits = (kind == "mail" and _MAILBOX.fullmatch(rest)) or (
-            kind == "file" and rest.startswith("/") and not sink(value)
-        )
-        if not fits or len(value) > MAX_NOTARY:
-            return "must hold mail: and an address, or file: and an absolute path"
-    if len({*values}) < len(values):
-        return "must name each place once"
-    return ""
 
 
 def positive(values: tuple[Rate, ...]) -> str:

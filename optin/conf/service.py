@@ -8,13 +8,12 @@ from optin.conf.faults import (
     full_keys,
     level,
     narrow,
-    notary,
     redis,
     secret,
     sink,
     zone,
 )
-from optin.conf.kinds import flag, names, number, text
+from optin.conf.kinds import flag, number, text
 from optin.conf.parse import integers, key, networks, ring, rsa_keys, several_keys
 from optin.conf.setting import KEY_BYTES, Network, Setting
 
@@ -136,10 +135,4 @@ class Service:
         99,
         "Where to write each audit event as a line of JSON: stdout or file:/PATH. Empty: nowhere.",
         sink,
-    )
-    notary = names(
-        123,
-        "Where to give a note of the audit trail each day: mail:ADDRESS or file:/PATH. Empty: "
-        "nowhere.",
-        notary,
     )

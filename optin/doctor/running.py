@@ -45,7 +45,6 @@ CHECKS = (
     Check("seals", told_by(health.seals), after=("writes", "keys"), settles=660),
     Check("trail", trail.newest, after=("writes", "keys", "triggers")),
     Check("stream", told_by(health.stream), after=("migrations",), settles=60),
-    Check("notary", told_by(health.notary), after=("migrations",), settles=3660),
     Check("disk", disks.space),
     Check("redis", servers.redis),
     Check("mail", servers.mail, seconds=9),

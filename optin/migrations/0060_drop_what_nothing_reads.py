@@ -1,4 +1,7 @@
-"""Drop what 0057 took out of the models. Going back gives only what later steps drop again."""
+"""Drop what 0057 took out of the models. Going back gives only what is dropped again.
+
+The table of the notary stays for the release before.
+"""
 
 from django.db import migrations
 
@@ -7,18 +10,23 @@ class Migration(migrations.Migration):
     dependencies = [("optin", "0059_of_one_file")]
 
     operations = [
-        migrations.RunSQL(
-            [
-                'DROP TABLE "optin_rehearsal"',
-                'DROP TABLE "optin_webhookrepeat"',
-                'ALTER TABLE "optin_auditnote" DROP COLUMN "stamp"',
-                'ALTER TABLE "optin_webhookendpoint" DROP COLUMN "slow"',
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    [
+                        'DROP TABLE "optin_rehearsal"',
+                        'DROP TABLE "optin_webhookrepeat"',
+                        'ALTER TABLE "optin_auditnote" DROP COLUMN "stamp"',
+                        'ALTER TABLE "optin_webhookendpoint" DROP COLUMN "slow"',
+                    ],
+                    [
+                        'CREATE TABLE "optin_rehearsal" ("id" bigint)',
+                        'CREATE TABLE "optin_webhookrepeat" ("id" bigint)',
+                        'ALTER TABLE "optin_auditnote" ADD COLUMN "stamp" text',
+                        'ALTER TABLE "optin_webhookendpoint" ADD COLUMN "slow" boolean',
+                    ],
+                ),
             ],
-            [
-                'CREATE TABLE "optin_rehearsal" ("id" bigint)',
-                'CREATE TABLE "optin_webhookrepeat" ("id" bigint)',
-                'ALTER TABLE "optin_auditnote" ADD COLUMN "stamp" text',
-                'ALTER TABLE "optin_webhookendpoint" ADD COLUMN "slow" boolean',
-            ],
+            state_operations=[migrations.DeleteModel("AuditNote")],
         )
     ]

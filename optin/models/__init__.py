@@ -1,7 +1,6 @@
 """What is stored, and what the database itself guarantees."""
 
 from optin.models.audit import AuditEvent
-from optin.models.audit_notes import AuditNote
 from optin.models.audit_seals import AuditSeal
 from optin.models.audit_stream import AuditStream
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
@@ -27,7 +26,6 @@ from optin.models.webhooks import WebhookEndpoint, WebhookEvent, WebhookTry
 __all__ = [
     "AccessKey",
     "AuditEvent",
-    "AuditNote",
     "AuditSeal",
     "AuditStream",
     "AuthenticatorApp",

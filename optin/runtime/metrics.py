@@ -96,9 +96,6 @@ POOL_LIMIT = Gauge(
 LEDGER_FAILURES = Counter(
     "optin_ledger_failures", "Lines that could not be written to the ledger.", registry=_OURS
 )
-NOTARY_FAILURES = Counter(
-    "optin_notary_failures", "Notes of the audit trail that could not be given.", registry=_OURS
-)
 REQUESTS = Histogram(
     "optin_request_seconds",
     "Time from a request's arrival to its answer.",
@@ -167,10 +164,6 @@ STREAM_SECONDS = Measure(
 )
 STREAM_FAILURES = Measure(
     "optin_audit_stream_failures", "Attempts in a row to write the audit stream that failed."
-)
-NOTARY_WAITING = Measure(
-    "optin_notary_waiting_seconds",
-    "Time for which the audit trail has waited for a note, at the place that waits longest.",
 )
 OVERDUE = Measure(
     "optin_overdue_seconds",

@@ -18,7 +18,6 @@ from django.utils import timezone
 from prometheus_client import Metric
 
 from optin import gateways
-from optin.audit import notes
 from optin.audit.seals import oldest_unsealed
 from optin.conf import ALARM_SHARE, CLOCK_SLACK, conf
 from optin.messaging import delivery
@@ -388,22 +387,6 @@ def stream(now: datetime) -> Iterator[Metric | Need]:
         yield Need(words, AuditEvent, do=do, is_fault=True)
 
 
-def notary(now: datetime) -> Iterator[Metric | Need]:
-    """No place of `OPTIN_NOTARY` has waited for its note for more than 26 hours."""
-    places = notes.places()
-    if places:
-        longest = max(place.waits(now) for place in places)
-        yield metrics.NOTARY_WAITING.of(longest.total_seconds())
-    for place in (place for place in places if place.is_overdue(now)):
-        since = moment(now - place.waits(now))
-        yield Need(
-            f"No note of the audit trail has been given to {place.name} since {since}.",
-            do="Run manage audit notarise: it prints the cause. "
-            f"{section('audit-trail', 'A notary')}",
-            is_fault=True,
-        )
-
-
 # -- the database ------------------------------------------------------------------
 
 
@@ -450,7 +433,7 @@ CONDITIONS: tuple[Condition, ...] = (
         not_me,
         endpoints,
     ),
-    *(jobs, failed_jobs, seals, stream, notary),
+    *(jobs, failed_jobs, seals, stream),
 )
 MACHINES: tuple[Condition, ...] = (clock, workers)
 """Conditions that do not concern staff."""

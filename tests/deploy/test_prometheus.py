@@ -126,7 +126,7 @@ def test_each_metric_is_there_and_told(
 ) -> None:
     """Those of alerts and panels, with their labels; and the reference says all."""
     settings.METRICS_TOKEN, settings.OPTIN_DELIVERY = METRICS_TOKEN, "worker"
-    settings.OPTIN_AUDIT_STREAM, settings.OPTIN_NOTARY = "stdout", ("mail:jo@example.com",)
+    settings.OPTIN_AUDIT_STREAM = "stdout"
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     with transaction.atomic():

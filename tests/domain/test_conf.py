@@ -43,7 +43,6 @@ def _pem(key: Any) -> str:
 KEY_TEXT = base64.urlsafe_b64encode(KEY).decode()
 SECRET = "".join(map(chr, range(40, 100)))
 RSA_KEY = _pem(rsa.generate_private_key(65537, 2048))
-NOTARIES = ("mail:jo@example.com", "file:/mnt/notes")
 
 # The checks look at the canary of the keys.
 pytestmark = pytest.mark.django_db
@@ -79,7 +78,6 @@ READ: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
     ("OPTIN_LEDGER", " /var/lib/optin/ledger ", "/var/lib/optin/ledger"),
     ("OPTIN_AUDIT_STREAM", " file:/var/lib/optin/audit ", "file:/var/lib/optin/audit"),
-    ("OPTIN_NOTARY", ", ".join(NOTARIES), NOTARIES),
     ("OPTIN_RECOVERY_DELAY", "259200", 259_200),
     ("OPTIN_ALARM_EMAIL", "a@example.com, b@example.com", ("a@example.com", "b@example.com")),
 ]
@@ -164,10 +162,6 @@ WRONG: dict[str, list[Any]] = {
     "OPTIN_LEDGER": ["ledger"],
     "OPTIN_AUDIT_STREAM": [
         *("file:audit.jsonl", "file://host/audit.jsonl", "syslog://127.0.0.1:601", "stdout\n"),
-    ],
-    "OPTIN_NOTARY": [
-        *(("mail:jo",), ("file:notes",), ("stdout",), (f"file:/{'x' * 300}",)),
-        *(("https://stamps.example.com/tsr",), ("file:/notes", "file:/notes")),
     ],
     "OPTIN_RECOVERY_DELAY": [-1, 86_399, 1_209_601],
     "OPTIN_ALARM_EMAIL": [
@@ -263,8 +257,6 @@ def ours() -> list[str]:
     ("changes", "expected"),
     [
         ({"OPTIN_GATEWAYS": ("simulator", "pigeon")}, ["optin.E103", "optin.E105"]),
-        ({**HTTP, "OPTIN_NOTARY": ("https://stamps.example.com",)}, ["optin.E123"]),
-        ({**HTTP, "OPTIN_NOTARY": ("file:/notes", "mail:jo@example.com")}, []),
         (HTTP, []),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": ""}, ["optin.E106"]),
         ({**HTTP, "OPTIN_GATEWAY_HTTP_URL": "http://sms.example.com/"}, ["optin.E106"]),
@@ -310,9 +302,6 @@ def test_what_a_gateway_lacks_is_told_without_its_secrets(production: LazySettin
     assert "secret" not in f"{found.msg} {found.hint}"
 
 
-MAIL = {"OPTIN_NOTARY": ("mail:jo@example.com",)}
-
-
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
     [
@@ -325,7 +314,6 @@ MAIL = {"OPTIN_NOTARY": ("mail:jo@example.com",)}
         ("W207", {"OPTIN_PASSWORD_HASHES": 9}, {"OPTIN_PASSWORD_HASHES": 8}),
         ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
         ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
-        ("W216", {**MAIL, "SENDS_MAIL": False}, {**MAIL, "SENDS_MAIL": True}),
         ("W213", {"OPTIN_OTP_DIGITS": 6}, {"OPTIN_OTP_DIGITS": 7}),
     ],
 )

@@ -24,8 +24,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
 from optin import codes, keys
-from optin.audit import against, integrity, ledger, months, restores, seals
-from optin.audit.integrity import Tally
+from optin.audit import integrity, ledger, months, restores, seals
 from optin.audit.ledger import Line
 from optin.events import EVENTS, Ledger
 from optin.management.commands import recording
@@ -62,7 +61,6 @@ from optin.operations import (
     lost_changes,
     lost_decisions,
     not_me,
-    notary,
     openid,
     passwords,
     people,
@@ -636,46 +634,6 @@ def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> Non
     gone = AuditEvent.objects.order_by("-pk")[1]
     remove(gone)  # the gap is no excuse for it
     assert f"event {gone.pk}: named by later events, but removed or replaced" in check_trail(copies)
-
-
-def test_notes_of_the_lost_end_are_told_apart(
-    town: Town, clock: Clock, tmp_path: Path, settings: LazySettings, lost: Lost
-) -> None:
-    """G-09: they are no finding if the trail tells of the restore. Otherwise, the end was cut off.
-
-    One seal was made after the backup over events from before it.
-    """
-    outside = tmp_path / "notes"
-    settings.OPTIN_NOTARY = (f"file:{outside}",)
-
-    def notarise() -> None:
-        seal(clock)
-        assert [given.fault for given in notary.give_due(timezone.now())] == [""]
-        clock.shift(DAY)
-
-    def compare() -> tuple[Tally, list[str]]:
-        tally = Tally()
-        with open(outside, encoding="utf-8") as lines:
-            found = list(against.verify(against.in_lines("notes", lines), tally))
-        return tally, [one.text for one in found]
-
-    person = town.person(By.APP)
-    decide(person, 3)
-    notarise()
-    decide(person, 2)
-    with lost():
-        notarise()
-        decide(person, 5)
-        notarise()
-        assert compare()[1] == []
-    assert any("cut off" in text for text in compare()[1])
-    run("after_restore", "--force")
-    decide(person, 4)
-    notarise()
-
-    tally, found = compare()
-    assert (found, tally.notes, tally.excused) == ([], 4, 2)
-    assert tally.proved == AuditSeal.objects.latest("last_id").last_id
 
 
 @pytest.mark.postgresql

@@ -1,10 +1,7 @@
 from typing import Any
 
-from django.utils import timezone
-
-from optin.conf import conf
 from optin.management.commands import ORIGIN, BaseCommand
-from optin.operations import notary, retention
+from optin.operations import retention
 
 
 class Command(BaseCommand):
@@ -14,6 +11,3 @@ class Command(BaseCommand):
         deleted = retention.purge(origin=ORIGIN)
         for kind in retention.KINDS:
             self.stdout.write(f"{kind.replace('_', ' ')}: {deleted[kind]}")
-        # After the rest, because a slow place takes long. Workers do it by themselves.
-        if conf.delivery != "worker":
-            notary.give_due(timezone.now())

@@ -8,8 +8,7 @@ from django.core.management.base import CommandParser, SystemCheckError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from optin.audit import against, integrity, seals
-from optin.audit.against import Found
+from optin.audit import integrity, seals
 from optin.audit.integrity import Finding, Tally
 from optin.conf import conf
 from optin.management.commands import BaseCommand
@@ -30,13 +29,6 @@ class Command(BaseCommand):
             "--copies",
             metavar="FILE",
             help="Compare with the copies of seals in these lines of logs; - is stdin.",
-        )
-        parser.add_argument(
-            "--against",
-            metavar="FILE",
-            nargs="+",
-            default=[],
-            help="Compare with the notes of a notary in its file, its mails or logs; - is stdin.",
         )
         parser.add_argument(
             "--kept",
@@ -80,17 +72,6 @@ class Command(BaseCommand):
             yield from integrity.verify_copies(lines, tally)
             if name and not tally.copies:
                 yield Finding(f"{name} holds no copy of a seal", unchecked=True)
-            yield from against.verify(self._notes(options["against"]), tally)
-            if options["against"] and not tally.notes:
-                yield Finding("there is no note in what --against names", unchecked=True)
-
-    def _notes(self, names: list[str]) -> Iterator[Found]:
-        for name in names:
-            if name == "-":
-                yield from against.in_lines(name, sys.stdin)
-            else:
-                with _open(name) as lines:
-                    yield from against.in_lines(name, lines)
 
     def _report(self, finding: Finding) -> None:
         if finding.unchecked:
@@ -118,10 +99,6 @@ class Command(BaseCommand):
         ]
         if tally.copies:
             counts.append(f"{tally.copies} copies of seals")
-        if tally.notes:
-            counts.append(f"{tally.notes} notes, which prove events up to {tally.proved}")
-        if tally.excused:
-            counts.append(f"{tally.excused} notes of events that a recorded restore has lost")
         return f"{', '.join(counts)}: {self.found} findings, {self.unchecked} not to be checked."
 
 
