@@ -25,10 +25,10 @@ from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
 from procrastinate.exceptions import ConnectorException
 
-from optin import fiction, gateways, limits, phones
+from optin import fiction, gateways, phones
 from optin.conf import conf
 from optin.events import News
-from optin.gateways import Fate, Gateway, Text
+from optin.gateways import Fate, Text
 from optin.messaging import wording
 from optin.messaging.handover import NEWS_FOR, for_gateway, gateways_to_try, hand_over
 from optin.messaging.postman import Postman
@@ -41,8 +41,10 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.messages import MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
+from optin.models.guards import ABOUT, by_kind
+from optin.models.messages import HEALTH, MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.models.operation import after_commit
+from optin.models.statements import read
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 
@@ -164,8 +166,8 @@ POSTMANS_PAUSE = 0.5, 2.0
 def _send_queued(pk: int, leaves: float) -> None:
     time.sleep(max(leaves - time.monotonic(), 0))
     try:
-        if Notice.objects.claim(pk, timezone.now()):
-            _send(Notice.objects.get(pk=pk))
+        if notice := Notice.objects.claim(pk, timezone.now()):
+            _send(notice)
     except Exception as exc:
         # It is left to send_due. Not its words, as in _send.
         logger.error("mail %s could not be sent: %s", pk, type(exc).__name__)
@@ -191,12 +193,11 @@ def send_one(model: type[Outgoing], pk: int) -> bool:
 
     Call it outside a transaction: it waits for the network.
     """
-    rows: Any = model._default_manager
-    # It may be erased by now, also between these two.
-    if rows.claim(pk, timezone.now()) and (row := rows.filter(pk=pk).first()):
+    row: Any = model.objects.claim(pk, timezone.now())
+    if row:
         _send(row)
     waiting = (State.QUEUED, State.SENDING)
-    return model._default_manager.filter(pk=pk, state__in=waiting).exists()
+    return model.objects.filter(pk=pk, state__in=waiting).exists()
 
 
 def send_due(now: datetime) -> int:
@@ -209,9 +210,7 @@ def send_due(now: datetime) -> int:
         give_up(model, now)
         for pk in list(model.objects.due(now).order_by("pk").values_list("pk", flat=True)):
             # *now* would be too early: the lease of a later row would be too short.
-            if not model.objects.claim(pk, timezone.now()):
-                continue
-            if row := model.objects.filter(pk=pk).first():  # it may be erased by now
+            if row := model.objects.claim(pk, timezone.now()):
                 sent += _send(row)
     return sent
 
@@ -341,15 +340,18 @@ def _finish(
 
 def _send_text(message: SmsMessage, patience: float) -> bool:
     """Hand the text to one gateway after the other, until one takes it or nobody will."""
-    number = message.provider_user
-    if too_late := _why_not(message, number, timezone.now()):
+    number, now = message.provider_user, timezone.now()
+    if too_late := _why_not(message, number, now):
         _expire(message, too_late)
         return False
-    if not number.user.is_test and limits.texts_are_stopped():
+    about = {"number": number.number_digest, "prefix": "", "now": now}
+    found, gateways_known = read((ABOUT, about), (HEALTH, {}))
+    controls, health = by_kind(found), {one.gateway: one for one in gateways_known}
+    if not number.user.is_test and (Guard.Kind.STOP, Guard.Covers.ALL) in controls:
         before = message.unknown_attempts - 1
         _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, unknown_attempts=before)
         return False
-    if Guard.objects.has_opted_out(number.number_digest):
+    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
         _finish(message, State.FAILED, news=_OPTED_OUT, reason=Unsent.OPTED_OUT)
         return False
     e164 = number.open_number()
@@ -360,7 +362,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     region = phones.region_of(e164)
     reason: str = Unsent.NO_GATEWAY
     message.unknown_attempts -= 1  # a gateway, not this process, makes it one
-    for gateway, seconds in gateways_to_try(message, region, patience):
+    for gateway, seconds in gateways_to_try(message, region, patience, health):
         now = timezone.now()
         if too_late := _why_not(message, number, now):
             _expire(message, too_late)
@@ -373,7 +375,8 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
         reason = made.reason
         match Fate(made.fate):
             case Fate.ACCEPTED:
-                return _record_taken(message, made, gateway)
+                metrics.TEXTS.labels(gateway.name, State.SENT.value).inc()
+                return True
             case Fate.REFUSED | Fate.OPTED_OUT:
                 news = _OPTED_OUT if made.fate == Fate.OPTED_OUT else _REFUSED
                 _finish(message, State.FAILED, news=news, gateway=gateway.name, reason=reason)
@@ -388,18 +391,6 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
                 message.unknown_attempts -= 1
     _finish(message, _later(message), reason=reason, unknown_attempts=message.unknown_attempts)
     return False
-
-
-def _record_taken(message: SmsMessage, made: GatewayTry, gateway: Gateway) -> bool:
-    message.taken(
-        sent_at=timezone.now(),
-        gateway=gateway.name,
-        gateway_message_id=made.gateway_message_id,
-        segments=1,
-        cost=gateway.price,
-    )
-    metrics.TEXTS.labels(gateway.name, State.SENT.value).inc()
-    return True
 
 
 def _why_not(message: SmsMessage, number: ProviderUser, now: datetime) -> Unsent | None:

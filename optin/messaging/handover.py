@@ -6,7 +6,7 @@ the try is in ``delivery``; how to talk to a gateway is in ``gateways``.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,7 +30,7 @@ NEWS_FOR = 86_400
 
 
 def gateways_to_try(
-    message: SmsMessage, region: str, patience: float
+    message: SmsMessage, region: str, patience: float, health: Mapping[str, GatewayHealth]
 ) -> Iterator[tuple[Gateway, float]]:
     """The gateways for *message* to a number of *region*, in their order, and the seconds for each.
 
@@ -46,7 +46,6 @@ def gateways_to_try(
         )
         return
     ends = time.monotonic() + patience
-    health = GatewayHealth.objects.all_known()
     now = timezone.now()
     able = [
         gateway
@@ -81,13 +80,23 @@ def hand_over(gateway: Gateway, message: SmsMessage, text: Text) -> GatewayTry:
     begun = time.perf_counter()
     _give(gateway, text, made)
     metrics.GATEWAYS.labels(gateway.name, made.fate).observe(time.perf_counter() - begun)
-    made.save()
-    if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
-        GatewayHealth.objects.failed(gateway.name, timezone.now())
-    elif gateway.name == gateways.Simulator.name:
-        GatewayHealth.objects.get_or_create(gateway=gateway.name)
-    else:
-        GatewayHealth.objects.worked(gateway.name)
+    now = timezone.now()
+    with transaction.atomic():
+        made.insert()
+        if made.fate in {Fate.TRY_ANOTHER, Fate.UNKNOWN}:
+            GatewayHealth.objects.failed(gateway.name, now)
+        elif gateway.name == gateways.Simulator.name:
+            GatewayHealth.objects.tried(gateway.name)
+        else:
+            GatewayHealth.objects.worked(gateway.name)
+        if made.fate == Fate.ACCEPTED:
+            message.taken(
+                sent_at=now,
+                gateway=gateway.name,
+                gateway_message_id=made.gateway_message_id,
+                segments=1,
+                cost=gateway.price,
+            )
     return made
 
 

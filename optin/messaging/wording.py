@@ -156,10 +156,10 @@ def _longest_warning() -> str:
 
 def _purpose_of(pending: PendingOtp) -> Purpose:
     """What the code is for, to the person: an opt-in beside an active number changes it."""
-    active = ProviderUser.objects.filter(user=pending.provider_user.user_id, confirmed=True)
-    if pending.purpose == Purpose.OPT_IN and active.exists():
+    purpose = Purpose(pending.purpose)
+    if purpose is Purpose.OPT_IN and ProviderUser.objects.has_active(pending.provider_user.user_id):
         return Purpose.CHANGE
-    return Purpose(pending.purpose)
+    return purpose
 
 
 def mail_for(notice: Notice) -> EmailMessage:

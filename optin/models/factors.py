@@ -54,6 +54,10 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
         found = AuthenticatorApp.objects.as_theirs(user, *apps) if apps else None
         return user, _with_codes(user, rows), found
 
+    def has_active(self, user_id: int) -> bool:
+        """Whether the user has an active number."""
+        return bool(_ACTIVE.rows(user_id=user_id))
+
     def active_owner(self, number_digest: str) -> "ProviderUser | None":
         """The row of the one user who has this number active."""
         return _OWNER.row(number_digest=number_digest)
@@ -366,6 +370,11 @@ _OWNER = Select(
     lambda: ProviderUser._base_manager.filter(
         number_digest=param("number_digest", ProviderUser), confirmed=True
     )
+)
+_ACTIVE = Select(
+    lambda: ProviderUser._base_manager.filter(
+        user=param("user_id", ProviderUser, "user"), confirmed=True
+    ).only("id")
 )
 _INSERT, _INSERT_CODE = Insert(ProviderUser), Insert(PendingOtp)
 _CONFIRM = Update(

@@ -1,5 +1,6 @@
 """What stops texts, or lets them through, beside the counters."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -25,8 +26,7 @@ class GuardQuerySet(models.QuerySet["Guard"]):
 
         That is for the number itself, for its prefix ("": not asked for), and for all texts.
         """
-        found = _ABOUT.rows(number=number_digest, prefix=prefix, now=now)
-        return {(control.kind, control.covers): control for control in found}
+        return by_kind(ABOUT.rows(number=number_digest, prefix=prefix, now=now))
 
     def closed_prefixes(self, now: datetime) -> Self:
         """The breakers that refuse opt-ins at *now*: staff have not opened their prefixes."""
@@ -159,7 +159,12 @@ class Guard(models.Model):
         return keys.digest("prefix", e164[:-LINE])
 
 
-_ABOUT = Select(
+def by_kind(found: Iterable[Guard]) -> dict[tuple[str, str], Guard]:
+    """Return them by their kind and what they cover."""
+    return {(control.kind, control.covers): control for control in found}
+
+
+ABOUT = Select(
     lambda: Guard.objects.in_force(param("now", Guard, "until")).filter(
         key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")]
     )

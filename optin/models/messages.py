@@ -4,17 +4,18 @@ import hmac
 import re
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Self, TypeVar
+from functools import cache
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from optin import keys
 from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.factors import PendingOtp, ProviderUser
-from optin.models.statements import Insert
+from optin.models.statements import Insert, Param, Select, Update, param, read
 from optin.models.users import User
 from optin.models.webhooks import WebhookEvent
 
@@ -73,21 +74,30 @@ M = TypeVar("M", bound="Outgoing")
 class OutboxQuerySet(models.QuerySet[M]):
     def due(self, now: datetime) -> Self:
         """Messages that should leave at *now*: queued, or left by a sender that died."""
+        return self.free(now - self.model.lease)
+
+    def free(self, left: datetime | Param) -> Self:
+        """Messages that nobody sends: queued, or claimed at *left* by a sender that died."""
         return self.filter(
             self.model.is_known,
             Q(state=State.QUEUED)
             | Q(
                 state=State.SENDING,
-                claimed_at__lte=now - self.model.lease,
+                claimed_at__lte=left,
                 unknown_attempts__lt=MAX_UNKNOWN_ATTEMPTS,
             ),
         )
 
-    def claim(self, pk: int, now: datetime) -> bool:
-        """Take the message for sending; of many who try at once, one gets it."""
-        one_more = {name: F(name) + 1 for name in ("tries", "unknown_attempts")}
-        due = self.due(now).filter(pk=pk)
-        return bool(due.update(state=State.SENDING, claimed_at=now, **one_more))
+    def claim(self, pk: int, now: datetime) -> M | None:
+        """Take the message for sending, and return it; of many who try at once, one gets it."""
+        claim = {"id": pk, "now": now, "left": now - self.model.lease}
+        selects = [(select, {"id": pk}) for select in _WITH[self.model]]
+        claimed, rows, *others = read((_CLAIM[self.model], claim), *selects)
+        if not claimed or not rows:  # it may be erased by now
+            return None
+        row: Any = rows[0]
+        row.join(*others)
+        return cast(M, row)
 
     def abandoned(self, now: datetime) -> Self:
         """Messages that are not sent again: their last sender died."""
@@ -143,8 +153,8 @@ class Outgoing(models.Model):
         Return False if it is not this process's any more: its lease is over, or a receipt
         came first.
         """
-        mine = type(self)._default_manager.filter(pk=self.pk, state=State.SENDING, tries=self.tries)
-        return bool(mine.update(state=state, **changes))
+        finishing = _finishing(type(self), *sorted(changes))
+        return finishing.run(id=self.pk, mine=self.tries, state=state, **changes)
 
 
 class SmsMessage(Outgoing):
@@ -226,6 +236,11 @@ class SmsMessage(Outgoing):
         """Whether a receipt says that it was not delivered."""
         return self.reason.startswith(CARRIER)
 
+    def join(self, codes: list[PendingOtp], numbers: list[ProviderUser], users: list[User]) -> None:
+        """Take what was read with it."""
+        for code, number, user in zip(codes, numbers, users, strict=False):
+            number.user, code.provider_user, self.pending_otp = user, number, code
+
     def hold(self, gateway: str) -> bool:
         """Record, before it happens, that *gateway* is handed this message.
 
@@ -235,13 +250,12 @@ class SmsMessage(Outgoing):
         self.unknown_attempts += 1
         return self.finish(State.SENDING, gateway=gateway, unknown_attempts=self.unknown_attempts)
 
-    def taken(self, **facts: object) -> bool:
-        """Record that the gateway took it; a receipt may have come before its answer."""
-        told = SmsMessage.objects.filter(
-            pk=self.pk, state__in=[State.DELIVERED, State.FAILED], tries=self.tries
-        )
-        # Its reason stays: it is the carrier's.
-        return self.finish(State.SENT, reason="", **facts) or bool(told.update(**facts))
+    def taken(self, **facts: object) -> None:
+        """Record that the gateway took it, with what else the open transaction writes.
+
+        If a receipt came before its answer, the state and the reason stay: they are the carrier's.
+        """
+        _TAKEN.run_later(id=self.pk, mine=self.tries, **facts)
 
     @staticmethod
     def of_reference(reference: str) -> "SmsMessage | None":
@@ -285,21 +299,29 @@ class GatewayTry(models.Model):
     def __str__(self) -> str:
         return f"{self.gateway}: {self.fate}"
 
+    def insert(self) -> None:
+        """Save the new row, with what else the open transaction writes."""
+        _INSERT_TRY.run_later(self)
+
 
 class GatewayHealthQuerySet(models.QuerySet["GatewayHealth"]):
     def all_known(self) -> "dict[str, GatewayHealth]":
         """The health of every gateway that ever failed, by its name."""
-        return {row.gateway: row for row in self.all()}
+        return {row.gateway: row for row in HEALTH.rows()}
 
     def failed(self, gateway: str, now: datetime) -> None:
         """Count a failure; from ``TRIPS_AT`` in a row on the gateway is left alone a while."""
-        self.get_or_create(gateway=gateway)
+        self.tried(gateway)
         self.filter(gateway=gateway).update(failures=F("failures") + 1)
         self.filter(gateway=gateway, failures__gte=TRIPS_AT).update(tripped_until=now + TRIPPED_FOR)
 
+    def tried(self, gateway: str) -> None:
+        """Make its row, if it has none."""
+        _TRIED.run_later(GatewayHealth(gateway=gateway))
+
     def worked(self, gateway: str) -> None:
         """Forget the failures."""
-        self.filter(gateway=gateway, failures__gt=0).update(failures=0, tripped_until=None)
+        _WORKED.run_later(gateway=gateway)
 
 
 class GatewayHealth(models.Model):
@@ -412,6 +434,11 @@ class Notice(Outgoing):
     def __str__(self) -> str:
         return f"notice {self.pk}"
 
+    def join(self, users: list[User]) -> None:
+        """Take what was read with it."""
+        for user in users:
+            self.user = user
+
 
 class SendCounter(models.Model):
     """How often something was done in one fixed window of time."""
@@ -447,6 +474,75 @@ class SendCounter(models.Model):
         return f"{self.scope} counter"
 
 
-_INSERT: dict[type[Outgoing], Insert[Any]] = {
-    model: Insert(model) for model in (SmsMessage, Notice)
+_MODELS: tuple[type[Outgoing], ...] = SmsMessage, Notice
+_INSERT: dict[type[Outgoing], Insert[Any]] = {model: Insert(model) for model in _MODELS}
+
+
+def _by(model: type[Any], path: str) -> Select[Any]:
+    return Select(lambda: model._base_manager.filter(**{path: param("id", Notice)}))
+
+
+_WITH: dict[type[Outgoing], tuple[Select[Any], ...]] = {
+    SmsMessage: (
+        _by(SmsMessage, "id"),
+        _by(PendingOtp, "messages"),
+        _by(ProviderUser, "pending_otps__messages"),
+        _by(User, "provider_users__pending_otps__messages"),
+    ),
+    Notice: (_by(Notice, "id"), _by(User, "notices")),
 }
+"""A message, and the rows that it belongs to (``join``)."""
+
+
+def _claim(model: type[Any]) -> Update:
+    return Update(
+        lambda: model.objects.free(param("left", model, "claimed_at")).filter(
+            pk=param("id", model)
+        ),
+        state=State.SENDING,
+        claimed_at=param("now", model, "claimed_at"),
+        tries=F("tries") + 1,
+        unknown_attempts=F("unknown_attempts") + 1,
+    )
+
+
+_CLAIM = {model: _claim(model) for model in _MODELS}
+
+
+@cache
+def _finishing(model: type[Any], *changes: str) -> Update:
+    return Update(
+        lambda: model.objects.filter(
+            pk=param("id", model), state=State.SENDING, tries=param("mine", model, "tries")
+        ),
+        **{name: param(name, model) for name in ("state", *changes)},
+    )
+
+
+def _unless_told(name: str, value: str) -> Case:
+    """Set *value* where no receipt came before."""
+    sent = When(state=State.SENDING, then=Value(value))
+    return Case(sent, default=F(name), output_field=models.CharField())
+
+
+_TAKEN = Update(
+    lambda: SmsMessage.objects.filter(
+        pk=param("id", SmsMessage),
+        state__in=[State.SENDING, State.DELIVERED, State.FAILED],
+        tries=param("mine", SmsMessage, "tries"),
+    ),
+    state=_unless_told("state", State.SENT),
+    reason=_unless_told("reason", ""),
+    **{
+        name: param(name, SmsMessage)
+        for name in ("sent_at", "gateway", "gateway_message_id", "segments", "cost")
+    },
+)
+_INSERT_TRY = Insert(GatewayTry)
+HEALTH = Select(lambda: GatewayHealth.objects.all())
+_TRIED = Insert(GatewayHealth, or_else="ON CONFLICT (gateway) DO NOTHING")
+_WORKED = Update(
+    lambda: GatewayHealth.objects.filter(gateway=param("gateway", GatewayHealth), failures__gt=0),
+    failures=0,
+    tripped_until=None,
+)

@@ -7,6 +7,7 @@ ordinary models. ``operation`` decides when it is sent, and with which others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
@@ -111,10 +112,10 @@ class Select(Generic[M]):
         return made
 
 
-def read(*selects: tuple[Select[Any], dict[str, Any]]) -> list[Any]:
-    """Run the queries in one round trip (``operation.run``); return the models of each."""
-    found = run([select.bind(values) for select, values in selects])
-    return [select.models(rows) for (select, _), rows in zip(selects, found, strict=True)]
+def read(*statements: "tuple[Select[Any] | Update, dict[str, Any]]") -> list[Any]:
+    """Run the statements in one round trip (``operation.run``); return the models of each."""
+    found = run([statement.bind(values) for statement, values in statements])
+    return [statement.models(rows) for (statement, _), rows in zip(statements, found, strict=True)]
 
 
 class Update:
@@ -127,11 +128,22 @@ class Update:
 
     def run_later(self, **values: Any) -> None:
         """Run it with what else the open transaction writes (``operation.run_later``)."""
+        run_later(self.bind(values))
+
+    def run(self, **values: Any) -> bool:
+        """Run it now; return whether it changed a row."""
+        return bool(read((self, values))[0])
+
+    def bind(self, values: dict[str, Any]) -> Bound:
         if not self._sql:
             query = self._query(self._build().query)
             sql, self._params = query.get_compiler(connection=connection).as_sql()
-            self._sql = sql
-        run_later(Bound(self._sql, _bind(self._params, values)))
+            self._sql = f"{sql} RETURNING 1"
+        return Bound(self._sql, _bind(self._params, values))
+
+    def models(self, found: Any) -> Any:
+        """Return one row for each that was changed."""
+        return found
 
     def _query(self, query: Any) -> Any:
         query = query.chain(UpdateQuery)
@@ -170,12 +182,12 @@ class Insert(Generic[M]):
 
     def run(self, row: M) -> None:
         """Insert *row*; set its key and the other returned columns on it."""
-        ((stored,),) = run([self._bound(row)])
-        self._stored(row, stored)
+        (rows,) = run([self._bound(row)])
+        self._stored(row, rows)
 
     def run_later(self, row: M) -> None:
         """Insert *row* with ``operation.run_later``. It has its key once the statement is sent."""
-        run_later(self._bound(row), lambda rows: self._stored(row, rows[0]))
+        run_later(self._bound(row), partial(self._stored, row))
 
     def _bound(self, row: M) -> Bound:
         if not self._sql:
@@ -184,9 +196,10 @@ class Insert(Generic[M]):
             setattr(row, field.attname, field.pre_save(row, add=True))
         return Bound(self._sql, _bind(self._params, row.__dict__))
 
-    def _stored(self, row: M, values: Sequence[Any]) -> None:
-        for name, value in zip(self._returning, values, strict=True):
-            setattr(row, name, value)
+    def _stored(self, row: M, rows: Sequence[Any]) -> None:
+        for values in rows:  # none of a row that existed already and stays as it is
+            for name, value in zip(self._returning, values, strict=True):
+                setattr(row, name, value)
         row._state.adding = False
         row._state.db = "default"
 

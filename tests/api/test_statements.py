@@ -108,7 +108,7 @@ COSTS = {
     "wrong_code": (6, 3),
     "tenth_wrong_code": (8, 3),
     "right_code": (14, 5),
-    "opt_in": (20, 17),
+    "opt_in": (19, 13),
     "opt_out": (13, 6),
     "token": (15, 10),
     "token_with_code": (17, 10),

@@ -89,7 +89,7 @@ def test_a_bug_after_the_network_sends_no_third_time(
     def broken(*args: object) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(GatewayTry, "save", broken)
+    monkeypatch.setattr(GatewayTry, "insert", broken)
     ask(world)
     for _ in range(5):
         world.clock.shift(LEASE)

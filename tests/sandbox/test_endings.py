@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from conformance.sandbox import ENDINGS as KITS
 from optin import fiction, sandbox
-from optin.messaging import delivery
 from optin.models import File, ProviderUser, SmsMessage, User
 from optin.operations import opt_ins
 from optin.operations.sandbox import texts_of
@@ -148,13 +147,13 @@ def test_the_early_receipt_comes_while_the_text_is_sent(
     tester: User, sandbox_file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    before = delivery._record_taken
+    before = SmsMessage.taken
 
-    def look(message: SmsMessage, *rest: Any) -> bool:
+    def look(message: SmsMessage, **facts: Any) -> None:
         seen.append(SmsMessage.objects.get(pk=message.pk).state)
-        return before(message, *rest)
+        before(message, **facts)
 
-    monkeypatch.setattr(delivery, "_record_taken", look)
+    monkeypatch.setattr(SmsMessage, "taken", look)
     for ending in ("66", "06"):
         opt_ins.opt_in(tester, sandbox_file, NUMBERS[ending], origin=ORIGIN)
     assert seen == ["delivered", "sending"]

@@ -139,7 +139,14 @@ def test_a_stop_is_not_told_of_a_number_that_is_not_verified(
     else:
         world.clock.shift(3600)
         if by == "before":
-            monkeypatch.setattr(Guard.objects, "has_opted_out", lambda digest: True)
+            send = delivery._send
+
+            def stop_first(message: SmsMessage, patience: float) -> bool:
+                number = message.provider_user
+                Guard.objects.opt_out(number.number_digest, number.last_three, timezone.now())
+                return send(message, patience)
+
+            monkeypatch.setattr(delivery, "_send", stop_first)
         else:
             world.phone.fail_with = STOPPED
         world.ask()
