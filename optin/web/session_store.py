@@ -10,8 +10,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from optin import keys
@@ -57,7 +58,13 @@ class SessionStore(db.SessionStore):
                 kept = {key: value for key, value in held.items() if key not in _MESSAGES}
                 said = {key: value for key, value in self.items() if key in _MESSAGES}
                 self._session_cache = {**kept, **said}
-            super().save()
+            try:
+                super().save()
+            except UpdateError as exc:
+                # Django takes a lost connection for a session that was ended.
+                if isinstance(exc.__context__, OperationalError):
+                    raise exc.__context__ from None
+                raise
 
     def exists(self, session_key: str) -> bool:
         return Session.objects.filter(session_key=row_of(session_key)).exists()

@@ -1,14 +1,13 @@
 """The answers of the three calls, row by row (docs/contract.md, section 4)."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.core import mail
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -23,6 +22,7 @@ from optin.models import (
 )
 from optin.operations import opt_ins
 from tests.kit.clients import FORMATS, OF_ONE_REQUEST, Answer, Api, bearer
+from tests.kit.faults import failing
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 from tests.kit.world import nothing_happens
@@ -233,19 +233,6 @@ ATTEMPTS: dict[str, Attempt] = {
 }
 
 
-@contextmanager
-def failing(table: str, error: Exception) -> Iterator[None]:
-    """Let each statement that names *table* fail; "" is in every one."""
-
-    def fail(execute: Callable[..., object], sql: str, *args: object) -> object:
-        if table in sql:
-            raise error
-        return execute(sql, *args)
-
-    with connection.execute_wrapper(fail):
-        yield
-
-
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_audit_trail_that_cannot_be_written(
     api: Api, pending: ProviderUser, phone: Phone, attempt: str
@@ -253,7 +240,7 @@ def test_audit_trail_that_cannot_be_written(
     """S-52, S-64: 503, and nothing happened: nothing counted, nothing sent."""
     with (
         nothing_happens(phone),
-        failing("optin_auditevent", OperationalError("disk I/O error")),
+        failing(OperationalError("disk I/O error"), "optin_auditevent"),
     ):
         answer = ATTEMPTS[attempt](api, pending.pk, phone.code())
     assert answer.brief == (503, "unavailable")
@@ -267,7 +254,7 @@ def test_audit_trail_that_cannot_be_written(
 def test_database_that_is_away(
     api: Api, access_key: str, accept: str, error: type[Exception]
 ) -> None:
-    with failing("", error("could not connect to 192.0.2.5")):
+    with failing(error("could not connect to 192.0.2.5")):
         answers = [
             api.verify(1, "1234567", accept=accept),
             api.ping(accept=accept),

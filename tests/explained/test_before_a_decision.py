@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from html import unescape
@@ -12,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import time_machine
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError
 from django.test import Client, override_settings
 from django.utils import timezone
 from oauth2_provider.models import AccessToken
@@ -26,6 +25,7 @@ from optin.support.diagnosis.before_a_decision import REASONS
 from tests.kit import oauth
 from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
+from tests.kit.faults import failing
 from tests.kit.people import NUMBER, PASSWORD, make_user
 from tests.kit.races import all_places_taken
 from tests.kit.staff import REFERENCE, browser_of
@@ -82,19 +82,6 @@ def shown(browser: Browser) -> Refused:
     if browser.answer.status_code >= 400:
         assert browser.answer["Support-Reference"] == found[1]
     return Refused(browser.page.status, " ".join(browser.page.text.split()), found[1])
-
-
-@contextmanager
-def failing(error: Exception, table: str = "") -> Iterator[None]:
-    """Let each statement that names *table* fail; "" is in every one."""
-
-    def fail(execute: Callable[..., object], sql: str, *args: object) -> object:
-        if table in sql:
-            raise error
-        return execute(sql, *args)
-
-    with connection.execute_wrapper(fail):
-        yield
 
 
 def _fail(*args: object, **how: object) -> NoReturn:

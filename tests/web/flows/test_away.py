@@ -3,30 +3,21 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
+import time_machine
 from django.conf import LazySettings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from tests.kit.browser import NUMBER_PAGE, Browser, sign_in
+from tests.kit.faults import failing
 from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = "secret of the connection"
-
-
-@contextmanager
-def failing(error: type[Exception]) -> Iterator[None]:
-    """Every statement fails so, reads and writes."""
-
-    def fail(*args: Any) -> NoReturn:
-        raise error(SECRET)
-
-    with connection.execute_wrapper(fail):
-        yield
 
 
 @contextmanager
@@ -40,16 +31,12 @@ def read_only() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def cut_off() -> Iterator[None]:
-    with failing(OperationalError):
-        yield
+def cut_off() -> AbstractContextManager[None]:
+    return failing(OperationalError(SECRET))
 
 
-@contextmanager
-def closed() -> Iterator[None]:
-    with failing(InterfaceError):
-        yield
+def closed() -> AbstractContextManager[None]:
+    return failing(InterfaceError(SECRET))
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +104,15 @@ def test_sign_in(debug: bool, browser: Browser, user: Any, settings: LazySetting
         assert not browser.session
     sign_in(browser)
     assert browser.path == "/account/"
+
+
+def test_a_session_that_cannot_be_saved_goes_on(
+    ann: Browser, clock: time_machine.Traveller
+) -> None:
+    """It has not ended, as Django says."""
+    clock.shift(61)  # then it is saved
+    with failing(OperationalError(SECRET), 'UPDATE "django_session"'):
+        ann.go("/account/")
+        assert_unavailable(ann)
+    ann.go("/account/")
+    assert ann.path == "/account/"
