@@ -16,7 +16,7 @@ def counted() -> Iterator[list[str]]:
     """Give a list that gets an entry for each time that this thread waits for the database."""
     made: list[str] = []
     here = threading.get_ident()
-    run, wait = pipeline.run, psycopg.Connection.wait
+    run, wait = pipeline.Line.run, psycopg.Connection.wait
 
     def counted_run(*args: object) -> object:
         if threading.get_ident() == here:
@@ -29,7 +29,7 @@ def counted() -> Iterator[list[str]]:
         return wait(self, talk, *args)  # type: ignore[arg-type]
 
     with (
-        mock.patch.object(pipeline, "run", counted_run),
+        mock.patch.object(pipeline.Line, "run", counted_run),
         mock.patch.object(psycopg.Connection, "wait", counted_wait),
     ):
         yield made

@@ -362,15 +362,8 @@ else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     _rows["ENGINE"] = "twofa_site.postgresql"
-    _rows.setdefault("OPTIONS", {})["pool"] = {
-        # One for each thread of gunicorn.conf.py, one for delivery.postman, one for the sealer.
-        "min_size": 1,
-        "max_size": 10,
-        "timeout": 5,
-        # Seconds. The pool doubles its pause after each failure, up to this. With its default of
-        # 300, the service would not see for a long time that a database is there again.
-        "reconnect_timeout": 1,
-    }
+    # For each process: one for each request at work, one for delivery.postman, one for the sealer.
+    _rows["POOL"] = 10
     # Options of libpq: seconds (the last one: milliseconds) after which a silent server counts as
     # away. The defaults are minutes and hours, and each thread would wait as long. DATABASE_URL may
     # override them.
@@ -380,7 +373,7 @@ else:
         "keepalives_interval": 1,
         "keepalives_count": 3,
         "tcp_user_timeout": 8000,
-        **_rows["OPTIONS"],
+        **_rows.get("OPTIONS", {}),
     }
 
 PROCRASTINATE_ON_APP_READY = "optin.tasks.on_ready"

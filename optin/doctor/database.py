@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 from django.db import DatabaseError, connection
@@ -36,8 +35,6 @@ def reach() -> Iterator[Finding]:
     """It answers, is PostgreSQL 15 or newer, is no standby, and ends statements that hang."""
     began = time.monotonic()
     try:
-        if is_postgresql():
-            _direct().close()  # the pool would not say why it has no connection
         connection.ensure_connection()
     except (DatabaseError, psycopg.Error) as exc:
         yield fault(
@@ -63,15 +60,6 @@ def reach() -> Iterator[Finding]:
 
 
 _TIMEOUTS = {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "30s"}
-
-
-def _direct() -> psycopg.Connection[Any]:
-    """Return a connection that is not one of the pool."""
-    facts = connection.get_connection_params()
-    # Django's cursors prepare nothing; ``twofa_site.postgresql`` does.
-    for name in ("pool", "cursor_factory", "prepare_threshold"):
-        facts.pop(name, None)
-    return psycopg.connect(**facts, autocommit=True)
 
 
 def _too_old(version: object) -> Finding:

@@ -224,10 +224,9 @@ def test_connections_of_the_pool(read: Read) -> None:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
-        pooled = bool(connection.settings_dict["OPTIONS"].get("pool"))
-        assert pool.submit(use).result() == (1 if pooled else 0)
+        assert pool.submit(use).result() == 1
     assert used.get() == before
-    assert read("optin_pool_wait_seconds_count")[""] - waits == (1 if pooled else 0)
+    assert read("optin_pool_wait_seconds_count")[""] - waits == 1
 
 
 def test_lines_that_the_ledger_lacks(

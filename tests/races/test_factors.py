@@ -181,7 +181,8 @@ def hurried(tmp_path: Path, db: None, settings: Settings) -> Iterator[Site]:
     settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_FILE = ()
     # Fifty rounds sign in from one address more often than it may, here and at the server.
     settings.OPTIN_SIGN_INS_PER_IP = ()
-    environment = {"DJANGO_SETTINGS_MODULE": "tests.races.hurried", "OPTIN_SIGN_INS_PER_IP": "0"}
+    quick = "tests.kit.quick_settings"
+    environment = {"DJANGO_SETTINGS_MODULE": quick, "OPTIN_SIGN_INS_PER_IP": "0"}
     with serving(tmp_path, environment) as server:
         yield server
 

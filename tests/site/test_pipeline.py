@@ -127,6 +127,8 @@ def test_a_changed_table_costs_one_error(user: User) -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE optin_user ALTER COLUMN first_name TYPE varchar(150)")
+        connection.close()
+        connection.close_pool()  # type: ignore[attr-defined]  # the next test has other statements
 
 
 def test_a_lost_connection_is_no_endless_wait(user: User) -> None:

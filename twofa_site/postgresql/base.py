@@ -6,25 +6,25 @@ Statements that are known to belong together are sent together and answered toge
 waits, so that nothing is seen out of order.
 ``optin.models.operation`` uses this.
 
-After a restart or a failover all idle connections of the pool are dead, and each would fail one
-request. Django can ask every connection before every use (``CONN_HEALTH_CHECKS``), which
-is one round trip more for each request. A server that ends a connection says so, and the kernel
-knows. Looking there takes a thirtieth of the time.
+A process keeps its connections (``pool``). After a restart or a failover all idle ones are dead,
+and each would fail one request. Django can ask every connection before every use
+(``CONN_HEALTH_CHECKS``), which is one round trip more for each request. A server that ends a
+connection says so, and the kernel knows. Looking there takes a thirtieth of the time.
 """
 
-import select
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
-from psycopg_pool import ConnectionPool
 
 from optin.runtime import metrics
 from twofa_site.postgresql import pipeline
+from twofa_site.postgresql.pool import pool_of
 from twofa_site.postgresql.schema import DatabaseSchemaEditor
 
 Statement = tuple[str, Sequence[Any]]
@@ -38,6 +38,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._line: Any = None  # pipeline.Line, while there is a connection
         self._waiting: list[tuple[pipeline.Message, Then]] = []
         self._at_the_end: list[tuple[pipeline.Message, Then]] = []
         self.execute_wrappers.append(self._send_first)
@@ -94,13 +95,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         self.validate_no_broken_transaction()
         with self.wrap_database_errors:
-            return pipeline.message(self.connection, *statement)
+            message: pipeline.Message = self._line.message(*statement)
+            return message
 
     def _run(self, messages: Sequence[pipeline.Message]) -> list[pipeline.Rows]:
         waiting, self._waiting = self._waiting, []
         together = [*(one for one, _ in waiting), *messages]
         with self.wrap_database_errors:
-            found = pipeline.run(self.connection, together)
+            found: list[pipeline.Rows] = self._line.run(together)
         for (_, then), rows in zip(waiting, found, strict=False):
             if then:
                 then(rows)
@@ -131,16 +133,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _savepoint(self, sid: str) -> None:
         if self.has_pipeline:
-            self._waiting.append((pipeline.Message(self.ops.savepoint_create_sql(sid)), None))
+            self._waiting.append(((self.ops.savepoint_create_sql(sid), ()), None))
         else:
             super()._savepoint(sid)  # type: ignore[misc]
 
     def _savepoint_commit(self, sid: str) -> None:
-        release = pipeline.Message(self.ops.savepoint_commit_sql(sid))
+        release: pipeline.Message = (self.ops.savepoint_commit_sql(sid), ())
         status = self.connection.info.transaction_status
         if not self.has_pipeline:
             super()._savepoint_commit(sid)  # type: ignore[misc]
-        elif self._waiting and self._waiting[-1][0].sql == self.ops.savepoint_create_sql(sid):
+        elif self._waiting and self._waiting[-1][0][0] == self.ops.savepoint_create_sql(sid):
             del self._waiting[-1]  # nothing is in it
         elif self._waiting or status is TransactionStatus.INERROR:
             # Now, so that an error in this block is raised at its end.
@@ -149,7 +151,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._waiting.append((release, None))
 
     def _savepoint_rollback(self, sid: str) -> None:
-        names = [message.sql for message, _ in self._waiting]
+        names = [message[0] for message, _ in self._waiting]
         made = self.ops.savepoint_create_sql(sid)
         if made in names:
             # It was not sent. It stays, because Django releases it next.
@@ -161,49 +163,31 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # -- the connection -------------------------------------------------------------
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Take a connection from the pool, and leave out those that the server has ended."""
+        """Take an idle connection of this process, or open one."""
         asked = time.perf_counter()
-        while True:
-            try:
-                line = super().get_new_connection(conn_params)
-            except psycopg.Error:
-                metrics.POOL_FAILURES.inc()
-                raise
-            if not self.pool:
-                return line
-            if not _is_gone(line):
-                metrics.POOL_WAITS.observe(time.perf_counter() - asked)
-                metrics.POOL_LIMIT.set(self.pool.max_size)
-                metrics.POOL_USED.inc()
-                return line
-            line.close()
-            self.pool.putconn(line)  # which makes another one in its place
+        self._pool = pool_of(self.alias, self.settings_dict)
+        try:
+            self._line = self._pool.take(partial(super().get_new_connection, conn_params))
+        except psycopg.Error:
+            metrics.POOL_FAILURES.inc()
+            raise
+        metrics.POOL_WAITS.observe(time.perf_counter() - asked)
+        metrics.POOL_LIMIT.set(self._pool.size)
+        metrics.POOL_USED.inc()
+        return self._line.connection
 
     def _close(self) -> None:
-        """Give the connection back; if it broke in use, renew all others too.
-
-        If the address of the database moved to another machine, no server closed the other
-        connections, so they look alive.
-        """
+        """Give the connection back."""
         self._waiting = []
         self._at_the_end = []
-        is_used = self.pool and self.connection is not None
-        broke = is_used and self.connection.broken
-        super()._close()  # type: ignore[misc]  # the stubs do not know it
-        if is_used:
+        if self.connection is not None:
+            self.connection = None  # another thread may have it now
             metrics.POOL_USED.dec()
-        if broke:
-            self.pool.drain()
+            self._pool.give_back(self._line)
 
+    def close_pool(self) -> None:
+        """Close the idle connections."""
+        pool_of(self.alias, self.settings_dict).close()
 
-def _is_gone(line: psycopg.Connection[Any]) -> bool:
-    """Whether an idle connection is closed, or the server has ended it."""
-    idle = select.poll()
-    try:
-        idle.register(line.fileno(), select.POLLIN)  # fails for a closed one
-        # The server sent something: usually that it ends the connection, or a changed setting.
-        if idle.poll(0):
-            ConnectionPool.check_connection(line)
-    except psycopg.Error:
-        return True
-    return False
+    def _set_autocommit(self, autocommit: bool) -> None:
+        self.connection._autocommit = autocommit

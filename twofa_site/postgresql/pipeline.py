@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import count
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import psycopg
 from psycopg import errors, pq
@@ -21,101 +20,137 @@ from psycopg.adapt import Transformer as make_transformer
 
 Rows = list[tuple[Any, ...]]
 
+Message = tuple[str, Sequence[Buffer | None]]
+"""SQL with ``%s`` in place of its values, and these as text.
 
-class Message(NamedTuple):
-    """SQL with ``%s`` in place of its values, and these as text.
+The server finds out their types, so one statement is prepared once, whatever it is given."""
 
-    The server finds out their types, so one statement is prepared once, whatever it is given.
-    """
-
-    sql: str
-    values: Sequence[Buffer | None] = ()
-
-
-BEGIN = Message("BEGIN")
-COMMIT = Message("COMMIT")
-COMMIT_EARLY = Message("SET LOCAL synchronous_commit TO off")
+BEGIN: Message = ("BEGIN", ())
+COMMIT: Message = ("COMMIT", ())
+COMMIT_EARLY: Message = ("SET LOCAL synchronous_commit TO off", ())
 # A transaction that writes nothing does not wait for the disk: this writes an empty message.
-WAIT_FOR_DISK = (BEGIN, Message("SELECT pg_logical_emit_message(true, 'optin', '')"), COMMIT)
+WAIT_FOR_DISK = (BEGIN, ("SELECT pg_logical_emit_message(true, 'optin', '')", ()), COMMIT)
 
+_OK = {int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)}
 _OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
 """What the server says to a statement that was prepared before its table was changed."""
 
-Names = dict[str, bytes]
-
-# The statements that were prepared on each connection, by SQL.
-_prepared: WeakKeyDictionary[psycopg.Connection[Any], Names] = WeakKeyDictionary()
 _numbers = count()
 
 
-def message(line: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> Message:
-    """Return the statement as it is sent.
+class Line:
+    """A connection, and what the server has prepared on it. One thread at a time uses it."""
 
-    :raises psycopg.DataError: if a value cannot be.
-    """
-    dumped = _transformer(line).dump_sequence(values, [PyFormat.TEXT] * len(values))
-    return Message(sql, dumped)
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self._names: dict[str, bytes] = {}  # of the prepared statements, by SQL
+        self._values: Transformer = make_transformer(connection)  # it learns the types
+        self._socket = select.poll()
+        self._socket.register(connection.fileno(), select.POLLIN)
 
+    def is_alive(self) -> bool:
+        """Whether this idle connection is open, and the server has not ended it."""
+        if self.connection.closed:
+            return False
+        # The server sent something: usually that it ends the connection, or a changed setting.
+        if self._socket.poll(0):
+            try:
+                self.connection.execute("")
+            except psycopg.Error:
+                return False
+        return True
 
-def run(line: psycopg.Connection[Any], messages: Sequence[Message]) -> list[Rows]:
-    """Run the statements in this order, and return the rows of each.
+    def message(self, sql: str, values: Sequence[Any]) -> Message:
+        """Return the statement as it is sent.
 
-    As with ``execute``, a transaction begins first if the connection is in none and does not
-    commit each statement. The first error is raised, and nothing after it is done.
-    """
-    begins = not line.autocommit and line.pgconn.transaction_status == pq.TransactionStatus.IDLE
-    results = _exchange(line, [BEGIN, *messages] if begins else messages)
-    values = _transformer(line)
-    return [_rows(values, result) for result in results][begins:]
+        :raises psycopg.DataError: if a value cannot be.
+        """
+        return sql, self._values.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
+    def run(self, messages: Sequence[Message]) -> list[Rows]:
+        """Run the statements in this order, and return the rows of each.
 
-def _transformer(line: psycopg.Connection[Any]) -> Transformer:
-    made: Transformer = make_transformer(line)
-    return made
+        As with ``execute``, a transaction begins first if the connection is in none and does not
+        commit each statement. The first error is raised, and nothing after it is done.
+        """
+        begins = not self.connection.autocommit and (
+            self.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        )
+        results = self._exchange([BEGIN, *messages] if begins else messages)
+        return [self._rows(result) for result in results[begins:]]
 
+    def _exchange(self, messages: Sequence[Message]) -> list[pq.abc.PGresult]:
+        """Send all, and return the result of each.
 
-def _exchange(line: psycopg.Connection[Any], messages: Sequence[Message]) -> list[pq.abc.PGresult]:
-    """Send all, and return the result of each.
+        :raises psycopg.Error: the first one.
+        """
+        pgconn = self.connection.pgconn
+        pgconn.enter_pipeline_mode()
+        try:
+            # One for each result that will come: its statement, and whether it only prepares that.
+            expected = [one for message in messages for one in self._send(pgconn, *message)]
+            pgconn.pipeline_sync()
+            results = list(self._results(pgconn))
+            pgconn.exit_pipeline_mode()
+        except BaseException:
+            # Answers that are still to come would be taken for those to something else.
+            if pgconn.status != pq.ConnStatus.BAD:
+                self.connection.close()
+            raise
+        failed = [result for result in results if result.status not in _OK]
+        if failed:
+            for (sql, prepares), result in zip(expected, results, strict=False):
+                if result in failed and (prepares or _sqlstate(result) in _OF_A_CHANGED_TABLE):
+                    self._names.pop(sql, None)
+            raise errors.error_from_result(failed[0], encoding=self.connection.info.encoding)
+        pairs = zip(expected, results, strict=True)
+        return [result for (_, prepares), result in pairs if not prepares]
 
-    :raises psycopg.Error: the first one.
-    """
-    names = _prepared.setdefault(line, {})
-    pgconn = line.pgconn
-    pgconn.enter_pipeline_mode()
-    try:
-        # One for each result that will come: its statement, and whether it only prepares that.
-        expected = [one for message in messages for one in _send(pgconn, names, message)]
-        pgconn.pipeline_sync()
-        results = list(_results(pgconn))
-        pgconn.exit_pipeline_mode()
-    except BaseException:
-        # Answers that are still to come would be taken for those to something else.
-        if pgconn.status != pq.ConnStatus.BAD:
-            line.close()
-        raise
-    failed = [result for result in results if not _is_ok(result)]
-    if failed:
-        for (sql, prepares), result in zip(expected, results, strict=False):
-            if not _is_ok(result) and (prepares or _sqlstate(result) in _OF_A_CHANGED_TABLE):
-                names.pop(sql, None)
-        raise errors.error_from_result(failed[0], encoding=line.info.encoding)
-    return [result for (_, prepares), result in zip(expected, results, strict=True) if not prepares]
+    def _send(
+        self, pgconn: pq.abc.PGconn, sql: str, values: Sequence[Buffer | None]
+    ) -> Iterator[tuple[str, bool]]:
+        """Send a statement; yield an entry for each result that it will have (``_exchange``)."""
+        if not values:
+            pgconn.send_query_params(sql.encode(), None)
+        else:
+            if sql not in self._names:
+                # Behind a pooler, a name must mean the same statement to each process.
+                digest = sha256(sql.encode()).hexdigest()[:16]
+                self._names[sql] = f"optin_{digest}_{next(_numbers)}".encode()
+                pgconn.send_prepare(self._names[sql], _numbered(sql))
+                yield sql, True
+            pgconn.send_query_prepared(self._names[sql], values)
+        yield sql, False
 
+    def _results(self, pgconn: pq.abc.PGconn) -> Iterator[pq.abc.PGresult]:
+        """Yield the results up to that of ``pipeline_sync``."""
+        if pgconn.flush():  # more than the socket takes at once
+            self._send_the_rest(pgconn)
+        while True:
+            while pgconn.is_busy():
+                self._socket.poll()
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                if pgconn.status == pq.ConnStatus.BAD:
+                    raise psycopg.OperationalError("the connection is lost")
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return
+            else:
+                yield result
 
-def _send(pgconn: pq.abc.PGconn, names: Names, message: Message) -> Iterator[tuple[str, bool]]:
-    """Send a statement; yield an entry for each result that it will have (``_exchange``)."""
-    sql, values = message
-    if not values:
-        pgconn.send_query_params(sql.encode(), None)
-    else:
-        if sql not in names:
-            # Behind a pooler, a name must mean the same statement to each process.
-            digest = sha256(sql.encode()).hexdigest()[:16]
-            names[sql] = f"optin_{digest}_{next(_numbers)}".encode()
-            pgconn.send_prepare(names[sql], _numbered(sql))
-            yield sql, True
-        pgconn.send_query_prepared(names[sql], values)
-    yield sql, False
+    def _send_the_rest(self, pgconn: pq.abc.PGconn) -> None:
+        self._socket.modify(pgconn.socket, select.POLLIN | select.POLLOUT)
+        while pgconn.flush():
+            self._socket.poll()
+            pgconn.consume_input()
+        self._socket.modify(pgconn.socket, select.POLLIN)
+
+    def _rows(self, result: pq.abc.PGresult) -> Rows:
+        if not result.ntuples:
+            return []
+        self._values.set_pgresult(result)
+        return self._values.load_rows(0, result.ntuples, tuple)
 
 
 @cache
@@ -126,38 +161,5 @@ def _numbered(sql: str) -> bytes:
     return text.replace("%%", "%").encode()
 
 
-def _results(pgconn: pq.abc.PGconn) -> Iterator[pq.abc.PGresult]:
-    """Yield the results up to that of ``pipeline_sync``."""
-    socket = select.poll()
-    socket.register(pgconn.socket, select.POLLIN | select.POLLOUT)
-    while pgconn.flush():
-        socket.poll()
-        pgconn.consume_input()
-    socket.modify(pgconn.socket, select.POLLIN)
-    while True:
-        while pgconn.is_busy():
-            socket.poll()
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:
-            if pgconn.status == pq.ConnStatus.BAD:
-                raise psycopg.OperationalError("the connection is lost")
-        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-            return
-        else:
-            yield result
-
-
-def _is_ok(result: pq.abc.PGresult) -> bool:
-    return result.status in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}
-
-
 def _sqlstate(result: pq.abc.PGresult) -> str:
     return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-
-
-def _rows(values: Transformer, result: pq.abc.PGresult) -> Rows:
-    if not result.ntuples:
-        return []
-    values.set_pgresult(result)
-    return values.load_rows(0, result.ntuples, tuple)

@@ -4,7 +4,6 @@ Ends with 1 if a promise of deploy/ha/README.md is broken.
 """
 
 import argparse
-import logging
 import os
 import sys
 import time
@@ -44,8 +43,6 @@ def drill(options: argparse.Namespace, cluster: Cluster, gateway: Gateway) -> in
     os.environ |= {**cluster.worker_env, "LOG_LEVEL": "ERROR"}
     os.environ["DJANGO_SETTINGS_MODULE"] = "twofa_site.settings"
     django.setup()
-    # It warns of each connection to a primary that was killed.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     from deploy.ha.drills import faults
     from deploy.ha.drills.load import Load
 

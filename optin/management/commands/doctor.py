@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.management import base
 from django.core.management.base import CommandParser
-from django.db import connection
 
 from optin.conf import CHECKS
 from optin.doctor import running, send_test
@@ -20,9 +19,6 @@ from optin.support.wording import some
 _WIDTH = 100
 _NAME = 11
 _INDENT = " " * 21
-
-POOL_PATIENCE = 3
-"""Seconds."""
 
 FAULT = 1
 """Its exit status if there is a fault."""
@@ -60,7 +56,7 @@ class Command(base.BaseCommand):
                 self.check(tags=[CHECKS])
             test = _test(options["send_test"], options["wait"])
             examined = running.examine([test], patience=test.seconds)
-        with _silent(), _impatient():
+        with _silent():
             for check, findings in examined:
                 every += [(check, finding) for finding in findings]
                 for finding in () if options["json"] else findings:
@@ -119,28 +115,13 @@ class Command(base.BaseCommand):
 @contextmanager
 def _silent() -> Iterator[None]:
     """Keep back the log lines that only repeat what the findings say."""
-    noisy = [logging.getLogger(name) for name in ("psycopg.pool", "optin.runtime.throttle")]
-    before = [logger.level for logger in noisy]
-    for logger in noisy:
-        logger.setLevel(logging.CRITICAL)
+    throttle = logging.getLogger("optin.runtime.throttle")
+    before = throttle.level
+    throttle.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(noisy, before, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Wait less for a database that is away: several checks ask it, one after the other."""
-    pool = connection.settings_dict.get("OPTIONS", {}).get("pool", {})
-    before = dict(pool)
-    pool.update(timeout=POOL_PATIENCE)
-    try:
-        yield
-    finally:
-        pool.clear()
-        pool.update(before)
+        throttle.setLevel(before)
 
 
 def _test(number: str, wait: int) -> Check:
