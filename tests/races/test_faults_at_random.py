@@ -283,7 +283,7 @@ def test_killed_again_and_again(
     tmp_path: Path, file: File, phone: Phone, password_clients: None
 ) -> None:
     """S-04, S-63: kill -9 a worker at random, now and then all of them."""
-    env = {"DJANGO_SETTINGS_MODULE": "tests.races.hurried", "GUNICORN_CMD_ARGS": "--preload"}
+    env = {"DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings", "GUNICORN_CMD_ARGS": "--preload"}
     dice = random.Random()
     kills = 0
 
