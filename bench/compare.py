@@ -1,12 +1,18 @@
-"""The service beside a floor and a peer, each a site of its own.
+"""The service beside a floor and a peer, each a site of its own; they take turns.
 
-Wrong codes by bearer token: the *floor* (``bench.floor``) answers them with a constant behind
-django-oauth-toolkit. The service runs as it is shipped (``bench.service``). All have the same
-processes and threads, take turns, and are driven by ``wrk`` with 16 connections. Each request is of
-another person; there are enough people if no answer is another one than "wrong".
+First a journey: one person opts in, enters the code, signs in with a texted code, and refreshes.
+16 clients do this, each for other people. The *peer* is ``bench.peer``. Both have a fast hash of
+passwords.
+
+Then wrong codes by bearer token, each of another person, by ``wrk`` with 16 connections. The
+*floor* (``bench.floor``) answers them with a constant behind django-oauth-toolkit.
+
+The service runs as it is shipped (``bench.service``), with its limits on requests, its metrics, and
+its log in a file. All have two processes, with the same number of threads. Only the limits on texts
+of one client and of all are raised.
 
     DATABASE_URL=postgres://... python -m bench.compare [--seconds N] [--rounds N] [--people N]
-        [--threads N ...] [--events N] [--service PATH]
+        [--journeys N] [--threads N ...] [--events N] [--service PATH]
 
 ``--events`` adds the service with so many audit events and 100 000 more people; ``--service``,
 another checkout of it.
@@ -27,26 +33,26 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import django
 import psycopg
 
 from bench import servers
+from bench.journey import Journeys, Texts
 
 SHIPPED = 96
 """The threads of ``gunicorn.conf.py``, of which 8 work at once."""
 
-REWIND = """
-UPDATE optin_pendingotp SET tries = 0 WHERE tries > 0;
-UPDATE optin_user SET program_failures = 0, program_locked_until = NULL WHERE program_failures > 0
-"""
+SCRIPTS = {"warm": 0.8, "drive": 0.0}
+"""The requests before a measurement are of other people: these begin later among them."""
 
 
 def production(folder: Path) -> dict[str, str]:
-    """Return the environment of a production; the limits on requests are as shipped."""
+    """Return the environment of a production. What is not here is as shipped."""
     key = urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    limits = ("SENDS_PER_CLIENT", "SENDS_PER_FILE", "SENDS_TOTAL", "OWN_SENDS_TOTAL")
     return {
         "BASE_URL": "https://127.0.0.1",
         "DATA_DIR": str(folder),
@@ -58,40 +64,46 @@ def production(folder: Path) -> dict[str, str]:
         "OPTIN_SUPPORT": "help@example.com",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "TRUSTED_PROXIES": "127.0.0.0/8",
+        **{f"OPTIN_{limit}": "1000000/86400" for limit in limits},
     }
 
 
 @dataclass
 class Site:
-    """A contender: how to serve it, and the answer to a wrong code."""
+    """A contender: how to serve it, and its answer to a wrong code."""
 
     name: str
-    package: str
+    settings: str
     application: str
     people: str
     status: int
     word: str
+    config: str = "/dev/null"  # of gunicorn
+    rewind: str = ""  # what lets each person enter a wrong code again
+    token: dict[str, str] = field(default_factory=dict)  # belongs into token calls
     root: Path = servers.ROOT
-    options: tuple[str, ...] = ()
-    rewind: str = ""
     events: int = 0
+    folder: Path = Path()
     env: dict[str, str] = field(default_factory=dict)
+    new: list[dict[str, Any]] = field(default_factory=list)  # people without a number
 
     @property
     def database(self) -> str:
-        return urlsplit(self.env["DATABASE_URL"]).path[1:]
+        return f"bench_{self.name}_{os.getpid()}".replace("-", "_")
 
 
-def floor() -> Site:
-    return Site(
-        "floor",
-        "bench.floor.settings",
-        "django.core.wsgi:get_wsgi_application()",
-        "bench.floor.people",
-        200,
-        "ok",
-        options=("--worker-class", "gthread", "--config", "/dev/null"),
-    )
+DJANGO = "django.core.wsgi:get_wsgi_application()"
+FLOOR = Site("floor", "bench.floor.settings", DJANGO, "bench.floor.people", 200, "ok")
+PEER = Site(
+    "peer",
+    "bench.peer.settings",
+    DJANGO,
+    "bench.peer.people",
+    400,
+    "otp_incorrect",
+    rewind="UPDATE peer_phone SET throttling_failure_count = 0 WHERE throttling_failure_count > 0",
+    token={"client_id": "app"},
+)
 
 
 def service(name: str, root: Path = servers.ROOT, events: int = 0) -> Site:
@@ -103,85 +115,124 @@ def service(name: str, root: Path = servers.ROOT, events: int = 0) -> Site:
         "measured.world",
         400,
         "otp_incorrect",
+        config=str(root / "gunicorn.conf.py"),
+        rewind="UPDATE optin_pendingotp SET tries = 0 WHERE tries > 0; "
+        "UPDATE optin_user SET program_failures = 0, program_locked_until = NULL "
+        "WHERE program_failures > 0",
         root=root,
-        options=("--config", str(root / "gunicorn.conf.py")),
-        rewind=REWIND,
         events=events,
     )
+
+
+# -- the sites ---------------------------------------------------------------------
 
 
 @contextmanager
 def ready(site: Site, server: str, folder: Path, people: int) -> Iterator[None]:
     """Give *site* a database with people, and write their requests into *folder*."""
-    name = f"bench_{site.name}_{os.getpid()}".replace("-", "_")
+    folder.mkdir()
+    site.folder = folder
+    site.env = production(folder) | {
+        "DATABASE_URL": urlsplit(server)._replace(path=f"/{site.database}").geturl(),
+        "DJANGO_SETTINGS_MODULE": site.settings,
+        "PYTHONPATH": f"{folder.parent}:{site.root}",
+    }
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
+        admin.execute(f'CREATE DATABASE "{site.database}"')
         try:
-            site.env = production(folder) | {
-                "DATABASE_URL": urlsplit(server)._replace(path=f"/{name}").geturl(),
-                "DJANGO_SETTINGS_MODULE": site.package,
-                "PYTHONPATH": f"{folder.parent}:{site.root}",
-            }
-            made = subprocess.run(  # noqa: S603
-                [sys.executable, "-P", "-m", site.people, str(people), str(site.events)],
-                env=os.environ | site.env,
-                cwd=site.root,
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            lines = [json.loads(line) for line in made.stdout.splitlines()]
-            data = folder / "people"
-            data.write_text("".join(f"{one['token']} {json.dumps(one['body'])}\n" for one in lines))
-            path = "/User/verify-2fa-opt-in?FileId=777"
-            # The requests before a measurement are of other people.
-            for script, begin in (("warm", 0.8), ("drive", 0)):
-                asked = (data, "POST", path, begin, site.status, site.word)
-                (folder / f"{script}.lua").write_text(servers.SCRIPT % asked)
+            prepare(site, people)
             yield
         finally:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            admin.execute(f'DROP DATABASE "{site.database}" WITH (FORCE)')
+
+
+def prepare(site: Site, people: int) -> None:
+    made = subprocess.run(  # noqa: S603
+        [sys.executable, "-P", "-m", site.people, str(people), str(site.events)],
+        env=os.environ | site.env,
+        cwd=site.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in made.stdout.splitlines()]
+    asked = [f"{one['token']} {json.dumps(one['body'])}\n" for one in lines if "body" in one]
+    data = site.folder / "people"
+    data.write_text("".join(asked))
+    for script, begin in SCRIPTS.items():
+        facts = (data, "POST", "/User/verify-2fa-opt-in?FileId=777", begin, site.status, site.word)
+        (site.folder / f"{script}.lua").write_text(servers.SCRIPT % facts)
+    new = [one for one in lines if "username" in one]
+    site.new = [one | {"n": n} for n, one in enumerate(new)]
+
+
+@contextmanager
+def serving(site: Site, port: int, threads: int) -> Iterator[int]:
+    command = servers.gunicorn(port, site.application, "--config", site.config)
+    command += ["--worker-class", "gthread"] if site.config == "/dev/null" else []
+    command += ["--workers", "2", "--threads", str(threads)]
+    with servers.serving(command, port, site.env, site.root, site.folder / "log") as server:
+        yield server
+
+
+# -- what is measured --------------------------------------------------------------
+
+
+Times = tuple[float, float]
+"""Of the processes of the application, and of those of the database."""
 
 
 class Run(NamedTuple):
-    """Requests a second; the 99th percentile in ms; processor time of one request in ms."""
+    """People or requests a second; processor time of one in ms; the 99th percentile in ms."""
 
     rate: float
-    tail: float
     application: float
     database: float
+    tail: float = 0
 
 
-def wrong_codes(site: Site, folder: Path, threads: int, seconds: int) -> Run:
-    if site.rewind:
-        with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as rows:
-            rows.execute(site.rewind)
-            rows.execute("VACUUM")
-    port = servers.free_port()
-    sizes = ("--workers", "2", "--threads", str(threads))
-    command = servers.gunicorn(port, site.application, *site.options, *sizes)
-    with servers.serving(command, port, site.env, site.root, folder / "log") as server:
-        servers.drive(port, folder / "warm.lua", min(2, seconds))
+def journeys(site: Site, threads: int, count: int) -> Run:
+    port, texts = servers.free_port(), Texts(site.folder / "sms.jsonl")
+    with serving(site, port, threads) as server:
+        clients = Journeys(port, texts, site.token)
+        clients.run([site.new.pop() for _ in range(count // 4)])
+        people = [site.new.pop() for _ in range(count)]
         before = servers.processor_time(server, site.database)
-        driven = servers.drive(port, folder / "drive.lua", seconds)
+        taken = clients.run(people)
         after = servers.processor_time(server, site.database)
-    spent = [1000 * (b - a) / (driven.rate * seconds) for a, b in zip(before, after, strict=True)]
-    return Run(driven.rate, driven.tail, *spent)
+    return Run(count / taken, *each(before, after, count))
 
 
-def tell(runs: dict[tuple[str, int], list[Run]]) -> None:
-    print(
-        "2 processes with:     requests/s  of the floor       p99  processor: application  database"
-    )
+def wrong_codes(site: Site, threads: int, seconds: int) -> Run:
+    with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as rows:
+        rows.execute(site.rewind)
+        rows.execute("VACUUM")
+    port = servers.free_port()
+    with serving(site, port, threads) as server:
+        servers.drive(port, site.folder / "warm.lua", min(2, seconds))
+        before = servers.processor_time(server, site.database)
+        driven = servers.drive(port, site.folder / "drive.lua", seconds)
+        after = servers.processor_time(server, site.database)
+    return Run(driven.rate, *each(before, after, driven.rate * seconds), driven.tail)
+
+
+def each(before: Times, after: Times, count: float) -> Times:
+    """Return the milliseconds of one."""
+    application, rows = (1000 * (b - a) / count for a, b in zip(before, after, strict=True))
+    return application, rows
+
+
+def tell(runs: dict[tuple[str, int], list[Run]], beside: str, unit: str) -> None:
+    """Print the medians, and the medians of the ratios to *beside* in the same round."""
+    print(f"\n{unit:24} a second  ratio  application  ratio  database     p99")
     for (name, threads), values in runs.items():
-        rate, tail, application, rows = map(statistics.median, zip(*values, strict=True))
-        beside = runs["floor", min(threads, 8)]
-        pairs = list(zip(values, beside, strict=True))
-        ratio = statistics.median(mine.rate / its.rate for mine, its in pairs)
+        pairs = list(zip(values, runs[beside, threads], strict=True))
+        rate, application, rows, tail = map(statistics.median, zip(*values, strict=True))
+        faster = statistics.median(mine.rate / its.rate for mine, its in pairs)
         less = statistics.median(its.application / mine.application for mine, its in pairs)
         print(
-            f"{threads:2} threads, {name:10} {rate:8.0f} {ratio:14.2f} {tail:7.0f} ms"
-            f" {application:12.2f} ms ({less:.2f}) {rows:6.2f} ms"
+            f"{name:10} {threads:2} threads    {rate:8.1f} {faster:6.2f} {application:9.2f} ms"
+            f" {less:6.2f} {rows:6.2f} ms {f'{tail:5.0f} ms' if tail else ''}"
         )
 
 
@@ -190,6 +241,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--people", type=int, default=10_000)
+    parser.add_argument("--journeys", type=int, default=500, help="People in a round; 0: none.")
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 8, SHIPPED])
     parser.add_argument("--events", type=int, default=0)
     parser.add_argument("--service", type=Path, action="append", default=[])
@@ -197,32 +249,31 @@ def main() -> None:
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):
         parser.error("DATABASE_URL must name a PostgreSQL server")
-    sites = [floor(), service("service")]
+    sites = [FLOOR, PEER, service("service")]
     sites += [service("events", events=options.events)] if options.events else []
     sites += [service(path.resolve().name, path.resolve()) for path in options.service]
-    runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    codes: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    people: dict[tuple[str, int], list[Run]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="optin-bench-") as parent, ExitStack() as stack:
         Path(parent, "measured").symlink_to(servers.ROOT / "bench")
         for site in sites:
-            folder = Path(parent, site.name)
-            folder.mkdir()
-            stack.enter_context(ready(site, server, folder, options.people))
+            stack.enter_context(ready(site, server, Path(parent, site.name), options.people))
         for _ in range(options.rounds):
+            for site in sites[1:] if options.journeys else ():
+                run = journeys(site, options.threads[-1], options.journeys)
+                people[site.name, options.threads[-1]].append(run)
             for threads in options.threads:
                 for site in sites:
-                    if site.name != "floor" or threads != SHIPPED:
-                        run = wrong_codes(site, Path(parent, site.name), threads, options.seconds)
-                        runs[site.name, threads].append(run)
+                    codes[site.name, threads].append(wrong_codes(site, threads, options.seconds))
         with psycopg.connect(server) as rows:
             postgresql = rows.info.server_version // 10_000
     print(
         f"Python {platform.python_version()}, Django {django.__version__}, PostgreSQL {postgresql}"
     )
-    print(
-        f"{options.rounds} rounds of {options.seconds} s, {options.people} people; load "
-        f"{os.getloadavg()[1]:.1f}; medians"
-    )
-    tell(runs)
+    print(f"Medians of {options.rounds} rounds; load {os.getloadavg()[1]:.1f}")
+    if people:
+        tell(people, "peer", "Journeys")
+    tell(codes, "floor", "Wrong codes")
 
 
 if __name__ == "__main__":

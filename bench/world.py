@@ -36,6 +36,7 @@ import django
 
 django.setup()
 
+from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import (
@@ -59,6 +60,7 @@ from . import events  # also under another name (bench.compare)
 committed.disconnect(dispatch_uid="keep_sealing")  # nothing else runs while a benchmark measures
 
 FILE_ID = 777
+PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,16 @@ def url() -> str:
     return f"postgres://{config['USER']}@{config['HOST']}:{config['PORT']}/{config['NAME']}"
 
 
-def people(count: int, label: str = "person") -> list[Person]:
-    """Make *count* users with a token, an access key and an open code."""
+def people(count: int, label: str = "person", password: str = "") -> list[Person]:
+    """Make *count* users with a token, an access key and an open code.
+
+    :param password: its hash; none: there is no password.
+    """
     now = timezone.now()
     file, _ = File.objects.get_or_create(id=FILE_ID, defaults={"name": "Bench"})
     sign_in.enable_password_clients()
     users = User.objects.bulk_create(
-        User(username=f"{label}{i}", email=f"{label}{i}@example.com", password="!")
+        User(username=f"{label}{i}", email=f"{label}{i}@example.com", password=password or "!")
         for i in range(count)
     )
     Membership.objects.bulk_create(Membership(user=user, file=file) for user in users)
@@ -195,14 +200,17 @@ def let_mail_leave() -> None:
 def main() -> None:
     """Make the tables, people and events in the database at ``DATABASE_URL``; print the people.
 
-    With events, there are 100 000 more people, who do nothing.
+    So many have a code waiting, and as many no number yet. With events, there are 100 000 more
+    people, who do nothing.
     """
     count, past = map(int, sys.argv[1:])
     call_command("migrate", verbosity=0)
     made = people(count)
     PendingOtp.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    new = people(count, "new", make_password(PASSWORD))
+    ProviderUser.objects.filter(user__username__startswith="new").delete()
     if past:
-        people(100_000, label="more")
+        people(100_000, "more")
         with connection.cursor() as cursor, events.without_indexes(cursor):
             events.fill(cursor, past, end=timezone.now() - timedelta(minutes=6), digest="")
         logging.disable()  # each seal is a line
@@ -210,6 +218,8 @@ def main() -> None:
     for person in made:
         body = {"ProviderUserId": person.provider_user_id, "Otp": person.wrong_code}
         print(json.dumps({"token": person.token, "body": body}))
+    for person in new:
+        print(json.dumps({"token": person.token, "username": person.username}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
 
 
 def make(count: int) -> dict[str, User]:
-    """Return people by their tokens."""
+    """Return people by their tokens. Their password is ``PASSWORD``."""
     call_command("migrate", verbosity=0)
     application = Application.objects.create(
         client_id="app",

@@ -23,8 +23,5 @@ _database: Any = dj_database_url.config(conn_max_age=600)
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-OAUTH2_PROVIDER = {"SCOPES": {"full": "All calls"}}
-REST_FRAMEWORK = {
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-}
+OAUTH2_PROVIDER: dict[str, Any] = {"SCOPES": {"full": "All calls"}}
+REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
