@@ -159,8 +159,18 @@ def derive(binding: Binding, *, kid: str, digits: int) -> str:
 
     :raises keys.UndecryptableError: if the ring no longer holds *kid*.
     """
-    secret = hmac.digest(keys.code_key(kid), _message(binding), "sha256")
-    return pyotp.HOTP(base64.b32encode(secret).decode(), digits=digits).at(0)
+    return _Hotp(hmac.digest(keys.code_key(kid), _message(binding), "sha256"), digits).at(0)
+
+
+class _Hotp(pyotp.HOTP):
+    """HOTP with a secret in bytes: pyotp reads base 32, twice for each code."""
+
+    def __init__(self, secret: bytes, digits: int) -> None:
+        self._secret = secret
+        super().__init__("", digits=digits)
+
+    def byte_secret(self) -> bytes:
+        return self._secret
 
 
 def matches(code: str, binding: Binding, *, kid: str, digits: int) -> bool:
