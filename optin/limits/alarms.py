@@ -5,6 +5,7 @@ commits. No request waits for the mail or fails because of it: a thread sends it
 if it did not leave.
 """
 
+import logging
 from functools import partial
 from threading import Thread
 
@@ -13,9 +14,9 @@ from django.core.mail import EmailMessage
 from optin.conf import conf
 from optin.limits.rules import Rule
 from optin.models.operation import after_commit
-from optin.runtime import logs, metrics
+from optin.runtime import metrics
 
-logger = logs.logger("optin.alarm")
+logger = logging.getLogger("optin.alarm")
 
 STAFF = "staff"
 WEBHOOK = "webhook"
@@ -41,7 +42,7 @@ def sound(alarm: str, **facts: str | int) -> None:
 
 
 def _sound(alarm: str, facts: dict[str, str | int]) -> None:
-    logger.warning(_WORDS[alarm], alarm=alarm, **facts)
+    logger.warning(_WORDS[alarm], extra={"facts": {"alarm": alarm, **facts}})
     metrics.ALARMS.labels(alarm).inc()
     if conf.alarm_email:
         Thread(target=_mail, args=(alarm, facts), name="optin-alarm", daemon=True).start()
@@ -55,4 +56,5 @@ def _mail(alarm: str, facts: dict[str, str | int]) -> None:
     try:
         EmailMessage(subject, "\n".join(lines), to=list(conf.alarm_email)).send()
     except Exception as exc:  # not its words: they may quote anything
-        logger.error("The mail of an alarm did not leave", alarm=alarm, why=type(exc).__name__)
+        why = {"alarm": alarm, "why": type(exc).__name__}
+        logger.error("The mail of an alarm did not leave", extra={"facts": why})

@@ -13,7 +13,7 @@ not read, a library the address that it could not reach. A line holds no values 
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from traceback import walk_tb
@@ -35,23 +35,10 @@ _BY_NAME = re.compile(
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 _NUMBER = re.compile(r"(?<!\w)\+\d{8,15}\b")
 
+_json = json.JSONEncoder(default=repr).encode
+
 
 # -- for the other modules ---------------------------------------------------------
-
-
-class _Logger(logging.LoggerAdapter[logging.Logger]):
-    """Puts what is given by name into the line, each as a fact of its own."""
-
-    def process(
-        self, msg: Any, kwargs: MutableMapping[str, Any]
-    ) -> tuple[Any, MutableMapping[str, Any]]:
-        exc_info = kwargs.pop("exc_info", None)
-        return msg, {"exc_info": exc_info, "extra": {"facts": kwargs}}
-
-
-def logger(name: str) -> Any:
-    """Return the logger *name*: ``logger.info("request", status=200)``."""
-    return _Logger(logging.getLogger(name))
 
 
 _of_request: ContextVar[Mapping[str, object]] = ContextVar("facts", default=MappingProxyType({}))
@@ -100,6 +87,8 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
+            # It warns of each 4xx, and says no more than our own line of the request.
+            "django.request": {"level": "ERROR"},
             # Statements with their values, at DEBUG.
             "django.db.backends": {"level": "INFO"},
             # The request line with its query: the server of `runserver`.
@@ -125,7 +114,7 @@ class WithoutClientsWords(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith(("django.request", "django.security")):
-            # Without an exception it says no more than our own line of the request.
+            # Without an exception it says no more than our own line.
             record.msg, record.args = "a request failed", ()
             return bool(record.exc_info)
         if record.name.startswith("gunicorn"):
@@ -166,27 +155,26 @@ class Line(logging.Formatter):
             **_of_request.get(),
             **getattr(record, "facts", {}),
             "event": record.getMessage(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         }
+        if record.name != "optin.audit":  # digests, proved with each character
+            redact(line)
+        line["level"] = record.levelname.lower()
+        line["logger"] = record.name
+        line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         if record.exc_info and record.exc_info[1]:
             line["exception"] = [_described(each) for each in _chain(record.exc_info[1])]
-        redact(line)
-        return json.dumps(line, default=repr) if self._is_json else _plain(line)
+        return _json(line) if self._is_json else _plain(line)
 
 
 def redact(line: dict[str, Any]) -> None:
     """Blank out what looks like a secret. A net, not the plan."""
-    if line.get("logger") == "optin.audit":
-        return  # seals and lines of the ledger: digests, proved with each character
     for name, value in line.items():
         if isinstance(value, str):
             line[name] = redacted(value)
 
 
 def redacted(text: str) -> str:
-    if text.isalnum():  # most values: a number, a name, the id of the request
+    if text.isalnum() or text.isidentifier():  # most values: a number, a name, the id of a request
         return text
     text = _NUMBER.sub("[redacted]", text)
     text = _BY_NAME.sub(r"\1\2[redacted]", text)

@@ -227,7 +227,7 @@ def test_the_net(text: str, left: str) -> None:
 
 def test_a_plain_line_cannot_be_forged(plainly: Lines) -> None:
     logging.getLogger("x").info("one\ntwo %s", "\r\nthree")
-    logs.logger("x").info("request", route="a\nb")
+    logging.getLogger("x").info("request", extra={"facts": {"route": "a\nb"}})
 
     first, second = plainly.text.splitlines()
     assert first.endswith(" info x one\\ntwo \\r\\nthree")
