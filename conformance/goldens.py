@@ -117,7 +117,6 @@ TOKEN_SENTENCES: dict[tuple[int, str], tuple[str, ...]] = {
     ),
 }
 
-# Section 5.1.
 # Section 5.2: rel, call and title of what comes before the link to help. "" is a success.
 _Next = tuple[str, str, str]
 _NEW_CODE: _Next = ("related", "opt-in", "Send a new code")
