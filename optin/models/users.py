@@ -313,6 +313,12 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         return f"{base}{self.session_epoch}"
 
 
+def note_sign_in(user: User, **signal: Any) -> None:
+    """Store when *user* signed in on a page."""
+    user.last_login = timezone.now()
+    _SIGNED_IN.run_later(id=user.pk, last_login=user.last_login)
+
+
 def _part() -> timedelta:
     """In how long one wrong code of an app is forgotten."""
     return timedelta(seconds=conf.app_failures.seconds) / conf.app_failures.count
@@ -349,6 +355,9 @@ _COUNTED = (
 _COUNTS = Update(
     lambda: User._base_manager.filter(pk=param("id", User)),
     **{name: param(name, User) for name in _COUNTED},
+)
+_SIGNED_IN = Update(
+    lambda: User._base_manager.filter(pk=param("id", User)), last_login=param("last_login", User)
 )
 _REVOKE = Update(
     lambda: RefreshToken.objects.filter(user=param("user_id", RefreshToken, "user"), revoked=None),

@@ -12,11 +12,14 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
-from django.db import OperationalError, transaction
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.crypto import get_random_string
 
 from optin import keys
 from optin.models import SessionOwner, User
+from optin.models.statements import Insert, Select, Update, param
 
 _MESSAGES = frozenset({"flash", "flash_refused", "flash_to_password", "refused"})
 """Keys that may still be written into a session that has ended."""
@@ -34,40 +37,50 @@ def row_of(session_key: str | None) -> str:
 
 
 class SessionStore(db.SessionStore):
-    """Django's, but for how a row is found. Keeps the name, which is the salt of its signature."""
+    """Django's, but for how a row is found, and that a new session is written once.
+
+    Keeps the name, which is the salt of its signature.
+    """
+
+    _is_new = False  # it has an id, and no row
 
     def _get_session_from_db(self) -> Session | None:
-        now = timezone.now()
-        found = Session.objects.filter(session_key=row_of(self.session_key), expire_date__gt=now)
-        session = found.first()
+        session = _FRESH.row(session_key=row_of(self.session_key), now=timezone.now())
         if session is None:
             self._session_key = None
         return session
 
+    def create(self) -> None:
+        """Give it an id. It has a row once it is saved, with all that it holds then."""
+        self._session_key = get_random_string(32)
+        self._session_cache = getattr(self, "_session_cache", {})
+        self._is_new = self.modified = True
+
     def save(self, must_create: bool = False) -> None:
-        """Django's, but a session that has ended stays as it was when it ended.
+        """Save, but a session that has ended stays as it was when it ended.
 
         A slow request has read it before, and would take the mark away.
-        """
-        if must_create or self.session_key is None:
-            super().save(must_create)
-            return
-        with transaction.atomic():
-            held = stored(self)
-            if held is not None and "ends" in held:
-                kept = {key: value for key, value in held.items() if key not in _MESSAGES}
-                said = {key: value for key, value in self.items() if key in _MESSAGES}
-                self._session_cache = {**kept, **said}
-            try:
-                super().save()
-            except UpdateError as exc:
-                # Django takes a lost connection for a session that was ended.
-                if isinstance(exc.__context__, OperationalError):
-                    raise exc.__context__ from None
-                raise
 
-    def exists(self, session_key: str) -> bool:
-        return Session.objects.filter(session_key=row_of(session_key)).exists()
+        :raises UpdateError: if it is not stored any more.
+        """
+        if self.session_key is None:
+            self.create()
+        with transaction.atomic():
+            if self._is_new:
+                _INSERT.run_later(self.create_model_instance(self._session_cache))
+                self._is_new = False
+                if SESSION_KEY in self:
+                    _own(self)
+                return
+            held = stored(self)
+            if held is None:
+                raise UpdateError
+            data = dict(self.items())
+            if "ends" in held:
+                kept = {key: value for key, value in held.items() if key not in _MESSAGES}
+                said = {key: value for key, value in data.items() if key in _MESSAGES}
+                self._session_cache = data = {**kept, **said}
+            _UPDATE.run_later(**vars(self.create_model_instance(data)))
 
     def create_model_instance(self, data: Any) -> Any:
         session = super().create_model_instance(data)
@@ -81,9 +94,7 @@ class SessionStore(db.SessionStore):
 
 def stored(session: Any) -> SessionStore | None:
     """Return a session as it is stored, locked while a transaction lasts; None if it is not."""
-    with transaction.atomic():
-        found = Session.objects.select_for_update().filter(session_key=row_of(session.session_key))
-        row = found.filter(expire_date__gt=timezone.now()).first()
+    row = _HELD.row(session_key=row_of(session.session_key), now=timezone.now())
     if row is None:
         return None
     held = SessionStore(session.session_key)
@@ -111,9 +122,7 @@ def succeed(
         before[row_of(old.session_key)] = ends.timestamp()
         successor = SessionStore()
         successor.update({**dict(session.items()), **both, **new, "before": before})
-        successor.create()
-        if SESSION_KEY in successor:
-            own(successor)
+        successor.save()
         sealed = keys.encrypt(successor.session_key or "", context=_SEAL)
         old.update({**both, "ends": ends.timestamp(), "step": str(step), "successor": sealed})
         old.save()
@@ -122,14 +131,14 @@ def succeed(
     return successor
 
 
-def own(session: Any) -> None:
-    """Remember whose *session* is, unless that is known."""
+def _own(session: SessionStore) -> None:
+    """Remember whose the new *session* is."""
     owner = SessionOwner(
         session_key=row_of(session.session_key),
         user_id=int(session[SESSION_KEY]),
         ends_at=timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE),
     )
-    SessionOwner.objects.bulk_create([owner], ignore_conflicts=True)
+    _INSERT_OWNER.run_later(owner)
 
 
 def all_of(user: User, now: datetime) -> list[tuple[str, dict[str, Any]]]:
@@ -159,3 +168,20 @@ def successor_of(ended: Any) -> str | None:
         return keys.decrypt(ended["successor"], context=_SEAL) or None
     except (KeyError, keys.UndecryptableError):
         return None
+
+
+def _fresh() -> QuerySet[Session]:
+    return Session.objects.filter(
+        session_key=param("session_key", Session),
+        expire_date__gt=param("now", Session, "expire_date"),
+    )
+
+
+_FRESH = Select(_fresh)
+_HELD = Select(lambda: _fresh().select_for_update())
+_INSERT, _INSERT_OWNER = Insert(Session), Insert(SessionOwner)
+_UPDATE = Update(
+    lambda: Session.objects.filter(session_key=param("session_key", Session)),
+    session_data=param("session_data", Session),
+    expire_date=param("expire_date", Session),
+)

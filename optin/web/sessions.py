@@ -164,7 +164,6 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     login(request, user, backend=_BACKEND)
     if last_visit:
         request.session["last_visit"] = last_visit
-    session_store.own(request.session)
     request.session["began"] = request.session["seen"] = now
     origin = origin_of(request)
     request.session["ip"], request.session["agent"] = origin.ip, origin.user_agent[:MAX_USER_AGENT]

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import django
 import pytest
 from django.db import connection
 from django.test import Client
@@ -113,7 +112,7 @@ COSTS = {
     "token": (15, 10),
     "token_with_code": (17, 10),
     "refresh": (8, 5),
-    "sign_in": (17, 19),
+    "sign_in": (14, 9),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
 
@@ -144,8 +143,6 @@ def assert_costs(ask: str, file: File, phone: Phone) -> None:
     statements, trips = COSTS[ask]
     assert len(sent) == statements, sent
     if connection.vendor == "postgresql":
-        if ask == "sign_in" and django.VERSION >= (6,):
-            trips -= 1  # it needs one less
         assert len(waits) == trips, " ".join(waits)
 
 

@@ -259,7 +259,7 @@ def signed_in_sessions() -> list[str]:
         client = Client()
         copy = SessionStore()
         copy.update(session.get_decoded())
-        copy.create()
+        copy.save()
         client.cookies[settings.SESSION_COOKIE_NAME] = str(copy.session_key)
         opened = client.get("/account/").status_code == 200
         copy.delete()

@@ -43,7 +43,6 @@ from optin.operations import (
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, StaffOutcome
-from optin.web import session_store
 from optin.web.session_store import SessionStore, row_of
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
@@ -90,9 +89,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     for held in ({SESSION_KEY: str(user.pk)}, {"half": {"user": user.pk, "at": 0}}):
         session = SessionStore()
         session.update(held)
-        session.create()
-        if SESSION_KEY in held:
-            session_store.own(session)
+        session.save()
     app_of(user, now())
     app_of(user, now(), confirmed=True, verified_at=now())
     RecoveryCode.objects.replace(user, ["A" * 16, "B" * 16], now())
@@ -234,7 +231,7 @@ def test_what_is_others_stays(person: User, stranger: User, file: File) -> None:
     session[SESSION_KEY] = str(stranger.pk)
     session["tries"] = person.pk
     session["half"] = {"user": stranger.pk, "at": person.pk}
-    session.create()
+    session.save()
     opt_ins.opt_in(stranger, file, "+61491570158", origin=ORIGIN)
     before = belongings(stranger)
 

@@ -336,8 +336,8 @@ def test_expired_sessions_go(db: None, clock: Clock) -> None:
     old, new = SessionStore(), SessionStore()
     old.set_expiry(60)
     new.set_expiry(3600)
-    old.create()
-    new.create()
+    old.save()
+    new.save()
     clock.shift(61)
     assert purge()["sessions"] == 1
     assert Session.objects.get().pk == row_of(new.session_key)

@@ -9,16 +9,16 @@ CHANGING = {
     *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
 }
 OF_SESSIONS = {
-    "session_store.py: SessionOwner.objects.bulk_create",
     "session_store.py: SessionOwner.objects.filter(session_key=row_of(old.session_key)).delete",
     "session_store.py: Session.objects.filter(session_key=row).delete",
     "session_store.py: Session.objects.select_for_update",
+    "session_store.py: _fresh().select_for_update",
     "session_store.py: old.save",
     "session_store.py: old.update",
     "session_store.py: row.delete",
-    "session_store.py: successor.create",
+    "session_store.py: self.create",
+    "session_store.py: successor.save",
     "session_store.py: successor.update",
-    "session_store.py: super().save",
     "sessions.py: request.session.update",
 }
 """What ``sessions`` does to a session, which is no row of the domain."""
