@@ -104,9 +104,13 @@ class Driven(NamedTuple):
 
 
 def drive(port: int, script: Path, seconds: int) -> Driven:
-    wrk = [shutil.which("wrk") or "wrk", "-t1", "-c16", f"-d{seconds}s", "--latency", "-s"]
+    wrk = shutil.which("wrk") or "wrk"
+    options = f"-t1 -c16 -d{seconds}s --latency --timeout 30s -s".split()
     out = subprocess.run(  # noqa: S603
-        [*wrk, str(script), f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True
+        [wrk, *options, str(script), f"http://127.0.0.1:{port}"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", out)
     times = [

@@ -1,18 +1,16 @@
-"""Workers: messages a second, and the time from a commit to the gateway.
+"""Workers: texts a second, and the processor time of one, in a worker.
 
-The gateway is a stand-in within the worker, which takes no time, or 100 ms, and writes
-down when each text arrived. Every text must arrive, once, or there is no measurement.
-The first number is of texts that one transaction queued at once, while workers wait; the
-second of texts that come one after the other, to one idle worker.
+The gateway is a stand-in within the worker, which takes no time, or 100 ms, and writes down when
+each text arrived. Every text must arrive, once, or there is no measurement. One transaction queues
+all of them at once, while workers wait.
 
-    python -m bench.workers [--messages N] [--single N]
+    python -m bench.workers [--messages N]
 """
 
 import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -154,24 +152,9 @@ def rate(workers: int, wait: float, count: int) -> tuple[float, float]:
     return count / (last - committed), used / count
 
 
-def waits(count: int) -> list[float]:
-    """Return the seconds from commit to gateway of *count* texts, the shortest first."""
-    pending, committed = codes(count), {}
-    with working(1, 0) as (path, _):
-        for otp in pending:
-            message = SmsMessage(pending_otp=otp, created_at=timezone.now())
-            with transaction.atomic():
-                delivery.dispatch(message)
-            committed[message.reference] = time.time()
-            time.sleep(0.1)
-        arrived = arrivals(path, count)
-    return sorted(arrived[reference] - at for reference, at in committed.items())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1000)
-    parser.add_argument("--single", type=int, default=100)
     parser.add_argument("--work", nargs=2, metavar=("PATH", "WAIT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -187,10 +170,7 @@ def main() -> None:
                     f"{workers} workers, gateway {wait * 1000:3.0f} ms: {found:5.0f} a second,"
                     f" {used * 1000:4.1f} ms of processor each"
                 )
-        times = [1000 * seconds for seconds in waits(options.single)]
         connections.close_all()
-    p95 = times[min(len(times) - 1, len(times) * 95 // 100)]
-    print(f"commit to gateway: median {statistics.median(times):.0f} ms, 95 % {p95:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ class AuditEvent(AppendOnly):
                 name="audit_event_by_file",
             ),
             # What staff filter by (P-22): each has one, so that no value is looked for in vain
-            # among all events. They take some microseconds of an insertion (bench.admin).
+            # among all events. They take some microseconds of an insertion.
             models.Index(fields=["kind", "-id"], name="audit_event_by_kind"),
             models.Index(fields=["outcome", "-id"], name="audit_event_by_outcome"),
             models.Index(fields=["face", "-id"], name="audit_event_by_face"),

@@ -22,12 +22,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from bench import events
-from bench.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from optin.audit import months
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
 from optin.support import statistics
+from tests.admin import events
+from tests.admin.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from tests.kit.people import NOON, NUMBER
 from tests.kit.staff import In, ids
 from tests.kit.trail import analyze_trail

@@ -19,8 +19,6 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from bench import rows
-from bench.rows import BAD, BCRYPT, KEY
 from optin import keys
 from optin.conf import Conf
 from optin.models import (
@@ -37,6 +35,8 @@ from optin.models import (
 )
 from optin.operations import erasure, imports, opt_ins, sign_in
 from optin.web import activity
+from tests.commands import rows
+from tests.commands.rows import BAD, BCRYPT, KEY
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong

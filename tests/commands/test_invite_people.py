@@ -28,12 +28,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bench.rows import BCRYPT
 from optin.messaging import delivery
 from optin.models import AuditEvent, File, Membership, Notice, ProviderUser, User
 from optin.operations import erasure, invitations, passwords, people, restore
 from optin.origin import Face, Origin
 from optin.outcomes import InviteOutcome
+from tests.commands.rows import BCRYPT
 from tests.kit.browser import NEW_PASSWORD, Browser
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, make_user

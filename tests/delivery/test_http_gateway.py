@@ -13,7 +13,6 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 
-from bench.certificates import Authority, tls
 from optin import gateways
 from optin.gateways import Fate, Http, Kannel, SmsError, Text
 from optin.gateways.call import MAX_ANSWER, trust
@@ -22,6 +21,7 @@ from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
+from tests.kit.certificates import Authority, tls
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.wire import (

@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import redis
 
-from bench.certificates import tls
 from optin.models.audit import BLOCK
 from tests.doctor.installation import Installation
+from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
 
 Env = Mapping[str, str]

@@ -19,8 +19,8 @@ from typing import Any
 
 import psycopg
 
-from bench.certificates import Authority, tls
 from tests.doctor.servers import Gateway, MailServer, gateway, mail_server
+from tests.kit.certificates import Authority, tls
 from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.documents import GRANTS, OWN_SECRETS, ROLES, production_environment
 from tests.kit.server import (

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from bench.certificates import Authority
 from optin.messaging import webhooks
 from optin.models import File
 from optin.operations import webhooks as endpoints
 from optin.runtime import outside
+from tests.kit.certificates import Authority
 from tests.kit.people import ORIGIN
 from tests.kit.wire import Server, says
 from tests.webhooks.kit import HOST, Client, Names, serving

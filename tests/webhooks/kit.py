@@ -13,9 +13,9 @@ from django.db import transaction
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
-from bench.certificates import tls
 from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
+from tests.kit.certificates import tls
 from tests.kit.wire import Answer, Server
 
 HOST = "hooks.example.com"

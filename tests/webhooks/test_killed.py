@@ -10,9 +10,9 @@ import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from bench.certificates import Authority
 from optin.models import WebhookEndpoint
 from optin.models.webhooks import LEASE
+from tests.kit.certificates import Authority
 from tests.kit.server import database_url, running_python, until
 from tests.kit.wire import says
 from tests.webhooks.kit import HOST, Client, send

@@ -1,6 +1,6 @@
 """A file of people for ``import_people``, in which some rows are wrong, and what it must make.
 
-Tests use it too. The files 777 and 778 must be there, and ``taken`` with her address and key.
+The files 777 and 778 must be there, and ``taken`` with her address and key.
 """
 
 import hashlib
@@ -144,7 +144,7 @@ def kill(start: Callable[[], subprocess.Popen[bytes]], count: int, kills: int) -
         with start() as one:
             while one.poll() is None and User.objects.count() < enough:
                 time.sleep(0.01)
-            time.sleep(random.uniform(0, 0.3))  # noqa: S311
+            time.sleep(random.uniform(0, 0.3))
             one.kill()
         killed += one.returncode == -signal.SIGKILL
         done = User.objects.count()
