@@ -21,16 +21,16 @@ def check_texts(**kwargs: Any) -> list[CheckMessage]:
         return []  # check_settings tells
     return [
         Error(found.text, hint=found.do, id=f"optin.{found.check_id}")
-        for found in lint.report().findings
+        for found in lint.report()
         if found.is_error
     ]
 
 
 @register(Tags.security, deploy=True)
-def check_senders_and_prices(**kwargs: Any) -> list[CheckMessage]:
-    """Names that carriers mark, and texts without a price or a ceiling (G-06)."""
+def check_senders(**kwargs: Any) -> list[CheckMessage]:
+    """Names that carriers mark, and texts without a ceiling (G-06)."""
     return [
         Warning(found.text, hint=found.do, id=f"optin.{found.check_id}")
-        for found in lint.report().findings
+        for found in lint.report()
         if not found.is_error
     ]

@@ -1,18 +1,19 @@
-"""Look at every text before any leaves: its words, its sender and its price (G-06).
+"""Look at every text before any leaves: its words and its sender (G-06).
 
 ``lint`` is a pure function over the texts and the settings that concern them. The system checks
-and ``manage lint_messages`` tell what it finds.
+tell what it finds.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from optin.conf import Conf
 from optin.messaging import wording
 from optin.messaging.segments import outside, size
 from optin.messaging.wording import Sample
 from tools import senders
-from tools.routes import Budget, Plan, read_plan
+from tools.routes import Plan, read_plan
 
 _IN_BODY = " Write an id in its place into OPTIN_GATEWAY_HTTP_BODY itself."
 
@@ -31,7 +32,6 @@ class Fault(StrEnum):
     SENDER = "sender"
     SENDER_IN_REGION = "sender_in_region"
     SENDER_UNREGISTERED = "sender_unregistered"
-    NO_PRICE = "no_price"
     NO_CEILING = "no_ceiling"
 
 
@@ -41,7 +41,6 @@ CHECK_OF = {
     Fault.SENDER: "E122",
     Fault.SENDER_IN_REGION: "E122",
     Fault.SENDER_UNREGISTERED: "W203",
-    Fault.NO_PRICE: "W214",
     Fault.NO_CEILING: "W215",
 }
 """The system check that tells of a fault, where it is not ``OF_WORDS``."""
@@ -75,7 +74,7 @@ def lint(samples: Iterable[Sample], plan: Plan) -> list[Finding]:
     """Return what is wrong with the texts under these settings, errors first."""
     found = list(_of_names(plan))
     found += [finding for sample in samples for finding in _of_text(sample, plan)]
-    found += [*_of_senders(plan), *_of_prices(plan)]
+    found += [*_of_senders(plan), *_of_ceilings()]
     return sorted(found, key=lambda finding: not finding.is_error)
 
 
@@ -181,19 +180,12 @@ def _of_senders(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _of_prices(plan: Plan) -> Iterator[Finding]:
-    for name in dict.fromkeys(route.gateway for route in plan.routes if route.price is None):
-        setting = f"OPTIN_GATEWAY_{name.upper()}_PRICE"
-        yield Finding(
-            Fault.NO_PRICE,
-            f"{setting} is not set: nobody can say what a day of texts may cost.",
-            "Give the price of one segment; 0 if texts are free.",
-        )
-    for setting, texts in plan.ceilings:
-        if texts is None:
+def _of_ceilings() -> Iterator[Finding]:
+    for setting in (Conf.sends_total, Conf.own_sends_total):
+        if not any(rate.seconds > 0 for rate in setting.value):
             yield Finding(
                 Fault.NO_CEILING,
-                f"{setting} is 0: nothing limits what a day of texts may cost.",
+                f"{setting.name} is 0: nothing limits what a day of texts may cost.",
                 "Set a ceiling, as in 10000/86400.",
             )
 
@@ -204,33 +196,6 @@ def _named(signs: str) -> str:
     return ", ".join(named).strip() + (" and more" if len(signs) > 3 else "")
 
 
-# -- the service -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Linted:
-    """All that can be said of the texts before any leaves."""
-
-    samples: list[Sample]
-    plan: Plan
-    findings: list[Finding]
-
-    @property
-    def errors(self) -> int:
-        return sum(finding.is_error for finding in self.findings)
-
-    @property
-    def segments(self) -> int:
-        """Those of the longest text."""
-        return max(size(sample.body).segments for sample in self.samples)
-
-    @property
-    def budgets(self) -> list[Budget]:
-        """What a day of the longest text may cost."""
-        return self.plan.budgets(self.segments)
-
-
-def report() -> Linted:
+def report() -> list[Finding]:
     """Look at the texts of this service under its settings."""
-    samples, by_settings = wording.samples(), read_plan()
-    return Linted(samples, by_settings, lint(samples, by_settings))
+    return lint(wording.samples(), read_plan())

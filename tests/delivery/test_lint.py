@@ -1,24 +1,21 @@
 """What is wrong with texts is found before any leaves (G-06)."""
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.core.checks import run_checks
-from django.core.management import call_command
 from django.utils.translation import trans_real
 
-from optin.conf import MAX_HOST, Rate
+from optin.conf import MAX_HOST
 from optin.messaging import wording
 from optin.messaging.segments import size
 from optin.models import Purpose
 from tools import checks, lint
 from tools.lint import Fault
-from tools.routes import most_in_a_day, read_plan
+from tools.routes import read_plan
 
 CODE = "%(code)s is your %(service)s code %(purpose)s. Do not share it."
 FAREWELL = (
@@ -34,14 +31,12 @@ KANNEL: dict[str, Any] = {
     "OPTIN_GATEWAY_KANNEL_URL": "http://127.0.0.1:13013/cgi-bin/sendsms",
     "OPTIN_GATEWAY_KANNEL_USER": "optin",
     "OPTIN_GATEWAY_KANNEL_PASSWORD": "secret",
-    "OPTIN_GATEWAY_KANNEL_PRICE": Decimal("0.0455"),
     "OPTIN_GATEWAY_KANNEL_SENDER": "+61491570156",
     "OPTIN_SMS_REGIONS": ("GB",),
 }
 HTTP: dict[str, Any] = {
     "OPTIN_GATEWAYS": ("http",),
     "OPTIN_GATEWAY_HTTP_BODY": '{"to": "{to}", "from": "{sender}", "text": "{body}"}',
-    "OPTIN_GATEWAY_HTTP_PRICE": Decimal("0.05"),
     "OPTIN_SMS_REGIONS": ("GB",),
 }
 LONGEST: dict[str, Any] = {
@@ -64,7 +59,7 @@ def translate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], 
 
 
 def found() -> set[tuple[str, str, str]]:
-    return {(one.fault.value, one.kind, one.language) for one in lint.report().findings}
+    return {(one.fault.value, one.kind, one.language) for one in lint.report()}
 
 
 # -- faults in translations --------------------------------------------------------
@@ -142,7 +137,7 @@ def test_a_sign_that_cannot_be_seen_is_named(
     translate: Callable[[Mapping[str, str]], None],
 ) -> None:
     translate({SIGN_IN: "zum\u00a0Anmelden", OPT_OUT: "ab\u2019zum AUSschalten"})
-    first, second = lint.report().findings
+    first, second = lint.report()
     assert "(U+00A0)" in first.text
     assert "\u2019 (U+2019)" in second.text
 
@@ -192,7 +187,6 @@ def test_a_fault_in_the_last_line_is_named(ending: str) -> None:
             KANNEL | {"OPTIN_SMS_REGIONS": ("AU",), "OPTIN_GATEWAY_KANNEL_SENDER": "Harbour"},
             Fault.SENDER_UNREGISTERED,
         ),
-        (KANNEL | {"OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0)}, Fault.NO_PRICE),
         ({"OPTIN_SENDS_TOTAL": ()}, Fault.NO_CEILING),
         ({"OPTIN_OWN_SENDS_TOTAL": ()}, Fault.NO_CEILING),
     ],
@@ -202,7 +196,7 @@ def test_a_fault_in_a_setting_is_named(
 ) -> None:
     for name, value in given.items():
         setattr(settings, name, value)
-    assert [one.fault for one in lint.report().findings] == [fault]
+    assert [one.fault for one in lint.report()] == [fault]
 
 
 @pytest.mark.django_db
@@ -211,9 +205,8 @@ def test_an_error_stops_the_start_and_a_warning_does_not(settings: LazySettings)
         setattr(settings, name, value)
     settings.OPTIN_GATEWAY_KANNEL_SENDER = "HarbourBooks"
     settings.OPTIN_SENDS_TOTAL = ()
-    settings.OPTIN_GATEWAY_KANNEL_PRICE = Decimal(0)
     of_lint = set(lint.CHECK_OF.values()) | {lint.OF_WORDS}
-    for deploy, ids in ((False, ["E122"]), (True, ["E122", "W214", "W215"])):
+    for deploy, ids in ((False, ["E122"]), (True, ["E122", "W215"])):
         told = [str(one.id) for one in run_checks(include_deployment_checks=deploy)]
         assert sorted(id_ for id_ in told if id_.removeprefix("optin.") in of_lint) == [
             f"optin.{id_}" for id_ in ids
@@ -239,11 +232,6 @@ def test_an_error_stops_the_start_and_a_warning_does_not(settings: LazySettings)
             "OPTIN_SMS_REGIONS": ("AU", "US"),
             "OPTIN_SENDERS": (("AU", "1stHarbour"), ("US", "+12025550123")),
             "OPTIN_SENDERS_REGISTERED": ("AU",),
-        },
-        KANNEL
-        | {
-            "OPTIN_GATEWAY_KANNEL_PRICE": Decimal(0),
-            "OPTIN_VARIABLES": ["OPTIN_GATEWAY_KANNEL_PRICE"],
         },
         # A gateway for other regions, one that is not in use, one that is told no sender.
         KANNEL
@@ -298,83 +286,3 @@ def test_segments(text: str, is_gsm_7: bool, places: int, segments: int) -> None
     """3GPP TS 23.038. ``test_kannel`` compares with what Kannel sends."""
     one = size(text)
     assert (one.is_gsm_7, one.places, one.segments) == (is_gsm_7, places, segments)
-
-
-# -- prices ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("rates", "texts"),
-    [
-        ((), None),
-        ((Rate(500, 3600), Rate(10_000, 86_400)), 10_000),
-        ((Rate(70_000, 604_800),), 70_000),  # a week's may all leave on one day
-        ((Rate(100, 50_000),), 300),  # windows that do not fit into a day
-        ((Rate(100, 0), Rate(500, 86_400)), 500),  # the checks of settings tell
-    ],
-)
-def test_the_most_in_a_day(rates: tuple[Rate, ...], texts: int | None) -> None:
-    assert most_in_a_day(rates) == texts
-
-
-def test_a_day_costs_what_the_dearest_gateway_takes(settings: LazySettings) -> None:
-    """G-06."""
-    for name, value in (HTTP | KANNEL | {"OPTIN_GATEWAYS": ("kannel", "http")}).items():
-        setattr(settings, name, value)
-    settings.OPTIN_SENDS_TOTAL = (Rate(1000, 86_400),)
-    assert [one.price for one in lint.report().budgets] == [Decimal(50), Decimal(5000)]
-    # Two segments cost twice as much.
-    settings.BASE_URL = f"https://{'h' * 90}.example.com"
-    assert [one.price for one in lint.report().budgets] == [Decimal(100), Decimal(10_000)]
-    # Nobody knows the price of one gateway, so nobody knows that of a day.
-    settings.OPTIN_GATEWAY_KANNEL_PRICE = Decimal(0)
-    assert [one.price for one in lint.report().budgets] == [None, None]
-
-
-# -- the command -------------------------------------------------------------------
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    out, code = io.StringIO(), 0
-    try:
-        call_command("lint_messages", *arguments, stdout=out)
-    except SystemExit as exc:
-        code = int(str(exc.code))
-    return code, out.getvalue()
-
-
-def test_the_command_shows_texts_senders_and_prices(settings: LazySettings) -> None:
-    for name, value in KANNEL.items():
-        setattr(settings, name, value)
-    code, out = run()
-    rows = [line.split() for line in out.splitlines()]
-    assert code == 0
-    assert ["opt_out", "en-au", "107", "of", "160", "1"] in rows
-    assert ["GB", "kannel", "+61491570156", "0.0455"] in rows
-    assert ["OPTIN_SENDS_TOTAL", "10,000", "455.00"] in rows
-    assert ["OPTIN_OWN_SENDS_TOTAL", "100,000", "4,550.00"] in rows
-    assert out.endswith("0 errors, 0 warnings.\n")
-
-
-def test_the_command_fails_at_an_error_alone(settings: LazySettings) -> None:
-    for name, value in KANNEL.items():
-        setattr(settings, name, value)
-    settings.OPTIN_SENDS_TOTAL = ()
-    code, out = run()
-    assert code == 0
-    assert "warning optin.W215: OPTIN_SENDS_TOTAL is 0" in out
-    settings.BASE_URL = f"https://{'h' * 90}.example.com"
-    code, out = run()
-    assert code == 1
-    assert "error optin.E109: The text opt_in in de takes" in out
-    assert "8 errors, 1 warning." in out
-
-
-def test_the_command_names_regions_without_a_gateway(settings: LazySettings) -> None:
-    for name, value in KANNEL.items():
-        setattr(settings, name, value)
-    settings.OPTIN_SMS_REGIONS = ("GB", "NZ")
-    settings.OPTIN_GATEWAY_KANNEL_REGIONS = ("GB",)
-    assert "No gateway serves NZ: see manage check." in run()[1]
-    settings.OPTIN_GATEWAYS = ("mine.Carrier",)
-    assert "No gateway serves GB, NZ: see manage check." in run()[1]
