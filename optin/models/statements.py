@@ -18,8 +18,8 @@ from optin.models.operation import Bound, run, run_later
 
 M = TypeVar("M", bound=models.Model)
 
-# Values of these fields go to the driver unchanged. How values of other fields (times, JSON,
-# addresses) are prepared depends on the database.
+# Values of these fields go to the driver unchanged. How values of others (JSON, addresses) are
+# prepared depends on the database, and for times on SQLite.
 _PLAIN = (
     models.BooleanField,
     models.CharField,
@@ -36,16 +36,9 @@ class Param(models.Expression):
         super().__init__(output_field=field)
         self.name = name
         self.source = field
-        self.is_plain = isinstance(field, _PLAIN)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return "%s", [self]
-
-    def prepared(self, value: Any) -> Any:
-        """Return *value* as the driver takes it."""
-        if self.is_plain:
-            return value
-        return self.source.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
 def param(name: str, model: type[models.Model], field: str = "") -> Param:
@@ -54,7 +47,41 @@ def param(name: str, model: type[models.Model], field: str = "") -> Param:
     return Param(name, found)
 
 
-class Select(Generic[M]):
+_Given = Mapping[str, Any]
+
+
+class _Prepared:
+    """A statement that Django writes at its first use."""
+
+    _sql = ""
+
+    def bind(self, given: _Given) -> Bound:
+        if not self._sql:
+            # Two threads may do this at once. ``_sql`` is last: where it is set, all is.
+            sql, params = self._compile()
+            self._values = [_source(one) for one in params]
+            self._sql = sql
+        return Bound(
+            self._sql, [make(given) if make else given[name] for name, make in self._values]
+        )
+
+    def _compile(self) -> tuple[str, Sequence[Any]]:
+        """Return the SQL, and a ``Param`` or a constant for each of its values."""
+        raise NotImplementedError
+
+
+def _source(one: Any) -> tuple[str, Callable[[_Given], Any] | None]:
+    """Return the name of a value, or what makes it of all that is given."""
+    if not isinstance(one, Param):
+        return "", lambda given: one
+    name, field = one.name, one.source
+    times = connection.vendor == "postgresql" and isinstance(field, models.DateTimeField)
+    if times or isinstance(field, _PLAIN):
+        return name, None
+    return "", lambda given: field.get_db_prep_save(given[name], connections[DEFAULT_DB_ALIAS])
+
+
+class Select(_Prepared, Generic[M]):
     """A prepared query for the rows of a queryset, with its annotations as attributes.
 
     After ``only`` the rows have only these columns. Django reads another one when it is asked for.
@@ -62,7 +89,6 @@ class Select(Generic[M]):
 
     def __init__(self, build: Callable[[], "models.QuerySet[M]"]) -> None:
         self._build = build
-        self._sql = ""
 
     def rows(self, **values: Any) -> list[M]:
         found: list[M]
@@ -73,21 +99,15 @@ class Select(Generic[M]):
         """Return the first row, if there is one."""
         return next(iter(self.rows(**values)), None)
 
-    def bind(self, values: dict[str, Any]) -> Bound:
-        if not self._sql:
-            self._compile()
-        return Bound(self._sql, _bind(self._params, values))
-
     def models(self, found: Any) -> list[M]:
         """Return the rows that the database gave as models."""
         if self._converters:
             found = self._compiler.apply_converters(found, self._converters)
         return [self._model(row) for row in found]
 
-    def _compile(self) -> None:
-        query = self._build().query
-        compiler = query.get_compiler(connection=connection)
-        sql, self._params = compiler.as_sql()
+    def _compile(self) -> tuple[str, Sequence[Any]]:
+        compiler = self._build().query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
         info = compiler.klass_info
         columns = [column[0] for column in compiler.select]
         names = [""] * len(columns)
@@ -95,12 +115,11 @@ class Select(Generic[M]):
             names[place] = columns[place].target.attname
         for name, place in compiler.annotation_col_map.items():
             names[place] = name
-        # Two threads may do this at once. ``_sql`` is last: where it is set, all is.
         self._compiler = compiler
         self._converters = compiler.get_converters(columns)
         self._class = info["model"]
         self._names = names
-        self._sql = sql
+        return sql, params
 
     def _model(self, row: Sequence[Any]) -> M:
         # Like Model.from_db, without the signals and checks of each field.
@@ -118,13 +137,12 @@ def read(*statements: "tuple[Select[Any] | Update, dict[str, Any]]") -> list[Any
     return [statement.models(rows) for (statement, _), rows in zip(statements, found, strict=True)]
 
 
-class Update:
+class Update(_Prepared):
     """A prepared ``UPDATE`` of a queryset's rows."""
 
     def __init__(self, build: Callable[[], "models.QuerySet[Any]"], **changes: Any) -> None:
         self._build = build
         self._changes = changes
-        self._sql = ""
 
     def run_later(self, **values: Any) -> None:
         """Run it with what else the open transaction writes (``operation.run_later``)."""
@@ -134,16 +152,14 @@ class Update:
         """Run it now; return whether it changed a row."""
         return bool(read((self, values))[0])
 
-    def bind(self, values: dict[str, Any]) -> Bound:
-        if not self._sql:
-            query = self._query(self._build().query)
-            sql, self._params = query.get_compiler(connection=connection).as_sql()
-            self._sql = f"{sql} RETURNING 1"
-        return Bound(self._sql, _bind(self._params, values))
-
     def models(self, found: Any) -> Any:
         """Return one row for each that was changed."""
         return found
+
+    def _compile(self) -> tuple[str, Sequence[Any]]:
+        query = self._query(self._build().query)
+        sql, params = query.get_compiler(connection=connection).as_sql()
+        return f"{sql} RETURNING 1", params
 
     def _query(self, query: Any) -> Any:
         query = query.chain(UpdateQuery)
@@ -158,7 +174,7 @@ class Delete(Update):
         return query.chain(DeleteQuery)
 
 
-class Insert(Generic[M]):
+class Insert(_Prepared, Generic[M]):
     """A prepared ``INSERT`` of one row, with all columns except a key that the database generates.
 
     :param or_else: the ``ON CONFLICT ...`` clause, for a row that exists already.
@@ -178,7 +194,9 @@ class Insert(Generic[M]):
         self._or_else = or_else
         self._computed = dict(computed)
         self._returning = [model._meta.pk.attname, *returning]
-        self._sql = ""
+        # Fields that make their own value, such as the time at which a row is made.
+        fields = model._meta.concrete_fields
+        self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]
 
     def run(self, row: M) -> None:
         """Insert *row*; set its key and the other returned columns on it."""
@@ -190,11 +208,9 @@ class Insert(Generic[M]):
         run_later(self._bound(row), partial(self._stored, row))
 
     def _bound(self, row: M) -> Bound:
-        if not self._sql:
-            self._compile()
         for field in self._makes_values:
             setattr(row, field.attname, field.pre_save(row, add=True))
-        return Bound(self._sql, _bind(self._params, row.__dict__))
+        return self.bind(row.__dict__)
 
     def _stored(self, row: M, rows: Sequence[Any]) -> None:
         for values in rows:  # none of a row that existed already and stays as it is
@@ -203,20 +219,14 @@ class Insert(Generic[M]):
         row._state.adding = False
         row._state.db = "default"
 
-    def _compile(self) -> None:
+    def _compile(self) -> tuple[str, Sequence[Any]]:
         meta = self._model._meta
         fields = [f for f in meta.concrete_fields if not isinstance(f, models.AutoField)]
-        params: dict[str, Any] = {f.attname: Param(f.attname, f) for f in fields}
-        blank = self._model(**(params | self._computed))
+        given: dict[str, Any] = {f.attname: Param(f.attname, f) for f in fields}
+        blank = self._model(**(given | self._computed))
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank], raw=True)
         compiler = query.get_compiler(connection=connection)
-        # Fields that make their own value, such as the time at which a row is made.
-        self._makes_values = [f for f in fields if type(f).pre_save is not models.Field.pre_save]
         compiler.returning_fields = [meta.get_field(n) for n in self._returning]
-        ((sql, self._params),) = compiler.as_sql()
-        self._sql = sql.replace(" RETURNING ", f" {self._or_else} RETURNING ")
-
-
-def _bind(params: Sequence[Any], values: dict[str, Any]) -> list[Any]:
-    return [p.prepared(values[p.name]) if isinstance(p, Param) else p for p in params]
+        ((sql, params),) = compiler.as_sql()
+        return sql.replace(" RETURNING ", f" {self._or_else} RETURNING "), params
