@@ -8,7 +8,7 @@ from unittest import mock
 import psycopg
 from psycopg.abc import PQGen
 
-from twofa_site.postgresql import pipeline
+from optin.database import pipeline
 
 
 @contextmanager

@@ -19,6 +19,7 @@ Values and pure functions (no database, no HTTP):
 
 The process:
     ``runtime``     log lines, metrics, threads for password hashes, request limits
+    ``database``    connections, and statements that share a round trip
 
 What is stored:
     ``models``      the tables, and what the database itself guarantees

@@ -17,7 +17,7 @@ LEVELS = {
                 *("errors", "conf", "phones", "fiction", "sandbox"),
                 *("keys", "codes", "origin", "outcomes", "events", "causes", "hashes"),
             ),
-            ("runtime",),
+            ("runtime", "database"),
             ("models",),
             ("gateways", "audit", "limits"),
             ("messaging",),

@@ -361,7 +361,7 @@ if _rows["ENGINE"].endswith("sqlite3"):
 else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
-    _rows["ENGINE"] = "twofa_site.postgresql"
+    _rows["ENGINE"] = "optin.database"
     # For each process: one for each request at work, one for delivery.postman, one for the sealer.
     _rows["POOL"] = 10
     # Options of libpq: seconds (the last one: milliseconds) after which a silent server counts as

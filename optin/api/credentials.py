@@ -21,8 +21,8 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
+from optin.database.statements import Select, param
 from optin.models import AccessKey, File, ScimClient, TrustedClient, User
-from optin.models.statements import Select, param
 from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import name_address
 from optin.runtime.references import Undecided

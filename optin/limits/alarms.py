@@ -12,8 +12,8 @@ from threading import Thread
 from django.core.mail import EmailMessage
 
 from optin.conf import conf
+from optin.database.operation import after_commit
 from optin.limits.rules import Rule
-from optin.models.operation import after_commit
 from optin.runtime import metrics
 
 logger = logging.getLogger("optin.alarm")

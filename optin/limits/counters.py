@@ -19,9 +19,9 @@ from django.db import connection, transaction
 
 from optin import keys
 from optin.conf import CLOCK_SLACK, Rate, conf
+from optin.database.operation import Bound, run, run_later
 from optin.limits.rules import Rule
 from optin.models import SendCounter
-from optin.models.operation import Bound, run, run_later
 from optin.outcomes import whole_seconds
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "

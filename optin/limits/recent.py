@@ -13,12 +13,12 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 
 from optin.conf import CLOCK_SLACK, Rate, conf
+from optin.database.operation import Bound, run_later
+from optin.database.statements import Select, param
 from optin.limits.counters import Limit, Refused, Tally
 from optin.limits.rules import Rule
 from optin.models import PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.models.messages import State
-from optin.models.operation import Bound, run_later
-from optin.models.statements import Select, param
 
 SERIES_ENDS_AFTER = timedelta(minutes=10)
 """This long after the last text to a number, the waits start again from the first."""

@@ -16,9 +16,9 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import IntegrityError
 
 from optin.conf import conf
+from optin.database.operation import Bound, run_at_the_end
 from optin.limits.counters import NEVER, Limit, Tally, adding, row_of, tallies_of
 from optin.models import SendCounter
-from optin.models.operation import Bound, run_at_the_end
 
 P = ParamSpec("P")
 T = TypeVar("T")

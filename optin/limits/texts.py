@@ -19,6 +19,7 @@ from typing import cast
 from django.db import transaction
 
 from optin.conf import ALARM_SHARE, conf
+from optin.database.operation import after_commit, release_early, run
 from optin.limits import alarms, policy, recent, shared
 from optin.limits.counters import (
     Limit,
@@ -38,7 +39,6 @@ from optin.limits.counters import (
 from optin.limits.policy import Asked
 from optin.limits.rules import Rule
 from optin.models import Guard, Purpose
-from optin.models.operation import after_commit, release_early, run
 from optin.origin import Origin
 from optin.outcomes import whole_seconds
 from optin.phones import MobileNumber

@@ -27,6 +27,8 @@ from procrastinate.exceptions import ConnectorException
 
 from optin import fiction, gateways, phones
 from optin.conf import conf
+from optin.database.operation import after_commit
+from optin.database.statements import read
 from optin.events import News
 from optin.gateways import Fate, Text
 from optin.messaging import wording
@@ -43,8 +45,6 @@ from optin.models import (
 )
 from optin.models.guards import ABOUT, by_kind
 from optin.models.messages import HEALTH, MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
-from optin.models.operation import after_commit
-from optin.models.statements import read
 from optin.origin import Face, Origin
 from optin.runtime import metrics
 

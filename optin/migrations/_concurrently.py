@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.postgres import operations
 from django.db import migrations, transaction
 
-from twofa_site.postgresql.schema import LOCK_TIMEOUT
+from optin.database.schema import LOCK_TIMEOUT
 
 
 class AddIndexConcurrently(operations.AddIndexConcurrently):

@@ -21,10 +21,11 @@ from django.db.models import Q
 from django.dispatch import Signal
 
 from optin import events, keys
-from optin.models import operation
+from optin.database import operation
+from optin.database.operation import after_commit, waiting_hooks
+from optin.database.statements import Insert
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.choices import ChoiceField
-from optin.models.operation import after_commit, waiting_hooks
 from optin.models.reasons import MAX_REASON
 from optin.models.refusal_counts import (
     LAST_FIELDS,
@@ -33,7 +34,6 @@ from optin.models.refusal_counts import (
     RefusalCountQuerySet,
     may_repeat,
 )
-from optin.models.statements import Insert
 from optin.models.webhooks import WebhookEvent
 from optin.origin import Face, Origin
 from optin.runtime import metrics

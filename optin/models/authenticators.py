@@ -11,7 +11,7 @@ from django.db.models import Q
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys
-from optin.models.statements import Delete, Select, param
+from optin.database.statements import Delete, Select, param
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)

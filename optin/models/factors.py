@@ -14,10 +14,10 @@ from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
+from optin.database.statements import Insert, Select, Update, param, read
 from optin.models.authenticators import ACTIVE_APP, AuthenticatorApp
 from optin.models.choices import ChoiceField
 from optin.models.files import File
-from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK, User
 
 MAX_REFERENCE = 64

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Max, OuterRef, Q
 
 from optin import keys
-from optin.models.statements import Param, Select, param
+from optin.database.statements import Param, Select, param
 from optin.models.users import User
 
 MAX_FILE_ID = 2_147_483_647

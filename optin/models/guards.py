@@ -8,8 +8,8 @@ from django.db import connection, models
 from django.db.models import Q
 
 from optin import keys
+from optin.database.statements import Param, Select, param
 from optin.models.choices import ChoiceField
-from optin.models.statements import Param, Select, param
 
 LINE = 4
 """Digits at the end of a number that its prefix is without."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from optin import keys
-from optin.models.statements import Insert, Select, param
+from optin.database.statements import Insert, Select, param
 from optin.models.users import User
 
 COARSE = timedelta(days=1)

@@ -12,10 +12,10 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from optin import keys
+from optin.database.statements import Insert, Param, Select, Update, param, read
 from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.factors import PendingOtp, ProviderUser
-from optin.models.statements import Insert, Param, Select, Update, param, read
 from optin.models.users import User
 from optin.models.webhooks import WebhookEvent
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 from django.db import models
 
 from optin import keys, phones
+from optin.database.statements import Delete, param
 from optin.models.choices import ChoiceField
-from optin.models.statements import Delete, param
 from optin.models.users import User
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
 from optin.conf import MAX_FAILURES, conf
-from optin.models.statements import Delete, Select, Update, param, read
+from optin.database.statements import Delete, Select, Update, param, read
 
 
 class UserQuerySet(models.QuerySet["User"]):

@@ -16,10 +16,10 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.utils.functional import cached_property
 
 from optin import keys
+from optin.database.statements import Insert
 from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.files import File, Membership
-from optin.models.statements import Insert
 from optin.models.users import User
 
 if TYPE_CHECKING:

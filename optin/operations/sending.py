@@ -9,6 +9,7 @@ from django.utils import timezone
 from optin import codes, keys, limits
 from optin.causes import Why
 from optin.conf import conf
+from optin.database.operation import after_commit
 from optin.messaging import delivery, receipts
 from optin.models import (
     File,
@@ -17,7 +18,6 @@ from optin.models import (
     Purpose,
     SmsMessage,
 )
-from optin.models.operation import after_commit
 from optin.operations import verification
 from optin.operations.factors import Factors
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome

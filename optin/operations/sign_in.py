@@ -25,6 +25,7 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits
 from optin.causes import Why
 from optin.conf import conf
+from optin.database.statements import Insert, Select, Update, param, read
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -34,7 +35,6 @@ from optin.models import (
     Renewal,
     User,
 )
-from optin.models.statements import Insert, Select, Update, param, read
 from optin.models.users import LOCK
 from optin.operations import challenges
 from optin.operations.factors import Factors, Standing, asked_by_session

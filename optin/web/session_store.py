@@ -18,8 +18,8 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from optin import keys
+from optin.database.statements import Insert, Select, Update, param
 from optin.models import SessionOwner, User
-from optin.models.statements import Insert, Select, Update, param
 
 _MESSAGES = frozenset({"flash", "flash_refused", "flash_to_password", "refused"})
 """Keys that may still be written into a session that has ended."""

@@ -15,11 +15,11 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
 
+from optin.database.base import DatabaseWrapper
 from tests.kit.clusters import Cluster, new_cluster
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.races import at_once
 from tests.kit.server import Site, database_url, manage, serving, until
-from twofa_site.postgresql.base import DatabaseWrapper
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Statements that share a round trip (``twofa_site.postgresql``): in order, all or nothing."""
+"""Statements that share a round trip (``optin.database``): in order, all or nothing."""
 
 from contextlib import suppress
 from functools import partial
@@ -10,9 +10,9 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from bench import round_trips
+from optin.database.operation import after_commit
+from optin.database.statements import Select, Update, param
 from optin.models import AuditEvent, User
-from optin.models.operation import after_commit
-from optin.models.statements import Select, Update, param
 from optin.origin import Face, Origin
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]

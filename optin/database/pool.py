@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from twofa_site.postgresql.pipeline import Line
+from optin.database.pipeline import Line
 
 PATIENCE = 5.0
 """Seconds that a thread waits for a place."""

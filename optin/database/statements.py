@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 from django.db.models.sql import DeleteQuery, InsertQuery, UpdateQuery
 
-from optin.models.operation import Bound, run, run_later
+from optin.database.operation import Bound, run, run_later
 
 M = TypeVar("M", bound=models.Model)
 

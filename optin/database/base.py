@@ -4,7 +4,7 @@ Statements that are known to belong together are sent together and answered toge
 (``pipeline``). Writes given to ``run_later``, and savepoints, wait. They are sent with the next
 ``run_together``, at the end of an inner block, or with COMMIT. Any other statement first sends what
 waits, so that nothing is seen out of order.
-``optin.models.operation`` uses this.
+``optin.database.operation`` uses this.
 
 A process keeps its connections (``pool``). After a restart or a failover all idle ones are dead,
 and each would fail one request. Django can ask every connection before every use
@@ -22,10 +22,10 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
 
+from optin.database import pipeline
+from optin.database.pool import pool_of
+from optin.database.schema import DatabaseSchemaEditor
 from optin.runtime import metrics
-from twofa_site.postgresql import pipeline
-from twofa_site.postgresql.pool import pool_of
-from twofa_site.postgresql.schema import DatabaseSchemaEditor
 
 Statement = tuple[str, Sequence[Any]]
 """SQL with ``%s`` in place of its values, and these."""
