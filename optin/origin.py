@@ -74,6 +74,7 @@ CUSTOMER_V6 = 48
 """The most of IPv6 that a provider usually gives to one customer (RFC 6177)."""
 
 
+@lru_cache(maxsize=1024)
 def network_of(ip: str, prefix_v4: int, prefix_v6: int = 64) -> str:
     """Return the network that stands for *ip*: one household has a whole IPv6 /64."""
     if not ip:
