@@ -36,7 +36,6 @@ from optin.api.scim_resources import COLUMNS, MAX_RESULTS, SERVICE, Group, User
 from optin.api.views import Call, error_of, once, query_of
 from optin.operations import provisioning
 from optin.operations.provisioning import Provider
-from optin.origin import Origin
 from optin.runtime import logs, throttle
 
 MEDIA_TYPE = "application/scim+json"
@@ -99,9 +98,9 @@ class ScimCall(Call):
         request.accepted_renderer, request.accepted_media_type = Renderer(), MEDIA_TYPE
         self.body = parsers.read_body(request._request)
         client = find_provider(request.META)
-        name = f"app:{client.pk}"
-        logs.add(client=name)
-        self.provider = Provider(client, Origin.of(self.face, request.META, client=name))
+        self.client = f"app:{client.pk}"
+        logs.add(client=self.client)
+        self.provider = Provider(client, self.origin)
         if wait := throttle.hit_client(client.pk):
             raise ApiError("throttled", retry_after=wait)
         if str(request.method).lower() not in self.http_method_names:

@@ -4,7 +4,6 @@ New clients should use ``/o/``; see ``oauth``.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from oauth2_provider.models import AbstractApplication
@@ -22,7 +21,7 @@ from optin.api.serializers import (
 )
 from optin.api.views import Call
 from optin.operations import sign_in
-from optin.origin import Face, Origin
+from optin.origin import Face
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
 from optin.runtime.references import Undecided
@@ -38,7 +37,6 @@ class TokenCall(Call):
     parser_classes: list[type[BaseParser]] = [*Call.parser_classes, parsers.Form]
     face = Face.TOKEN
     grant_type = "password"
-    client_name = ""  # of a client that sent its secret, for the trail
 
     def identify(
         self, meta: Mapping[str, str], access_key: str, file_id: int | None
@@ -54,12 +52,8 @@ class TokenCall(Call):
                 self.count_request(has_password=False)
                 raise TokenError("invalid_client")
             take_address(self.request.META, client)
-            self.client_name = f"app:{client.pk}"
+            self.client = f"app:{client.pk}"
         return None
-
-    @property
-    def origin(self) -> Origin:
-        return replace(super().origin, client=self.client_name)
 
     def read(self, shape: type[Model]) -> dict[str, Any]:
         """``Call.read``, and the limit on requests, which comes before any fault of the body.
@@ -92,7 +86,7 @@ class TokenCall(Call):
             raise TokenError("unsupported_grant_type")
         return data
 
-    def client(self) -> AbstractApplication:
+    def application(self) -> AbstractApplication:
         """Return the application that serves clients without an id."""
         application = sign_in.application()
         if application is None:
@@ -127,7 +121,7 @@ class TokenView(TokenCall):
             body["password"],
             scope=body["scope"] or "",
             verification_code=body["verification_code"] or "",
-            client=self.client(),
+            client=self.application(),
             origin=self.origin,
         )
         return self.answer(result)
@@ -141,7 +135,7 @@ class RefreshView(TokenCall):
         result = sign_in.refresh_grant(
             body["refresh_token"],
             scope=body["scope"] or "",
-            client=self.client(),
+            client=self.application(),
             origin=self.origin,
         )
         return self.answer(result)

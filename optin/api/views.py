@@ -9,7 +9,7 @@ import io
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -75,6 +75,7 @@ class Call(APIView):
     face = Face.API
     format_kwarg = None
     caller: Caller | None = None
+    client = ""  # what spoke for the user, for the trail
     file: File | None = None
     body: bytes | None = b""
 
@@ -94,7 +95,8 @@ class Call(APIView):
         file_id = parse_id(query.get("fileid", [""])[0])
         self.caller = self.identify(request.META, access_key, file_id)
         if self.caller:
-            logs.add(user_id=self.caller.user.pk, client=self.caller.client)
+            self.client = self.caller.client
+            logs.add(user_id=self.caller.user.pk, client=self.client)
         if any(len(values) > 1 for values in query.values()):
             raise _repeated()
         self.admit(query)
@@ -141,14 +143,10 @@ class Call(APIView):
             raise ApiError("invalid_request", str(exc)) from None
         return dict(data)
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
-        return Origin.of(
-            self.face,
-            self.request.META,
-            actor_id=self.caller.user.pk if self.caller else None,
-            client=self.caller.client if self.caller else "",
-        )
+        actor_id = self.caller.user.pk if self.caller else None
+        return Origin.of(self.face, self.request.META, actor_id=actor_id, client=self.client)
 
     # -- the way out ---------------------------------------------------------------
 
