@@ -1,7 +1,4 @@
-"""The application server: threads, because a request mostly waits for the database.
-
-Why gunicorn and these numbers: docs/measurements.md.
-"""
+"""The application server: threads, because a request mostly waits for the database."""
 
 import atexit
 import fcntl

@@ -14,8 +14,8 @@ of one client and of all are raised.
     DATABASE_URL=postgres://... python -m bench.compare [--seconds N] [--rounds N] [--people N]
         [--journeys N] [--threads N ...] [--events N] [--service PATH]
 
-``--events`` adds the service with so many audit events and 100 000 more people; ``--service``,
-another checkout of it.
+``--events`` adds the service with so many audit events, and a tenth as many more people;
+``--service``, another checkout of it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,20 +166,7 @@ def prepare(site: Site, people: int) -> None:
     site.new = [one | {"n": n} for n, one in enumerate(new)]
 
 
-@contextmanager
-def serving(site: Site, port: int, threads: int) -> Iterator[int]:
-    command = servers.gunicorn(port, site.application, "--config", site.config)
-    command += ["--worker-class", "gthread"] if site.config == "/dev/null" else []
-    command += ["--workers", "2", "--threads", str(threads)]
-    with servers.serving(command, port, site.env, site.root, site.folder / "log") as server:
-        yield server
-
-
 # -- what is measured --------------------------------------------------------------
-
-
-Times = tuple[float, float]
-"""Of the processes of the application, and of those of the database."""
 
 
 class Run(NamedTuple):
@@ -191,35 +178,41 @@ class Run(NamedTuple):
     tail: float = 0
 
 
+@contextmanager
+def serving(site: Site, threads: int) -> Iterator[tuple[int, Callable[[], list[float]]]]:
+    """Serve *site*; yield its port, and what tells the milliseconds that both have taken."""
+    port = servers.free_port()
+    sizes = ("--workers", "2", "--threads", str(threads))
+    command = servers.gunicorn(port, site.application, "--config", site.config, *sizes)
+    with servers.serving(command, port, site.env, site.root, site.folder / "log") as server:
+        yield port, lambda: [1000 * s for s in servers.processor_time(server, site.database)]
+
+
 def journeys(site: Site, threads: int, count: int) -> Run:
-    port, texts = servers.free_port(), Texts(site.folder / "sms.jsonl")
-    with serving(site, port, threads) as server:
+    texts = Texts(site.folder / "sms.jsonl")
+    with serving(site, threads) as (port, taken):
         clients = Journeys(port, texts, site.token)
         clients.run([site.new.pop() for _ in range(count // 4)])
         people = [site.new.pop() for _ in range(count)]
-        before = servers.processor_time(server, site.database)
-        taken = clients.run(people)
-        after = servers.processor_time(server, site.database)
-    return Run(count / taken, *each(before, after, count))
+        before = taken()
+        seconds = clients.run(people)
+        after = taken()
+    application, database = ((b - a) / count for a, b in zip(before, after, strict=True))
+    return Run(count / seconds, application, database)
 
 
 def wrong_codes(site: Site, threads: int, seconds: int) -> Run:
     with psycopg.connect(site.env["DATABASE_URL"], autocommit=True) as rows:
         rows.execute(site.rewind)
         rows.execute("VACUUM")
-    port = servers.free_port()
-    with serving(site, port, threads) as server:
+    with serving(site, threads) as (port, taken):
         servers.drive(port, site.folder / "warm.lua", min(2, seconds))
-        before = servers.processor_time(server, site.database)
+        before = taken()
         driven = servers.drive(port, site.folder / "drive.lua", seconds)
-        after = servers.processor_time(server, site.database)
-    return Run(driven.rate, *each(before, after, driven.rate * seconds), driven.tail)
-
-
-def each(before: Times, after: Times, count: float) -> Times:
-    """Return the milliseconds of one."""
-    application, rows = (1000 * (b - a) / count for a, b in zip(before, after, strict=True))
-    return application, rows
+        after = taken()
+    count = driven.rate * seconds
+    application, database = ((b - a) / count for a, b in zip(before, after, strict=True))
+    return Run(driven.rate, application, database, driven.tail)
 
 
 def tell(runs: dict[tuple[str, int], list[Run]], beside: str, unit: str) -> None:

@@ -229,8 +229,8 @@ def make_events(count: int) -> None:
 def main() -> None:
     """Make the tables, people and events in the database at ``DATABASE_URL``; print the people.
 
-    So many have a code waiting, and as many no number yet. With events, there are 100 000 more
-    people, who do nothing.
+    So many have a code waiting, and as many no number yet. There is one more person, who does
+    nothing, for ten events.
     """
     count, past = map(int, sys.argv[1:])
     call_command("migrate", verbosity=0)
@@ -239,7 +239,7 @@ def main() -> None:
     new = people(count, "new", make_password(PASSWORD))
     ProviderUser.objects.filter(user__username__startswith="new").delete()
     if past:
-        people(100_000, "more")
+        people(past // 10, "more")
         make_events(past)
     for person in made:
         body = {"ProviderUserId": person.provider_user_id, "Otp": person.wrong_code}
