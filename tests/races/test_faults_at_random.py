@@ -10,12 +10,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import psycopg
 import pytest
@@ -59,7 +60,12 @@ OFF = dict.fromkeys(
     ],
     "0",
 )
-ENV = {**OFF, "OPTIN_LOCK_AFTER": "100", "OPTIN_DISABLE_AFTER": "50"}
+ENV = {
+    **OFF,
+    "OPTIN_LOCK_AFTER": "100",
+    "OPTIN_DISABLE_AFTER": "50",
+    "DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings",
+}
 CSRF = f"csrf={TOKEN}"
 Fact = tuple[str, str]
 """The kind and the outcome of a decision."""
@@ -96,6 +102,9 @@ class Person:
             except Unheard:
                 self.unheard += 1
                 self.tokens = {}  # a refresh may have ended them
+            except BaseException:
+                over.set()
+                raise
 
     def _do_something(self, dice: random.Random) -> None:
         with transaction.atomic():
@@ -247,61 +256,65 @@ def _session(answer: Answer) -> str:
 # -- the faults ----------------------------------------------------------------------
 
 
-def live_through(
-    faults: Callable[[], None], server: Site, file: File, count: int
-) -> tuple[list[Person], int]:
-    """Let *count* people live while *faults* come, and 3 seconds longer.
+def crowd(server: Site, file: File, count: int) -> list[Person]:
+    assert server.send("/readyz", method="GET").status == 200
+    application = oauth.make_client(oauth.Application.GRANT_AUTHORIZATION_CODE)
+    users = [make_user(f"user{n}", file) for n in range(count)]
+    return [Person(server, application, user, file, number(n)) for n, user in enumerate(users)]
 
-    Return them, and how many answers they missed in the last 2 seconds.
+
+def live_through(fault: Callable[[], object], people: list[Person]) -> int:
+    """Let *people* live with a *fault* after every few answers, and for 3 seconds without.
+
+    Return how many answers they missed in the last 2 of these.
     """
-    over, application = Event(), oauth.make_client(oauth.Application.GRANT_AUTHORIZATION_CODE)
-    late = 0
-    people = [
-        Person(server, application, make_user(f"user{n}", file), file, number(n))
-        for n in range(count)
-    ]
+    over, missed = Event(), []
 
     def disturb() -> None:
-        nonlocal late
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            enough = _heard(people) + random.randrange(8)
+            while _heard(people) < enough and not over.is_set():
+                time.sleep(random.uniform(0, 0.05))
+            fault()
+        for pause in (1, 2):
+            time.sleep(pause)
+            missed.append(sum(person.unheard for person in people))
+
+    def disturb_and_end() -> None:
         try:
-            faults()
-            time.sleep(1)
-            late = -sum(person.unheard for person in people)
-            time.sleep(2)
-            late += sum(person.unheard for person in people)
+            disturb()
         finally:
             over.set()
 
-    disturber = Thread(target=disturb)
-    disturber.start()
-    at_once([partial(person.live, over, n) for n, person in enumerate(people)])
-    disturber.join()
-    return people, late
+    with ThreadPoolExecutor(1) as beside:
+        disturbing = beside.submit(disturb_and_end)
+        at_once([partial(person.live, over, n) for n, person in enumerate(people)])
+        disturbing.result()
+    return missed[1] - missed[0]
+
+
+def _heard(people: list[Person]) -> int:
+    return sum(len(person.heard) for person in people)
 
 
 def test_killed_again_and_again(
     tmp_path: Path, file: File, phone: Phone, password_clients: None
 ) -> None:
-    """S-04, S-63: kill -9 a worker at random, now and then all of them."""
-    env = {"DJANGO_SETTINGS_MODULE": "tests.kit.quick_settings", "GUNICORN_CMD_ARGS": "--preload"}
-    dice = random.Random()
-    kills = 0
+    """S-04, S-63: kill -9 a worker, now and then all of them."""
+    killed = []
 
     def kill_workers() -> None:
-        nonlocal kills
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            time.sleep(dice.uniform(0.2, 0.8))
-            workers = server.workers()
-            killed = workers if dice.random() < 0.1 else workers[:1]
-            for worker in killed:
-                kill(worker)
-            kills += len(killed)
+        workers = server.workers()
+        for worker in workers if random.random() < 0.1 else workers[:1]:
+            killed.append(worker)
+            kill(worker)
 
-    with serving(tmp_path, ENV | env, workers=4) as server:
-        assert server.send("/readyz", method="GET").status == 200
-        people, _ = live_through(kill_workers, server, file, 6)
-    print(f"{kills} kills")
+    # Loaded once, a worker is soon there again.
+    with serving(tmp_path, ENV | {"GUNICORN_CMD_ARGS": "--preload"}, workers=4) as server:
+        people = crowd(server, file, 6)
+        live_through(kill_workers, people)
+    print(f"{len(killed)} workers killed")
     assert_all_or_nothing(people)
     assert_no_message_is_lost(tmp_path, phone)
 
@@ -314,31 +327,25 @@ def test_connections_lost_again_and_again(
     A backend ends at any moment, or the connection to it is cut in the middle of what it, or the
     service, says.
     """
-    dice = random.Random()
     ended = 0
 
     def lose() -> None:
         nonlocal ended
-        end = time.monotonic() + SECONDS
-        with psycopg.connect(database_url(), autocommit=True) as elsewhere:
-            while time.monotonic() < end:
-                time.sleep(dice.uniform(0.01, 0.1))
-                if dice.random() < 0.5:
-                    order = dice.choice(["random()", "state = 'idle', random()"])
-                    most = 100 if dice.random() < 0.02 else 1
-                    ended += elsewhere.execute(ENDED.format(order=order), [SERVICE, most]).rowcount
-                else:
-                    proxy.wanted.add(dice.choice(["client", "server"]))
+        if random.random() < 0.5:
+            proxy.wanted.add(random.choice(["client", "server"]))
+            return
+        first = "random()" if random.random() < 0.5 else "state = 'idle', random()"
+        most = 100 if random.random() < 0.02 else 1
+        with psycopg.connect(database_url(), autocommit=True) as beside:
+            ended += beside.execute(ENDED.format(first=first), [SERVICE, most]).rowcount
 
     with cutter() as (proxy, url):
         env = {"DATABASE_URL": f"{url}?application_name={SERVICE}"}
-        env["DJANGO_SETTINGS_MODULE"] = "tests.kit.quick_settings"
         with serving(tmp_path, ENV | env, workers=2) as server:
-            assert server.send("/readyz", method="GET").status == 200
+            people = crowd(server, file, 12)
             workers = server.workers()
-            people, late = live_through(lose, server, file, 12)
+            assert live_through(lose, people) == 0
             assert server.workers() == workers
-    assert late == 0
     print(f"{ended} backends ended, {proxy.cuts} connections cut")
     assert assert_all_or_nothing(people) <= ended + proxy.cuts
     assert_no_message_is_lost(tmp_path, phone)
@@ -347,7 +354,7 @@ def test_connections_lost_again_and_again(
 SERVICE = "lost_again_and_again"
 ENDED = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = %s ORDER BY {order} LIMIT %s
+    WHERE application_name = %s ORDER BY {first} LIMIT %s
 """
 
 
