@@ -302,7 +302,7 @@ def test_killed_again_and_again(
     tmp_path: Path, file: File, phone: Phone, password_clients: None
 ) -> None:
     """S-04, S-63: kill -9 a worker, now and then all of them."""
-    killed = []
+    killed: list[int] = []
 
     def kill_workers() -> None:
         workers = server.workers()
