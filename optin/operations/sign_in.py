@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import (
     AbstractApplication,
@@ -393,7 +393,7 @@ def _renew(
 
     The earlier ones end, as the vendor's own clients expect.
     """
-    _END_EARLIER.run_later(access_id=token.access_token_id, refresh_id=token.pk, now=now)
+    _END_EARLIER.run_later(refresh_id=token.pk, now=now)
     access, access_token = _access_token(user, client, scope, now)
     _INSERT_RENEWAL.run_later(Renewal(access_token=access, refresh_token=token))
     return Tokens(access_token, text, conf.access_token_lifetime, scope)
@@ -448,9 +448,11 @@ _BY_ID = Select(
 )
 _END_EARLIER = Update(
     lambda: AccessToken.objects.filter(
-        Q(pk=param("access_id", AccessToken, "id"))
-        | Q(
-            pk__in=Renewal.objects.filter(
+        # A union: PostgreSQL would read the whole table for an OR.
+        pk__in=RefreshToken.objects.filter(pk=param("refresh_id", RefreshToken, "id"))
+        .values("access_token")
+        .union(
+            Renewal.objects.filter(
                 refresh_token=param("refresh_id", Renewal, "refresh_token")
             ).values("access_token")
         ),
