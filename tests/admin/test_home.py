@@ -263,14 +263,6 @@ def test_six_figures_say_how_a_week_differs_from_the_one_before(signed_in: In, m
     assert told["Locks"] == ["2", "Week: 14", "50 % fewer"]
 
 
-def test_a_week_that_was_not_counted_is_compared_with_nothing(
-    signed_in: In, pending: ProviderUser
-) -> None:
-    client = signed_in("auditor")
-    assert tiles(client)["Opt-ins started"] == ["1", "Week: 0"]
-    assert "Nothing before 2026-11-02 23:00 AEDT was counted." in figures(client)
-
-
 # -- what needs somebody -----------------------------------------------------------
 
 
@@ -460,20 +452,6 @@ def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
     ]
     assert len(csv_of(client, "locks")) == 31
     assert client.get("/admin/figures/nothing.csv").status_code == 404
-
-
-def test_a_budget_of_a_day_is_drawn_where_it_can_be_seen(
-    signed_in: In, month: None, settings: LazySettings
-) -> None:
-    settings.OPTIN_SENDS_TOTAL = (Rate(90, 86_400),)
-    client = signed_in("auditor")
-    html = figures(client)
-    # The axis goes up to 100.
-    assert '<line class="limit" x1="0" x2="300" y1="10" y2="10" />' in html
-    assert "budget of a day: 90" in html
-    assert tables(client)["spend"][1][2] == "50 %"
-    settings.OPTIN_SENDS_TOTAL = (Rate(10_000, 86_400),)
-    assert "budget of a day" not in figures(client)
 
 
 def test_a_prefix_is_named_with_what_is_in_force_for_it(signed_in: In, month: None) -> None:

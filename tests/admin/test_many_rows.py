@@ -6,11 +6,8 @@ each statement is run, and what it read is counted.
 
 import json
 import re
-import resource
 from collections.abc import Iterator
-from copy import copy
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +19,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from optin.audit import months
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
 from optin.support import statistics
@@ -30,7 +26,6 @@ from tests.admin import events
 from tests.admin.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from tests.kit.people import NOON, NUMBER
 from tests.kit.staff import In, ids
-from tests.kit.trail import analyze_trail
 
 pytestmark = [
     pytest.mark.slow,
@@ -250,54 +245,6 @@ def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client)
 
     assert not bound.faults, "\n".join(bound.faults)
     assert {name: bound.counts[name] for name in few.counts} == few.counts
-
-
-def test_a_page_is_bounded_also_where_the_database_knows_nothing_yet(client: Client) -> None:
-    """What came in since it looked last, it takes for few: and would read and sort it all."""
-    seed(60_000, end=NOON)
-    new = AuditEvent(
-        at=NOON, kind="check", outcome="ok", face="web", file_id=4711, user_id=QUIET, data={}
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {months.name_of(0)} SET (autovacuum_enabled = false)")
-    analyze_trail()
-    AuditEvent.objects.bulk_create((copy(new) for _ in range(20_000)), batch_size=5000)
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {months.name_of(0)} RESET (autovacuum_enabled)")
-    bound = Bound(client)
-    for query in (f"user_id={QUIET}", "file_id=4711"):
-        assert len(ids(bound.ask(f"{LOG}?{query}", 60).content.decode())) == PAGE
-    assert not bound.faults, "\n".join(bound.faults)
-    response: Any = client.post(f"{LOG}export/?user_id={QUIET}")
-    export = iter(response.streaming_content)
-    with CaptureQueriesContext(connection) as captured:
-        next(export)
-        next(export)
-    (sql,) = [q["sql"] for q in captured if 'FROM "optin_auditevent"' in q["sql"]]
-    (setting,) = [q["sql"] for q in captured if q["sql"].startswith("SET LOCAL")]
-    assert faults(sql, 2001, setting) == []
-
-
-def resident() -> float:
-    """The memory of this process, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
-def test_an_export_takes_the_same_memory_however_long_it_is(client: Client) -> None:
-    """P-22: 200 000 events here; ``bench.trail`` watches a server that hands out a million."""
-    seed(200_000, end=NOON)
-    response: Any = client.post(f"{LOG}export/")
-    used, lines = [], 0
-    for chunk in response.streaming_content:
-        assert chunk.endswith(b"\r\n")
-        lines += chunk.count(b"\r\n")
-        if lines % 20_000 == 1:  # the names of the columns are a line, too
-            used.append(resident())
-    assert len(used) == 11
-    # What the first batches take stays taken.
-    assert max(used[2:]) - used[1] < 4, used
-    assert max(used) - used[0] < 30, used
 
 
 CROWD = 100_000

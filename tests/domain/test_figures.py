@@ -1,6 +1,5 @@
 """The figures of the home page of staff say what happened, once each (P-20)."""
 
-import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -10,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 from django.conf import LazySettings
-from django.db import OperationalError, connections
+from django.db import OperationalError
 from django.utils import timezone
 
-from optin.conf import Rate, conf
+from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import receipts
 from optin.models import (
@@ -22,13 +21,12 @@ from optin.models import (
     Guard,
     PendingOtp,
     ProviderUser,
-    Purpose,
     SmsMessage,
     Span,
     User,
 )
 from optin.models.messages import State
-from optin.operations import challenges, opt_ins, retention
+from optin.operations import opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.support import budgets, counting, statistics
@@ -139,18 +137,6 @@ def test_asking_again_is_no_second_opt_in(
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
 
 
-def test_texts_for_signing_in_are_no_opt_ins(active: ProviderUser, clock: Clock) -> None:
-    clock.shift(60)
-    challenges.challenge(active.user, Purpose.SIGN_IN, origin=ORIGIN)
-    told = rolled_up(What.OPT_IN, What.TEXT, What.BUDGET, What.GATEWAY)
-    assert told == {
-        ("opt_in", "proved"): 1,
-        ("text", "sent"): 2,
-        ("budget", ""): 1,
-        ("gateway", "phone"): 1,
-    }
-
-
 # -- texts, cost, gateways, files --------------------------------------------------
 
 
@@ -227,17 +213,6 @@ def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
     assert counting.name_of_prefix(breaker) == name
 
 
-def test_the_prefixes_with_most_that_nobody_proved_are_kept(
-    file: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(counting, "SHOWN_AT_MOST", 2)
-    pump(
-        file,
-        [f"+61491{n}{each:04d}" for n, many in ((70, 5), (71, 7), (72, 6)) for each in range(many)],
-    )
-    assert sorted(rolled_up(What.PREFIX).values()) == [6, 7]
-
-
 # -- locks and refusals ------------------------------------------------------------
 
 
@@ -278,52 +253,6 @@ def test_counting_again_changes_nothing_and_is_done_once_a_minute(
     assert kept() == before
 
 
-@pytest.mark.postgresql
-def test_two_at_once_count_once(pending: ProviderUser, clock: Clock) -> None:
-    """Whoever waits for the other finds the span counted."""
-    clock.shift(60)
-    begun, counted = threading.Barrier(4), []
-
-    def run() -> None:
-        begun.wait()
-        counted.append(statistics.roll_up(NOON + timedelta(seconds=60)))
-        connections.close_all()
-
-    for _ in range(5):
-        Span.objects.all().delete()
-        counted.clear()
-        threads = [threading.Thread(target=run) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sum(counted) == Span.objects.count() == 1
-        assert read(What.TEXT, What.OPT_IN) == {("text", "sent"): 1, ("opt_in", "waiting"): 1}
-
-
-def test_a_late_receipt_is_counted_where_its_text_is(user: User, file: File, clock: Clock) -> None:
-    """Nearly a day later, on the next one; its hour was over and counted long before."""
-    ask(user, file)
-    clock.shift(2 * 3600)
-    assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
-    clock.shift(20 * 3600)
-    receipt(Report.DELIVERED)
-    statistics.roll_up(timezone.now())
-    assert read(What.TEXT, day=TODAY) == {("text", "delivered"): 1}
-    assert read(What.TEXT, day=TODAY + DAY) == {}
-
-
-def test_what_is_settled_is_not_counted_again(user: User, file: File, clock: Clock) -> None:
-    ask(user, file)
-    statistics.roll_up(timezone.now())
-    clock.shift(DAY.total_seconds())
-    statistics.roll_up(timezone.now())
-    assert Span.objects.earliest("start").is_settled
-    PendingOtp.objects.all().delete()
-    clock.shift(DAY.total_seconds())
-    assert rolled_up(What.TEXT, What.OPT_IN) == {("text", "sent"): 1, ("opt_in", "failed"): 1}
-
-
 # -- days --------------------------------------------------------------------------
 
 
@@ -350,22 +279,6 @@ def test_a_day_begins_at_midnight_where_the_service_is(
             ("text", "sent"): 1,
             ("opt_in", "waiting"): 1,
         }
-
-
-def test_what_happens_at_midnight_counts_once(
-    pending: ProviderUser, stranger: User, file: File, clock: Clock
-) -> None:
-    statistics.roll_up(timezone.now())
-    clock.move_to(datetime(2026, 11, 2, 13, tzinfo=UTC))
-    ask(stranger, file, OTHER_NUMBER)
-    clock.shift(3600)
-    everything = (What.TEXT, What.OPT_IN, What.COUNTRY)
-    assert rolled_up(*everything, day=TODAY) == {
-        ("text", "sent"): 1,
-        ("opt_in", "failed"): 1,
-        ("country", "AU"): 1,
-    }
-    assert read(*everything, day=TODAY + DAY) == read(*everything, day=TODAY)
 
 
 @pytest.mark.parametrize(
@@ -412,19 +325,6 @@ def test_days_that_were_missed_are_caught_up_with(
     assert Span.objects.unsettled().count() <= 25
 
 
-def test_a_first_run_begins_with_the_oldest_text_but_no_earlier_than_is_shown(
-    pending: ProviderUser, clock: Clock
-) -> None:
-    clock.shift(3 * DAY.total_seconds())
-    assert rolled_up(What.TEXT, day=TODAY) == {("text", "sent"): 1}
-    Span.objects.all().delete()
-    clock.shift(400 * DAY.total_seconds())
-    statistics.roll_up(timezone.now())
-    assert statistics.day_of(Span.objects.earliest("start").start) == statistics.day_of(
-        timezone.now()
-    ) - timedelta(days=statistics.DAYS)
-
-
 @pytest.mark.parametrize("hours", [0, 23, 24, 25, 100])
 def test_purge_loses_nothing_that_was_not_counted(
     user: User, file: File, phone: Phone, clock: Clock, hours: int
@@ -446,18 +346,6 @@ def test_purge_loses_nothing_that_was_not_counted(
             ("country", "AU"): 1,
         }
     assert not SmsMessage.objects.exists()
-
-
-def test_figures_go_with_the_oldest_events(pending: ProviderUser, clock: Clock) -> None:
-    statistics.roll_up(timezone.now())
-    days = conf.audit_retention
-    clock.shift(days * DAY.total_seconds())
-    retention.purge(origin=COMMAND)
-    assert Figure.objects.filter(day=TODAY).exists()
-    clock.shift(DAY.total_seconds())
-    assert retention.purge(origin=COMMAND)["figures"] > 0
-    assert not Figure.objects.filter(day=TODAY).exists()
-    assert not Span.objects.filter(day=TODAY).exists()
 
 
 # -- budgets -----------------------------------------------------------------------

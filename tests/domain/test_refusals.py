@@ -56,7 +56,7 @@ from optin.outcomes import (
     TokenOutcome,
 )
 from optin.runtime import references
-from optin.support import statistics, timeline, wording
+from optin.support import timeline, wording
 from optin.support.diagnosis import Question, diagnose
 from optin.web import account
 from tests.kit.people import NUMBER, PASSWORD
@@ -333,15 +333,6 @@ def test_a_refusal_that_commits_late_is_told_all_the_same(
     assert [event.data["repeated"] for event in told.order_by("pk")] == [1, 1]
 
 
-def test_a_row_of_a_later_release_is_told_too(flood: Flood) -> None:
-    """After a step back to this one."""
-    for n in range(2):
-        _unknown(flood, n)
-    for row in RefusalCount.objects.all():
-        RefusalCount.objects.filter(pk=row.pk).update(last={**row.last, "later": 1})
-    assert repeats.tell(timezone.now() + WINDOW) == 1
-
-
 def test_nothing_is_counted_where_the_first_cannot_be_told(flood: Flood) -> None:
     with audit_trail_full(), pytest.raises(DatabaseError):
         flood.challenge(0)
@@ -427,15 +418,6 @@ def test_a_stranger_causes_three_lines(flood: Flood, password_clients: None) -> 
     (sign_ins,) = (line for line in lines(flood.user) if "too many tries" in line.what)
     assert "Wrong password entered" in sign_ins.what
     assert sign_ins.where == "from several networks"
-
-
-def test_faces_that_share_a_line_are_not_told_as_one(flood: Flood) -> None:
-    for face in (Face.WEB, Face.TOKEN):
-        sign_in.sign_in("ann", "wrong", origin=Origin(face, ip="192.0.2.1"))
-    (line,) = lines(flood.user)
-    assert (line.what, line.where) == ("Wrong password entered, 2 times", "from 192.0.2.1")
-    (entry,) = timeline.timeline(flood.user).entries
-    assert entry.where == "the last event through a token call, from 192.0.2.1"
 
 
 def statements_of(call: Callable[[], object]) -> list[str]:
@@ -588,48 +570,6 @@ def test_the_diagnosis_knows_the_latest_refusal(
         clock.shift(WINDOW)
         repeats.tell(timezone.now())
         flood.user.refresh_from_db()
-
-
-def test_the_diagnosis_knows_the_latest_try_of_the_person(
-    flood: Flood, clock: time_machine.Traveller
-) -> None:
-    """S-07: though strangers in many networks were refused, of which the trail is told later."""
-    flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(1, 3600),)
-    for n in range(12):
-        for _ in range(3):
-            sign_in.sign_in("ann", "wrong", origin=Origin(Face.WEB, ip=f"198.51.{n}.1"))
-    clock.shift(WINDOW)
-    sign_in.sign_in("ann", "forgotten", origin=Origin(Face.WEB, ip="192.0.2.9"))
-    clock.shift(60)
-    assert repeats.tell(timezone.now()) == RefusalCount.objects.count()
-    causes = [cause.why for cause in diagnose(flood.user, timezone.now())]
-    assert "wrong_password" in causes
-    assert "password_limit" not in causes
-
-
-@pytest.mark.slow
-def test_figures_count_each_refused_text(flood: Flood, clock: time_machine.Traveller) -> None:
-    flood.over_sends()
-
-    def refused() -> int:
-        statistics.roll_up(timezone.now())
-        return statistics.read(timezone.now()).of("refused").count
-
-    for _ in range(7):
-        flood.opt_in()
-        clock.shift(60)
-    flood.opt_in()
-    clock.shift(120)
-    assert refused() == 8
-    clock.shift(WINDOW)
-    repeats.tell(timezone.now())
-    assert refused() == 8
-    then = timezone.now()
-    clock.shift(references.KEPT + WINDOW)
-    retention.purge(origin=Origin(Face.COMMAND))
-    assert not RefusalCount.objects.exists()
-    statistics.roll_up(timezone.now())
-    assert statistics.read(then).of("refused").count == 8
 
 
 def test_purge_deletes_only_what_was_told(flood: Flood, clock: time_machine.Traveller) -> None:

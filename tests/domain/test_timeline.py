@@ -37,7 +37,6 @@ from optin.models.messages import State
 from optin.operations import (
     challenges,
     opt_ins,
-    revocations,
     send_controls,
     sign_in,
     staff_actions,
@@ -45,7 +44,7 @@ from optin.operations import (
 )
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import MALFORMED, SendOutcome, StaffOutcome
+from optin.outcomes import MALFORMED, SendOutcome
 from optin.support import timeline
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Entry, Position, What
@@ -449,19 +448,6 @@ def test_a_call_for_a_file_of_others_is_told_of(scene: Scene) -> None:
     assert found() == []
 
 
-def test_the_advice_goes_on_as_staff_do_what_it_says(scene: Scene) -> None:
-    scene.activate()
-    (cause,) = causes(scene.user, Question.NO_ENTRY)
-    assert "... 156 is the only way in" in cause.words
-    assert "press “Suspend”" in cause.advice
-    staff_actions.suspend(scene.user, reason="lost", origin=STAFF)
-    cause = causes(scene.user, Question.NO_ENTRY)[-1]
-    assert (cause.why, "Suspend" in cause.advice) == (Why.PHONE_ONLY, False)
-    revocations.plan(scene.user, reason="lost", origin=STAFF)
-    found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
-    assert found == [Why.SUSPENDED, Why.REVOCATION_WAITS]
-
-
 def test_a_limit_on_passwords_that_is_over_is_said_to_be(scene: Scene) -> None:
     limit_passwords(scene)
     assert "Nobody here can lift it" in causes(scene.user, Question.NO_ENTRY)[0].advice
@@ -489,17 +475,6 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
     goes_on(scene)
     found = [cause.why for cause in causes(scene.user, Question.NO_ENTRY)]
     assert Why.NO_CODE_ENTERED not in found
-
-
-def test_what_staff_asked_for_in_vain_hides_no_cause(scene: Scene) -> None:
-    """Support presses the button while nothing waits: the page still says what refused."""
-    gateway_refused(scene)
-    PendingOtp.objects.update(closed_at=timezone.now(), closed_as=PendingOtp.Closed.SUPERSEDED)
-    before = [cause.why for cause in causes(scene.user, Question.NO_TEXT)]
-    assert before[0] is Why.GATEWAY_REFUSED
-    outcome = staff_actions.resend(scene.user, reason="they ask for one", origin=STAFF)
-    assert outcome is StaffOutcome.NOTHING_WAITING
-    assert [cause.why for cause in causes(scene.user, Question.NO_TEXT)] == before
 
 
 @pytest.mark.parametrize("bar", [disable, suspend], ids=["disabled", "suspended"])
@@ -681,21 +656,6 @@ def test_each_group_has_its_entries_and_no_others(scene: Scene, name: str) -> No
     assert list(dict.fromkeys(map(_named, paged))) == list(dict.fromkeys(map(_named, whole)))
 
 
-def test_a_group_is_looked_for_further_back_than_one_read(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page may be empty; the next one goes on."""
-    monkeypatch.setattr("optin.support.timeline.LOOKED_AT", 3)
-    tenants.refuse_access(scene.user, 888, "not_found", origin=PAGE)
-    lock(scene)
-    only = timeline.GROUPS["account"].what
-    first = timeline.timeline(scene.user, limit=1, only=only)
-    assert first.entries == []
-    assert first.older
-    [entry] = walk(scene.user, 1, only)
-    assert entry.words == "Access to a file refused"
-
-
 @pytest.mark.parametrize(
     ("apart", "length"),
     [(0, "1 second"), (25, "100 seconds"), (90, "6 minutes"), (3600, "4 hours")],
@@ -719,11 +679,6 @@ def test_what_repeats_is_one_entry_with_its_length_of_time(
 
 def _named(entry: Entry) -> str:
     return re.sub(r", \d+ times in .*$", "", entry.words)
-
-
-@pytest.mark.parametrize("text", ["", "1-2-3", "9" * 18 + "-0-0-0", "1-6-1-1", "-1-0-1-1", "a"])
-def test_no_position(text: str) -> None:
-    assert Position.parse(text) is None
 
 
 def grow(scene: Scene, rows: int) -> None:
@@ -770,24 +725,3 @@ def test_as_many_queries_for_five_hundred_as_for_one(scene: Scene) -> None:
     assert counts[:4] == counts[4:]
     assert counts[:3] == [12] * 3
     assert counts[3] <= 17
-
-
-@pytest.mark.postgresql
-def test_an_index_serves_every_query(scene: Scene) -> None:
-    """However much others did: a table is read as a whole only where nothing else can serve."""
-    scene.activate()
-    grow(scene, 3)
-    before = entries(scene.user)[3].position
-    with CaptureQueriesContext(connection) as queries:
-        timeline.timeline(scene.user)
-        timeline.timeline(scene.user, before=before)
-        diagnose(scene.user, timezone.now())
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        for query in queries.captured_queries:
-            if not query["sql"].startswith("SELECT"):
-                continue
-            cursor.execute(f"EXPLAIN {query['sql']}")
-            plan = "\n".join(line for (line,) in cursor.fetchall())
-            # A handful of gateways: all are read.
-            assert "Seq Scan" not in plan or "optin_gatewayhealth" in plan, plan
