@@ -1,18 +1,11 @@
 """How far the audit stream has come, for whoever writes it next."""
 
-from datetime import timedelta
 from typing import Self
 
 from django.db import models
 from django.db.models import Q
 
 from optin.models.audit import AuditEvent
-
-COUNTED = 10_000
-"""Events behind the stream that are counted, at most."""
-
-LATE = timedelta(minutes=5)
-"""An event is in the stream by then, if something writes it."""
 
 
 class AuditStream(models.Model):
@@ -46,10 +39,6 @@ class AuditStream(models.Model):
     def oldest_waiting(self) -> AuditEvent | None:
         """Return the first event that is not in the stream yet."""
         return AuditEvent.objects.filter(pk__gt=self.event).order_by("pk").first()
-
-    def waiting(self) -> int:
-        """Return how many events are not in the stream yet; of many, ``COUNTED``."""
-        return AuditEvent.objects.filter(pk__gt=self.event).order_by("pk")[:COUNTED].count()
 
     def move(self, event: int, seal: int, mark: str) -> None:
         """Save that the batch up to this event and this seal is written."""

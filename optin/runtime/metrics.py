@@ -155,16 +155,6 @@ BUDGET_USED = Measure(
 UNSEALED_OLDEST = Measure(
     "optin_unsealed_oldest_seconds", "Age of the oldest audit event without a seal."
 )
-STREAM_EVENTS = Measure(
-    "optin_audit_stream_behind_events",
-    "Audit events that are not in the stream yet: 10 000 at most.",
-)
-STREAM_SECONDS = Measure(
-    "optin_audit_stream_behind_seconds", "Age of the oldest audit event that is not in the stream."
-)
-STREAM_FAILURES = Measure(
-    "optin_audit_stream_failures", "Attempts in a row to write the audit stream that failed."
-)
 OVERDUE = Measure(
     "optin_overdue_seconds",
     "Time since the first removal, or new e-mail address, should have taken effect.",
