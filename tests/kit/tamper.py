@@ -13,7 +13,8 @@ from django.db import connection, connections, models, transaction
 from django.utils import timezone
 
 from optin.audit import integrity, seals
-from optin.models import AuditEvent, AuditSeal, operation
+from optin.database import operation
+from optin.models import AuditEvent, AuditSeal
 from tests.kit.trail import FULL_ORIGIN, sql, unguarded
 
 OLD = timedelta(minutes=6)
