@@ -1,5 +1,9 @@
 """Statements that Django writes once, and that share a round trip to PostgreSQL.
 
 ``statements`` compiles querysets once, ``operation`` decides which statements go together, and the
-rest is Django's backend for PostgreSQL with a pipeline and a pool.
+rest is Django's backend for PostgreSQL, with a pipeline and a pool.
+
+The switch is ``ENGINE`` in the settings: with Django's own backend, each statement takes a round
+trip of its own, as on SQLite. ``tests/site/test_inside.py`` names each private interface of Django
+and psycopg that stands behind this.
 """

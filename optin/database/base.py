@@ -92,8 +92,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         A value that cannot be sent raises here, so the statements that wait are kept.
         """
         # As Django's cursors do: connect if needed, and refuse a broken transaction.
-        self.ensure_connection()
-        self.validate_no_broken_transaction()
+        if self.connection is None:
+            self.ensure_connection()
+        if self.needs_rollback:
+            self.validate_no_broken_transaction()
         with self.wrap_database_errors:
             message: pipeline.Message = self._line.message(*statement)
             return message
@@ -172,7 +174,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             metrics.POOL_FAILURES.inc()
             raise
         metrics.POOL_WAITS.observe(time.perf_counter() - asked)
-        metrics.POOL_LIMIT.set(self._pool.size)
         metrics.POOL_USED.inc()
         return self._line.connection
 

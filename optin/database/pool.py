@@ -11,6 +11,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from optin.database.pipeline import Line
+from optin.runtime import metrics
 
 PATIENCE = 5.0
 """Seconds that a thread waits for a place."""
@@ -23,6 +24,7 @@ class Pool:
         self.size = size
         self._places = threading.Semaphore(size)
         self._idle: deque[Line] = deque()
+        metrics.POOL_LIMIT.set(size)
 
     def take(self, make: Callable[[], psycopg.Connection[Any]]) -> Line:
         """Return the connection that was used last, if one is idle and alive, or make another.
