@@ -27,9 +27,6 @@ from optin.database.pool import pool_of
 from optin.database.schema import DatabaseSchemaEditor
 from optin.runtime import metrics
 
-Statement = tuple[str, Sequence[Any]]
-"""SQL with ``%s`` in place of its values, and these."""
-
 Then = Callable[[Sequence[Any]], None] | None
 
 
@@ -39,8 +36,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._line: Any = None  # pipeline.Line, while there is a connection
-        self._waiting: list[tuple[pipeline.Message, Then]] = []
-        self._at_the_end: list[tuple[pipeline.Message, Then]] = []
+        self._waiting: list[tuple[pipeline.Statement, Then]] = []
+        self._at_the_end: list[tuple[pipeline.Statement, Then]] = []
         self.execute_wrappers.append(self._send_first)
 
     # -- several statements in one round trip ---------------------------------------
@@ -51,16 +48,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # DEBUG alone changes nothing: a development start does what production does.
         return len(self.execute_wrappers) == 1 and not self.force_debug_cursor
 
-    def run_together(self, statements: Sequence[Statement]) -> list[pipeline.Rows]:
+    def run_together(self, statements: Sequence[pipeline.Statement]) -> list[pipeline.Rows]:
         """Run the statements, after those that wait; return the rows of each."""
-        return self._run([self._message(statement) for statement in statements])
+        # As Django's cursors do: connect if needed, and refuse a broken transaction.
+        if self.connection is None:
+            self.ensure_connection()
+        if self.needs_rollback:
+            self.validate_no_broken_transaction()
+        return self._run(statements)
 
-    def run_later(self, statement: Statement, then: Then) -> None:
+    def run_later(self, statement: pipeline.Statement, then: Then) -> None:
         """Run the statement with the next ones of this transaction, at the latest with COMMIT.
 
         :param then: takes the rows that it returns.
         """
-        self._waiting.append((self._message(statement), then))
+        self._waiting.append((statement, then))
 
     def release_early(self) -> None:
         """Release the locks of this transaction before its commit is on the disk.
@@ -72,39 +74,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not self._at_the_end:
             self._at_the_end = [(pipeline.COMMIT_EARLY, None)]
 
-    def run_at_the_end(self, statement: Statement, then: Then) -> None:
+    def run_at_the_end(self, statement: pipeline.Statement, then: Then) -> None:
         """``release_early``, and run the statement as the last one of this transaction.
 
         :param then: takes the rows that it returns.
         """
-        message = self._message(statement)
         self.release_early()
-        self._at_the_end.append((message, then))
+        self._at_the_end.append((statement, then))
 
     def send_waiting(self) -> None:
         """Run what waits now: its rows have their keys after that."""
         if self._waiting:
             self._run([])
 
-    def _message(self, statement: Statement) -> pipeline.Message:
-        """Return the statement as it is sent.
-
-        A value that cannot be sent raises here, so the statements that wait are kept.
-        """
-        # As Django's cursors do: connect if needed, and refuse a broken transaction.
-        if self.connection is None:
-            self.ensure_connection()
-        if self.needs_rollback:
-            self.validate_no_broken_transaction()
+    def _run(self, statements: Sequence[pipeline.Statement]) -> list[pipeline.Rows]:
+        waiting, line = self._waiting, self._line
         with self.wrap_database_errors:
-            message: pipeline.Message = self._line.message(*statement)
-            return message
-
-    def _run(self, messages: Sequence[pipeline.Message]) -> list[pipeline.Rows]:
-        waiting, self._waiting = self._waiting, []
-        together = [*(one for one, _ in waiting), *messages]
-        with self.wrap_database_errors:
-            found: list[pipeline.Rows] = self._line.run(together)
+            # If a value cannot be sent, what waits goes on waiting.
+            messages = line.messages([*(one for one, _ in waiting), *statements])
+            self._waiting = []
+            found: list[pipeline.Rows] = line.run(messages)
         for (_, then), rows in zip(waiting, found, strict=False):
             if then:
                 then(rows)
@@ -140,7 +129,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._savepoint(sid)  # type: ignore[misc]
 
     def _savepoint_commit(self, sid: str) -> None:
-        release: pipeline.Message = (self.ops.savepoint_commit_sql(sid), ())
+        release: pipeline.Statement = (self.ops.savepoint_commit_sql(sid), ())
         status = self.connection.info.transaction_status
         if not self.has_pipeline:
             super()._savepoint_commit(sid)  # type: ignore[misc]
@@ -153,7 +142,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._waiting.append((release, None))
 
     def _savepoint_rollback(self, sid: str) -> None:
-        names = [message[0] for message, _ in self._waiting]
+        names = [sql for (sql, _), _ in self._waiting]
         made = self.ops.savepoint_create_sql(sid)
         if made in names:
             # It was not sent. It stays, because Django releases it next.

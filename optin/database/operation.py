@@ -20,6 +20,9 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 logger = logging.getLogger(__name__)
 
 
+Then = Callable[[Sequence[Any]], None] | None
+
+
 class Bound(NamedTuple):
     """A statement, with ``%s`` in place of its values, and these as the driver takes them."""
 
@@ -33,19 +36,13 @@ def run(statements: Sequence[Bound]) -> list[list[Any]]:
     If a statement waits for a lock, the next one starts only after it. So the next one sees
     everything that was committed during the wait.
     """
-    found: list[list[Any]]
     if pipeline := _pipeline():
-        found = pipeline.run_together(statements)
+        found: list[list[Any]] = pipeline.run_together(statements)
         return found
-    found = []
-    with connection.cursor() as cursor:
-        for sql, values in statements:
-            cursor.execute(sql, values)
-            found.append(cursor.fetchall())
-    return found
+    return [_run_now(statement) for statement in statements]
 
 
-def run_later(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
+def run_later(statement: Bound, then: Then = None) -> None:
     """Queue the statement in the open transaction. Where nothing waits, or outside one, run it now.
 
     :param then: takes the rows that the statement returns.
@@ -68,7 +65,7 @@ def release_early() -> None:
         here.release_early()
 
 
-def run_at_the_end(statement: Bound, then: Callable[[Sequence[Any]], None] | None = None) -> None:
+def run_at_the_end(statement: Bound, then: Then = None) -> None:
     """``release_early``, and run the statement as the last one of the open transaction.
 
     So the rows that it changes are locked for the shortest time. An error is raised by the commit.
@@ -120,11 +117,13 @@ def _outermost() -> Any:
     return here if here and here.in_atomic_block and not here.savepoint_ids else None
 
 
-def _run_now(statement: Bound, then: Callable[[Sequence[Any]], None] | None) -> None:
+def _run_now(statement: Bound, then: Then = None) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(*statement)
-        if then:
-            then(cursor.fetchall())
+        rows: list[Any] = cursor.fetchall() if cursor.description else []
+    if then:
+        then(rows)
+    return rows
 
 
 def _pipeline() -> Any:

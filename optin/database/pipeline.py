@@ -7,6 +7,7 @@ server when a connection first runs it: later the server gets its name and the v
 
 import select
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from itertools import count
@@ -20,16 +21,19 @@ from psycopg.adapt import Transformer as make_transformer
 
 Rows = list[tuple[Any, ...]]
 
-Message = tuple[str, Sequence[Buffer | None]]
-"""SQL with ``%s`` in place of its values, and these as text.
+Statement = tuple[str, Sequence[Any]]
+"""SQL with ``%s`` in place of its values, and these."""
 
-The server finds out their types, so one statement is prepared once, whatever it is given."""
-
-BEGIN: Message = ("BEGIN", ())
-COMMIT: Message = ("COMMIT", ())
-COMMIT_EARLY: Message = ("SET LOCAL synchronous_commit TO off", ())
+BEGIN: Statement = ("BEGIN", ())
+COMMIT: Statement = ("COMMIT", ())
+COMMIT_EARLY: Statement = ("SET LOCAL synchronous_commit TO off", ())
 # A transaction that writes nothing does not wait for the disk: this writes an empty message.
 WAIT_FOR_DISK = (BEGIN, ("SELECT pg_logical_emit_message(true, 'optin', '')", ()), COMMIT)
+
+Message = tuple[str, Sequence[Buffer | None]]
+"""A statement as it is sent: with its values as text.
+
+The server finds out their types, so one statement is prepared once, whatever it is given."""
 
 _OK = {int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)}
 _OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
@@ -50,22 +54,19 @@ class Line:
 
     def is_alive(self) -> bool:
         """Whether this idle connection is open, and the server has not ended it."""
-        if self.connection.closed:
-            return False
         # The server sent something: usually that it ends the connection, or a changed setting.
         if self._socket.poll(0):
-            try:
+            with suppress(psycopg.Error):
                 self.connection.execute("")
-            except psycopg.Error:
-                return False
-        return True
+        return not self.connection.closed
 
-    def message(self, sql: str, values: Sequence[Any]) -> Message:
-        """Return the statement as it is sent.
+    def messages(self, statements: Sequence[Statement]) -> list[Message]:
+        """Return the statements as they are sent.
 
         :raises psycopg.DataError: if a value cannot be.
         """
-        return sql, self._values.dump_sequence(values, [PyFormat.TEXT] * len(values))
+        dump = self._values.dump_sequence
+        return [(sql, dump(values, [PyFormat.TEXT] * len(values))) for sql, values in statements]
 
     def run(self, messages: Sequence[Message]) -> list[Rows]:
         """Run the statements in this order, and return the rows of each.

@@ -37,7 +37,6 @@ class Pool:
             for line in self._idle_ones():
                 if line.is_alive():
                     return line
-                line.connection.close()
             return Line(make())
         except BaseException:
             self._places.release()
@@ -49,12 +48,14 @@ class Pool:
         If it broke in use, close all idle ones too. If the address of the database moved to another
         machine, no server closed them, so they look alive.
         """
-        if line.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+        connection = line.connection
+        is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
+        if is_idle and connection.autocommit:
             self._idle.append(line)
-        elif line.connection.broken:
+        elif connection.broken:
             self.close()
         else:
-            line.connection.close()
+            connection.close()
         self._places.release()
 
     def close(self) -> None:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from select import select
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connection
+from psycopg.pq import TransactionStatus
 
 from optin.database.base import DatabaseWrapper
 from tests.kit.clusters import Cluster, new_cluster
@@ -216,6 +218,29 @@ def test_a_closed_connection_of_the_pool_is_renewed() -> None:
         held.close()
 
         assert backend(line) != before
+    finally:
+        line.close()
+        line.close_pool()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_a_connection_given_back_in_a_transaction_begins_none_for_the_next() -> None:
+    """Otherwise what the next thread writes would never be committed."""
+    line = DatabaseWrapper(connection.settings_dict, "within")
+    try:
+        with line.cursor() as cursor:
+            cursor.execute("LISTEN news")
+        line.set_autocommit(False)
+        held = line.connection
+        line.close()
+        if not held.closed:
+            with psycopg.connect(database_url(), autocommit=True) as elsewhere:
+                elsewhere.execute("NOTIFY news")
+            select([held], [], [], 10)  # so it is looked at more closely
+        line.ensure_connection()
+
+        assert line.connection.info.transaction_status == TransactionStatus.IDLE
     finally:
         line.close()
         line.close_pool()

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from django.db.backends.utils import debug_transaction
 from django.db.models import Expression, Field
@@ -36,8 +37,8 @@ CALLS: list[tuple[Any, str, str]] = [
     (Expression, "as_sql", "self, compiler, connection"),
     # We call these of Django's.
     (BaseDatabaseWrapper, "validate_no_broken_transaction", "self"),
-    (base.DatabaseOperations, "savepoint_create_sql", "self, sid"),
-    (base.DatabaseOperations, "savepoint_commit_sql", "self, sid"),
+    (DatabaseOperations, "savepoint_create_sql", "self, sid"),
+    (DatabaseOperations, "savepoint_commit_sql", "self, sid"),
     (Field, "get_db_prep_save", "self, value, connection"),
     (Field, "pre_save", "self, model_instance, add"),
     (UpdateQuery, "chain", "self, klass"),
