@@ -1,5 +1,7 @@
 """Check any server against the wire contract, from outside: ``python -m conformance BASE_URL``.
 
+With ``--serve`` it is a strict server, and checks clients.
+
 The package knows docs/contract.md and imports nothing of the service, so that it judges the
 service as it judges any other server.
 
@@ -12,4 +14,5 @@ service as it judges any other server.
     ``report``     the table for people, and JUnit's XML for machines
     ``secrets``    keeps keys, tokens, codes and numbers out of what is printed
     ``simulator``  reads the texts of a development start
+    ``server``     the strict server
 """

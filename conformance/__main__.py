@@ -1,4 +1,4 @@
-"""``python -m conformance BASE_URL``.
+"""``python -m conformance BASE_URL``, or ``--serve``.
 
 Exit status: 0 nothing failed, 1 something did, 2 no run.
 """
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from conformance import checks, options, report
+from conformance.server import door
 from conformance.session import Result, Session
 
 __all__ = ["main"]
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks, print the report, and return the exit status."""
     command = options.parse(arguments, checks.sections())
     try:
+        if command.serve:
+            return door.serve(command.serve, command.junit, rotate=command.rotate)
         results = run(command)
     except (OSError, ValueError, http.client.HTTPException) as exc:
         print(f"Could not run: {exc}", file=sys.stderr)

@@ -117,6 +117,16 @@ TOKEN_SENTENCES: dict[tuple[int, str], tuple[str, ...]] = {
     ),
 }
 
+# Section 5.1.
+SUCCESSES = {
+    "verify": ("Two-factor authentication is on.",),
+    "opt-out": (
+        "Two-factor authentication is off.",
+        "The mobile number is no longer used. Two-factor authentication stays on, with the "
+        "authenticator app.",
+    ),
+}
+
 # Section 5.2: rel, call and title of what comes before the link to help. "" is a success.
 _Next = tuple[str, str, str]
 _NEW_CODE: _Next = ("related", "opt-in", "Send a new code")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+_SERVED = "127.0.0.1:8099"
+
 
 def _option(default: Any, told: str, **how: Any) -> Any:
     return field(default=default, metadata={"help": told, **how})
@@ -58,6 +60,8 @@ class Command:
     options: Options
     junit: Path | None
     only: tuple[str, ...] = ()
+    serve: str = ""
+    rotate: bool = False
 
 
 def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
@@ -66,9 +70,20 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     Exits with status 2 where something is wrong.
     """
     parser = argparse.ArgumentParser(
-        "python -m conformance", description="Check a server against the contract."
+        "python -m conformance", description="Check a server, or a client, against the contract."
     )
-    parser.add_argument("base_url", metavar="BASE_URL", help="as clients have it")
+    parser.add_argument("base_url", metavar="BASE_URL", nargs="?", help="as clients have it")
+    parser.add_argument(
+        "--serve",
+        metavar="HOST:PORT",
+        nargs="?",
+        const=_SERVED,
+        default="",
+        help=f"be a server that tests clients, in place of a run (default: {_SERVED})",
+    )
+    parser.add_argument(
+        "--rotate", action="store_true", help="with --serve: each refresh token works once"
+    )
     parser.add_argument("--config", type=Path, help="TOML file with the options below")
     told = [option for option in fields(Options) if option.name != "base_url"]
     for option in told:
@@ -80,13 +95,17 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     parser.add_argument("--junit", type=Path, help="write the results to this file too")
     parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
     given = vars(parser.parse_args(arguments))
+    if bool(given["base_url"]) == bool(given["serve"]):
+        parser.error("give one of BASE_URL and --serve")
     values = _from_file(parser, given["config"], {option.name for option in told})
     values |= {o.name: given[o.name] for o in told if given[o.name] is not None}
     values["numbers"] = tuple(values.get("numbers", ()))
     return Command(
-        Options(given["base_url"].rstrip("/"), **values),
+        Options((given["base_url"] or "").rstrip("/"), **values),
         given["junit"],
         tuple(given["only"]),
+        given["serve"],
+        given["rotate"],
     )
 
 

@@ -9,8 +9,12 @@ from typing import Any
 from conformance.checks import (
     addresses,
     bodies,
+    credentials,
     every_answer,
     formats,
+    oauth,
+    order,
+    ping,
     stories,
     tokens,
 )
@@ -63,6 +67,10 @@ def rewritten(reply: Reply, change: Callable[[dict[str, Any]], dict[str, Any]]) 
     return replace(reply, body=json.dumps(change(data), separators=(",", ":")).encode())
 
 
+def of_api(request: Request) -> bool:
+    return request.path.startswith(("/user/", "/authorisation/"))
+
+
 def of_verify(request: Request) -> bool:
     return request.path.startswith("/user/verify-2fa-opt-in")
 
@@ -75,9 +83,29 @@ def refusals_may_be_cached(reply: Reply) -> Reply:
     return reply.with_headers(cache_control=None) if reply.status == 403 else reply
 
 
+@found_by(every_answer.request_id)
+def no_request_id(request: Request, forward: Forward) -> Reply:
+    return forward(request).with_headers(x_request_id=None)
+
+
+@answers_found_by(every_answer.challenge, oauth.unknown_client)
+def no_challenge(reply: Reply) -> Reply:
+    return reply.with_headers(www_authenticate=None)
+
+
 @answers_found_by(every_answer.allow)
 def no_allow(reply: Reply) -> Reply:
     return reply.with_headers(allow=None)
+
+
+@answers_found_by(every_answer.retry_after)
+def no_retry_after(reply: Reply) -> Reply:
+    return reply.with_headers(retry_after=None)
+
+
+@answers_found_by(every_answer.content_type)
+def no_charset(reply: Reply) -> Reply:
+    return reply.with_headers(content_type=reply.headers["content-type"].partition(";")[0])
 
 
 @found_by(formats.preferences)
@@ -87,6 +115,12 @@ def q_is_ignored(request: Request, forward: Forward) -> Reply:
 
 
 # -- bodies in XML -----------------------------------------------------------------
+
+
+@answers_found_by(every_answer.xml_bytes, ping.bare)
+def declaration(reply: Reply) -> Reply:
+    declared = b'<?xml version="1.0" encoding="utf-8"?>' + reply.body
+    return replace(reply, body=declared) if reply.is_xml else reply
 
 
 @answers_found_by(every_answer.elements, formats.token_errors)
@@ -100,6 +134,21 @@ def another_root(reply: Reply) -> Reply:
 @answers_found_by(every_answer.json_bytes)
 def white_space_in_json(reply: Reply) -> Reply:
     return reply if reply.is_xml else reply.with_body(b'":"', b'": "')
+
+
+@answers_found_by(every_answer.properties)
+def links_first_in_json(reply: Reply) -> Reply:
+    return rewritten(reply, lambda data: dict(sorted(data.items(), key=lambda i: i[0] != "_links")))
+
+
+@answers_found_by(stories.id_is_a_number, every_answer.properties)
+def id_as_a_string(reply: Reply) -> Reply:
+    return replace(reply, body=re.sub(rb'UserId":(\d+)', rb'UserId":"\1"', reply.body))
+
+
+@answers_found_by(ping.bare)
+def ping_answers_an_object(reply: Reply) -> Reply:
+    return replace(reply, body=b'{"result":true}') if reply.body == b"true" else reply
 
 
 # -- sentences ---------------------------------------------------------------------
@@ -116,6 +165,20 @@ def other_words(reply: Reply) -> Reply:
     return replace(reply, body=re.sub(_SENTENCE, rb"\1Sorry, no: \2", reply.body))
 
 
+@answers_found_by(every_answer.sentence)
+def codes_for_sentences(reply: Reply) -> Reply:
+    if reply.status not in {401, 403}:
+        return reply
+    return replace(reply, body=re.sub(_SENTENCE, rb"\1E401", reply.body))
+
+
+@answers_found_by(every_answer.seconds)
+def minutes_for_seconds(reply: Reply) -> Reply:
+    if reply.status != 429:
+        return reply
+    return replace(reply, body=re.sub(rb"\d+ seconds?", b"some minutes", reply.body))
+
+
 # -- links -------------------------------------------------------------------------
 
 
@@ -125,6 +188,11 @@ def no_link_to_a_new_code(reply: Reply) -> Reply:
         return data | {"_links": [li for li in data["_links"] if li["title"] != "Send a new code"]}
 
     return rewritten(reply, less) if reply.read.code == "otp_incorrect" else reply
+
+
+@answers_found_by(every_answer.keys_in_links, every_answer.links)
+def key_in_a_link(reply: Reply) -> Reply:
+    return reply.with_body(b"?FileId=", b"?WsAccessKey=x&amp;FileId=")
 
 
 # -- decisions ---------------------------------------------------------------------
@@ -144,6 +212,26 @@ def another_code(request: Request, forward: Forward) -> Reply:
     return reply if is_unknown else reply.with_body(b"otp_incorrect", b"otp_wrong")
 
 
+@answers_found_by(stories.verify_again)
+def already_verified_is_fine(reply: Reply) -> Reply:
+    return replace(reply, status=200) if reply.read.code == "already_verified" else reply
+
+
+@found_by(order.first_of_two)
+def type_before_credentials(request: Request, forward: Forward) -> Reply:
+    plain = request.headers.get("Content-Type") == "text/plain"
+    if plain and "conformance-unknown" in request.headers.get("Authorization", ""):
+        headers = {n: v for n, v in request.headers.items() if n != "Authorization"}
+        return forward(replace(request, headers=headers))
+    return forward(request)
+
+
+@found_by(formats.nothing_fits, every_answer.code_and_status)
+def not_acceptable(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, status=406) if request.headers.get("Accept") == "text/html" else reply
+
+
 @found_by(addresses.any_case, formats.no_redirect, every_answer.code_and_status)
 def slashes_are_redirected(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
@@ -152,10 +240,49 @@ def slashes_are_redirected(request: Request, forward: Forward) -> Reply:
     return reply
 
 
+@found_by(addresses.names)
+def names_are_exact(request: Request, forward: Forward) -> Reply:
+    target = re.sub(r"wsaccesskey=(?=\w{9})", "x=", request.target)
+    return forward(replace(request, target=target))
+
+
 @found_by(bodies.otp_as_number)
 def numbers_are_codes(request: Request, forward: Forward) -> Reply:
     body = re.sub(rb'"Otp": (\d+)', rb'"Otp": "\1"', request.body)
     return forward(replace(request, body=body))
+
+
+@found_by(
+    bodies.null,
+    every_answer.no_500,
+    stories.opt_out_asks,
+    every_answer.code_and_status,
+    every_answer.error_and_status,
+)
+def null_is_a_fault_of_the_server(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    return replace(reply, status=500) if request.body == b"null" else reply
+
+
+@found_by(bodies.dtd)
+def a_dtd_is_read(request: Request, forward: Forward) -> Reply:
+    return forward(replace(request, body=re.sub(rb"^<!DOCTYPE \w+>", b"", request.body)))
+
+
+@found_by(tokens.refresh)
+def access_tokens_outlive_a_refresh(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if "/authorisation/" in request.path and (found := _ACCESS_TOKEN.search(reply.body)):
+        _given_out.append(found[1].decode())
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if reply.status == 401 and token in _given_out:
+        newest = {**request.headers, "Authorization": f"Bearer {_given_out[-1]}"}
+        return forward(replace(request, headers=newest))
+    return reply
+
+
+_ACCESS_TOKEN = re.compile(rb"access_token\W+([\w-]+)")
+_given_out: list[str] = []
 
 
 @found_by(tokens.same_refresh_token)
@@ -166,6 +293,25 @@ def refresh_tokens_rotate(request: Request, forward: Forward) -> Reply:
     if reply.status == 200 and request.path.endswith("/refresh"):
         rotated = rb'\1-rotated"' if not reply.is_xml else rb"\1-rotated<"
         return replace(reply, body=re.sub(rb"(refresh_token\W+[\w-]+)[\"<]", rotated, reply.body))
+    return reply
+
+
+@found_by(credentials.scopes)
+def view_is_enough(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if reply.read.code == "insufficient_scope":
+        nobody = {n: v for n, v in request.headers.items() if n != "Authorization"}
+        return forward(replace(request, headers=nobody))
+    return reply
+
+
+@found_by(tokens.ignored_code)
+def codes_are_always_judged(request: Request, forward: Forward) -> Reply:
+    reply = forward(request)
+    if b'"verification_code": "0000000"' in request.body:
+        said = "The code is not right, or not valid any more."
+        body = f'{{"error":"invalid_grant","error_description":"{said}"}}'
+        return replace(reply, status=400, body=body.encode())
     return reply
 
 
