@@ -101,8 +101,13 @@ def digest(label: str, text: str, *, key_id: str | None = None) -> str:
     :param key_id: of a former digest key; None: the current one.
     :raises UnknownDigestKeyError: if there is none with this id.
     """
-    key = _subkey(conf.digest_key if key_id is None else _digest_key(key_id), label)
+    key = digest_key(label, key_id=key_id)
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+
+
+def digest_key(label: str, *, key_id: str | None = None) -> bytes:
+    """Return the key of ``digest``, for whoever makes many."""
+    return _subkey(conf.digest_key if key_id is None else _digest_key(key_id), label)
 
 
 def digest_key_id() -> str:

@@ -23,6 +23,7 @@ Somebody else's reference says nothing to a stranger, unless they were refused f
 the same second.
 """
 
+import hmac
 import re
 import secrets
 import time
@@ -105,6 +106,7 @@ _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _READ_AS = str.maketrans("ILO", "110")
 _SECONDS = 2**22
 _ROUNDS = 8
+_LABEL = "reference"
 _HALF = 15  # bits
 
 _AHEAD = timedelta(minutes=1)
@@ -193,18 +195,21 @@ _NUMBERS = frozenset(Undecided)
 
 
 def _shuffle(number: int) -> int:
+    key = keys.digest_key(_LABEL)
     left, right = divmod(number, 1 << _HALF)
     for n in range(_ROUNDS):
-        left, right = right, left ^ _mixed(n, right)
+        left, right = right, left ^ _mixed(n, right, key)
     return left << _HALF | right
 
 
 def _unshuffle(number: int, key_id: str) -> int:
+    key = keys.digest_key(_LABEL, key_id=key_id)
     left, right = divmod(number, 1 << _HALF)
     for n in reversed(range(_ROUNDS)):
-        left, right = right ^ _mixed(n, left, key_id), left
+        left, right = right ^ _mixed(n, left, key), left
     return left << _HALF | right
 
 
-def _mixed(n: int, half: int, key_id: str | None = None) -> int:
-    return int(keys.digest("reference", f"{n} {half}", key_id=key_id)[:8], 16) % (1 << _HALF)
+def _mixed(n: int, half: int, key: bytes) -> int:
+    mixed = hmac.digest(key, f"{n} {half}".encode(), "sha256")
+    return int.from_bytes(mixed[:4], "big") % (1 << _HALF)
