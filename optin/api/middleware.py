@@ -126,7 +126,7 @@ def _answer(request: HttpRequest, path: str) -> HttpResponse:
 def _complete(response: HttpResponse, *, is_secure: bool) -> HttpResponse:
     """Add the headers that the middlewares of pages add."""
     for name, value in _headers(is_secure=is_secure):
-        response.headers.setdefault(name, value)
+        response.headers[name] = value
     response.headers["Vary"] = "Accept, Accept-Language"
     response.headers["Content-Language"] = settings.LANGUAGE_CODE
     if response.status_code not in {204, 304}:

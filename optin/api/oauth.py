@@ -343,7 +343,6 @@ class Endpoint(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.method not in self.methods:
-            references.mark(request.META, Undecided.METHOD)
             return _refusal("invalid_request", 405, {"Allow": ", ".join(self.methods)})
         try:
             _take_address(request)
@@ -351,8 +350,7 @@ class Endpoint(View):
                 references.mark(request.META, Undecided.NETWORK_REQUESTS)
                 return _later(429, wait)
             if not _is_plain(request):
-                references.mark(request.META, Undecided.MALFORMED)
-                return _refusal("invalid_request", 400)
+                raise BadRequest
             response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
         except (*_UNREADABLE, ApiError):
             references.mark(request.META, Undecided.MALFORMED)
