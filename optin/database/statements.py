@@ -203,14 +203,17 @@ class Insert(_Prepared, Generic[M]):
         (rows,) = run([self._bound(row)])
         self._stored(row, rows)
 
-    def run_later(self, row: M) -> None:
-        """Insert *row* with ``operation.run_later``. It has its key once the statement is sent."""
-        run_later(self._bound(row), partial(self._stored, row))
+    def run_later(self, row: M, **values: Any) -> None:
+        """Insert *row* with ``operation.run_later``. It has its key once the statement is sent.
 
-    def _bound(self, row: M) -> Bound:
+        :param values: of parameters in what the database computes.
+        """
+        run_later(self._bound(row, values), partial(self._stored, row))
+
+    def _bound(self, row: M, values: Mapping[str, Any] = {}) -> Bound:
         for field in self._makes_values:
             setattr(row, field.attname, field.pre_save(row, add=True))
-        return self.bind(row.__dict__)
+        return self.bind({**row.__dict__, **values})
 
     def _stored(self, row: M, rows: Sequence[Any]) -> None:
         for values in rows:  # none of a row that existed already and stays as it is

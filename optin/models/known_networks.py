@@ -3,10 +3,11 @@
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from django.db import models
+from django.db import connection, models
 
 from optin import keys
-from optin.database.statements import Insert, Select, param
+from optin.database.operation import Bound, run_later
+from optin.database.statements import Select, param
 from optin.models.users import User
 
 COARSE = timedelta(days=1)
@@ -20,12 +21,8 @@ class KnownNetworkQuerySet(models.QuerySet["KnownNetwork"]):
 
     def remember(self, user_id: int, network: str, now: datetime) -> None:
         """Store that the user signed in from *network*. The caller holds their lock."""
-        digest = _digest(user_id, network)
-        known = _ONE.row(user_id=user_id, digest=digest)
-        if known is None:
-            _INSERT.run_later(KnownNetwork(user_id=user_id, digest=digest, last_used_at=now))
-        elif known.last_used_at <= now - COARSE:
-            self.filter(pk=known.pk).update(last_used_at=now)
+        times = map(connection.ops.adapt_datetimefield_value, (now, now - COARSE))
+        run_later(Bound(_REMEMBER, [user_id, _digest(user_id, network), *times]))
 
 
 class KnownNetwork(models.Model):
@@ -58,7 +55,11 @@ _ONE = Select(
         user=param("user_id", KnownNetwork, "user"), digest=param("digest", KnownNetwork)
     )
 )
-_INSERT = Insert(KnownNetwork)
+_REMEMBER = """
+INSERT INTO optin_knownnetwork (user_id, digest, last_used_at) VALUES (%s, %s, %s)
+ON CONFLICT (user_id, digest) DO UPDATE SET last_used_at = excluded.last_used_at
+WHERE optin_knownnetwork.last_used_at <= %s
+"""
 
 
 def _digest(user_id: int, network: str) -> str:

@@ -305,8 +305,7 @@ def _activate(
     """
     user, old, now = factors.user, factors.active, factors.now
     factors.pending[row.pk].close_as_verified(now)
-    other = ProviderUser.objects.active_owner(row.number_digest) or _confirm(row, old, now)
-    if other:
+    if other := _confirm(row, old, now):
         result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)
         verification.count_right(factors, result, attempt)
         delivery.notify(other.user, Notice.Kind.NUMBER_CLAIMED, now, other)
@@ -338,16 +337,17 @@ def _count_verified(row: ProviderUser, code: PendingOtp) -> None:
 
 
 def _confirm(row: ProviderUser, old: ProviderUser | None, now: datetime) -> ProviderUser | None:
-    """Set *row* active in place of *old*; return the owner who got there first, if one did."""
+    """Set *row* active in place of *old*; return the owner who has its number already, if any.
+
+    Two users who verify one number at the same time lock different rows. So the unique index
+    decides whose it is.
+    """
     try:
-        # Statements that wait to be sent must not fail in here: none waits after ``active_owner``.
         with transaction.atomic():
             if old:
                 old.release(now)
             row.confirm(now)
     except IntegrityError:
-        # Two users verified one number at the same time: they lock different rows, so
-        # the unique owner is for the database to decide.
         owner = ProviderUser.objects.active_owner(row.number_digest)
         if owner is None:
             raise  # it was something else: nothing happens

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Subquery
 from django.utils import timezone
 from oauth2_provider.models import (
     AbstractApplication,
@@ -373,11 +373,10 @@ def _issue(
     refresh = RefreshToken(
         user=user,
         application=client,
-        access_token=access,
         token_family=replaces.token_family if replaces else uuid.uuid4(),
     )
     set_token_value(refresh, refresh_token)
-    _INSERT_REFRESH.run_later(refresh)
+    _INSERT_REFRESH.run_later(refresh, of=access.token_checksum)
     return Tokens(access_token, refresh_token, conf.access_token_lifetime, scope)
 
 
@@ -395,7 +394,7 @@ def _renew(
     """
     _END_EARLIER.run_later(refresh_id=token.pk, now=now)
     access, access_token = _access_token(user, client, scope, now)
-    _INSERT_RENEWAL.run_later(Renewal(access_token=access, refresh_token=token))
+    _INSERT_RENEWAL.run_later(Renewal(refresh_token=token), of=access.token_checksum)
     return Tokens(access_token, text, conf.access_token_lifetime, scope)
 
 
@@ -417,7 +416,7 @@ def _access_token(
     )
     text = secrets.token_urlsafe(32)
     set_token_value(access, text)
-    _INSERT_ACCESS.run(access)
+    _INSERT_ACCESS.run_later(access)
     return access, text
 
 
@@ -460,5 +459,12 @@ _END_EARLIER = Update(
     ),
     expires=param("now", AccessToken, "expires"),
 )
-_INSERT_ACCESS, _INSERT_REFRESH = Insert(AccessToken), Insert(RefreshToken)
-_INSERT_RENEWAL = Insert(Renewal)
+# A token that is inserted in the same round trip has no key yet.
+_ACCESS = Subquery(
+    AccessToken.objects.filter(token_checksum=param("of", AccessToken, "token_checksum")).values(
+        "pk"
+    )
+)
+_INSERT_ACCESS = Insert(AccessToken)
+_INSERT_REFRESH = Insert(RefreshToken, computed={"access_token_id": _ACCESS})
+_INSERT_RENEWAL = Insert(Renewal, computed={"access_token_id": _ACCESS})
