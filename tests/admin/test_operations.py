@@ -24,10 +24,7 @@ from optin.models import (
     AuditEvent,
     ExternalId,
     File,
-    Guard,
-    Membership,
     Notice,
-    PendingOtp,
     ProviderUser,
     ScimClient,
     SmsMessage,
@@ -298,26 +295,6 @@ def test_resend_texts_the_same_code_and_keeps_the_limits(
     assert events[0].data["rule"] == "resend-wait"
 
 
-def test_resend_of_a_sign_in(
-    user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller, signed_in: In
-) -> None:
-    Client().post("/sign-in/", {"username": "ann", "password": "correct horse battery"})
-    code, before = phone.code(), len(phone.messages)
-    clock.shift(60)
-
-    ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="nothing came")
-
-    assert len(phone.messages) == before + 1
-    assert phone.code() == code
-    assert PendingOtp.objects.open().count() == 1
-
-
-def test_resend_of_nothing(user: User, active: ProviderUser, phone: Phone, signed_in: In) -> None:
-    html = ask(signed_in("support"), f"optin/user/{user.pk}/resend/", reason="please")
-    assert "there is no code to send again" in html
-    assert SmsMessage.objects.count() == 1
-
-
 def test_a_number_in_full_is_shown_once(active: ProviderUser, signed_in: In) -> None:
     """S-37, P-23. By a POST with a reason, and the trail keeps who looked."""
     client, path = signed_in("administrator"), f"optin/provideruser/{active.pk}/reveal/"
@@ -392,19 +369,6 @@ def shown_secret(html: str) -> str:
     found = re.search(r'class="secret">([^<]+)<', html)
     assert found, html
     return found[1]
-
-
-def test_lists_and_memberships(user: User, signed_in: In) -> None:
-    """``tests.commands`` has more, by the same forms."""
-    client = signed_in("administrator")
-    number: dict[str, Any] = {"number": NUMBER, "reason": "x"}
-    assert "On the deny list until" in ask(client, "optin/guard/deny/", **number, days="3")
-    assert "Taken off the lists." in ask(client, "optin/guard/unlist/", **number)
-    assert not Guard.objects.exists()
-    membership = Membership.objects.get(user=user)
-    page = f"optin/membership/{membership.pk}/end/"
-    assert "The membership was ended." in ask(client, page)
-    assert not File.objects.open_to(user).exists()
 
 
 def test_the_secret_of_an_application_is_shown_once(signed_in: In) -> None:

@@ -402,17 +402,6 @@ def test_whoever_secures_the_account_stops_it(
 # -- stopped -----------------------------------------------------------------------
 
 
-def test_it_is_cancelled_once(person: Person, clock: Clock) -> None:
-    change = waiting(person)
-    with one_event(Kind.EMAIL, "cancelled", {"change": change.pk}, user_id=person.who.pk):
-        assert email_changes.cancel(change, origin=PAGE) is EmailOutcome.CANCELLED
-    with one_event(Kind.EMAIL, "nothing_waiting"):
-        email_changes.cancel(change, origin=PAGE)
-    assert notices(person.user).count(Notice.Kind.EMAIL_OFF) == 1
-    clock.shift(DAY)
-    assert carry_out() == (0, 0)
-
-
 # -- taken back --------------------------------------------------------------------
 
 

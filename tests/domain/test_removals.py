@@ -9,7 +9,7 @@ import time_machine
 from django.contrib.auth.tokens import default_token_generator
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.http import int_to_base36
 from pytest_django import Settings
@@ -518,14 +518,6 @@ def test_support_may_be_faster(ann: Person, clock: Clock) -> None:
     assert ann.has == set()
 
 
-def test_support_is_not_slower(ann: Person, clock: Clock) -> None:
-    waits = asked(ann)
-    days(clock, 2)
-    clock.shift(60)
-    assert plan(ann) == revocations.Plan(RevocationOutcome.UNCHANGED, waits.due_at)
-    assert ended_as(waits) == ""
-
-
 # -- carried out -------------------------------------------------------------------------
 
 
@@ -617,15 +609,6 @@ def test_if_no_worker_ran_for_days_the_person_gets_a_day_more(
     assert ended_as(waits) == Closed.DONE
 
 
-def test_the_messages_keep_the_language_of_the_page(ann: Person, clock: Clock) -> None:
-    with translation.override("de"):
-        waits = asked(ann)
-    days(clock, 3)
-    told = Notice.objects.filter(user=ann.user, created_at__gte=waits.asked_at)
-    assert [*told.values_list("language", flat=True)] == ["de"] * 4
-    assert ended_as(waits) == Closed.DONE
-
-
 # -- called off -------------------------------------------------------------------------
 
 
@@ -685,21 +668,6 @@ def test_what_is_true_at_the_end_decides(
     off = Notice.Kind.OWN_REMOVAL_OFF if waits.is_own else Notice.Kind.REVOKE_OFF
     assert (notices(ann.who)[-1] == off) is (ended is not Closed.NOTHING)
     assert each_minute() == (0, 0, 0)
-
-
-def test_no_reminder_says_that_it_comes_where_it_does_not(ann: Person, clock: Clock) -> None:
-    """A server's clock is behind, on which the person signs in: by 5 seconds at most."""
-    clock.shift(5)
-    waits = asked(ann)
-    texts = len(warnings(ann))
-    clock.shift(-5)
-    signs_in_on_a_page(ann)
-    at(waits.asked_at + DAY, clock)
-    with one_event(Kind.REVOKE, Closed.SIGNED_IN, user_id=ann.who.pk):
-        assert each_minute() == (0, 0, 0)
-    assert ended_as(waits) == Closed.SIGNED_IN
-    assert len(warnings(ann)) == texts
-    assert notices(ann.who)[-1] == Notice.Kind.OWN_REMOVAL_OFF
 
 
 def test_a_password_alone_neither_speeds_it_up_nor_stops_it(ann: Person, clock: Clock) -> None:

@@ -155,19 +155,6 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
     assert PendingOtp.objects.get().closed_at is None
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_several_purges_at_once(file: File, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
-    monkeypatch.setattr(retention, "CHUNK", 3)
-    for n in range(rounds):
-        for i in range(20):
-            named_long_ago(make_user(f"u{n}-{i}", file), file, number(100 * n + i))
-        runs = at_once([purge] * 4)
-        last = purge()
-        assert sum(run["numbers"] for run in [*runs, last]) == 20
-        assert not ProviderUser.objects.exists()
-        assert not PendingOtp.objects.exists()
-
-
 def test_erasing_beside_guesses(file: File) -> None:
     """All or nothing: a guess comes before, or finds nobody there."""
     user = make_user("ann", file)

@@ -63,17 +63,6 @@ def test_choice_stays_for_a_visitor_and_after_the_sign_in(browser: Browser, user
     assert language(browser) == "de"
 
 
-def test_choice_can_be_taken_back_while_signed_in(ann: Browser) -> None:
-    ann.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
-    ann.go("/account/")
-    assert language(ann) == "de"
-    choose(ann, "en-au")
-    assert (ann.path, ann.page.heading) == ("/account/", "Your account")
-    assert language(ann) == "en-au"
-    ann.go("/account/access/")
-    assert language(ann) == "en-au"
-
-
 def test_choice_leads_to_a_page_that_is_there(ann: Browser) -> None:
     """From the page of a form that was refused, back to that form; from no page, home."""
     ann.go(CONFIRM)
@@ -135,12 +124,6 @@ def test_cookie_is_bound_to_the_host(browser: Browser) -> None:
     assert (cookie["path"], cookie["domain"]) == ("/", "")
     assert cookie["max-age"] == 365 * 24 * 3600
     assert not browser.session
-
-
-def test_forged_choice_is_refused(browser: Browser) -> None:
-    browser.go("/sign-in/")
-    answer = post(browser, language="de")
-    assert (answer.status_code, "__Host-language" in answer.cookies) == (403, False)
 
 
 @pytest.mark.parametrize("address", ["/sign-in/", "/password-reset/sent/", "/Help", "/nothing"])

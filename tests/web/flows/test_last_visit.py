@@ -177,21 +177,6 @@ def test_from_before_the_number_was_theirs_is_not_listed(
     assert told(ann) == ""
 
 
-def test_a_refresh_of_the_code_page_or_a_double_click_loses_nothing(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    clock.shift(HOUR)
-    sign_in_on_pages(thief())
-    clock.shift(HOUR)
-    sign_in_on_pages(ann_on)
-    other_half = ann_on.copy()
-    enter = ann_on.submission(code=phone.code())
-    enter(ann_on)
-    enter(other_half)
-    assert "Code sent" in told(ann_on)
-    assert "Code sent" in told(other_half)
-
-
 def test_a_network_that_changes_during_a_visit_is_no_news(
     ann_on: Browser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -303,31 +288,6 @@ def test_only_the_owner_and_staff_open_the_number_again(
     assert closed.exists()
     erasure.erase(user, reason="they asked", origin=ORIGIN)
     assert not closed.exists()
-
-
-def test_many_texts_do_not_push_out_a_sign_in(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    clock.shift(HOUR)
-    come_in(thief(), phone)
-    for n in range(6):
-        clock.shift(timedelta(minutes=5))
-        sign_in_on_pages(Browser(IPHONE, f"203.0.{n}.9"))
-    visit(ann_on, phone, clock)
-    said = told(ann_on)
-    assert "Right code entered, to sign in" in said
-    assert said.count("Safari on iPhone") == 5
-
-
-def test_pressed_twice_it_is_done_once(warned: tuple[Browser, Browser]) -> None:
-    ann, _ = warned
-    ann.go("/account/")
-    other_half = ann.copy()
-    enter = ann.submission()
-    enter(ann)
-    enter(other_half)
-    assert other_half.path == "/account/"
-    assert AuditEvent.objects.filter(kind="disown").count() == 1
 
 
 def test_later_it_asks_for_the_password_and_a_code_first(
