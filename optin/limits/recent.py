@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 
 from optin.conf import CLOCK_SLACK, Rate, conf
-from optin.database.operation import Bound, run_later
+from optin.database.operation import Bound, run, run_later
 from optin.database.statements import Select, param
 from optin.limits.counters import Limit, Refused, Tally
 from optin.limits.rules import Rule
@@ -55,9 +55,18 @@ def lock_number(number_digest: str) -> None:
         run_later(Bound("SELECT pg_advisory_xact_lock(%s)", [key]))
 
 
-def read(user_id: int, number_digest: str, now: datetime) -> list[Sent]:
-    """Return the texts that a user asked for, and those that left to a number, newest first."""
-    rows: list[Any] = _TEXTS.rows(user_id=user_id, number_digest=number_digest, since=now - reach())
+def reading(user_id: int, number_digest: str, now: datetime) -> Bound:
+    """Return the statement that reads what ``sent`` takes.
+
+    That is the texts that a user asked for, and those that left to a number, newest first.
+    """
+    since = now - reach()
+    return _TEXTS.bind({"user_id": user_id, "number_digest": number_digest, "since": since})
+
+
+def sent(found: Any) -> list[Sent]:
+    """Return the texts that the database gave."""
+    rows: list[Any] = _TEXTS.models(found)
     return [
         Sent(
             row.created_at,
@@ -91,7 +100,7 @@ def resend_wait(
     user_id: int, number_digest: str, purpose: Purpose, now: datetime
 ) -> Refused | None:
     """Say how long the user must wait for the next text, if at all, as they are told."""
-    texts = read(user_id, number_digest, now)
+    texts = sent(*run([reading(user_id, number_digest, now)]))
     own = user_id if purpose is Purpose.OPT_IN else None
     return wait_after(texts, number_digest, purpose, now, own)
 

@@ -96,9 +96,8 @@ def reserve_text(
     with transaction.atomic():
         if not is_refused:
             recent.lock_number(number_digest)
-        texts = recent.read(user_id, number_digest, now)
-        tallies = policy.rates_of(asked, texts, now)
-        tallies += _counted(own, [*client, *others], now, only_read=is_refused)
+        texts, counted = _counted(asked, own, [*client, *others], now, only_read=is_refused)
+        tallies = policy.rates_of(asked, texts, now) + counted
         closing = _closing(controls, tallies, denied, now) if number else None
         refused = policy.decide(
             asked,
@@ -145,21 +144,24 @@ def _of_sandbox(
 
 
 def _counted(
-    own: Sequence[Limit], others: Sequence[Limit], now: datetime, *, only_read: bool
-) -> list[Tally]:
-    """Raise the counters. Those of *others* may only be read: return what they will come to.
+    asked: Asked, own: Sequence[Limit], others: Sequence[Limit], now: datetime, *, only_read: bool
+) -> tuple[list[recent.Sent], list[Tally]]:
+    """Read the recent texts, and raise the counters, in one round trip.
+
+    Those of *others* may only be read: return what they will come to.
 
     :param only_read: raise none: the text is refused whatever they say.
     """
-    if only_read:
-        limits = [*own, *others]
-        (read,) = run([shared.reading(limits, now)])
-        return shared.expected(limits, read)
-    if not others or not shared.are_raised_later():
-        return add([*own, *others], now)
-    raising = [adding(own, now)] if own else []
-    *raised, read = run([*raising, shared.reading(others, now)])
-    return [*tallies_of(own, *raised or [[]]), *shared.expected(others, read)]
+    limits = [*own, *others]
+    count = 0 if only_read else len(own) if shared.are_raised_later() else len(limits)
+    raised, awaited = limits[:count], limits[count:]
+    raising = [adding(raised, now)] if raised else []
+    reading = [shared.reading(awaited, now)] if awaited else []
+    texts, *rows = run(
+        [recent.reading(asked.user_id, asked.number_digest, now), *raising, *reading]
+    )
+    tallies = tallies_of(raised, rows[0] if raised else [])
+    return recent.sent(texts), tallies + shared.expected(awaited, rows[-1] if awaited else [])
 
 
 def count_verified(number: MobileNumber, issued_at: datetime) -> None:

@@ -148,15 +148,15 @@ COSTS = {
     "wrong_code_by_token": (6, 3),
     "tenth_wrong_code": (8, 3),
     "right_code": (13, 4),
-    "opt_in": (19, 13),
-    "ask_to_opt_out": (16, 11),
+    "opt_in": (19, 12),
+    "ask_to_opt_out": (16, 10),
     "opt_out": (13, 6),
     "token": (14, 8),
     "token_with_code": (16, 8),
     "refresh": (8, 4),
     "refresh_of_an_application": (20, 24),
     "sign_in": (13, 8),
-    "sign_in_with_number": (24, 18),
+    "sign_in_with_number": (24, 17),
     "code_page": (19, 13),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
