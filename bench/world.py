@@ -35,7 +35,7 @@ django.setup()
 
 from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import (
     setup_databases,
     setup_test_environment,
@@ -207,9 +207,10 @@ def make_events(count: int) -> None:
     """Make *count* events, shared among all people, and seal them."""
     user, then = User.objects.latest("pk"), timezone.now() - timedelta(minutes=6)
     kind, origin = AuditEvent.Kind.VERIFY_OPT_IN, Origin(Face.API, ip="192.0.2.1")
-    one = AuditEvent.objects.record(
-        kind, "otp_incorrect", now=then, origin=origin, user_id=user.pk, data={"try": 1}
-    )
+    with transaction.atomic():
+        one = AuditEvent.objects.record(
+            kind, "otp_incorrect", now=then, origin=origin, user_id=user.pk, data={"try": 1}
+        )
     columns = [f.attname for f in AuditEvent._meta.concrete_fields if not f.primary_key]
     made = {"user_id": "u.id", "previous": "md5(random()::text)"}
     taken = ", ".join(made.get(name, f"e.{name}") for name in columns)
