@@ -4,6 +4,7 @@ import os
 
 import django
 from django.core.management.base import BaseCommand
+from django.urls import resolve
 
 from optin.conf import CHECKS
 from twofa_site.handler import Handler
@@ -15,3 +16,7 @@ application = Handler()
 # An application server runs no system checks by itself: a wrong setting must stop this
 # start too, not only a command's.
 BaseCommand().check(tags=[CHECKS])
+
+# Load all pages and calls. The first request would wait for them for a second, and each collection
+# of garbage would visit them (gunicorn.conf.py).
+resolve("/")
