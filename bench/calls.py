@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from bench import world
-from bench.world import Person
+from bench.world import PASSWORD, Person
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -40,7 +40,6 @@ from twofa_site.handler import Handler
 
 from bench import round_trips
 
-PASSWORD = "correct horse battery staple"  # noqa: S105  (of nobody)
 JSON = "application/json"
 _CSRF = "c" * 32
 _numbers = count()

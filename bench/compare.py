@@ -2,14 +2,12 @@
 
 First a journey: one person opts in, enters the code, signs in with a texted code, and refreshes.
 16 clients do this, each for other people. The *peer* is ``bench.peer``. Both have a fast hash of
-passwords.
-
-Then wrong codes by bearer token, each of another person, by ``wrk`` with 16 connections. The
-*floor* (``bench.floor``) answers them with a constant behind django-oauth-toolkit.
+passwords. Then wrong codes by bearer token, each of another person, by ``wrk`` with 16 connections.
+The *floor* (``bench.floor``) answers them with a constant behind django-oauth-toolkit.
 
 The service runs as it is shipped (``bench.service``), with its limits on requests, its metrics, and
-its log in a file. All have two processes, with the same number of threads. Only the limits on texts
-of one client and of all are raised.
+its log in a file. Only the limits on texts of one client and of all are raised. All have two
+processes, and the same number of threads. It takes a quarter of an hour.
 
     DATABASE_URL=postgres://... python -m bench.compare [--seconds N] [--rounds N] [--people N]
         [--journeys N] [--threads N ...] [--events N] [--service PATH]
