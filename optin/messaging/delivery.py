@@ -194,8 +194,8 @@ def send_one(model: type[Outgoing], pk: int) -> bool:
     Call it outside a transaction: it waits for the network.
     """
     row: Any = model.objects.claim(pk, timezone.now())
-    if row:
-        _send(row)
+    if row and _send(row):
+        return False
     waiting = (State.QUEUED, State.SENDING)
     return model.objects.filter(pk=pk, state__in=waiting).exists()
 
