@@ -22,7 +22,7 @@ def make_crowd() -> None:
         cursor.execute("SET LOCAL session_replication_role = replica")  # checks no foreign keys
         for model in _growing():
             table = model._meta.db_table
-            values = {f.column: _value(f) for f in model._meta.concrete_fields if _is_given(f)}
+            values = {str(f.column): _value(f) for f in model._meta.concrete_fields if _is_given(f)}
             cursor.execute(
                 f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} "  # noqa: S608
                 f"FROM (SELECT * FROM {table} ORDER BY {model._meta.pk.column} LIMIT 1) AS one, "
