@@ -1,6 +1,5 @@
 """How many statements a call takes: few, and the same however many rows there are."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bench import round_trips
-from optin import keys
 from optin.models import (
     AccessKey,
     File,
@@ -23,7 +21,7 @@ from optin.models import (
 from optin.operations import challenges, opt_ins
 from tests.api.crowd import make_crowd
 from tests.kit import oauth
-from tests.kit.clients import CONTROL, Api, bearer, statements
+from tests.kit.clients import CONTROL, Api, bearer
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong
 
@@ -224,43 +222,3 @@ def _asks(ask: str, file: File, phone: Phone, count: int) -> list[Ask]:
         mobile = number(10_000 * n + list(COSTS).index(ask))
         asks.append(getattr(Caller(user, mobile, text, file, phone), ask)())
     return asks
-
-
-def test_unknown_and_foreign_ids_take_the_same_statements(
-    access_key: str, pending: ProviderUser, stranger: User, file: File, client: Client
-) -> None:
-    """S-09: the statements do not show whether the id is unknown or belongs to somebody else."""
-    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
-    foreign = ProviderUser.objects.create(
-        user=stranger,
-        file=file,
-        number_encrypted="-",
-        number_digest=keys.sha256("foreign"),
-        last_three="000",
-        created_at=timezone.now(),
-    )
-    unknown = ProviderUser(pk=foreign.pk + 1000)
-    statements(client, url, "0000000", unknown)
-
-    asked = [
-        [re.sub("[0-9]+", "N", sql) for sql in statements(client, url, "0000000", row)]
-        for row in (foreign, unknown)
-    ]
-
-    assert len(asked[0]) == len(asked[1])
-    # All but the event, which names the id.
-    assert asked[0][:-1] == asked[1][:-1]
-
-
-def test_a_key_and_its_file_are_found_by_one_statement(
-    access_key: str, client: Client, pending: ProviderUser, user: User
-) -> None:
-    """Authentication: one statement, by the digest, reads the file too."""
-    url = f"/User/verify-2fa-opt-in?FileId=777&WsAccessKey={access_key}"
-    client.post(url, "{}", content_type="application/json")
-    assert AccessKey.objects.get(user=user).last_used_at is not None
-
-    with CaptureQueriesContext(connection) as captured:
-        client.post(url, "{}", content_type="application/json")
-
-    assert len(captured.captured_queries) == 1

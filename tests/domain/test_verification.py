@@ -1,5 +1,6 @@
 """One table is the truth about an attempt: what is answered, counted and recorded."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -204,14 +205,11 @@ def test_unknown_and_foreign_ids_answer_alike(
         (other_file, world.row.pk),
     ):
         for code in (world.phone.code_to(OTHER_NUMBER), world.phone.code_to(NUMBER)):
-            with (
-                CaptureQueriesContext(
-                    connection,
-                ) as queries,
-            ):
+            with CaptureQueriesContext(connection) as queries:
                 result = opt_ins.verify_opt_in(world.user, file, pk, code, origin=ORIGIN)
             answers.append((result.outcome, result.tries_left, result.retry_after))
-            shapes.append([query["sql"].split(" ", 1)[0] for query in queries])
+            # Their values alone differ.
+            shapes.append([re.sub("'[^']*'|[0-9]+", "?", query["sql"]) for query in queries])
 
     assert set(answers) == {(CodeOutcome.OTP_INCORRECT, None, None)}
     assert all(shape == shapes[0] for shape in shapes)

@@ -9,14 +9,12 @@ from typing import Any, cast
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
-from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, set_token_value
 
-from optin.models import ProviderUser, User
+from optin.models import User
 from tests.kit.people import PASSWORD
 
 MEDIA_TYPES = ("application/json", "text/json", "application/xml", "text/xml")
@@ -257,23 +255,4 @@ def error(answer: Answer) -> tuple[int, str]:
 
 
 CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "SELECT pg_advisory_xact_lock")
-
-
-def statements(client: Client, url: str, code: str, provider_user: ProviderUser) -> list[str]:
-    """The statements of one call, but for transaction control and authentication."""
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        client.post(
-            url,
-            json.dumps({"ProviderUserId": provider_user.pk, "Otp": code}),
-            content_type="application/json",
-        )
-    sql = [query["sql"] for query in captured.captured_queries]
-    return [
-        text
-        for text in sql
-        if not text.startswith(CONTROL)
-        and 'JOIN "optin_accesskey"' not in text
-        and 'FROM "optin_file"' not in text
-    ]
+"""How statements begin that are not counted."""
