@@ -105,7 +105,7 @@ def check_together() -> Iterator[CheckMessage]:
         "The ring is rotated, and this key never is.",
     )
     yield from _if(
-        conf.delivery == "worker" and not _runs_on("postgresql"),
+        conf.delivery == "worker" and _runs_on_sqlite(),
         "E108",
         "OPTIN_DELIVERY=worker needs PostgreSQL.",
         "Give DATABASE_URL, or leave OPTIN_DELIVERY at inline.",
@@ -139,8 +139,8 @@ def check_examples() -> Iterator[CheckMessage]:
         )
 
 
-def _runs_on(engine: str) -> bool:
-    return bool(settings.DATABASES["default"]["ENGINE"].endswith(engine))
+def _runs_on_sqlite() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"))
 
 
 def _is_known(gateway: str) -> bool:
@@ -305,7 +305,7 @@ def check_deployment() -> Iterator[CheckMessage]:
         "Nobody would learn that a stolen key turned their second factor off.",
     )
     yield from _if(
-        not settings.DEBUG and _runs_on("sqlite3"),
+        not settings.DEBUG and _runs_on_sqlite(),
         "W202",
         "DATABASE_URL names no PostgreSQL: SQLite is for trying.",
         "See PostgreSQL in docs/deploy.md.",
