@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from django.db import ProgrammingError
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
@@ -32,12 +33,13 @@ Then = Callable[[Sequence[Any]], None] | None
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
+    _waiting: list[tuple[pipeline.Statement, Then]]
+    _at_the_end: list[tuple[pipeline.Statement, Then]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._line: Any = None  # pipeline.Line, while there is a connection
-        self._waiting: list[tuple[pipeline.Statement, Then]] = []
-        self._at_the_end: list[tuple[pipeline.Statement, Then]] = []
+        self._forget_waiting()
         self.execute_wrappers.append(self._send_first)
 
     # -- several statements in one round trip ---------------------------------------
@@ -62,6 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         :param then: takes the rows that it returns.
         """
+        self.validate_no_broken_transaction()
         self._waiting.append((statement, then))
 
     def release_early(self) -> None:
@@ -79,6 +82,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         :param then: takes the rows that it returns.
         """
+        self.validate_no_broken_transaction()
         self.release_early()
         self._at_the_end.append((statement, then))
 
@@ -86,6 +90,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Run what waits now: its rows have their keys after that."""
         if self._waiting:
             self._run([])
+
+    def _forget_waiting(self) -> None:
+        self._waiting = []
+        self._at_the_end = []
 
     def _run(self, statements: Sequence[pipeline.Statement]) -> list[pipeline.Rows]:
         waiting, line = self._waiting, self._line
@@ -118,8 +126,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._commit()  # type: ignore[misc]
 
     def _rollback(self) -> None:
-        self._waiting = []
-        self._at_the_end = []
+        self._forget_waiting()
         super()._rollback()  # type: ignore[misc]
 
     def _savepoint(self, sid: str) -> None:
@@ -168,16 +175,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _close(self) -> None:
         """Give the connection back."""
-        self._waiting = []
-        self._at_the_end = []
+        self._forget_waiting()
         if self.connection is not None:
+            line, self._line = self._line, None
             self.connection = None  # another thread may have it now
             metrics.POOL_USED.dec()
-            self._pool.give_back(self._line)
+            self._pool.give_back(line)
 
     def close_pool(self) -> None:
         """Close the idle connections."""
         pool_of(self.alias, self.settings_dict).close()
 
     def _set_autocommit(self, autocommit: bool) -> None:
+        # An interrupted commit or rollback leaves its transaction: the next one must not commit it.
+        self._forget_waiting()
+        if self.connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            self.close()
+            raise ProgrammingError("the transaction was not ended, so it is rolled back")
         self.connection._autocommit = autocommit

@@ -65,8 +65,11 @@ class Line:
 
         :raises psycopg.DataError: if a value cannot be.
         """
-        dump = self._values.dump_sequence
-        return [(sql, dump(values, [PyFormat.TEXT] * len(values))) for sql, values in statements]
+        dump, text = self._values.dump_sequence, PyFormat.TEXT
+        try:
+            return [(sql, dump(values, [text] * len(values))) for sql, values in statements]
+        except (TypeError, ValueError) as error:  # as for half a surrogate pair
+            raise psycopg.DataError(str(error)) from error
 
     def run(self, messages: Sequence[Message]) -> list[Rows]:
         """Run the statements in this order, and return the rows of each.

@@ -6,11 +6,21 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from bench import round_trips
+from optin.database import operation
 from optin.database.operation import after_commit
+from optin.database.pipeline import Line
 from optin.database.statements import Select, Update, param
 from optin.models import AuditEvent, User
 from optin.origin import Face, Origin
@@ -95,6 +105,72 @@ def test_a_value_that_cannot_be_sent_loses_no_write(user: User) -> None:
         with pytest.raises(DatabaseError):
             BY_NAME.row(username="nu\0l")
     assert BY_NAME.row(username="kept") is not None
+
+
+def test_a_queued_value_that_cannot_be_sent_undoes_its_transaction_only(user: User) -> None:
+    @transaction.atomic
+    def operation() -> None:
+        RENAME.run_later(id=user.pk, username="first")
+        assert BY_NAME.row(username="first") is not None
+        RENAME.run_later(id=user.pk, username="half \ud800")
+
+    with pytest.raises(DataError):
+        operation()
+    assert BY_NAME.row(username=user.username) is not None
+
+
+@pytest.mark.parametrize("has_begun", [True, False], ids=["begun", "queued"])
+def test_what_was_interrupted_at_its_commit_is_not_committed_by_the_next(
+    user: User, other: User, monkeypatch: pytest.MonkeyPatch, *, has_begun: bool
+) -> None:
+    """Ctrl-C in a command whose last step writes how far it came."""
+
+    @transaction.atomic
+    def operation() -> None:
+        RENAME.run_later(id=user.pk, username="first")
+        if has_begun:
+            assert BY_NAME.row(username="first") is not None
+            RENAME.run_later(id=user.pk, username="second")
+
+        def interrupt(*_: object) -> None:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Line, "messages", interrupt)
+
+    with pytest.raises(BaseException) as stopped:  # noqa: PT011
+        operation()
+    assert KeyboardInterrupt in {type(stopped.value), type(stopped.value.__context__)}
+    with transaction.atomic():
+        RENAME.run_later(id=other.pk, username="end")
+    connection.close()
+    assert {row.username for row in User.objects.all()} == {user.username, "end"}
+
+
+def test_autocommit_in_an_open_transaction_is_refused(user: User) -> None:
+    """Otherwise what is written after it would never be committed."""
+    connection.set_autocommit(False)
+    User.objects.update(username="lost")
+    with pytest.raises(ProgrammingError):
+        connection.set_autocommit(True)
+    User.objects.update(first_name="kept")
+    connection.close()
+    user.refresh_from_db()
+    assert (user.username != "lost", user.first_name) == (True, "kept")
+
+
+@pytest.mark.parametrize("write", [operation.run_later, operation.run_at_the_end])
+def test_a_transaction_that_lost_its_connection_takes_no_write(user: User, write: Any) -> None:
+    """Otherwise the next one of this thread would commit it."""
+    statement = RENAME.bind({"id": user.pk, "username": "dead"})
+    with transaction.atomic():
+        connection.close()
+        with pytest.raises(TransactionManagementError):
+            write(statement)
+    with transaction.atomic():
+        assert BY_NAME.row(username=user.username) is not None
+    user.refresh_from_db()
+    assert user.username != "dead"
 
 
 def test_refused_statements_stay_prepared(user: User, other: User) -> None:
