@@ -108,8 +108,9 @@ class _Own:
         with self._lock:
             mine = [(rate, self._window(rate, who, now)) for rate in rates]
             waits = [window.ends - now for rate, window in mine if window.count >= rate.count]
-            for _, window in mine if not waits else ():
-                window.count += 1
+            if not waits:
+                for _, window in mine:
+                    window.count += 1
         return max(waits, default=0)
 
     def _window(self, rate: Rate, who: str, now: float) -> _Window:
@@ -127,15 +128,21 @@ _COUNT = """
 local wait = 0
 for n, key in ipairs(KEYS) do
   if tonumber(redis.call('get', key) or 0) >= tonumber(ARGV[2 * n - 1]) then
+    if redis.call('pttl', key) < 0 then  -- somebody took the end of the window away
+      redis.call('expire', key, ARGV[2 * n])
+    end
     wait = math.max(wait, redis.call('pttl', key))
   end
 end
-for n, key in ipairs(wait == 0 and KEYS or {}) do
+if wait > 0 then
+  return wait
+end
+for n, key in ipairs(KEYS) do
   if redis.call('incr', key) == 1 then
     redis.call('expire', key, ARGV[2 * n])
   end
 end
-return wait
+return 0
 """
 
 

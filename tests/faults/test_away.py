@@ -145,6 +145,19 @@ def test_a_request_that_one_limit_refuses_does_not_use_up_another(
     assert seconds == [None, None, about(300), about(300), None, about(3000)]
 
 
+def test_a_count_that_lost_its_end_gets_one(settings: LazySettings, tmp_path: Path) -> None:
+    needs("Redis", shutil.which("redis-server") is not None)
+    settings.OPTIN_REQUESTS_PER_USER = (Rate(1, 300),)
+    port = free_port()
+    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
+    with redis(port, tmp_path):
+        throttle.hit(1)
+        subprocess.run(["redis-cli", "-p", str(port), "PERSIST", "optin 1/1/300"], check=True)
+        wait = throttle.hit(1)
+    assert wait
+    assert wait.total_seconds() == about(300)
+
+
 def about(seconds: int) -> object:
     return pytest.approx(seconds, abs=60)
 
