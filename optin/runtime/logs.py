@@ -87,7 +87,8 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
-            # It warns of each 4xx, and says no more than our own line of the request.
+            # It warns of each 4xx, which our own line of the request tells too. The frames that it
+            # adds for a body that cannot be read help nobody.
             "django.request": {"level": "ERROR"},
             # Statements with their values, at DEBUG.
             "django.db.backends": {"level": "INFO"},
@@ -174,7 +175,8 @@ def redact(line: dict[str, Any]) -> None:
 
 
 def redacted(text: str) -> str:
-    if text.isalnum() or text.isidentifier():  # most values: a number, a name, the id of a request
+    # Most values: a number, a name, the id of a request.
+    if text.isalnum() or (text.isascii() and text.isidentifier()):
         return text
     text = _NUMBER.sub("[redacted]", text)
     text = _BY_NAME.sub(r"\1\2[redacted]", text)

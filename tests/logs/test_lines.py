@@ -212,6 +212,7 @@ def test_what_writes_secrets_at_debug_is_never_so_low(name: str) -> None:
         ("<Password>secret</Password>", "<Password>[redacted]</Password>"),
         ("password=s&grant_type=x", "password=[redacted]&grant_type=x"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
+        ("password·secret", "password·[redacted]"),
         ("password authentication failed for user", "password authentication failed for user"),
         ("sent to +61491570156.", "sent to [redacted]."),
         ("retry in 900 seconds, 1+1", "retry in 900 seconds, 1+1"),
