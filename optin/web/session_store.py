@@ -61,7 +61,7 @@ class SessionStore(db.SessionStore):
 
         A slow request has read it before, and would take the mark away.
 
-        :raises UpdateError: if it is not stored any more.
+        :raises UpdateError: if it is not stored any more, or its first save was rolled back.
         """
         if self.session_key is None:
             self.create()
