@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.contrib.auth.models import update_last_login
+from django.contrib.auth.signals import user_logged_in
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base
@@ -21,6 +23,7 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from psycopg.adapt import Transformer
 
 from optin.models import AuditEvent, User
+from optin.models.users import note_sign_in
 
 CALLS: list[tuple[Any, str, str]] = [
     # Django calls these of ours in place of its own.
@@ -56,6 +59,13 @@ CALLS: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("owner", "name", "takes"), CALLS)
 def test_calls(owner: Any, name: str, takes: str) -> None:
     assert ", ".join(inspect.signature(getattr(owner, name)).parameters) == takes
+
+
+def test_one_receiver_notes_a_sign_in() -> None:
+    """Ours takes the name of Django's, and so must be connected first (``INSTALLED_APPS``)."""
+    receivers, _ = user_logged_in._live_receivers(User)
+    assert note_sign_in in receivers
+    assert update_last_login not in receivers
 
 
 @pytest.mark.django_db
