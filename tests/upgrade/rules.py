@@ -66,7 +66,7 @@ def faults(migration: Migration, before: ProjectState, released: ProjectState) -
             if not _is_unread(issue, released) and not _gives_room(issue, own, state)
         ]
         for sql in statements:
-            locked |= {*re.findall(r'(?:^ALTER TABLE|REFERENCES) ("\w+")', sql)}
+            locked |= {*re.findall(r'(?:^ALTER TABLE|^DROP TABLE|REFERENCES) ("\w+")', sql)}
     locked -= set(map(_table, made))
     if len(locked) > MOST_LOCKS:
         found.append(f"TOO_MANY_LOCKS: locks {', '.join(sorted(locked))}: may deadlock")
