@@ -45,8 +45,9 @@ _numbers = count()
 class Line:
     """A connection, and what the server has prepared on it. One thread at a time uses it."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], opened: float) -> None:
         self.connection = connection
+        self.opened = opened  # by ``time.monotonic``
         self._names: dict[str, bytes] = {}  # of the prepared statements, by SQL
         self._values: Transformer = make_transformer(connection)  # it learns the types
         self._socket = select.poll()

@@ -185,9 +185,9 @@ def test_a_standby_that_takes_over_is_no_restore(
 
 @pytest.mark.postgresql
 @pytest.mark.django_db
-def test_a_connection_that_breaks_takes_the_idle_ones_with_it() -> None:
+def test_a_connection_that_breaks_takes_all_others_with_it() -> None:
     """Nobody ends those to an address that another machine took over."""
-    lines = [DatabaseWrapper(connection.settings_dict, "broken") for _ in range(3)]
+    lines = [DatabaseWrapper(connection.settings_dict, "broken") for _ in range(4)]
     try:
         before = [backend(line) for line in lines]
         for idle in lines[:2]:
@@ -197,6 +197,7 @@ def test_a_connection_that_breaks_takes_the_idle_ones_with_it() -> None:
         with pytest.raises(OperationalError):
             backend(lines[2])
         lines[2].close()
+        lines[3].close()  # it was in use meanwhile
 
         after = [backend(line) for line in lines]
     finally:
