@@ -94,7 +94,8 @@ class SessionStore(db.SessionStore):
 
 def stored(session: Any) -> SessionStore | None:
     """Return a session as it is stored, locked while a transaction lasts; None if it is not."""
-    row = _HELD.row(session_key=row_of(session.session_key), now=timezone.now())
+    with transaction.atomic(savepoint=False):  # Django compiles no lock outside one
+        row = _HELD.row(session_key=row_of(session.session_key), now=timezone.now())
     if row is None:
         return None
     held = SessionStore(session.session_key)
