@@ -33,6 +33,7 @@ Then = Callable[[Sequence[Any]], None] | None
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
+    pool = None  # Django's own, which a DATABASE_URL could ask for
     _waiting: list[tuple[pipeline.Statement, Then]]
     _at_the_end: list[tuple[pipeline.Statement, Then]]
 

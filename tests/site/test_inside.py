@@ -81,6 +81,7 @@ def test_what_is_read_of_django() -> None:
         transaction.set_rollback(True)
     assert {"adding", "db"} <= vars(ModelState).keys()
     assert callable(debug_transaction)
+    assert isinstance(base.DatabaseWrapper.pool, property)
 
 
 @pytest.mark.django_db

@@ -80,3 +80,15 @@ def test_a_connection_that_cannot_be_closed_leaves_its_place(lines: list[Databas
         first.close()
     close()
     assert backend(second)
+
+
+def test_no_other_pool_is_below_this_one() -> None:
+    """An option of DATABASE_URL asks Django for one."""
+    options = connection.settings_dict["OPTIONS"] | {"pool": True}
+    line = DatabaseWrapper(connection.settings_dict | {"OPTIONS": options}, "below")
+    try:
+        line.ensure_connection()
+        assert not hasattr(line.connection, "_pool")
+    finally:
+        line.close()
+        line.close_pool()
