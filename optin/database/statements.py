@@ -8,6 +8,7 @@ ordinary models. ``operation`` decides when it is sent, and with which others.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, models
@@ -59,26 +60,24 @@ class _Prepared:
         if not self._sql:
             # Two threads may do this at once. ``_sql`` is last: where it is set, all is.
             sql, params = self._compile()
-            self._values = [_source(one) for one in params]
+            self._take = [_taking(one) for one in params]
             self._sql = sql
-        return Bound(
-            self._sql, [make(given) if make else given[name] for name, make in self._values]
-        )
+        return Bound(self._sql, [take(given) for take in self._take])
 
     def _compile(self) -> tuple[str, Sequence[Any]]:
         """Return the SQL, and a ``Param`` or a constant for each of its values."""
         raise NotImplementedError
 
 
-def _source(one: Any) -> tuple[str, Callable[[_Given], Any] | None]:
-    """Return the name of a value, or what makes it of all that is given."""
+def _taking(one: Any) -> Callable[[_Given], Any]:
+    """Return the function that takes the value of a ``Param`` or a constant from what is given."""
     if not isinstance(one, Param):
-        return "", lambda given: one
+        return lambda given: one
     name, field = one.name, one.source
     times = connection.vendor == "postgresql" and isinstance(field, models.DateTimeField)
     if times or isinstance(field, _PLAIN):
-        return name, None
-    return "", lambda given: field.get_db_prep_save(given[name], connections[DEFAULT_DB_ALIAS])
+        return itemgetter(name)
+    return lambda given: field.get_db_prep_save(given[name], connections[DEFAULT_DB_ALIAS])
 
 
 class Select(_Prepared, Generic[M]):
@@ -99,7 +98,7 @@ class Select(_Prepared, Generic[M]):
         """Return the first row, if there is one."""
         return next(iter(self.rows(**values)), None)
 
-    def models(self, found: Any) -> list[M]:
+    def result(self, found: Any) -> list[M]:
         """Return the rows that the database gave as models."""
         if self._converters:
             found = self._compiler.apply_converters(found, self._converters)
@@ -132,9 +131,9 @@ class Select(_Prepared, Generic[M]):
 
 
 def read(*statements: "tuple[Select[Any] | Update, dict[str, Any]]") -> list[Any]:
-    """Run the statements in one round trip (``operation.run``); return the models of each."""
+    """Run the statements in one round trip (``operation.run``); return the result of each."""
     found = run([statement.bind(values) for statement, values in statements])
-    return [statement.models(rows) for (statement, _), rows in zip(statements, found, strict=True)]
+    return [statement.result(rows) for (statement, _), rows in zip(statements, found, strict=True)]
 
 
 class Update(_Prepared):
@@ -152,7 +151,7 @@ class Update(_Prepared):
         """Run it now; return whether it changed a row."""
         return bool(read((self, values))[0])
 
-    def models(self, found: Any) -> Any:
+    def result(self, found: Any) -> Any:
         """Return one row for each that was changed."""
         return found
 

@@ -66,7 +66,7 @@ def reading(user_id: int, number_digest: str, now: datetime) -> Bound:
 
 def sent(found: Any) -> list[Sent]:
     """Return the texts that the database gave."""
-    rows: list[Any] = _TEXTS.models(found)
+    rows: list[Any] = _TEXTS.result(found)
     return [
         Sent(
             row.created_at,

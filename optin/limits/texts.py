@@ -152,9 +152,11 @@ def _counted(
 
     :param only_read: raise none: the text is refused whatever they say.
     """
-    limits = [*own, *others]
-    count = 0 if only_read else len(own) if shared.are_raised_later() else len(limits)
-    raised, awaited = limits[:count], limits[count:]
+    raised, awaited = [*own], [*others]
+    if only_read:
+        raised, awaited = [], [*own, *others]
+    elif not shared.are_raised_later():
+        raised, awaited = [*own, *others], []
     raising = [adding(raised, now)] if raised else []
     reading = [shared.reading(awaited, now)] if awaited else []
     texts, *rows = run(

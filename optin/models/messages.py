@@ -76,22 +76,22 @@ class OutboxQuerySet(models.QuerySet[M]):
         """Messages that should leave at *now*: queued, or left by a sender that died."""
         return self.free(now - self.model.lease)
 
-    def free(self, left: datetime | Param) -> Self:
-        """Messages that nobody sends: queued, or claimed at *left* by a sender that died."""
+    def free(self, last_claim: datetime | Param) -> Self:
+        """Messages that nobody sends: queued, or claimed until *last_claim* by a dead sender."""
         return self.filter(
             self.model.is_known,
             Q(state=State.QUEUED)
             | Q(
                 state=State.SENDING,
-                claimed_at__lte=left,
+                claimed_at__lte=last_claim,
                 unknown_attempts__lt=MAX_UNKNOWN_ATTEMPTS,
             ),
         )
 
     def claim(self, pk: int, now: datetime) -> M | None:
         """Take the message for sending, and return it; of many who try at once, one gets it."""
-        claim = {"id": pk, "now": now, "left": now - self.model.lease}
-        selects = [(select, {"id": pk}) for select in _WITH[self.model]]
+        claim = {"id": pk, "now": now, "last_claim": now - self.model.lease}
+        selects = [(select, {"id": pk}) for select in _WITH_OWNERS[self.model]]
         claimed, rows, *others = read((_CLAIM[self.model], claim), *selects)
         if not claimed or not rows:  # it may be erased by now
             return None
@@ -478,25 +478,25 @@ _MODELS: tuple[type[Outgoing], ...] = SmsMessage, Notice
 _INSERT: dict[type[Outgoing], Insert[Any]] = {model: Insert(model) for model in _MODELS}
 
 
-def _by(model: type[Any], path: str) -> Select[Any]:
-    return Select(lambda: model._base_manager.filter(**{path: param("id", Notice)}))
+def _by_message(model: type[Any], path: str) -> Select[Any]:
+    return Select(lambda: model._base_manager.filter(**{path: param("id", model)}))
 
 
-_WITH: dict[type[Outgoing], tuple[Select[Any], ...]] = {
+_WITH_OWNERS: dict[type[Outgoing], tuple[Select[Any], ...]] = {
     SmsMessage: (
-        _by(SmsMessage, "id"),
-        _by(PendingOtp, "messages"),
-        _by(ProviderUser, "pending_otps__messages"),
-        _by(User, "provider_users__pending_otps__messages"),
+        _by_message(SmsMessage, "id"),
+        _by_message(PendingOtp, "messages"),
+        _by_message(ProviderUser, "pending_otps__messages"),
+        _by_message(User, "provider_users__pending_otps__messages"),
     ),
-    Notice: (_by(Notice, "id"), _by(User, "notices")),
+    Notice: (_by_message(Notice, "id"), _by_message(User, "notices")),
 }
 """A message, and the rows that it belongs to (``join``)."""
 
 
 def _claim(model: type[Any]) -> Update:
     return Update(
-        lambda: model.objects.free(param("left", model, "claimed_at")).filter(
+        lambda: model.objects.free(param("last_claim", model, "claimed_at")).filter(
             pk=param("id", model)
         ),
         state=State.SENDING,
@@ -519,7 +519,7 @@ def _finishing(model: type[Any], *changes: str) -> Update:
     )
 
 
-def _unless_told(name: str, value: str) -> Case:
+def _unless_receipt_came(name: str, value: str) -> Case:
     """Set *value* where no receipt came before."""
     sent = When(state=State.SENDING, then=Value(value))
     return Case(sent, default=F(name), output_field=models.CharField())
@@ -531,8 +531,8 @@ _TAKEN = Update(
         state__in=[State.SENDING, State.DELIVERED, State.FAILED],
         tries=param("mine", SmsMessage, "tries"),
     ),
-    state=_unless_told("state", State.SENT),
-    reason=_unless_told("reason", ""),
+    state=_unless_receipt_came("state", State.SENT),
+    reason=_unless_receipt_came("reason", ""),
     **{
         name: param(name, SmsMessage)
         for name in ("sent_at", "gateway", "gateway_message_id", "segments", "cost")

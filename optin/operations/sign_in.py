@@ -376,7 +376,7 @@ def _issue(
         token_family=replaces.token_family if replaces else uuid.uuid4(),
     )
     set_token_value(refresh, refresh_token)
-    _INSERT_REFRESH.run_later(refresh, of=access.token_checksum)
+    _INSERT_REFRESH.run_later(refresh, access_checksum=access.token_checksum)
     return Tokens(access_token, refresh_token, conf.access_token_lifetime, scope)
 
 
@@ -394,7 +394,7 @@ def _renew(
     """
     _END_EARLIER.run_later(refresh_id=token.pk, now=now)
     access, access_token = _access_token(user, client, scope, now)
-    _INSERT_RENEWAL.run_later(Renewal(refresh_token=token), of=access.token_checksum)
+    _INSERT_RENEWAL.run_later(Renewal(refresh_token=token), access_checksum=access.token_checksum)
     return Tokens(access_token, text, conf.access_token_lifetime, scope)
 
 
@@ -461,9 +461,9 @@ _END_EARLIER = Update(
 )
 # A token that is inserted in the same round trip has no key yet.
 _ACCESS = Subquery(
-    AccessToken.objects.filter(token_checksum=param("of", AccessToken, "token_checksum")).values(
-        "pk"
-    )
+    AccessToken.objects.filter(
+        token_checksum=param("access_checksum", AccessToken, "token_checksum")
+    ).values("pk")
 )
 _INSERT_ACCESS = Insert(AccessToken)
 _INSERT_REFRESH = Insert(RefreshToken, computed={"access_token_id": _ACCESS})
