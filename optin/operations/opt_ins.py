@@ -246,17 +246,9 @@ def verify_opt_in(
             result = sandbox.judge_opt_in(factors, row, file, code, origin)
         else:
             result = verification.judge_opt_in(factors, row, file, code)
-        old, other = factors.active, None
+        other = None
         if result.outcome is CodeOutcome.OK and row:
-            for_the_first_time = not row.is_proved
-            result, other = _activate(factors, row, result, attempt)
-            if not other:
-                keep_session(factors.user)
-                if old:
-                    result = replace(result, data={**result.data, "replaced": old.pk})
-                # Else one handset could hold a prefix open.
-                if for_the_first_time and not factors.user.is_test:
-                    _count_verified(row, factors.pending[row.pk])
+            result, other = _activate(factors, row, result, attempt, keep_session)
         elif result.compared:
             result = verification.count_failure(factors, result, attempt)
         AuditEvent.objects.record(
@@ -296,7 +288,11 @@ def belongs_to_another(user: User, provider_user_id: int) -> bool:
 
 
 def _activate(
-    factors: Factors, row: ProviderUser, result: Verification, attempt: str
+    factors: Factors,
+    row: ProviderUser,
+    result: Verification,
+    attempt: str,
+    keep_session: KeepSession,
 ) -> tuple[Verification, ProviderUser | None]:
     """Make *row* the user's active number, now that its code was right.
 
@@ -324,6 +320,11 @@ def _activate(
     delivery.notify(user, kind, now, row, about_id=row.pk)
     if old:
         delivery.dispatch(SmsMessage(news_to=old, created_at=now))
+        result = replace(result, data={**result.data, "replaced": old.pk})
+    keep_session(user)
+    # Only the first time: else one handset could hold a prefix open.
+    if not row.is_proved and not user.is_test:
+        _count_verified(row, factors.pending[row.pk])
     return result, None
 
 
