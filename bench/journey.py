@@ -22,6 +22,7 @@ class Texts:
         path.touch()
         self._file = path.open()
         self._file.seek(0, 2)
+        self._rest = ""
         self._codes: dict[str, str] = {}
         self._lock = Lock()
 
@@ -37,8 +38,9 @@ class Texts:
         raise AssertionError(f"no text came to {number}")
 
     def _read(self) -> None:
-        for line in self._file:
-            text = json.loads(line)
+        # A line that is being written may end anywhere.
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        for text in map(json.loads, lines):
             self._codes[text["to"]] = re.findall(r"\b\d{7}\b", text["body"])[0]
 
 
