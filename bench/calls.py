@@ -224,7 +224,10 @@ class Cost(NamedTuple):
 
 
 def measure(name: str, people: list[Person], *, profile: bool = False) -> Cost:
-    """Time the call for all *people* but three: the first one, and two who count."""
+    """Time the call for all *people* but three.
+
+    The first warms up. The last two count statements and round trips.
+    """
     call = CALLS[name]
     call.stand(people)
     app = Handler()

@@ -1,9 +1,11 @@
-"""The service beside a floor and a peer, each a site of its own; they take turns.
+"""Compare the service with a floor and a peer, in turns. Each is a site of its own.
 
-First a journey: one person opts in, enters the code, signs in with a texted code, and refreshes.
-16 clients do this, each for other people. The *peer* is ``bench.peer``. Both have a fast hash of
-passwords. Then wrong codes by bearer token, each of another person, by ``wrk`` with 16 connections.
-The *floor* (``bench.floor``) answers them with a constant behind django-oauth-toolkit.
+It measures two loads. In a journey, a person opts in, enters the code, signs in with a texted code,
+and refreshes: 16 clients do this, each for different people. The *peer* is ``bench.peer``. Both
+have a fast hash of passwords.
+
+Then ``wrk`` sends wrong codes by bearer token on 16 connections, each for a different person. The
+*floor* (``bench.floor``) answers them with a constant behind django-oauth-toolkit.
 
 The service runs as it is shipped (``bench.service``), with its limits on requests, its metrics, and
 its log in a file. Only the limits on texts of one client and of all are raised. All have two
@@ -12,8 +14,8 @@ processes, and the same number of threads. It takes a quarter of an hour.
     DATABASE_URL=postgres://... python -m bench.compare [--seconds N] [--rounds N] [--people N]
         [--journeys N] [--threads N ...] [--events N] [--service PATH]
 
-``--events`` adds the service with so many audit events, and a tenth as many more people;
-``--service``, another checkout of it.
+``--events N`` also measures the service with N audit events and N / 10 more people.
+``--service PATH`` also measures another checkout.
 """
 
 import argparse
@@ -44,7 +46,7 @@ SHIPPED = 96
 """The threads of ``gunicorn.conf.py``, of which 8 work at once."""
 
 SCRIPTS = {"warm": 0.8, "drive": 0.0}
-"""The requests before a measurement are of other people: these begin later among them."""
+"""Where each begins in the list of people: the warm-up is for other people."""
 
 
 def production(folder: Path) -> dict[str, str]:
@@ -78,7 +80,7 @@ class Site:
     word: str
     config: str = "/dev/null"  # of gunicorn
     rewind: str = ""  # what lets each person enter a wrong code again
-    token: dict[str, str] = field(default_factory=dict)  # belongs into token calls
+    token: dict[str, str] = field(default_factory=dict)  # added to token calls
     root: Path = servers.ROOT
     events: int = 0
     folder: Path = Path()

@@ -3,10 +3,10 @@
 Somebody signs in without a pause from 30 addresses in as many networks: by the token call and
 on the page, with right passwords of accounts of their own and with wrong ones for others'.
 Meanwhile somebody else verifies codes, one after the other, each over a connection of its own.
-Quiet and attacked rounds take turns; each begins with all counters at nothing. Where nginx is
-installed, further rounds are attacked through it, with the ``limit_req`` of ``docs/deploy.md``.
-Every verify must get the expected answer, and some passwords must have been checked and some not,
-or there is no measurement. The service's limit on the requests of one address is off.
+Rounds with and without the attack alternate. All counters are reset before each. If nginx is
+installed, more rounds attack through it, with the ``limit_req`` of ``docs/deploy.md``. The
+measurement fails unless every verify gets the expected answer, and some passwords were checked and
+some refused unchecked. The service's limit on the requests of one address is off.
 
     python -m bench.hashing [--seconds N] [--rounds N]
 """

@@ -45,7 +45,7 @@ class Texts:
 
 
 class Journeys:
-    """Of all *people*, by clients with a connection each. *more* belongs into each token call."""
+    """Run journeys, with one connection for each client. *more* is added to each token call."""
 
     def __init__(self, port: int, texts: Texts, more: dict[str, str]) -> None:
         self.port, self.texts, self.more = port, texts, more

@@ -1,4 +1,4 @@
-"""The audit trail at a size: what it takes to seal, check and export it, and its bytes on the disk.
+"""A large audit trail: what it takes to seal, check and export it, and its bytes on the disk.
 
 Sealing and checking are commands as an operator runs them, in processes of their own. The export
 comes from a server over HTTP. The start of each command counts, so the times are right for many

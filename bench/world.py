@@ -112,7 +112,7 @@ def url() -> str:
 def people(count: int, label: str = "person", password: str = "") -> list[Person]:
     """Make *count* users with a token, an access key and an open code.
 
-    :param password: its hash; none: there is no password.
+    :param password: the hash of the password; empty for no password.
     """
     now = timezone.now()
     file, _ = File.objects.get_or_create(id=FILE_ID, defaults={"name": "Bench"})
@@ -230,8 +230,8 @@ def make_events(count: int) -> None:
 def main() -> None:
     """Make the tables, people and events in the database at ``DATABASE_URL``; print the people.
 
-    So many have a code waiting, and as many no number yet. There is one more person, who does
-    nothing, for ten events.
+    COUNT people have a code waiting, and COUNT have no number yet. For every ten events, there is
+    one more person who does nothing.
     """
     count, past = map(int, sys.argv[1:])
     call_command("migrate", verbosity=0)

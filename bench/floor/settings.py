@@ -1,4 +1,4 @@
-"""Settings as somebody careful has them. What is not here is Django's default."""
+"""Sensible settings. What is not here is Django's default."""
 
 import os
 from typing import Any

@@ -9,7 +9,7 @@ waits, so that nothing is seen out of order.
 A process keeps its connections (``pool``). After a restart or a failover all idle ones are dead,
 and each would fail one request. Django can ask every connection before every use
 (``CONN_HEALTH_CHECKS``), which is one round trip more for each request. A server that ends a
-connection says so, and the kernel knows. Looking there takes a thirtieth of the time.
+connection sends a message, and the kernel holds it. Looking there takes a thirtieth of the time.
 """
 
 import time
@@ -188,7 +188,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         pool_of(self.alias, self.settings_dict).close()
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        # An interrupted commit or rollback leaves its transaction: the next one must not commit it.
+        # An interrupted commit leaves its transaction open. The next one must not commit it.
         self._forget_waiting()
         if self.connection.pgconn.transaction_status != TransactionStatus.IDLE:
             self.close()

@@ -57,9 +57,9 @@ def run_later(statement: Bound, then: Then = None) -> None:
 def release_early() -> None:
     """Release the locks of the open transaction before its commit is on the disk.
 
-    For rows that many operations lock. The commit returns after that, as always. Until then others
-    see what a crash of the database may still undo. Whoever sees it and writes waits for it too:
-    their commit cannot reach the disk before this one. Whoever only reads does not wait.
+    For rows that many operations lock. The commit still returns after that. Until then, others see
+    changes that a crash of the database may undo. A writer who sees them waits too: its commit
+    cannot reach the disk before this one. A reader does not wait.
     """
     if here := _outermost():
         here.release_early()

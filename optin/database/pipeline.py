@@ -31,13 +31,13 @@ COMMIT_EARLY: Statement = ("SET LOCAL synchronous_commit TO off", ())
 WAIT_FOR_DISK = (BEGIN, ("SELECT pg_logical_emit_message(true, 'optin', '')", ()), COMMIT)
 
 Message = tuple[str, Sequence[Buffer | None]]
-"""A statement as it is sent: with its values as text.
+"""A statement as it is sent, with its values as text.
 
-The server finds out their types, so one statement is prepared once, whatever it is given."""
+The server infers their types, so it prepares each statement once for all types of values."""
 
 _OK = {int(pq.ExecStatus.COMMAND_OK), int(pq.ExecStatus.TUPLES_OK)}
-_OF_A_CHANGED_TABLE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
-"""What the server says to a statement that was prepared before its table was changed."""
+_STALE = {errors.FeatureNotSupported.sqlstate, errors.InvalidSqlStatementName.sqlstate}
+"""The errors of a statement whose table has changed since it was prepared."""
 
 _numbers = count()
 
@@ -92,7 +92,7 @@ class Line:
         pgconn = self.connection.pgconn
         pgconn.enter_pipeline_mode()
         try:
-            # One for each result that will come: its statement, and whether it only prepares that.
+            # For each result to come: the SQL, and whether it only confirms that this is prepared.
             expected = [one for message in messages for one in self._send(pgconn, *message)]
             pgconn.pipeline_sync()
             results = list(self._results(pgconn))
@@ -105,7 +105,7 @@ class Line:
         failed = [result for result in results if result.status not in _OK]
         if failed:
             for (sql, prepares), result in zip(expected, results, strict=False):
-                if result in failed and (prepares or _sqlstate(result) in _OF_A_CHANGED_TABLE):
+                if result in failed and (prepares or _sqlstate(result) in _STALE):
                     self._names.pop(sql, None)
             raise errors.error_from_result(failed[0], encoding=self.connection.info.encoding)
         pairs = zip(expected, results, strict=True)

@@ -22,7 +22,7 @@ LIFETIME = 3600.0
 
 
 class Pool:
-    """Lets so many connections be used at once, and keeps those open that nobody uses."""
+    """Limits how many connections are in use at once, and keeps idle ones open."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -43,17 +43,17 @@ class Pool:
             for line in self._idle_ones():
                 if line.is_alive():
                     return line
-            opened = time.monotonic()  # before, because the address may move meanwhile
+            opened = time.monotonic()  # first: the address may move while it is made
             return Line(make(), opened)
         except BaseException:
             self._free_place()
             raise
 
     def give_back(self, line: Line) -> None:
-        """Keep the connection if it is as good as new.
+        """Keep the connection if it is idle and not too old.
 
-        If it broke in use, keep no other either. If the address of the database moved to another
-        machine, no server closed them, so they look alive.
+        If it broke in use, close all others too. If the address of the database moved to another
+        machine, they look alive, because no server closed them.
         """
         connection = line.connection
         oldest = max(self._closed_at, time.monotonic() - LIFETIME)

@@ -5,10 +5,10 @@ from typing import Self
 from django.db.backends.postgresql import schema
 
 LOCK_TIMEOUT = 200
-"""Milliseconds. All requests for a table wait behind a migration that waits for it. A migration
-takes at most three locks (``tests/upgrade/rules.py``). It waits for them for less than PostgreSQL's
-``deadlock_timeout`` (1 s) altogether. After that time, PostgreSQL would end a request if it and the
-migration wait for each other."""
+"""Milliseconds. While a migration waits for a table, all requests for this table wait behind it. It
+takes at most three locks (``tests/upgrade/rules.py``), so it waits for less than PostgreSQL's
+``deadlock_timeout`` (1 s) in total. After that time, PostgreSQL would end a request that deadlocks
+with it."""
 
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):

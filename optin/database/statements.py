@@ -1,7 +1,7 @@
-"""Statements that Django writes once, and that are then only bound and run.
+"""Statements that Django compiles once. Later calls only bind values and run them.
 
-Building and compiling a queryset costs several times what the database takes to answer it. So the
-querysets of frequent calls are compiled at their first use; later calls bind values to their SQL.
+Building and compiling a queryset takes several times as long as the database takes to answer it.
+So the querysets of frequent calls are compiled at their first use.
 Each statement is still written as a queryset, with a ``Param`` in place of each value, and returns
 ordinary models. ``operation`` decides when it is sent, and with which others.
 """
@@ -19,8 +19,8 @@ from optin.database.operation import Bound, run, run_later
 
 M = TypeVar("M", bound=models.Model)
 
-# Values of these fields go to the driver unchanged. How values of others (JSON, addresses) are
-# prepared depends on the database, and for times on SQLite.
+# Values of these fields go to the driver unchanged. Others (JSON, addresses) are prepared as the
+# database needs. Times are prepared on SQLite only.
 _PLAIN = (
     models.BooleanField,
     models.CharField,

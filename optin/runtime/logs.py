@@ -87,8 +87,8 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
-            # It warns of each 4xx, which our own line of the request tells too. The frames that it
-            # adds for a body that cannot be read help nobody.
+            # It warns of each 4xx, which our own line of the request reports already. Its frames of
+            # a body that cannot be read are of no use.
             "django.request": {"level": "ERROR"},
             # Statements with their values, at DEBUG.
             "django.db.backends": {"level": "INFO"},

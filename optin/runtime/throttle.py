@@ -96,7 +96,7 @@ class _Window:
 
 
 class _Own:
-    """The counts of this process. A window begins with a request, and goes when it is over."""
+    """The counts of this process. A window begins with a request, and is dropped after its end."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -123,7 +123,7 @@ class _Own:
         return found
 
 
-# Redis does nothing else meanwhile.
+# Redis runs the whole script before any other command.
 _COUNT = """
 local wait = 0
 for n, key in ipairs(KEYS) do

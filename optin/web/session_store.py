@@ -37,9 +37,9 @@ def row_of(session_key: str | None) -> str:
 
 
 class SessionStore(db.SessionStore):
-    """Django's, but for how a row is found, and that a new session is written once.
+    """Django's store, with its own way to find a row, and one write for a new session.
 
-    Keeps the name, which is the salt of its signature.
+    The name of the class stays: it is the salt of the signature.
     """
 
     _is_new = False  # it has an id, and no row
@@ -94,7 +94,7 @@ class SessionStore(db.SessionStore):
 
 def stored(session: Any) -> SessionStore | None:
     """Return a session as it is stored, locked while a transaction lasts; None if it is not."""
-    with transaction.atomic(savepoint=False):  # Django compiles no lock outside one
+    with transaction.atomic(savepoint=False):  # Django locks only inside one
         row = _HELD.row(session_key=row_of(session.session_key), now=timezone.now())
     if row is None:
         return None
