@@ -301,7 +301,7 @@ def check_deployment() -> Iterator[CheckMessage]:
     yield from _if(
         not settings.SENDS_MAIL,
         "W201",
-        "No e-mail is sent: EMAIL_URL is not set.",
+        "No email is sent: EMAIL_URL is not set.",
         "Nobody would learn that a stolen key turned their second factor off.",
     )
     yield from _if(

@@ -130,10 +130,10 @@ class SamePassword(Refusal):
 
 
 class UnfitAddress(Refusal):
-    """The text is not an e-mail address that the service mails to."""
+    """The text is not an email address that the service mails to."""
 
     code = "email_unfit"
-    message = "That is not an e-mail address."
+    message = "That is not an email address."
 
 
 class UnfitReason(Refusal):
@@ -160,7 +160,7 @@ class TellingReason(Refusal):
     """A person is to be erased for a reason that names them."""
 
     code = "reason_tells"
-    message = "Leave the name and the e-mail address out of the reason: the audit trail keeps it."
+    message = "Leave the name and the email address out of the reason: the audit trail keeps it."
 
 
 class FileIdTaken(Refusal):
@@ -204,7 +204,7 @@ class Taken(ProvisioningRefusal):
     """It sends what somebody else has, or another file."""
 
     code = "uniqueness"
-    message = "Somebody else has this user name, e-mail address or external id."
+    message = "Somebody else has this user name, email address or external id."
 
 
 class Unfit(ProvisioningRefusal):
@@ -223,7 +223,7 @@ class TooMany(Refusal):
     """An identity provider changes an address too often: each time, a mail leaves."""
 
     code = "throttled"
-    message = "The e-mail address of this person was changed too often today."
+    message = "The email address of this person was changed too often today."
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__()

@@ -60,10 +60,10 @@ class Kind(TextChoices):
     REVOCATION = "revocation", "Removal after a while: asked for, or called off"
     RESTORE = "restore", "Database restored from a backup"
     SESSION = "session", "Signed out somewhere else"
-    EMAIL = "email", "E-mail address"
+    EMAIL = "email", "Email address"
     PERSON = "person", "Account made, changed, deactivated or activated"
     TEST_TEXT = "test_text", "Test text sent by an operator"
-    INVITATION = "invitation", "Invitation by e-mail"
+    INVITATION = "invitation", "Invitation by email"
     WEBHOOK = "webhook", "Webhook endpoint"
 
 
@@ -208,8 +208,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         WITHHELD: refused(
             staff="A code to turn two-factor sign-in on was withheld; the person was told that "
             "it was sent"),
-        MALFORMED: refused(_("Something that is not a mobile number was entered"),
-            "Opt-in refused: what was entered is not a mobile number", counted=True),
+        MALFORMED: refused(_("Something that isn't a mobile number was entered"),
+            "Opt-in refused: what was entered isn't a mobile number", counted=True),
         OTHERS: refused(_("A code to verify a number was asked for and not sent"),
             "A code to turn two-factor sign-in on was asked for and not sent", ocsf=CHANGED),
     },
@@ -260,11 +260,11 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "invalid_refresh": refused(counted=True),
         "invalid_scope": refused(counted=True),
         "temporarily_unavailable": refused(counted=True),
-        OTHERS: refused(_("An application could not renew its sign-in"), ocsf=AUTHENTICATED),
+        OTHERS: refused(_("An application couldn't renew its sign-in"), ocsf=AUTHENTICATED),
     },
     Kind.TOKEN: {
         "refresh_token": done(_("An application renewed its sign-in")),
-        "invalid_refresh": refused(_("An application could not renew its sign-in"), counted=True),
+        "invalid_refresh": refused(_("An application couldn't renew its sign-in"), counted=True),
         "code_reused": refused(_("An application was signed out, to be safe"),
             "An application used its code twice: it was signed out"),
         "client_credentials": done(staff="An application fetched a token for itself",
@@ -275,7 +275,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.ACCESS: {
         "file_access_denied": refused(counted=True),
         "insufficient_scope": refused(counted=True),
-        OTHERS: refused(_("Access to a file refused"), ocsf=CALLED),
+        OTHERS: refused(_("Access to an organisation refused"), ocsf=CALLED),
     },
     Kind.SUSPEND: {
         "ok": done(_("Your number was suspended by staff"), "Staff suspended the number",
@@ -300,11 +300,11 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             news=[(News.NUMBER_REMOVED, "revoked"),
                   (News.REVOCATION_DONE, "revoked")]),
         "set_up_since": refused(
-            staff="The second factor was not removed: the person has set one up since"),
+            staff="The second factor wasn't removed: the person has set one up since"),
         "untold": refused(
-            staff="The second factor was not removed: the person was not told of it in time"),
+            staff="The second factor wasn't removed: the person wasn't told of it in time"),
         "deactivated": refused(
-            staff="The second factor was not removed: the account is deactivated"),
+            staff="The second factor wasn't removed: the account is deactivated"),
         OTHERS: refused(_("Staff tried to remove your second factor; nothing changed"),
             "Staff tried to remove the second factor; nothing changed", ocsf=CHANGED),
     },
@@ -314,15 +314,15 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: done(ocsf=CREATED),
     },
     Kind.MEMBER: {
-        "added": done(_("You were added to a file"), "Added to a file", ocsf=GIVEN,
+        "added": done(_("You were added to an organisation"), "Added to a file", ocsf=GIVEN,
             ledger=GIVES_BACK),
-        "ended": done(_("You were removed from a file"), "Removed from a file", ocsf=TAKEN,
+        "ended": done(_("You were removed from an organisation"), "Removed from a file", ocsf=TAKEN,
             ledger=TOLD),
-        "manager": done(_("You may manage the integrations of a file"),
+        "manager": done(_("You may manage the integrations of an organisation"),
             "May manage the integrations of a file"),
-        "manager_ended": done(_("You may not manage the integrations of a file any more"),
+        "manager_ended": done(_("You may not manage the integrations of an organisation any more"),
             "May not manage the integrations of a file any more", ledger=TOLD),
-        OTHERS: refused(_("Staff tried to change your files; nothing changed"),
+        OTHERS: refused(_("Staff tried to change your organisations; nothing changed"),
             "Staff tried to change the files; nothing changed", ocsf=CHANGED),
     },
     Kind.ACCESS_KEY: {
@@ -347,7 +347,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "changed": done(_("Password changed"), ocsf=PASSWORD_CHANGED, ledger=TOLD),
         "set": done(_("You were given a new password"), "Password given by an operator",
             ocsf=PASSWORD_RESET, ledger=TOLD),
-        "reset_asked": done(_("A link to choose a new password was sent by e-mail"),
+        "reset_asked": done(_("A link to choose a new password was sent by email"),
             ocsf=PASSWORD_RESET),
         "refused": refused(_("A link to choose a new password was asked for and not sent"),
             ocsf=PASSWORD_RESET, counted=True),
@@ -366,7 +366,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             "Chose to be texted a code first at sign-in"),
         "app_first": done(_("You chose to be asked for the app first when you sign in"),
             "Chose to be asked for the app first at sign-in"),
-        OTHERS: refused(_("Set-up of an authenticator app refused"), ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered while adding an app"), ocsf=CHANGED),
     },
     Kind.RECOVERY_CODES: {
         **_REPEATED,
@@ -376,17 +376,17 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("New recovery codes refused"), ocsf=CHANGED),
     },
     Kind.DISOWN: {
-        "ok": done(_("You said “this was not me”: everybody was signed out"),
-            "A change taken back: this was not the person", ledger=TOLD,
+        "ok": done(_("You said “this wasn't me”: everybody was signed out"),
+            "A change taken back: this wasn't the person", ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "not_me")]),
-        SECURED: done(_("You said “that was not me”: everybody else was signed out"),
-            "“That was not me” pressed on the account page: everybody else was signed out",
+        SECURED: done(_("You said “that wasn't me”: everybody else was signed out"),
+            "“That wasn't me” pressed on the account page: everybody else was signed out",
             ledger=TOLD),
-        "unchanged": done(_("You said “this was not me” again: nothing changed"),
+        "unchanged": done(_("You said “this wasn't me” again: nothing changed"),
             "A change that was already taken back", counted=True),
         "invalid_grant": refused(counted=True),
-        OTHERS: refused(_("“This was not me”: wrong password entered"),
-            "A change was not taken back: wrong password", ocsf=CHANGED),
+        OTHERS: refused(_("“This wasn't me”: wrong password entered"),
+            "A change wasn't taken back: wrong password", ocsf=CHANGED),
     },
     Kind.CONSENT: {
         "ok": done(_("An application was allowed to act for you"),
@@ -397,8 +397,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "revoked": done(_("The access of an application was ended"),
             "The person ended the access of an application"),
         "denied": refused(counted=True),
-        OTHERS: refused(_("An application was not allowed to act for you"),
-            "An application was not allowed to act for this person", ocsf=CHANGED),
+        OTHERS: refused(_("An application wasn't allowed to act for you"),
+            "An application wasn't allowed to act for this person", ocsf=CHANGED),
     },
     Kind.STOP: {"ok": done(ledger=TOLD), OTHERS: done(ocsf=UPDATED)},
     Kind.BREAKER: {OTHERS: done(ocsf=UPDATED)},
@@ -419,7 +419,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "allowed": done(_("Texts are sent to your number again"),
             "START came from the number: texts are sent to it again", ledger=GIVES_BACK),
         "unchanged": done(_("Texts are sent to your number again"),
-            "The person turned texts to the number on again; they were not stopped", counted=True),
+            "The person turned texts to the number on again; they weren't stopped", counted=True),
         OTHERS: refused(_("You tried to turn texts to your number on again; they stay off"),
             "The person tried to turn texts to the number on again; they stay stopped",
             ocsf=CHANGED),
@@ -432,7 +432,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.REVEAL: {
         "ok": done(_("Staff looked at your number in full"), "Staff saw the number in full"),
-        OTHERS: refused(_("Staff tried to look at your number; it was not shown"),
+        OTHERS: refused(_("Staff tried to look at your number; it wasn't shown"),
             "Staff tried to see the number in full", ocsf=READ),
     },
     Kind.ROLE: {
@@ -477,7 +477,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             "Asked on the sign-in page to remove all second factors, too soon after a cancelled "
             "request", counted=True),
         "not_offered": refused(_ASKED_IN_VAIN,
-            "Asked on the sign-in page to remove all second factors: this person cannot ask",
+            "Asked on the sign-in page to remove all second factors: this person can't ask",
             counted=True),
         "reminded": done(_("You were told again that your second factors will be removed"),
             "The person was told once more that all second factors will be removed"),
@@ -493,10 +493,10 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.RESTORE: {
         "gone": refused(
-            _("The service was restored, and a change to your account could not be made again"),
-            "After a restore, a change was not made again: what it was about is not there"),
+            _("The service was restored, and a change to your account couldn't be made again"),
+            "After a restore, a change wasn't made again: what it was about isn't there"),
         OTHERS: done(_("The service was restored, and a change to your account made again"),
-            "After a restore, a change made again that the backup did not have", ocsf=UPDATED),
+            "After a restore, a change made again that the backup didn't have", ocsf=UPDATED),
     },
     Kind.SESSION: {
         "ended": done(_("Signed out of another browser")),
@@ -504,37 +504,37 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: done(ocsf=LOGOFF),
     },
     Kind.EMAIL: {
-        "asked": done(_("A new e-mail address was asked for"),
-            "The person asked for another e-mail address"),
-        "unchanged": done(staff="The person asked for the e-mail address that they have",
+        "asked": done(_("A new email address was asked for"),
+            "The person asked for another email address"),
+        "unchanged": done(staff="The person asked for the email address that they have",
             counted=True),
-        "email_limit": refused(staff="Another e-mail address was asked for too often",
+        "email_limit": refused(staff="Another email address was asked for too often",
             counted=True),
         "no_mail": refused(
-            staff="Another e-mail address was asked for and refused: this service sends no mails",
+            staff="Another email address was asked for and refused: this service sends no mails",
             counted=True),
-        "proved": done(_("The new e-mail address was confirmed"),
-            "The new e-mail address was confirmed by the mailed link"),
+        "proved": done(_("The new email address was confirmed"),
+            "The new email address was confirmed by the mailed link"),
         "nothing_waiting": refused(
-            staff="A change of the e-mail address was confirmed or cancelled too late; nothing "
+            staff="A change of the email address was confirmed or cancelled too late; nothing "
             "changed", counted=True),
-        "ok": done(_("The e-mail address was changed")),
-        "cancelled": done(_("The change of the e-mail address was cancelled"),
-            "The change of the e-mail address was cancelled by the person"),
-        "restored": done(staff="The change of the e-mail address was called off after a restore"),
+        "ok": done(_("The email address was changed")),
+        "cancelled": done(_("The change of the email address was cancelled"),
+            "The change of the email address was cancelled by the person"),
+        "restored": done(staff="The change of the email address was called off after a restore"),
         "taken": refused(
-            staff="The e-mail address was not changed: another account has the new one"),
+            staff="The email address wasn't changed: another account has the new one"),
         "deactivated": refused(
-            staff="The e-mail address was not changed: the account is deactivated"),
-        "otherwise": refused(staff="The e-mail address was not changed: it is another one by now"),
+            staff="The email address wasn't changed: the account is deactivated"),
+        "otherwise": refused(staff="The email address wasn't changed: it is another one by now"),
         "untold": refused(
-            staff="The e-mail address was not changed: the mail to the old one was not sent in "
+            staff="The email address wasn't changed: the mail to the old one wasn't sent in "
             "time"),
         "factor_disabled": refused(
-            staff="The e-mail address was not changed: the number is suspended, or codes are "
+            staff="The email address wasn't changed: the number is suspended, or codes are "
             "disabled"),
-        "locked": refused(staff="The e-mail address was not changed: the account is locked"),
-        OTHERS: refused(_("The e-mail address was not changed"), ocsf=CHANGED),
+        "locked": refused(staff="The email address wasn't changed: the account is locked"),
+        OTHERS: refused(_("The email address wasn't changed"), ocsf=CHANGED),
     },
     Kind.PERSON: {
         "created": done(_("Your account was made"), "Account made", ocsf=MADE),
@@ -559,11 +559,11 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(ocsf=CHANGED),
     },
     Kind.INVITATION: {
-        "ok": done(_("You were invited by e-mail"), "Invited by e-mail"),
+        "ok": done(_("You were invited by email"), "Invited by email"),
         "used": done(_("You chose a password by the link of an invitation"),
             "Chose a password by the link of an invitation", ocsf=PASSWORD_CHANGED, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to invite you by e-mail; no mail was sent"),
-            "Staff tried to invite this person by e-mail; no mail was sent", ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to invite you by email; no mail was sent"),
+            "Staff tried to invite this person by email; no mail was sent", ocsf=CHANGED),
     },
     Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done(ocsf=SENT)},
     Kind.WEBHOOK: {
@@ -606,7 +606,7 @@ _OWN_REMOVALS: dict[str, Row] = {
         "All second factors were removed, as the person asked on the sign-in page",
     ),
     "signed_in": refused(staff=f"{_NOT_REMOVED}the person has verified one since"),
-    "switched_off": refused(staff=f"{_NOT_REMOVED}the operators do not allow it any more"),
+    "switched_off": refused(staff=f"{_NOT_REMOVED}the operators don't allow it any more"),
     "out_of_reach": refused(
         staff=f"{_NOT_REMOVED}the number was suspended, or the person became staff, since"
     ),
@@ -617,15 +617,15 @@ _OWN_REMOVALS: dict[str, Row] = {
 _REMOVED = "A change taken back: this was not the person"
 _TAKEN_BACK: dict[str, Row] = {
     "number": done(
-        _("You said “this was not me”: mobile number removed, everybody signed out"), _REMOVED
+        _("You said “this wasn't me”: mobile number removed, everybody signed out"), _REMOVED
     ),
-    "app": done(_("You said “this was not me”: app removed, everybody signed out"), _REMOVED),
+    "app": done(_("You said “this wasn't me”: app removed, everybody signed out"), _REMOVED),
     "email": done(
-        _("You said “this was not me”: e-mail address changed back, everybody signed out"), _REMOVED
+        _("You said “this wasn't me”: email address changed back, everybody signed out"), _REMOVED
     ),
     "": done(
-        _("You said “this was not me”: everybody was signed out"),
-        "This was not the person: nothing could be taken back, everybody was signed out",
+        _("You said “this wasn't me”: everybody was signed out"),
+        "This wasn't the person: nothing could be taken back, everybody was signed out",
     ),
 }
 """The words for ``Kind.DISOWN``, by what was taken back."""

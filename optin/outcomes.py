@@ -142,7 +142,7 @@ class RevocationOutcome(StrEnum):
 
 
 class EmailOutcome(StrEnum):
-    """Steps of a change of an e-mail address: asked for, confirmed, ended, or in effect."""
+    """Steps of a change of an email address: asked for, confirmed, ended, or in effect."""
 
     ASKED = "asked"  # a link was mailed
     UNCHANGED = "unchanged"  # it is the present address; or the same was done a moment ago

@@ -160,5 +160,5 @@ def region_of(e164: str) -> str:
 
 
 def mask(last_three: str) -> str:
-    """Return what people see in place of a number: ``... 678``; "" if there is none."""
-    return f"... {last_three}" if last_three else ""
+    """Return what people see in place of a number: ``•••678``; "" if there is none."""
+    return f"•••{last_three}" if last_three else ""

@@ -409,7 +409,7 @@ OPENID_KEYS: tuple[str, ...] = globals()["OPTIN_OPENID_KEYS"]
 OPENID_SCOPES = {
     "openid": "Recognise your account, and see when and how you signed in",
     "profile": "See your user name and your name",
-    "email": "See your e-mail address",
+    "email": "See your email address",
 }
 OAUTH2_PROVIDER = {
     "SCOPES": {

@@ -21,14 +21,14 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
     due = exact(result.due_at) if result.due_at else ""
     words = {
         RevocationOutcome.PLANNED: f"It takes effect at {due}, unless it is cancelled. The person "
-        "gets an e-mail.",
+        "gets an email.",
         RevocationOutcome.UNCHANGED: f"Nothing was done: the removal is already planned for {due}.",
         RevocationOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor.",
         RevocationOutcome.DEACTIVATED: "Nothing was done: the account is deactivated.",
         RevocationOutcome.REVOCATION_LIMIT: "Nothing was done: you reached the limit of removals "
         "in a day. Ask an administrator.",
         RevocationOutcome.UNTOLD: "Nothing was done: the person cannot be notified, because they "
-        "have no e-mail address or e-mail is not set up here. Ask an administrator.",
+        "have no email address or email is not set up here. Ask an administrator.",
     }
     return told(result.outcome, words)
 
@@ -36,7 +36,7 @@ def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
 def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = revocations.withdraw(user, reason=data["reason"], origin=origin)
     words = {
-        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an e-mail. "
+        RevocationOutcome.WITHDRAWN: "The removal was withdrawn. The person gets an email. "
         "Ask the person to choose a new password.",
         RevocationOutcome.UNCHANGED: "Nothing was done: no removal is planned.",
     }
@@ -80,7 +80,7 @@ def _limited(result: Sending) -> str:
 
 def _invite(user: User, data: dict[str, Any], origin: Origin) -> Done:
     words = {
-        InviteOutcome.OK: "The invitation is on its way by e-mail.",
+        InviteOutcome.OK: "The invitation is on its way by email.",
         InviteOutcome.INVITED_BEFORE: "Nothing was sent: this person was invited a moment ago.",
         InviteOutcome.INVITATION_LIMIT: "Nothing was sent: this person was invited "
         f"{invitations.A_DAY} times in 24 hours.",
@@ -127,7 +127,7 @@ ACTIONS = (
         "Unlock",
         staff.ACT,
         "Unlocks the account, allows codes by text message again and resets the count of "
-        "wrong codes. The person gets an e-mail.",
+        "wrong codes. The person gets an email.",
         _unlock,
         command="person unlock",
         by=PersonForm,
@@ -138,7 +138,7 @@ ACTIONS = (
         "resume",
         "End the suspension",
         staff.ACT,
-        "Sends codes by text message again. The person gets an e-mail.",
+        "Sends codes by text message again. The person gets an email.",
         calls(staff_actions.resume, "The suspension was ended.", "It was not suspended."),
         changes=lambda it: it.is_suspended,
         helps=lambda it: True,
@@ -147,7 +147,7 @@ ACTIONS = (
         "withdraw",
         "Withdraw the removal",
         staff.ACT,
-        "Cancels the planned removal of all second factors. The person gets an e-mail.",
+        "Cancels the planned removal of all second factors. The person gets an email.",
         _withdraw,
         changes=lambda it: it.removal,
         helps=lambda it: True,
@@ -171,7 +171,7 @@ ACTIONS = (
         staff.ACT,
         "Stops codes by text message at once. The second factor stays required: the person "
         "can sign in only with an authenticator app or a recovery code. The person gets an "
-        "e-mail.",
+        "email.",
         calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
         changes=lambda it: it.factors.number and not it.is_suspended,
         helps=lambda it: True,
@@ -181,7 +181,7 @@ ACTIONS = (
         "Remove all second factors",
         staff.REVOKE,
         "Removes the number, the app and the recovery codes. Then the password alone is "
-        "enough to sign in. Make sure that you know who is asking. The person gets an e-mail.",
+        "enough to sign in. Make sure that you know who is asking. The person gets an email.",
         calls(staff_actions.revoke, "All second factors were removed."),
         is_destructive=True,
         command="person revoke-factor",
@@ -194,7 +194,7 @@ ACTIONS = (
         staff.ACT,
         "Removes the number, the app and the recovery codes after a day (or the time that was "
         "set). Then the password alone is enough to sign in. Make sure that you know who is "
-        "asking. The person gets an e-mail at once and can cancel the removal.",
+        "asking. The person gets an email at once and can cancel the removal.",
         _revoke_later,
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,

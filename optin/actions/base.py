@@ -38,10 +38,10 @@ class ReasonForm(NoForm):
 
 
 class PersonField(forms.CharField):
-    """A person, by user name, e-mail address or id."""
+    """A person, by user name, email address or id."""
 
     def __init__(self) -> None:
-        super().__init__(max_length=254, label="User name or e-mail address, or id:17 by the id")
+        super().__init__(max_length=254, label="User name or email address, or id:17 by the id")
 
     def clean(self, value: Any) -> User:
         text = super().clean(value).strip()

@@ -192,7 +192,7 @@ def _invite(file: File, data: dict[str, Any], origin: Origin) -> Done:
     run = invitations.Run(data["reason"], origin, waits=False)
     became = [*invitations.invite_members(file, due[:AT_ONCE], run)]
     left = len(due) - len(became)
-    words = f"Invited by e-mail: {became.count(InviteOutcome.OK)}."
+    words = f"Invited by email: {became.count(InviteOutcome.OK)}."
     return Done(f"{words} {left} are left: do it again for them." if left else words)
 
 

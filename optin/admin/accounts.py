@@ -48,7 +48,7 @@ class AccountAdmin(ReadOnlyAdmin):
     leads_to = "change"
     list_display = (
         text("username", "user name"),
-        text("email", "e-mail"),
+        text("email", "email"),
         "is_on",
         "state",
         "staff_role",
@@ -151,7 +151,7 @@ def _new_email(user: User) -> list[tuple[str, str]]:
     if change is None:
         return []
     then = f"from {at(change.due_at)} on" if change.due_at else "not confirmed yet"
-    return [("New e-mail", f"{plain(change.new_address)}, {then}")]
+    return [("New email", f"{plain(change.new_address)}, {then}")]
 
 
 def _invitation(user: User, invited_at: datetime) -> str:
@@ -231,7 +231,7 @@ def _about(state: AccountState) -> list[tuple[str, str]]:
     """Who it is, and what they have: the words of the head of the page."""
     user = state.user
     found = [
-        ("E-mail", plain(user.email) or "none: no mail can be sent"),
+        ("Email", plain(user.email) or "none: no mail can be sent"),
         *_new_email(user),
         ("Second factors", _factors(state)),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
@@ -334,7 +334,7 @@ def find_page(request: HttpRequest) -> HttpResponse:
         {
             "pk": user.pk,
             "name": plain(user.get_username()),
-            "email": plain(user.email or "no e-mail address"),
+            "email": plain(user.email or "no email address"),
             "why": _why_found(user, result),
         }
         for user in result.users
@@ -372,7 +372,7 @@ def _why_found(user: User, result: staff.Found) -> str:
 
 
 _KEY = re.compile(r"[^\s@+]{6}[^\s@]*")
-"""Matches what may be an access key, and is no number or e-mail address."""
+"""Matches what may be an access key, and is no number or email address."""
 
 
 def _beginning_of_key(asked: str) -> str:

@@ -67,7 +67,7 @@ class TextAdmin(ReadOnlyAdmin):
 
 @admin.register(Notice, site=site)
 class MailAdmin(ReadOnlyAdmin):
-    """E-mails to people about their account: how far each came. Not their links."""
+    """Emails to people about their account: how far each came. Not their links."""
 
     nothing = "No mails. This list shows each mail about a change until it is deleted."
     list_display = ("id", when("created_at"), account, "kind", "state", reason(), "tries")

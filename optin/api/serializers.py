@@ -225,7 +225,7 @@ class Boolean(Model):
 
 class OAuthPasswordCredentialsGrantRequest(Model):
     grant_type = TextField(max_length=64, help_text='"password".')
-    username = TextField(max_length=254, help_text="The user name or e-mail address.")
+    username = TextField(max_length=254, help_text="The user name or email address.")
     password = TextField(max_length=1024, help_text="The password.")
     scope = ScopeField(
         max_length=1024,

@@ -85,7 +85,7 @@ class Access:
         86_400,
         0,
         604_800,
-        "Seconds that a confirmed new e-mail address waits, so that the owner of the old one "
+        "Seconds that a confirmed new email address waits, so that the owner of the old one "
         "can stop a thief.",
     )
     # At most two weeks: the mails about it, which are kept for 30 days, must outlive it.

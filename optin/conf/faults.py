@@ -203,7 +203,7 @@ def path_secret(value: str) -> str:
 def mailboxes(values: tuple[str, ...]) -> str:
     if all(_MAILBOX.fullmatch(value) for value in values):
         return ""
-    return "must be e-mail addresses, with commas between several"
+    return "must be email addresses, with commas between several"
 
 
 def full_keys(values: dict[str, bytes]) -> str:

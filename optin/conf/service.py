@@ -119,7 +119,7 @@ class Service:
     )
     support = text(
         60,
-        "How people reach support: a link, an e-mail address or a phone number. Shown on each "
+        "How people reach support: a link, an email address or a phone number. Shown on each "
         "page and in each mail.",
         lambda v: (
             "" if len(v) <= 100 and v.isprintable() else "must be one line of 100 signs at most"

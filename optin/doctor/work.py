@@ -164,7 +164,7 @@ def told_by(*conditions: Condition) -> Callable[[], Iterator[Finding]]:
 
 
 def regular() -> Iterator[Finding]:
-    """Figures were counted in the last 75 minutes, and no removal or new e-mail address is late."""
+    """Figures were counted in the last 75 minutes, and no removal or new email address is late."""
     yield from told_by(health.overdue)()
     now = timezone.now()
     made = Span.objects.filter(start__lte=now).order_by("-start").first()

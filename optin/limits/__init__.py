@@ -1,4 +1,4 @@
-"""Limits on texts, sign-ins, password resets, changes of e-mail addresses, searches and removals.
+"""Limits on texts, sign-ins, password resets, changes of email addresses, searches and removals.
 
 All counts are in the database, and exact. An alarm tells the operators when the budget of a file,
 or of all texts, is nearly used up.

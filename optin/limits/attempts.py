@@ -1,4 +1,4 @@
-"""How often somebody may try: a password, a request for a lost one or for another e-mail address, a
+"""How often somebody may try: a password, a request for a lost one or for another email address, a
 search or a removal by staff.
 
 The failures of a sign-in are charged before the password is looked at, and taken back if it was
@@ -37,7 +37,7 @@ REVOCATIONS = (Rate(20, 86_400),)
 more people than these."""
 
 EMAILS = (Rate(5, 86_400),)
-"""Requests of one person for another e-mail address: each mails to an address of their choice."""
+"""Requests of one person for another email address: each mails to an address of their choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def reserve_reset(name: str, origin: Origin, now: datetime) -> Refused | None:
 
 
 def reserve_email(user: User, now: datetime) -> Refused | None:
-    """Count one request for another e-mail address, or say why not. Call inside a transaction."""
+    """Count one request for another email address, or say why not. Call inside a transaction."""
     return charge(each_rate(Rule.EMAIL, str(user.pk), EMAILS), now)
 
 

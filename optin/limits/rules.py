@@ -43,7 +43,7 @@ class Rule(StrEnum):
     RESET_IP = "reset-ip"  # and from one address
 
     # A rate of one person.
-    EMAIL = "email"  # requests for another e-mail address
+    EMAIL = "email"  # requests for another email address
 
     # Rates of one member of staff.
     SEARCH = "search"

@@ -125,7 +125,7 @@ def notify(
     *,
     about_id: int | None = None,
 ) -> None:
-    """Tell *user* by e-mail, with no more of the number of *row* than may be shown.
+    """Tell *user* by email, with no more of the number of *row* than may be shown.
 
     :param about_id: of what the mail is about (``Notice.about_id``): its link may take it back.
     """
@@ -144,7 +144,7 @@ def notify_again(user: User, kind: Notice.Kind, now: datetime, *, about_id: int 
 
 
 def notify_apart(user: User, kind: Notice.Kind, now: datetime) -> None:
-    """Tell *user* by e-mail, and let no answer wait for it.
+    """Tell *user* by email, and let no answer wait for it.
 
     The answer to a stranger must not take longer where there is a mail to send (S-38), nor
     may the next one on the same connection.

@@ -99,7 +99,7 @@ def _farewell() -> str:
     # Translators: 160 GSM-7 characters at most, with a name of 20.
     words = _(
         "Your %(service)s account now uses another mobile number. If this was not you, look "
-        "at our e-mail or contact support."
+        "at our email or contact support."
     )
     return words % {"service": conf.service_name}
 
@@ -163,7 +163,7 @@ def _purpose_of(pending: PendingOtp) -> Purpose:
 
 
 def mail_for(notice: Notice) -> EmailMessage:
-    """Return the e-mail: what happened, and what to do if it was not the person."""
+    """Return the email: what happened, and what to do if it was not the person."""
     context = {
         "notice": notice,
         "service": conf.service_name,
@@ -220,7 +220,9 @@ def _about(notice: Notice) -> dict[str, Any]:
         }
     if notice.kind in {Notice.Kind.KEY_MADE, Notice.Kind.KEY_REVOKED}:
         file = File.objects.filter(access_keys=notice.about_id or 0).first()
-        return {"in_file": _(" for the file %(name)s") % {"name": file.name} if file else ""}
+        return {
+            "in_file": _(" for the organisation %(name)s") % {"name": file.name} if file else ""
+        }
     if notice.kind in {Notice.Kind.ENDPOINT_OFF, Notice.Kind.ENDPOINT_ADDED}:
         return _about_endpoint(notice)
     if notice.kind in {Notice.Kind.CONSENT, Notice.Kind.SIGNED_IN_TO}:
@@ -244,7 +246,7 @@ def _about_endpoint(notice: Notice) -> dict[str, Any]:
     if found is None:
         return {"in_file": "", "address": ""}
     return {
-        "in_file": _(" for the file %(name)s") % {"name": found.file.name},
+        "in_file": _(" for the organisation %(name)s") % {"name": found.file.name},
         "address": found.url,
     }
 

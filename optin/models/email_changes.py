@@ -1,4 +1,4 @@
-"""Changes of an e-mail address that people asked for on their pages (S-39a)."""
+"""Changes of an email address that people asked for on their pages (S-39a)."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -32,7 +32,7 @@ class EmailChangeQuerySet(models.QuerySet["EmailChange"]):
 
 
 class EmailChange(models.Model):
-    """A new e-mail address of one person: asked for, proved by a mailed link, then in effect.
+    """A new email address of one person: asked for, proved by a mailed link, then in effect.
 
     It holds both addresses, because mails about it go to each of them. It goes with the mails
     (``operations.retention``).

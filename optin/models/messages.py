@@ -59,7 +59,7 @@ class Unsent(StrEnum):
     CALLED_OFF = "what it tells of was called off"
     SENDER_DIED = "its sender stopped, twice"
     TOO_OLD = "it could not be sent for a day"
-    NO_ADDRESS = "the user has no e-mail address"
+    NO_ADDRESS = "the user has no email address"
     FICTION = "nobody has this number: it is for fiction"
     RESTORED = "the database was restored from a backup"
 
@@ -359,7 +359,7 @@ class GatewayHealth(models.Model):
 
 
 class Notice(Outgoing):
-    """One e-mail that tells a user what happened to their account."""
+    """One email that tells a user what happened to their account."""
 
     lease = MAIL_LEASE
 
@@ -394,10 +394,10 @@ class Notice(Outgoing):
         KEY_MADE = "key_made", _("An access key was made")
         KEY_REVOKED = "key_revoked", _("An access key was revoked")
         ROLE = "role", _("The role as a member of staff was changed")
-        EMAIL_PROVE = "email_prove", _("A new e-mail address is to be confirmed")
-        EMAIL_ASKED = "email_asked", _("A new e-mail address was asked for")
-        EMAIL_CHANGED = "email_changed", _("The e-mail address was changed")
-        EMAIL_OFF = "email_off", _("The e-mail address was not changed")
+        EMAIL_PROVE = "email_prove", _("A new email address is to be confirmed")
+        EMAIL_ASKED = "email_asked", _("A new email address was asked for")
+        EMAIL_CHANGED = "email_changed", _("The email address was changed")
+        EMAIL_OFF = "email_off", _("The email address wasn't changed")
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
         ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
         CONSENT = "consent", _("An application was allowed to act for the account")
@@ -410,7 +410,7 @@ class Notice(Outgoing):
     last_three = models.CharField(max_length=3, blank=True)
     # The id of what the mail is about: the number or the app that was added, the revocation
     # that was planned, the access key, the role that was given (a group), the change of the
-    # e-mail address, the webhook endpoint, the application. No foreign key: the row may go, and
+    # email address, the webhook endpoint, the application. No foreign key: the row may go, and
     # the link must not lead to another one.
     about_id = models.BigIntegerField(null=True, blank=True)
     # When its "this was not me" link was used: it works once.

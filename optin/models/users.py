@@ -31,9 +31,9 @@ class UserQuerySet(models.QuerySet["User"]):
         return user
 
     def by_login(self, name: str) -> "User | None":
-        """The user who signs in as *name*: a user name or an e-mail, in any case.
+        """The user who signs in as *name*: a user name or an email, in any case.
 
-        Somebody's user name comes before somebody else's e-mail.
+        Somebody's user name comes before somebody else's email.
         """
         if not name:
             return None

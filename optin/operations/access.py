@@ -128,7 +128,7 @@ def keys_of(user: User) -> QuerySet[AccessKey]:
 def revoke_key(user: User, key_id: int, *, standing: Standing, origin: Origin) -> bool:
     """End a key of *user* for good; return whether it still was one.
 
-    The person is told by e-mail, as if staff had done it.
+    The person is told by email, as if staff had done it.
 
     :raises PasswordNeeded, SignedOut, Deactivated: as ``sign_out``.
     """

@@ -1,4 +1,4 @@
-"""A new e-mail address: asked for, confirmed by a mailed link, in effect after a while (S-39a).
+"""A new email address: asked for, confirmed by a mailed link, in effect after a while (S-39a).
 
 Links to a new password and mails about changes go to the address, so whoever changes it takes over
 the way back in. A thief may have the password and a code. So the service mails to the old address

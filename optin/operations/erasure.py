@@ -29,10 +29,10 @@ def erase(user: User, *, reason: str, origin: Origin) -> StaffOutcome:
 
     The audit trail stays: it holds ids, and its events must go on telling of somebody.
     The row stays so that the id is nobody else's, and what others made under it (OAuth
-    applications) stays in use. Nobody is told by e-mail: there is no address any more.
+    applications) stays in use. Nobody is told by email: there is no address any more.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises TellingReason: if it has the name or the e-mail: it is kept in the trail.
+    :raises TellingReason: if it has the name or the email: it is kept in the trail.
     """
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):

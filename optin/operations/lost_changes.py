@@ -3,7 +3,7 @@
 A new number, app or password is not in the ledger. But the service must not accept the old one
 again, or leave the account without a second factor. So it suspends the old number, accepts no code
 of the old app, and sets a password that nobody knows. These people use a recovery code, choose a
-new password by a link in an e-mail, or ask support.
+new password by a link in an email, or ask support.
 """
 
 import secrets
@@ -105,7 +105,7 @@ def still_without(left: Mapping[int, Mapping[str, int]]) -> list[int]:
 def change(user: User, line: Line, left: Container[int], origin: Origin) -> str:
     """Make the change that *line* tells of to *user*.
 
-    Nobody is told by e-mail: they were told when it was decided.
+    Nobody is told by email: they were told when it was decided.
     """
     with transaction.atomic(durable=True):
         factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)

@@ -41,16 +41,16 @@ from optin.outcomes import SECURED, FactorOutcome
 Kind = AuditEvent.Kind
 
 OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
-"""Kinds that are about an app. The others are about a number, or about the e-mail address."""
+"""Kinds that are about an app. The others are about a number, or about the email address."""
 
 
 class Effect(StrEnum):
     """How the link of a notice takes back its change."""
 
     REMOVES = "removes"
-    PUTS_BACK = "puts_back"  # not a factor: the e-mail address from before
-    TAKES_AWAY = "takes_away"  # the e-mail address: there was none before
-    TAKEN = "taken"  # another account has the e-mail address from before
+    PUTS_BACK = "puts_back"  # not a factor: the email address from before
+    TAKES_AWAY = "takes_away"  # the email address: there was none before
+    TAKEN = "taken"  # another account has the email address from before
     GONE = "gone"  # that factor is gone, and none was added since; it may have been replaced
     SUSPENDED = "suspended"  # the number is for staff to judge
     BY_MAIL_ALONE = "by_mail_alone"  # the password came by mail since: no factor goes
@@ -103,7 +103,7 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
     """Take back, with the password, what *notice* told: "this was not me" (S-39).
 
     Removes the factor that *notice* was about, or that was added after a removal; or puts the
-    previous e-mail address back. Ends every access key, token and session. A suspended number
+    previous email address back. Ends every access key, token and session. A suspended number
     stays, because staff decide about it. If a mailed link set the password since, the factors,
     the recovery codes and the address stay: the mailbox alone must not be enough. The link works
     once. An address that is taken away is told too.

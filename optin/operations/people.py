@@ -129,7 +129,7 @@ def record_made(person: User, *, origin: Origin) -> None:
 def record_password(person: User, *, origin: Origin) -> None:
     """Record, in the transaction of that, that *person* was given a password.
 
-    Who has signed in before is told by e-mail; others know of no password.
+    Who has signed in before is told by email; others know of no password.
     """
     if person.last_login:
         delivery.notify(person, Notice.Kind.PASSWORD, timezone.now())

@@ -211,7 +211,7 @@ def _rename(provider: Provider, person: User, wanted: Profile, changed: list[str
     if not provider.may_rename(person):
         raise Barred(
             "This person signs in here already, or belongs to other files, too. The user name, "
-            "the e-mail address and the external id can only be changed elsewhere."
+            "the email address and the external id can only be changed elsewhere."
         )
     old = person.email
     is_told = "email" in changed and bool(old) and imports.uses(person)

@@ -287,7 +287,7 @@ def may_ask(user: User, number: ProviderUser | None, asked_at: datetime) -> bool
     """Whether the service lets *user* ask for their own removal, whatever else is true.
 
     Staff must ask an administrator. If staff suspended *number*, only staff decide about it. If
-    the e-mail address is new, mails that warn do not reach the owner of the old one.
+    the email address is new, mails that warn do not reach the owner of the old one.
 
     :param asked_at: when they ask, or asked.
     """

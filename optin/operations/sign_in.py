@@ -168,7 +168,7 @@ def consent(
     A factor that becomes active, or a new password, ends sessions and what was granted
     before it: so the session that asks must stand while *give* keeps the grant. What an
     application may do outlives the session, so it takes what a change of a factor takes, and the
-    person is told by e-mail: whoever stole the cookie must not let anything act.
+    person is told by email: whoever stole the cookie must not let anything act.
 
     :param user: as the session has them.
     :param acts: whether it may do more than know who *user* is. If not, there is a mail for the

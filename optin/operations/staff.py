@@ -148,7 +148,7 @@ class Found:
 
 
 def find(text: str, *, origin: Origin) -> Found:
-    """Return the accounts that *text* names: user name, e-mail, external id or full number.
+    """Return the accounts that *text* names: user name, email, external id or full number.
 
     A number also finds who has had it, or has asked for a text to it in vain. Whoever tries
     number after number learns what the mask hides, without the permission to see it: so each
@@ -296,7 +296,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     """Make *user* staff in one role and no other, or, for "", no staff any more.
 
     A superuser is none from then on. Nobody gives a role that may do more than they may.
-    The person is told by e-mail.
+    The person is told by email.
 
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises TestAccount: if *user* is one.

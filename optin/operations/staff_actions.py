@@ -40,7 +40,7 @@ Kind = AuditEvent.Kind
 class StaffAction:
     """One thing that staff do to an account, with a reason: call it with the user.
 
-    The user is told by e-mail if it changed anything.
+    The user is told by email if it changed anything.
     """
 
     kind: AuditEvent.Kind

@@ -143,7 +143,7 @@ def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> Staf
 
 
 def make_access_key(user: User, file: File, *, origin: Origin) -> str:
-    """Return a new ``WsAccessKey``; only its digest is kept. The person is told by e-mail.
+    """Return a new ``WsAccessKey``; only its digest is kept. The person is told by email.
 
     By whomever it is made, by a command too: a key acts for them without their password, and
     whose doing it was is what they must be able to ask.
@@ -162,7 +162,7 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
 
 
 def revoke_access_key(key: AccessKey, *, origin: Origin) -> None:
-    """End *key* for good, and tell the person by e-mail.
+    """End *key* for good, and tell the person by email.
 
     :raises OutOfReach: if it is one of the staff who ask, or of a superior.
     """

@@ -82,7 +82,7 @@ def make(
 ) -> tuple[WebhookEndpoint, str]:
     """Make an endpoint; return it and its secret, which is shown only once.
 
-    It is sent what happens from now on. All who manage the file are told by e-mail.
+    It is sent what happens from now on. All who manage the file are told by email.
 
     :param kinds: of ``KINDS``, those that it wants; none: all.
     :raises UnfitEndpoint: if nothing may be sent to *url*.
@@ -127,7 +127,7 @@ def change(
 ) -> None:
     """Change what *endpoint* is. Events that wait go to the new address, at once.
 
-    Whoever changes the address answers for it, and all who manage the file are told by e-mail.
+    Whoever changes the address answers for it, and all who manage the file are told by email.
 
     :raises UnfitEndpoint: as ``make``.
     """

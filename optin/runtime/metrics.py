@@ -157,7 +157,7 @@ UNSEALED_OLDEST = Measure(
 )
 OVERDUE = Measure(
     "optin_overdue_seconds",
-    "Time since the first removal, or new e-mail address, should have taken effect.",
+    "Time since the first removal, or new email address, should have taken effect.",
     "kind",
 )
 WORKERS = Measure("optin_workers", "Workers that gave a sign of life in the last 30 seconds.")

@@ -71,7 +71,7 @@ class Entry:
     words: str
     position: Position
     details: tuple[str, ...] = ()
-    number: str = ""  # "... 678"
+    number: str = ""  # "•••678"
     who: str = ""  # who did it, if it was somebody else than the person
     where: str = ""
     application: int | None = None  # that asked, if it is still there
@@ -286,7 +286,7 @@ _LABELS = {
     What.STAFF: "Staff",
     What.ACCOUNT: "Account",
     What.TEXT: "Text message",
-    What.MAIL: "E-mail",
+    What.MAIL: "Email",
 }
 
 

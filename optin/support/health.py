@@ -44,7 +44,7 @@ WAITS_LONG = timedelta(minutes=1)
 """A message or a job that waits longer has no worker or ``send_due`` that takes it up."""
 
 LATE = timedelta(minutes=5)
-"""After its time, what waits (a removal, a new e-mail address, an event for the audit stream) has
+"""After its time, what waits (a removal, a new email address, an event for the audit stream) has
 nobody who carries it out."""
 
 SAID_WITHIN = timedelta(days=1)
@@ -188,7 +188,7 @@ def closed_prefixes(now: datetime) -> Iterator[Metric | Need]:
 
 
 def overdue(now: datetime) -> Iterator[Metric | Need]:
-    """No removal and no new e-mail address is late."""
+    """No removal and no new email address is late."""
     removals = Revocation.objects.open().aggregate(
         count=Count("pk"), first=Min("due_at"), user=Max("user")
     )
@@ -199,7 +199,7 @@ def overdue(now: datetime) -> Iterator[Metric | Need]:
         yield _removals(now, **removals)
     if addresses["count"] and addresses["first"] <= now - LATE:
         late = EmailChange.objects.due(now - LATE).count()
-        words = some(late, "new e-mail address is", "new e-mail addresses are")
+        words = some(late, "new email address is", "new email addresses are")
         yield Need(
             f"{words} due, but not in effect yet. The first was due at "
             f"{moment(addresses['first'])}.",

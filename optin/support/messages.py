@@ -58,7 +58,7 @@ def why(reason: str) -> str:
 
 def mail(notice: Notice) -> str:
     """Say what a mail tells, and how far it came."""
-    return f"E-mail “{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
+    return f"Email “{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
 
 
 _STATES: dict[State, str] = {
@@ -99,7 +99,7 @@ _REASONS: dict[str, str] = {
     Unsent.CALLED_OFF: "the removal had been cancelled",
     Unsent.SENDER_DIED: "the process that sent it died, twice",
     Unsent.TOO_OLD: "it could not be sent for a day",
-    Unsent.NO_ADDRESS: "the person has no e-mail address",
+    Unsent.NO_ADDRESS: "the person has no email address",
     Unsent.FICTION: "nobody has this number: it is for films and books",
     Unsent.RESTORED: "the database was restored from a backup",
 }

@@ -51,7 +51,7 @@ GROUPS: dict[str, Group] = {
     "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
     "account": Group("Account", frozenset({What.ACCOUNT})),
     "staff": Group("Staff", frozenset({What.STAFF})),
-    "mails": Group("E-mails", frozenset({What.MAIL})),
+    "mails": Group("Emails", frozenset({What.MAIL})),
 }
 
 Kind = AuditEvent.Kind

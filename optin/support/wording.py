@@ -207,8 +207,8 @@ RULES: dict[str, RuleRow] = {
     Rule.DENY_NUMBER: RuleRow("the number is on the deny list, or closed to strangers by its owner",
         Why.DENIED, stands=True),
     Rule.DENY_PREFIX: RuleRow("the prefix of the number is on the deny list", Why.PREFIX_CLOSED),
-    MALFORMED: RuleRow("what was entered is not a mobile number%(fault)s", Why.NOT_MOBILE),
-    SendOutcome.REGION_NOT_ALLOWED: RuleRow("numbers of the country %(region)s are not allowed",
+    MALFORMED: RuleRow("what was entered isn't a mobile number%(fault)s", Why.NOT_MOBILE),
+    SendOutcome.REGION_NOT_ALLOWED: RuleRow("numbers of the country %(region)s aren't allowed",
         Why.REGION),
     SendOutcome.LOCKED: RuleRow(
         "%(count)s wrong codes in a row; each %(limit)s lock codes for a while",
@@ -337,11 +337,11 @@ PROVED_BY: dict[str, str] = {
 _REMOVED: dict[str, str] = {
     "number": "the number was removed",
     "app": "the app was removed",
-    "email": "the e-mail address from before was put back",
+    "email": "the email address from before was put back",
 }
 _CHANGED: dict[str, str] = {
     "username": "user name",
-    "email": "e-mail address",
+    "email": "email address",
     "external_id": "external id",
     "mobile": "proposed number",
 }

@@ -34,10 +34,10 @@ def account(request: HttpRequest) -> HttpResponse:
             _shut_out(request)
         except PasswordNeeded:
             # On the page that asks for it.
-            sessions.flash(request, _("Enter your password. Then press “That was not me” again."))
+            sessions.flash(request, _("Enter your password. Then press “That wasn't me” again."))
             raise
         except FactorNeeded:
-            sessions.flash(request, _("Enter a code. Then press “That was not me” again."))
+            sessions.flash(request, _("Enter a code. Then press “That wasn't me” again."))
             raise
         return SeeOther("account")
     user = user_of(request)

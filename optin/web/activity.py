@@ -84,7 +84,7 @@ def _what(event: AuditEvent) -> str:
     if by in {By.APP, By.RECOVERY}:  # then it was not the number that was verified
         parts.append(_(PROVED_BY[by]))
     elif event.last_three and event.kind != Kind.DISOWN:
-        parts.append(_("number ... %(end)s") % {"end": event.last_three})
+        parts.append(_("number •••%(end)s") % {"end": event.last_three})
     return ", ".join(parts)
 
 

@@ -49,10 +49,10 @@ RIGHTS = {
     "2fa": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "modify": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "view": _("check that its access still works"),
-    "events": _("read what happens to the second factors of all people in a file"),
+    "events": _("read what happens to the second factors of all people in an organisation"),
     "openid": _("recognise your account, and see when and how you signed in"),
     "profile": _("see your user name and your name"),
-    "email": _("see your e-mail address"),
+    "email": _("see your email address"),
 }
 """The scopes of the settings, in words for a person."""
 

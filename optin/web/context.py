@@ -32,7 +32,7 @@ def service(request: HttpRequest) -> dict[str, Any]:
 def link_to(contact: str) -> str:
     """Return the address that a link to *contact* has; "" for a text that is none of the three.
 
-    It may be a link, an e-mail address or a phone number.
+    It may be a link, an email address or a phone number.
     """
     if re.fullmatch(r"(?i)https?://\S+", contact):
         return contact

@@ -1,4 +1,4 @@
-"""The pages on which people change their e-mail address, and the pages behind the mailed links."""
+"""The pages on which people change their email address, and the pages behind the mailed links."""
 
 from datetime import timedelta
 
@@ -58,12 +58,12 @@ def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
 
 
 _REFUSED = {
-    EmailOutcome.UNCHANGED: lambda: _("That is already your e-mail address."),
+    EmailOutcome.UNCHANGED: lambda: _("That's already your email address."),
     EmailOutcome.EMAIL_LIMIT: lambda: _(
-        "You have asked for another e-mail address too often today. Try again tomorrow."
+        "You have asked for another email address too often today. Try again tomorrow."
     ),
     EmailOutcome.NO_MAIL: lambda: _(
-        "This service sends no e-mails, so nobody can confirm an address. Contact support."
+        "This service sends no emails, so nobody can confirm an address. Contact support."
     ),
 }
 
@@ -104,5 +104,5 @@ def cancel(request: HttpRequest) -> HttpResponse:
     waits = email_changes.waiting_for(user_of(request))
     if waits and request.method == "POST":
         email_changes.cancel(waits, origin=sessions.origin_of(request))
-        sessions.flash(request, _("The change was cancelled. Your e-mail address does not change."))
+        sessions.flash(request, _("The change was cancelled. Your email address doesn't change."))
     return SeeOther("account")

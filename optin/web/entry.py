@@ -96,8 +96,8 @@ class SignInCode(CodePage):
         sessions.begin(self.request, self.person, result)
         if revocations.signed_in(self.person, origin=sessions.origin_of(self.request)):
             said = _(
-                "You are signed in, so the removal of your second factors was cancelled. If you "
-                "did not ask for the removal, somebody knows your password: change it now."
+                "You're signed in, so the removal of your second factors was cancelled. If you "
+                "didn't ask for the removal, somebody knows your password: change it now."
             )
             sessions.flash(self.request, said, refused=True, to_password=True)
         if result.by is By.RECOVERY:
@@ -108,12 +108,12 @@ class SignInCode(CodePage):
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         has_file = File.objects.open_to(self.person).exists()
         if authenticators.overview(self.person).number and has_file:
-            said = _("You are signed in. Enter your new number now.")
+            said = _("You're signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
-                said = _("You are signed in.")
+                said = _("You're signed in.")
             sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))
-        sessions.flash(self.request, _("You are signed in. Set up an authenticator app now."))
+        sessions.flash(self.request, _("You're signed in. Set up an authenticator app now."))
         return SeeOther("app", then=on_to(self.request))
 
 
@@ -168,7 +168,7 @@ class SignInLost(SignInCode):
 def sign_out(request: HttpRequest) -> HttpResponse:
     if sessions.is_there(request):
         sessions.end(request)
-        sessions.flash(request, _("You are signed out."))
+        sessions.flash(request, _("You're signed out."))
     return SeeOther("sign-in")
 
 
@@ -193,7 +193,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 def _same_password(request: HttpRequest, template: str, form: NewPasswordForm) -> HttpResponse:
     """Answer a new password that is the old one."""
-    form.add_error("new_password1", _("That is your current password. Choose a different one."))
+    form.add_error("new_password1", _("That's your current password. Choose a different one."))
     return page(request, template, form)
 
 

@@ -136,8 +136,8 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
     except OnlyFiction:
         references.mark(request.META, Undecided.ONLY_FICTION)
         said = _(
-            "This file is a sandbox: it takes only mobile numbers that are kept free for films and "
-            "books."
+            "This organisation is a sandbox: it takes only mobile numbers that are kept free "
+            "for films and books."
         )
         form.add_error(form.asked, said)
         return None
@@ -293,7 +293,7 @@ class OffCode(CodePage):
             sessions.forget_factor(self.request)
             said = _("Two-factor sign-in is off.")
             if _is_mailed(self.person):
-                said = _("Two-factor sign-in is off. We sent you an e-mail.")
+                said = _("Two-factor sign-in is off. We sent you an email.")
             sessions.flash(self.request, said)
         return SeeOther("two-factor")
 
@@ -441,5 +441,5 @@ def _codes_of(request: HttpRequest, user: User) -> tuple[int, Sequence[str]]:
 
 
 def _is_mailed(user: User) -> bool:
-    """Whether *user* is told of changes by e-mail."""
+    """Whether *user* is told of changes by email."""
     return bool(user.email) and revocations.mails_leave()

@@ -45,12 +45,12 @@ class SignInForm(PasswordForm):
     field_order = ("username", "password")
 
     username = forms.CharField(
-        label=_("User name or e-mail address"),
+        label=_("User name or email address"),
         max_length=MAX_NAME,
         widget=forms.TextInput(
             attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        error_messages={"required": _("Enter your user name or e-mail address.")},
+        error_messages={"required": _("Enter your user name or email address.")},
     )
 
 
@@ -67,14 +67,16 @@ class NumberForm(Form):
         error_messages={"required": _("Enter your mobile number.")},
     )
     file = forms.ModelChoiceField(
-        label=_("For which file"),
-        help_text=_("Two-factor sign-in protects your whole account, whichever file you choose."),
+        label=_("For which organisation"),
+        help_text=_(
+            "Two-factor sign-in protects your whole account, whichever organisation you choose."
+        ),
         queryset=File.objects.none(),
         widget=forms.RadioSelect,
         empty_label=None,
         error_messages={
-            "required": _("Choose a file."),
-            "invalid_choice": _("Choose a file from the list."),
+            "required": _("Choose an organisation."),
+            "invalid_choice": _("Choose an organisation from the list."),
         },
     )
 
@@ -129,7 +131,7 @@ class EndpointForm(Form):
     )
     description = forms.CharField(
         label=_("Description"),
-        help_text=_("For you and others who manage the file. You can leave it empty."),
+        help_text=_("For you and others who manage the organisation. You can leave it empty."),
         max_length=MAX_DESCRIPTION,
         required=False,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
@@ -204,7 +206,7 @@ class CodeForm(Form):
         if has_field and sends_itself:
             digits = max(words.code_lengths(by_text, by_app=by_app))
             field.widget.attrs["data-digits"] = digits
-            note = _("The page continues by itself after %(n)d digits.") % {"n": digits}
+            note = _("We'll submit it when you've typed all %(n)d digits.") % {"n": digits}
             field.help_text = format_html(
                 "{} <span data-sends hidden>{}</span>", field.help_text, note
             )
@@ -238,14 +240,14 @@ class RecoveryForm(Form):
 
 
 class EmailForm(Form):
-    """A new e-mail address; the operation says whether it is one."""
+    """A new email address; the operation says whether it is one."""
 
     email = forms.CharField(
-        label=_("New e-mail address"),
+        label=_("New email address"),
         widget=forms.EmailInput(
             attrs={"autocomplete": "email", "autocapitalize": "none", "spellcheck": "false"}
         ),
-        error_messages={"required": _("Enter your new e-mail address.")},
+        error_messages={"required": _("Enter your new email address.")},
     )
 
 
@@ -268,11 +270,11 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
 
 
 class ResetForm(PasswordResetForm):
-    """The e-mail address of somebody who forgot the password; the caller sends the mail."""
+    """The email address of somebody who forgot the password; the caller sends the mail."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
         email = self.fields["email"]
-        email.label = _("E-mail address")
-        email.error_messages["required"] = _("Enter the e-mail address of your account.")
+        email.label = _("Email address")
+        email.error_messages["required"] = _("Enter the email address of your account.")
         email.error_messages["invalid"] = words.wrong_address(self.data.get("email", ""))

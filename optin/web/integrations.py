@@ -57,7 +57,7 @@ def add(request: HttpRequest, file_id: int) -> HttpResponse:
         except UnfitEndpoint:
             form.add_error("url", words.wrong_endpoint())
         except TooManyEndpoints:
-            form.add_error(None, _("This file has 5 endpoints. Remove one first."))
+            form.add_error(None, _("This organisation has 5 endpoints. Remove one first."))
         else:
             return _show(request, endpoint, secret)
     return page(request, "integration_add.html", form, file=file)

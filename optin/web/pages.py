@@ -139,10 +139,10 @@ def refused_password(
     if result.outcome is not SignInOutcome.NOT_NOW or result.retry_after is None:
         if by_name:
             form.add_error(
-                None, _("The name or the password is not right. Check both and try again.")
+                None, _("The name or the password isn't right. Check both and try again.")
             )
         else:
-            form.add_error("password", _("That password is not right. Check it and try again."))
+            form.add_error("password", _("That password isn't right. Check it and try again."))
         return page(request, template, form, **context)
     wait = result.retry_after
     form.add_error(

@@ -118,7 +118,7 @@ def wrong_number(text: str) -> str:
     home = conf.sms_regions[0]
     fault = phones.fault(text, home_region=home)
     if fault is phones.Fault.LANDLINE:
-        return _("That is the number of a landline. Enter a mobile number.")
+        return _("That's the number of a landline. Enter a mobile number.")
     national, international = number_examples()
     how = _("Write it like %(national)s or %(international)s.") % {
         "national": national,
@@ -136,19 +136,19 @@ def number_examples() -> tuple[str, str]:
 _WRONG_NUMBERS = {
     phones.Fault.TOO_SHORT: lambda: _("That number is too short."),
     phones.Fault.TOO_LONG: lambda: _("That number is too long."),
-    phones.Fault.NO_NUMBER: lambda: _("That is not a mobile number."),
+    phones.Fault.NO_NUMBER: lambda: _("That isn't a mobile number."),
 }
 
 
 def wrong_address(text: str) -> str:
-    """Say why *text* is no e-mail address that this service mails to."""
+    """Say why *text* is no email address that this service mails to."""
     if not text.isascii():
         return _(
-            "Enter an address without letters like é or ü. If they are in the part after the @, "
-            "enter the form of that part that begins with xn--. Your e-mail provider can tell you "
+            "Enter an address without letters like é or ü. If they're in the part after the @, "
+            "enter the form of that part that begins with xn--. Your email provider can tell you "
             "that form."
         )
-    return _("That is not an e-mail address. Write it like name@example.com.")
+    return _("That isn't an email address. Write it like name@example.com.")
 
 
 def wrong_endpoint() -> str:
@@ -165,7 +165,7 @@ def locked(person: User) -> str:
     if (left := person.own.locked_for(timezone.now())) is None:
         return ""
     return _(
-        "No code is accepted until %(time)s. Try again then. If you cannot wait, contact support."
+        "No code is accepted until %(time)s. Try again then. If you can't wait, contact support."
     ) % {"time": _end_of(left)}
 
 
@@ -244,10 +244,10 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
         }
     left = result.tries_left if isinstance(result, Verification) else None
     if left == 0:
-        return _("That code is not right, and you have no tries left for it. Ask for a new one.")
+        return _("That code isn't right, and you have no tries left for it. Ask for a new one.")
     if isinstance(result, Change) and result.outcome == FactorOutcome.OTP_INCORRECT:
         return _(
-            "That code is not right. Enter the one that the app shows now. If that fails too, "
+            "That code isn't right. Enter the one that the app shows now. If that fails too, "
             "check the clock of your device, and compare the setup key with the one on this page."
         )
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
@@ -258,25 +258,25 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
 def takes_two() -> str:
     """Say that the app takes two codes in a row; not whether the first one was right."""
     return _(
-        "Many wrong codes were entered for your account, so one code of the app is not enough now. "
+        "Many wrong codes were entered for your account, so one code of the app isn't enough now. "
         "Enter the code that it shows, wait for the next one, and enter that too. If the wrong "
-        "codes were not yours, change your password."
+        "codes weren't yours, change your password."
     )
 
 
 _REFUSALS: dict[str, Callable[[], str]] = {
-    CodeOutcome.OTP_INCORRECT: lambda: _("That code is not right. Check it and try again."),
+    CodeOutcome.OTP_INCORRECT: lambda: _("That code isn't right. Try again."),
     CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
     CodeOutcome.OTP_EXHAUSTED: lambda: _(
         "The code was entered wrongly too often and no longer works. Ask for a new one."
     ),
-    CodeOutcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You do not need a code."),
+    CodeOutcome.NOT_OPTED_IN: lambda: _("Two-factor sign-in is off. You don't need a code."),
     CodeOutcome.ALREADY_VERIFIED: lambda: _("This number is active already."),
     CodeOutcome.MOBILE_NUMBER_IN_USE: lambda: _(
         "The code was right, but another account uses this number. Use another number, or "
         "contact support."
     ),
-    FactorOutcome.NOTHING_WAITING: lambda: _("The set-up was not finished in time. Start again."),
+    FactorOutcome.NOTHING_WAITING: lambda: _("The set-up wasn't finished in time. Start again."),
 }
 
 
@@ -306,7 +306,7 @@ def stopped(purpose: Purpose, factors: Overview) -> str:
     said = f"{said} {other_ways(factors)}"
     if factors.app or factors.recovery_codes:
         said += " " + _(
-            "Once you are signed in, you can turn text messages on again under “Two-factor”."
+            "Once you're signed in, you can turn text messages on again under “Two-factor”."
         )
     return said
 
@@ -347,7 +347,7 @@ def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
     if outcome is SendOutcome.REGION_NOT_ALLOWED:
         beginnings = ", ".join(dict.fromkeys(map(phones.calling_code, conf.sms_regions)))
         return _(
-            "Mobile numbers of that country cannot be used here. Use one that begins with "
+            "Mobile numbers of that country can't be used here. Use one that begins with "
             "%(beginnings)s."
         ) % {"beginnings": beginnings}
     if outcome in _UNSENT:
@@ -398,12 +398,12 @@ def delivery(text: SmsMessage) -> str:
 
 
 _DELIVERY = {
-    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s. The cause is not your phone."),
+    State.QUEUED: lambda: _("Waiting to be sent, since %(time)s. The cause isn't your phone."),
     State.SENDING: lambda: _("Being sent, since %(time)s."),
-    State.SENT: lambda: _("Sent at %(time)s. Your carrier has not confirmed it yet."),
+    State.SENT: lambda: _("Sent at %(time)s. Not confirmed as delivered yet."),
     State.DELIVERED: lambda: _("Delivered at %(time)s."),
-    State.FAILED: lambda: _("It could not be sent at %(time)s. Check the number, or try again."),
-    State.EXPIRED: lambda: _("It was not sent: its code no longer works. Ask for a new one."),
+    State.FAILED: lambda: _("It couldn't be sent at %(time)s. Check the number, or try again."),
+    State.EXPIRED: lambda: _("It wasn't sent: its code no longer works. Ask for a new one."),
 }
 # The person must not learn that it was withheld (``limits.Withheld``).
 _DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]

@@ -166,9 +166,9 @@ def test_a_proposed_number_is_in_the_head(user: User, signed_in: In) -> None:
     """P-21. Its last three digits only."""
     ProposedNumber.of(user, NUMBER, "provider", timezone.now()).save()
     page = page_of(signed_in("auditor"), user)
-    assert "... 156, by an identity provider at" in page
+    assert "•••156, by an identity provider at" in page
     assert NUMBER[3:9] not in page
-    assert "The number ... 156 is only proposed." in page
+    assert "The number •••156 is only proposed." in page
     assert "Turn it on" in page
 
 
@@ -178,7 +178,7 @@ def test_a_text_to_another_number_than_the_proposed_one_says_so(
     """P-21."""
     ProposedNumber.of(user, OTHER_NUMBER, "import", timezone.now()).save()
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    support, said = signed_in("support"), "that an import proposed is different: ... 157."
+    support, said = signed_in("support"), "that an import proposed is different: •••157."
     assert said in page_of(support, user)
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
     assert "is different" not in page_of(support, user)
@@ -209,7 +209,7 @@ def test_a_number_that_was_taken_over_says_so(
 
 def test_a_new_address_that_waits_is_in_the_head(user: User, signed_in: In) -> None:
     support = signed_in("support")
-    assert "New e-mail" not in page_of(support, user)
+    assert "New email" not in page_of(support, user)
     standing = Standing(timezone.now())
     email_changes.ask(user, "new@example.org", standing=standing, origin=ORIGIN)
     assert "new@example.org, not confirmed yet" in page_of(support, user)

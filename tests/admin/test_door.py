@@ -115,7 +115,7 @@ def test_who_is_no_staff_is_told_so(signed_in: In) -> None:
     assert client.get("/admin/")["Location"] == "/admin/login/?next=/admin/"
     answer = client.get("/admin/login/?next=/admin/")
     assert answer.status_code == 403
-    assert "You do not have access to this page" in answer.content.decode()
+    assert "You don't have access to this page" in answer.content.decode()
 
 
 @pytest.mark.parametrize("then", ["https://evil.example/", "//evil.example/", "/\\evil.example"])

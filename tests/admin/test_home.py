@@ -392,7 +392,7 @@ def test_a_new_address_is_told_of_once_it_is_late(
     assert needs(client) == []
     clock.shift(1)
     words = (
-        "2 new e-mail addresses are due, but not in effect yet. "
+        "2 new email addresses are due, but not in effect yet. "
         "The first was due at 2026-11-02 23:00 AEDT."
     )
     address = "/admin/optin/auditevent/?kind=email&amp;outcome=proved"

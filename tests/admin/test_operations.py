@@ -236,7 +236,7 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
     assert active.suspended_at is None
     assert Counter(Notice.objects.values_list("kind", flat=True)) >= Counter(
         [Notice.Kind.SUSPENDED, Notice.Kind.RESUMED]
-    )  # each change is told by e-mail
+    )  # each change is told by email
     assert not LogEntry.objects.exists()  # Django's own log of its admin: nothing writes it
     events = AuditEvent.objects.filter(face=Face.ADMIN).order_by("pk")
     assert [(e.kind, e.outcome, e.reason) for e in events] == [
@@ -329,7 +329,7 @@ def test_a_role_is_given_and_taken_and_told(user: User, signed_in: In) -> None:
     assert {*given.to, *taken.to} == {"ann@example.com"}
     assert given.subject == "Your role as a member of staff was changed"
     assert "Your role is now: support." in str(given.body)
-    assert "You are no longer a member of staff." in str(taken.body)
+    assert "You're no longer a member of staff." in str(taken.body)
     assert "new here" not in str(given.body)
 
 

@@ -57,7 +57,7 @@ def test_an_event_names_the_application(okta: Provider, user: User, signed_in: I
     page = read(client, f"optin/user/{user.pk}/change/")
     assert '<span class="tag">Account</span> Account deactivated' in page
     assert page.count("through the API, application Okta") == 2
-    assert "changed: e-mail address" in page
+    assert "changed: email address" in page
     assert page.count(f'href="{address}"') == 2
     log = read(client, "optin/auditevent/")
     assert log.count(f'<a href="{address}">Okta</a>') == 2

@@ -155,8 +155,8 @@ def test_what_may_be_a_number_is_masked_as_in_the_export(stream: Path) -> None:
     record(reason="She has 0491 570 156 now", data={**asked, "list": ["0491570156"]})
     write()
     (line,) = Arrived.at(stream).lines
-    assert line["unmapped"]["reason"] == "She has ... 156 now"
-    assert line["unmapped"]["data"] == {**asked, "list": ["... 156"]}
+    assert line["unmapped"]["reason"] == "She has •••156 now"
+    assert line["unmapped"]["data"] == {**asked, "list": ["•••156"]}
     assert line["unmapped"]["masked"] is True
 
 

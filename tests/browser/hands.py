@@ -71,7 +71,7 @@ class Pointer:
         self.give_password(person, password)
 
     def give_password(self, person: Person, password: str = PASSWORD) -> None:
-        self.fill("User name or e-mail address", person.name)
+        self.fill("User name or email address", person.name)
         self.fill("Password", password)
         self.press("Sign in")
 

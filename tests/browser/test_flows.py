@@ -72,7 +72,7 @@ def recovery_codes(hands: Pointer) -> list[str]:
     hands.press("Show my codes")
     codes = hands.page.locator(".secrets code").all_inner_texts()
     assert len(set(codes)) == 10
-    hands.follow("I have saved them")
+    hands.follow("I've saved them")
     return codes
 
 
@@ -134,7 +134,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
 
     hands = start()
     hands.sign_in(person)
-    hands.follow("I do not have my phone")
+    hands.follow("I don't have my phone")
     hands.sees("Sign in without your phone")
     hands.fill("Recovery code", codes[0].lower().replace("-", " "))
     hands.press("Sign in")
@@ -195,10 +195,10 @@ def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
 
     hands = start()
     hands.page.goto(site.mailed_link(person.email, "not-me"))
-    hands.sees("This was not me")
+    hands.sees("This wasn't me")
     hands.fill("Password", PASSWORD)
     hands.press("Secure my account")
-    hands.sees("The change was taken back")
+    hands.sees("We've undone the change")
     thief.page.goto("/account/")
     thief.sees("Sign in")
     hands.follow("Sign in")

@@ -142,7 +142,7 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     """P-12. From the sign-in to the last page: one text, and no step lost."""
     person = crowd.new()
     hands.page.goto("/sign-in/")
-    hands.fill("User name or e-mail address", person.name)
+    hands.fill("User name or email address", person.name)
     hands.fill("Password", PASSWORD)
     twice(hands, "Sign in")
     hands.sees("Your account")
@@ -152,7 +152,7 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     hands.sees("Check your phone")
     (text,) = site.texts(person.number)
     give_twice(hands, another(text.split()[0]), "Turn it on")
-    expect(hands.page.locator(".errors")).to_contain_text("That code is not right.")
+    expect(hands.page.locator(".errors")).to_contain_text("That code isn't right.")
     give_twice(hands, text.split()[0], "Turn it on")
     hands.sees("Two-factor sign-in is on")
     hands.page.goto("/account/")
@@ -177,7 +177,7 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     hands.give_code(code, "Turn it on")
     hands.sees("Two-factor sign-in is on")
     hands.page.go_back()
-    hands.sees("There is no code to enter")
+    hands.sees("There's no code to enter")
     hands.page.goto("/account/two-factor/")
     hands.sees("Two-factor sign-in is on")
     assert len(site.texts(person.number)) == 1

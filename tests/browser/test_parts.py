@@ -11,7 +11,7 @@ from tests.kit.chromium import Window, audit, audit_everywhere
 
 
 class Everything(forms.Form):
-    name = forms.CharField(label="User name or e-mail")
+    name = forms.CharField(label="User name or email")
     password = forms.CharField(widget=forms.PasswordInput, help_text="The one of your account.")
     number = forms.CharField(
         label="Mobile number",
@@ -41,7 +41,7 @@ PAGE = """
   <section class="panel">
     <h2>By text message <span class="tag on">On</span> <span class="tag">Off</span></h2>
     <dl class="facts">
-      <div><dt>Number</dt><dd>... 678 <span class="tag bad">Locked</span></dd></div>
+      <div><dt>Number</dt><dd>•••678 <span class="tag bad">Locked</span></dd></div>
       <div><dt>On since</dt><dd>2 November 2026</dd></div>
     </dl>
   </section>

@@ -47,7 +47,7 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
         steps.append((step, page.screenshot(caret="hide")))
 
     page.goto("/sign-in/")
-    hands.fill("User name or e-mail address", "ann")
+    hands.fill("User name or email address", "ann")
     hands.fill("Password", site.password("ann"))
     keep("1. Sign in")
     hands.press("Sign in")
@@ -80,7 +80,7 @@ def test_pictures_of_pages_of_staff(browser: Browser, tmp_path: Path) -> None:
         window = Window(browser, site)
         page = window("/admin/")
         hands = Pointer(page, site)
-        hands.fill("User name or e-mail address", "sam")
+        hands.fill("User name or email address", "sam")
         hands.fill("Password", site.password("sam"))
         hands.press("Sign in")
         hands.give_code(site.newest_text(STAFF_NUMBER).split()[0], "Sign in")

@@ -449,7 +449,7 @@ def test_staff_invite_the_members_and_see_how_far_they_are(file: File, active: A
     for said in ("4 with an active", "0 invited", "2 with a password", "1 with two-factor"):
         assert said in page
     page = ask(staff, "optin/file/777/invite/", reason="Moving in. Jo")
-    assert "Invited by e-mail: 2." in page
+    assert "Invited by email: 2." in page
     assert "2 invited" in page
     listed = staff.get("/admin/optin/membership/?file_id=777&how_far=not_password").content.decode()
     assert ("dora" in listed, "fritz" in listed) == (True, False)

@@ -235,7 +235,7 @@ def test_send_due_does_what_is_due(
     clock.shift(86_400)
     said = run("send_due")
     assert "carried out 1, called off 0" in said
-    assert "E-mail addresses: changed 1, called off 0." in said
+    assert "Email addresses: changed 1, called off 0." in said
     active.refresh_from_db()
     assert not active.confirmed
     assert User.objects.get(pk=stranger.pk).email == "new@example.org"

@@ -20,7 +20,7 @@ from tools.routes import read_plan
 CODE = "%(code)s is your %(service)s code %(purpose)s. Do not share it."
 FAREWELL = (
     "Your %(service)s account now uses another mobile number. If this was not you, look "
-    "at our e-mail or contact support."
+    "at our email or contact support."
 )
 REMOVAL = "%(service)s removes your second factors on %(day)s. Cancel: %(link)s"
 OPT_OUT = "to turn OFF two-factor sign-in"

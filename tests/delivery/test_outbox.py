@@ -332,7 +332,7 @@ def test_a_user_without_an_address_gets_no_mail(world: World) -> None:
     world.set_user(email="")
     assert world.guess(world.code()).outcome is CodeOutcome.OK
     notice = Notice.objects.get()
-    assert (notice.state, notice.reason) == (State.FAILED, "the user has no e-mail address")
+    assert (notice.state, notice.reason) == (State.FAILED, "the user has no email address")
     assert mail.outbox == []
 
 

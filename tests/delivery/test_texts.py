@@ -95,7 +95,7 @@ def test_each_mail(user: User, kind: Notice.Kind, last_three: str) -> None:
     assert "Account: o'brien & <co>" in body
     link = "/not-me/" in body
     advice = "secure your account with this link, before" if link else "change your password now"
-    assert f"If this was not you, {advice}" in body
+    assert f"If this wasn't you, {advice}" in body
     assert "https://2fa.example.com" in body
     assert ("ending in 156" in body) is (kind in NAME_A_NUMBER and last_three == "156")
     assert "ending in  " not in body

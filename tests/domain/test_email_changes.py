@@ -1,4 +1,4 @@
-"""A new e-mail address: who gets it, when, and what stops it (S-39a)."""
+"""A new email address: who gets it, when, and what stops it (S-39a)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -228,7 +228,7 @@ def test_an_address_of_another_account_is_asked_for_like_any_other(
     make_user("boss@example.org")
     ask(person, taken)
     taken_mail = next(m for m in mail.outbox if m.to[0].lower() == taken.lower())
-    assert taken_mail.subject == "Your e-mail address has an account already"
+    assert taken_mail.subject == "Your email address has an account already"
     assert "/account/email/" not in taken_mail.body
     kinds, change = notices(person.user), EmailChange.objects.get()
     # If its link were made up all the same:
@@ -425,7 +425,7 @@ def test_the_address_that_is_taken_away_is_told_too(person: Person, clock: Clock
     told_of = {message.to[0]: message.subject for message in mail.outbox[sent:]}
     assert told_of == {
         OLD: "A change to your account was taken back",
-        "ann.newest@example.org": "This is no longer the e-mail address of your account",
+        "ann.newest@example.org": "This is no longer the email address of your account",
     }
 
 
@@ -446,7 +446,7 @@ def taken_by_another(person: Person) -> None:
     [
         pytest.param(lambda person: None, "PUTS_BACK", "We put your previous", id="nothing"),
         pytest.param(other_address, "GONE", "", id="another"),
-        pytest.param(taken_by_another, "TAKEN", "We could not put your previous", id="taken"),
+        pytest.param(taken_by_another, "TAKEN", "We couldn't put your previous", id="taken"),
         pytest.param(
             lambda p: updated(password_mailed_at=timezone.now())(p), None, "", id="mailed"
         ),

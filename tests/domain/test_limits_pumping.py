@@ -413,9 +413,7 @@ def test_queued_texts_wait_for_the_end_of_the_stop(
 # -- what staff may not ask for ----------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "reason", ["INC0491570156", "... 156", "2026-11-03 23:01, case 4915701567"]
-)
+@pytest.mark.parametrize("reason", ["INC0491570156", "•••156", "2026-11-03 23:01, case 4915701567"])
 def test_a_reason_may_have_other_digits(reason: str) -> None:
     assert fit_reason(reason) == reason
 

@@ -92,5 +92,5 @@ def test_separators_are_ignored_and_parsing_is_idempotent(e164: str, noise: st.D
 def test_a_number_does_not_show_itself() -> None:
     """S-51: masked in logs, tracebacks and messages."""
     number = phones.parse("+61491570156", home_region="AU")
-    assert {str(number), repr(number), f"{number}"} == {"... 156"}
-    assert phones.mask(number.last_three) == "... 156"
+    assert {str(number), repr(number), f"{number}"} == {"•••156"}
+    assert phones.mask(number.last_three) == "•••156"

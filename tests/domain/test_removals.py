@@ -899,7 +899,7 @@ def test_what_waits_is_not_sent_once_it_is_called_off(
     assert (text.state, text.reason) == (State.EXPIRED, Unsent.CALLED_OFF)
     assert warnings(ann) == []
     subjects = [message.subject for message in mail.outbox[mails:]]
-    assert subjects == ["Your second factors are not removed"]
+    assert subjects == ["Your second factors aren't removed"]
 
 
 # -- links -------------------------------------------------------------------------

@@ -402,7 +402,7 @@ def test_what_was_told_is_taken_back(
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
     assert mailed().startswith("A change to your account was taken back: You told us")
     assert f"{words} We signed out all sessions" in mailed()
-    assert "do not sign in yet" not in mailed()
+    assert "don't sign in yet" not in mailed()
     assert failed_sign_ins() == 0
     # Once.
     used = wording.disownable(link_of(notice), timezone.now())
@@ -463,8 +463,8 @@ def test_a_suspended_number_stays(full: Person) -> None:
     assert full.number.suspended_at
     assert not AccessKey.objects.filter(revoked_at=None).exists()
     assert mailed().startswith("Everybody was signed out of your account: You told us")
-    assert "We did not remove the mobile number: staff stopped codes for it" in mailed()
-    assert "that is not yours, do not sign in yet" in mailed()
+    assert "We didn't remove the mobile number: staff stopped codes for it" in mailed()
+    assert "that isn't yours, don't sign in yet" in mailed()
 
 
 def test_a_mail_about_what_an_older_release_did_names_nothing(full: Person) -> None:

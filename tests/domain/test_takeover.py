@@ -158,7 +158,7 @@ def test_the_mailbox_alone_removes_no_factor(person: Person, behind: int) -> Non
     not_me.disown(notice, NEW, origin=PAGE)
 
     assert person.has == {By.TEXT}
-    assert "We took nothing back, because a link from an e-mail" in str(mail.outbox[-1].body)
+    assert "We took nothing back, because a link from an email" in str(mail.outbox[-1].body)
 
 
 @pytest.mark.parametrize(("by_mail", "left"), [(True, 10), (False, 0)])

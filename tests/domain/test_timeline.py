@@ -527,7 +527,7 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
     (entry,) = entries(scene.user)
     assert (entry.label, entry.bad) == ("Text message", False)
     assert entry.words == (
-        "Code for ... 156 to turn two-factor sign-in on: delivered after 21 seconds"
+        "Code for •••156 to turn two-factor sign-in on: delivered after 21 seconds"
     )
     assert entry.where == "through the API, from 192.0.2.1"
     assert entry.steps == (
@@ -549,7 +549,7 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
     mailed, staff = entries(scene.user)[:2]
     assert (mailed.what, mailed.words) == (
         What.MAIL,
-        "E-mail “Staff suspended the mobile number”: sent",
+        "Email “Staff suspended the mobile number”: sent",
     )
     assert (staff.what, staff.who, staff.quoted) == (What.STAFF, "boss", "stolen phone")
     assert staff.where == "in the admin, from 198.51.100.7"
@@ -567,7 +567,7 @@ def test_both_accounts_show_that_a_number_was_claimed(scene: Scene, stranger: Us
         assert any("number that another account uses" in one and "ann, ben" in one for one in told)
     (cause,) = causes(stranger, Question.NO_OPT_IN)
     assert cause.why is Why.NUMBER_IN_USE
-    assert "the code was right, but another account uses the number ... 156." in cause.words
+    assert "the code was right, but another account uses the number •••156." in cause.words
 
 
 def test_nothing_of_others_is_shown(scene: Scene, stranger: User) -> None:

@@ -88,7 +88,7 @@ class Stage:
         return self.browser.send(code=code or wrong(self.phone.code()))
 
     def not_received(self) -> Page:
-        """Follow "Not received a text message?"."""
+        """Follow "Didn't get the text?"."""
         return self.browser.go(f"{self.browser.path}not-received/" + self._query)
 
     @property

@@ -516,7 +516,7 @@ HIDDEN = (
 )
 """Nothing of these is on a page whose text was withheld (S-38)."""
 
-WRONG, SENT = "That code is not right", "Sent at"
+WRONG, SENT = "That code isn't right", "Sent at"
 LOCK, NO_CODES = "press “Unlock”", "switched off|ontact support"
 LIMIT, REST, UNAVAILABLE = "send_limit", "2fa_code_required", "temporarily_unavailable"
 
@@ -608,7 +608,7 @@ CASES = [
         "wrong passwords for this name|ends by itself", UNAVAILABLE, "You can try again in"),
     Case("deactivated", deactivated, sign_in_page, token_call,
         Why.DEACTIVATED, "account is deactivated|operators", "invalid_grant",
-        "The name or the password is not right"),
+        "The name or the password isn't right"),
     Case("wrong code to set up an app", nothing, app_page, None,
         Why.CODE_REFUSED, "Set-up of an authenticator app|next code",
         reads=f"{WRONG}|check the clock"),

@@ -370,7 +370,7 @@ class Strangers(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1), wants=st.sampled_from(["number", "mail", "name"]), ip=an_address)
     def claim_what_is_hers_on_pages(self, who: int, wants: str, ip: str) -> None:
-        """Claim her number and guess its code, or her address or name as an e-mail address."""
+        """Claim her number and guess its code, or her address or name as an email address."""
         self.http.cookies.clear()
         name = self.strangers[who].username
         self.post("/sign-in/", ip, {"username": name, "password": PASSWORD})

@@ -38,7 +38,7 @@ def test_a_form_from_elsewhere_is_refused_with_a_page_of_ours() -> None:
     """S-60."""
     response = Client(enforce_csrf_checks=True).post("/", {"a": "b"})
     assert response.status_code == 403
-    assert "This form cannot be sent" in response.content.decode()
+    assert "This form can't be sent" in response.content.decode()
     assert response["Cache-Control"] == "no-store"
     assert "default-src 'none'" in response["Content-Security-Policy"]
 

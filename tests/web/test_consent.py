@@ -103,7 +103,7 @@ def test_page_says_who_asks_for_what(user: User, other_file: File, person: Clien
 
     assert response.status_code == 200
     assert "Allow Client to act for you?" in text
-    assert "You are signed in as ann" in text
+    assert "You're signed in as ann" in text
     assert "act for you in every way the API allows" in text
     assert text.count("turn your two-factor sign-in on and off") == 1  # two of the scopes say so
     assert "Harbour Books" in text
@@ -382,7 +382,7 @@ def test_error_page(person: Client, method: str) -> None:
         text = response.content.decode()
 
         assert response.status_code == 400, url[:80]
-        assert "We cannot process this request" in text
+        assert "We can't process this request" in text
         assert "Location" not in response.headers
         assert form_action(response) == "form-action 'self'"
         for echo in ("evil", "alert(1)", "unsafe-inline", "x" * 20, "Set-Cookie"):

@@ -611,7 +611,7 @@ def test_who_was_signed_out_before_is_told_that_they_are(client_app: AbstractApp
     browser = Browser()
     browser.go(f"{OUT}?client_id=client")
     assert browser.path == "/sign-in/"
-    assert browser.page.flash == "You are signed out."
+    assert browser.page.flash == "You're signed out."
 
 
 def test_nobody_is_signed_out_for_an_address_that_is_not_followed(

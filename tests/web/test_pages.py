@@ -168,7 +168,7 @@ def test_foreign_host_is_a_plain_400(address: str, debug: bool, settings: Any) -
     response = Client().get(address, {"WsAccessKey": SECRET}, headers={"host": "evil.example"})
     text = text_of(response)
     assert response.status_code == 400
-    assert "We cannot process this request" in text
+    assert "We can't process this request" in text
     assert "evil.example" not in text
     assert SECRET not in text
     assert set(response["Content-Security-Policy"].split("; ")) == POLICY

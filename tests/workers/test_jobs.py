@@ -406,9 +406,9 @@ def test_a_new_address_is_put_to_use_and_told_by_job(user: User) -> None:
     work()
     sent = sorted((message.to[0], message.subject) for message in mail.outbox)
     assert sent == [
-        (old, "Somebody asked to change your e-mail address"),
-        (old, "The e-mail address of your account was changed"),
-        ("new@example.org", "Confirm your new e-mail address"),
+        (old, "Somebody asked to change your email address"),
+        (old, "The email address of your account was changed"),
+        ("new@example.org", "Confirm your new email address"),
     ]
 
 

@@ -129,7 +129,7 @@ def _stopped(weeks: Weeks, user: User) -> None:
 def _planned(weeks: Weeks, user: User, actor: User) -> None:
     """4. "A mail says that you remove my second factors." Somebody else called before."""
     row, at = _active(weeks, user, _days_ago(weeks, 10)), weeks.story.now - 5 * HOUR
-    reason = "Caller says the phone is lost. Knew the name and the e-mail address."
+    reason = "Caller says the phone is lost. Knew the name and the email address."
     due_at = at + STAFF_REVOKE_DELAY
     removal = weeks.story.add(
         Revocation(user=user, actor_id=actor.pk, reason=reason, asked_at=at, due_at=due_at)

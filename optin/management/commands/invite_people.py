@@ -25,7 +25,7 @@ STOPPED = 3
 
 class Command(BaseCommand):
     help = (
-        "Invite the members of a file by e-mail: to choose a password, or to sign in with the one "
+        "Invite the members of a file by email: to choose a password, or to sign in with the one "
         "that they have, and then to turn on two-factor sign-in. Run it again as often as you "
         f"like: nobody is invited twice. Exit status: {STOPPED} mails fail, or it was stopped."
     )

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class Command(BaseCommand):
     help = (
         "Do what is due, as workers do: send the texts, mails and events that wait, carry out the "
-        "removals and changes of e-mail addresses that nobody cancelled, write the audit stream, "
+        "removals and changes of email addresses that nobody cancelled, write the audit stream, "
         "and count the figures of the admin. Run it each minute."
     )
 
@@ -47,7 +47,7 @@ def _removals() -> Iterator[str]:
 
 def _addresses() -> Iterator[str]:
     changed = email_changes.carry_out(origin=ORIGIN)
-    yield f"E-mail addresses: changed {changed.out}, called off {changed.off}."
+    yield f"Email addresses: changed {changed.out}, called off {changed.off}."
 
 
 def _figures() -> Iterator[str]:

@@ -188,7 +188,7 @@ REASONS: dict[Undecided, Reason] = {
     ),
     Undecided.LINK_GONE: Reason(
         "The link is too old, was used already, or is not complete.",
-        "Tell them to copy all of it from the newest e-mail, or to ask for a new one. If "
+        "Tell them to copy all of it from the newest email, or to ask for a new one. If "
         "somebody is signed in, the link of an account works only if it is this account.",
     ),
     Undecided.BAD_CONSENT: Reason(

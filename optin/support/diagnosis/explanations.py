@@ -36,7 +36,7 @@ _BUDGET = (
     "when to try again."
 )
 _NOT_THEIRS = (
-    "If the tries were not theirs, somebody else may know the password: ask the person to change "
+    "If the tries weren't theirs, somebody else may know the password: ask the person to change "
     "it first."
 )
 _WAIT = "Wait as many seconds as Retry-After says, then ask once."
@@ -74,10 +74,10 @@ EXPLAINED: dict[Why, Explanation] = {
     Why.FILE_BUDGET: Explanation(
         _BUDGET,
         "All people of the file together have asked for as many texts as may be sent. "
-        f"{_WAIT} If you did not expect that, tell the operators.",
+        f"{_WAIT} If you didn't expect that, tell the operators.",
         gettext_noop(
-            "The people of your file have asked for as many text messages as may be sent. The "
-            "cause is not your phone. You can ask again in %(wait)s."
+            "The people of your organisation have asked for as many text messages as may be "
+            "sent. The cause isn't your phone. You can ask again in %(wait)s."
         ),
     ),
     Why.TOTAL_BUDGET: Explanation(
@@ -85,7 +85,7 @@ EXPLAINED: dict[Why, Explanation] = {
         f"The service has sent as many texts as it may: the budget of all texts is used up. {_WAIT}"
         " The operators know of it.",
         gettext_noop(
-            "This service has sent as many text messages as it may for now. The cause is not "
+            "This service has sent as many text messages as it may for now. The cause isn't "
             "your phone. You can ask again in %(wait)s."
         ),
     ),
@@ -98,34 +98,34 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.PREFIX_CLOSED: Explanation(
         "An administrator can open the prefix, take it off the deny list, or put this number on "
-        "the safe list: “Stops and lists” shows which. Tell the person that it is not their phone.",
+        "the safe list: “Stops and lists” shows which. Tell the person that it isn't their phone.",
         "Opt-ins of numbers with this prefix (the number without its last 4 digits) are closed for "
         "a while, against fraud. Wait as many seconds as Retry-After says, or let the person "
         "use another number.",
         gettext_noop(
-            "Numbers that begin like this one get no codes for a while. The cause is not your "
+            "Numbers that begin like this one get no codes for a while. The cause isn't your "
             "phone. You can ask again in %(wait)s, or use another number."
         ),
     ),
     Why.ALL_STOPPED: Explanation(
-        "Tell the person that it is not their phone, and that nobody gets texts now. An "
+        "Tell the person that it isn't their phone, and that nobody gets texts now. An "
         "administrator knows when they go again.",
-        "Staff stopped all texts. The end is not known: Retry-After says when to ask again. Tell "
-        "the person that it is not their phone.",
+        "Staff stopped all texts. The end isn't known: Retry-After says when to ask again. Tell "
+        "the person that it isn't their phone.",
         gettext_noop(
-            "This service sends no text messages at the moment, and we do not know for how long. "
-            "The cause is not your phone. Try again in %(wait)s."
+            "This service sends no text messages at the moment, and we don't know for how long. "
+            "The cause isn't your phone. Try again in %(wait)s."
         ),
     ),
     Why.ANSWERED_STOP: Explanation(
         "Tell them to text START to the sender of the last text. Or, once they have signed in "
         "with an app or a recovery code, to turn text messages on again under “Two-factor”. "
         "An administrator can allow the number again.",
-        "Somebody answered STOP from the person's number. Do not ask again before its owner has "
+        "Somebody answered STOP from the person's number. Don't ask again before its owner has "
         "sent START, or has turned texts on again on the pages of the service.",
     ),
     Why.LOCKED: Explanation(
-        "Tell them to wait until then; or, if you are sure who it is, press “Unlock”. "
+        "Tell them to wait until then; or, if you're sure who it is, press “Unlock”. "
         f"{_NOT_THEIRS}",
         "Too many wrong codes have locked the account, or its access keys and tokens. Wait as many "
         "seconds as Retry-After says: until then, right codes are refused too, and no text is "
@@ -135,14 +135,14 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.DISABLED: Explanation(
-        f"If you are sure who it is, press “Unlock”. {_NOT_THEIRS}",
+        f"If you're sure who it is, press “Unlock”. {_NOT_THEIRS}",
         "Too many wrong codes disabled codes by text message: no text is sent, and no texted code "
         "is accepted. At sign-in, a code of an authenticator app or a recovery code still works, "
         "and ends this. Otherwise the person asks support. If the wrong codes came by access keys "
         "and tokens, only these are refused, and only support ends it.",
     ),
     Why.SUSPENDED: Explanation(
-        "Press “End the suspension” only if you are sure who it is, and its reason is gone.",
+        "Press “End the suspension” only if you're sure who it is, and its reason is gone.",
         "Staff suspended the person's number: no text is sent, and no texted code is accepted. At "
         "sign-in, a code of an authenticator app or a recovery code still works. Otherwise the "
         "person asks support.",
@@ -150,7 +150,7 @@ EXPLAINED: dict[Why, Explanation] = {
     Why.PASSWORD_LIMIT: Explanation(
         "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
         "Too many passwords were tried, for this name or from this address. The password of this "
-        "call was not checked. Wait as many seconds as Retry-After says.",
+        "call wasn't checked. Wait as many seconds as Retry-After says.",
     ),
     Why.NOT_MOBILE: Explanation(
         "Ask for the number: it may have too few or too many digits, or lack the code of its "
@@ -175,16 +175,16 @@ EXPLAINED: dict[Why, Explanation] = {
         "can take it off.",
     ),
     Why.OTHERS_ASKED: Explanation(
-        "Tell them to ask again then. Do not tell them what others did: the number may be somebody "
+        "Tell them to ask again then. Don't tell them what others did: the number may be somebody "
         "else's. If it is theirs, another person may have entered it by mistake.",
     ),
     Why.NOTHING_ASKED: Explanation(
         "Ask which name they sign in with: it may be another account. Ask also what the page or "
-        "the application says: a request that lacks something, such as the number, is not listed "
+        "the application says: a request that lacks something, such as the number, isn't listed "
         "here. The operators find it in the log.",
     ),
     Why.NOT_TAKEN_UP: Explanation(
-        "Tell the operators to look at the workers and their log. Tell the person that it is not "
+        "Tell the operators to look at the workers and their log. Tell the person that it isn't "
         "their phone.",
     ),
     Why.WRONG_PASSWORD: Explanation(
@@ -200,10 +200,10 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.NUMBER_IN_USE: Explanation(
         "Whoever entered the code has the phone. “What happened” names both accounts. Ask whether "
-        "they have another account, but do not name it. If it is theirs, they turn two-factor off "
+        "they have another account, but don't name it. If it is theirs, they turn two-factor off "
         "there, and opt in again here. If its page says that the number was taken over, it came "
         "wrong from the old system: remove the second factors there. Otherwise its owner got an "
-        "e-mail: ask an administrator if nothing happens for some days.",
+        "email: ask an administrator if nothing happens for some days.",
     ),
 }
 

@@ -38,7 +38,7 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
 _OF_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
 
 _BARS = {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, CodeOutcome.OTP_INCORRECT}
-"""Outcomes for which a change of a factor or of the e-mail address is refused, like a code."""
+"""Outcomes for which a change of a factor or of the email address is refused, like a code."""
 
 
 def _of_text(event: AuditEvent, known: Known) -> Cause | None:

@@ -360,7 +360,7 @@ def test_applications_are_named(
     text = " ".join(browser.page.text.split())
     rights = "Turn your two-factor sign-in on and off, with the codes that you give it"
     since = "Since 2 November 2026, 23:00"
-    assert f"Client {rights} In these files only: Harbour Books {since}" in text
+    assert f"Client {rights} In these organisations only: Harbour Books {since}" in text
 
 
 @pytest.mark.usefixtures("password_clients")
@@ -369,7 +369,7 @@ def test_client_that_signs_in_with_the_password(ann: Browser) -> None:
     assert Api(token=token).ping().status == 200
     ann.go(ACCESS)
     assert "Applications that sign in with your password" in ann.page.text
-    assert "In these files only: Harbour Books" in " ".join(ann.page.text.split())
+    assert "In these organisations only: Harbour Books" in " ".join(ann.page.text.split())
     press(ann, application=named(ann, "application")[0])
     assert Api(token=token).ping().status == 401
 

@@ -63,12 +63,12 @@ def test_a_removal_that_was_called_off_is_not_one_of_staff() -> None:
     [
         (["number"], "mobile number removed, everybody signed out", "A change taken back"),
         (["app"], "app removed, everybody signed out", "A change taken back"),
-        (["email"], "e-mail address changed back, everybody signed out", "A change taken back"),
+        (["email"], "email address changed back, everybody signed out", "A change taken back"),
         ([], "everybody was signed out", "nothing could be taken back"),
     ],
 )
 def test_what_was_taken_back_is_said(removed: list[str], words: str, to_staff: str) -> None:
-    assert said(Kind.DISOWN, "ok", removed=removed) == f"You said “this was not me”: {words}"
+    assert said(Kind.DISOWN, "ok", removed=removed) == f"You said “this wasn't me”: {words}"
     assert to_staff in wording.decided(event_of(Kind.DISOWN, "ok", removed=removed))
 
 
@@ -94,7 +94,7 @@ def test_own_events_with_where_they_came_from(
     places = [text.index(line) for line in lines]
     assert places == sorted(places)  # newest first
     assert "from 203.0.113.5, Chrome on Android" in text
-    assert "... 156" in text
+    assert "•••156" in text
     assert NUMBER not in browser.page.html
     assert NUMBER[3:] not in browser.page.html
 

@@ -1,4 +1,4 @@
-"""Another e-mail address, on the pages and by the mailed links (S-39a)."""
+"""Another email address, on the pages and by the mailed links (S-39a)."""
 
 from datetime import timedelta
 
@@ -71,14 +71,14 @@ def test_from_the_account_page_to_the_new_address(
 
     assert browser.path == "/account/"
     assert browser.page.flash == f"We sent a link to {NEW}. Open it."
-    assert "Confirm your new e-mail address" in says(browser)
+    assert "Confirm your new email address" in says(browser)
     assert [message.to for message in mail.outbox[-2:]] == [[NEW], [OLD]]
     browser.go(path)
-    assert browser.page.heading == "Confirm your new e-mail address"
+    assert browser.page.heading == "Confirm your new email address"
     browser.send()
-    assert browser.page.heading == "Your e-mail address will change"
+    assert browser.page.heading == "Your email address will change"
     browser.go("/account/")
-    assert f"Your e-mail address changes to {NEW} on 3 November 2026, 23:00 AEDT." in says(browser)
+    assert f"Your email address changes to {NEW} on 3 November 2026, 23:00 AEDT." in says(browser)
     assert carry_out() == (0, 0)
     assert email_of(user) == OLD
 
@@ -87,23 +87,23 @@ def test_from_the_account_page_to_the_new_address(
 
     assert email_of(user) == NEW
     assert mail.outbox[-1].to == [OLD]
-    assert mail.outbox[-1].subject == "The e-mail address of your account was changed"
+    assert mail.outbox[-1].subject == "The email address of your account was changed"
     sign_in(browser, NEW)
     assert browser.page.texts[".address"] == NEW
     browser.go(path)
-    assert browser.page.heading == "Your e-mail address was changed"
+    assert browser.page.heading == "Your email address was changed"
 
 
 def test_an_account_without_an_address_gets_one_at_once(user: User, browser: Browser) -> None:
     """Nobody reads an old mailbox who could be asked to wait."""
     User.objects.filter(pk=user.pk).update(email="")
     sign_in(browser)
-    assert "Add an e-mail address" in says(browser)
+    assert "Add an email address" in says(browser)
     browser.click(EMAIL)
     browser.send(email=NEW)
     browser.go(link_in_mail("/account/email/"))
     browser.send()
-    assert browser.page.heading == "Your e-mail address was changed"
+    assert browser.page.heading == "Your email address was changed"
     assert email_of(user) == NEW
 
 
@@ -123,10 +123,10 @@ def test_the_password_and_a_factor_are_asked_for_again(ann_on: Browser, clock: C
 @pytest.mark.parametrize(
     ("typed", "error"),
     [
-        ("", "Enter your new e-mail address."),
-        ("ann@localhost", "That is not an e-mail address."),
+        ("", "Enter your new email address."),
+        ("ann@localhost", "That isn't an email address."),
         ("ann@ex\u0430mple.com", "Enter an address without letters like"),
-        ("ANN@Example.com", "That is already your e-mail address."),
+        ("ANN@Example.com", "That's already your email address."),
     ],
     ids=["empty", "this-server", "look-alike", "present"],
 )
@@ -205,7 +205,7 @@ def test_nobody_learns_that_another_account_has_the_address(
 
     assert shown[0] == shown[1]
     bens = [m for m in mail.outbox if m.to == ["Ben@example.com"]]
-    assert [m.subject for m in bens] == ["Your e-mail address has an account already"]
+    assert [m.subject for m in bens] == ["Your email address has an account already"]
     assert "/account/email/" not in bens[0].body
     assert "ann" not in bens[0].body
 
@@ -219,18 +219,18 @@ def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, cloc
     nobody = Browser("Firefox")
     path = link_in_mail("/email-stop/")
     nobody.go(path)
-    assert nobody.page.heading == "Keep your e-mail address?"
+    assert nobody.page.heading == "Keep your email address?"
     assert NEW not in nobody.page.html
     assert EmailChange.objects.get().is_open  # a GET stops nothing
     press = nobody.submission()
     press(nobody)
     press(nobody)
-    assert nobody.page.heading == "Your e-mail address does not change"
+    assert nobody.page.heading == "Your email address doesn't change"
     assert nobody.page.leads_to("/sign-in/")
     browser.go(path)  # signed in already
     leads = [browser.page.leads_to(to) for to in ("/account/password/", "/sign-in/")]
     assert leads == [True, False]
-    assert mail.outbox[-1].subject == "Your e-mail address does not change"
+    assert mail.outbox[-1].subject == "Your email address doesn't change"
     assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
     clock.shift(timedelta(days=2))
     assert carry_out() == (0, 0)
@@ -241,12 +241,12 @@ def test_it_says_what_became_of_it(browser: Browser, clock: Clock) -> None:
     proved(browser)
     path = link_in_mail("/email-stop/")
     ask(browser, "other@example.org")
-    assert browser.go(path).heading == "Your e-mail address may change"
+    assert browser.go(path).heading == "Your email address may change"
     browser.go(link_in_mail("/account/email/"))
     browser.send()
     clock.shift(timedelta(days=1))
     carry_out()
-    assert browser.go(link_in_mail("/email-stop/")).heading == "Your e-mail address was changed"
+    assert browser.go(link_in_mail("/email-stop/")).heading == "Your email address was changed"
 
 
 def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
@@ -254,7 +254,7 @@ def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
     browser.go(CANCEL)
     assert EmailChange.objects.get().is_open
     browser.send(CANCEL)
-    assert browser.page.flash == "The change was cancelled. Your e-mail address does not change."
+    assert browser.page.flash == "The change was cancelled. Your email address doesn't change."
     assert NEW not in browser.page.html
     assert browser.go(path).status == 404
     event = AuditEvent.objects.filter(kind="email").latest("pk")
@@ -269,13 +269,13 @@ def test_on_the_account_page_it_is_cancelled(browser: Browser) -> None:
     [
         (
             OLD,
-            "we put your previous e-mail address back;",
-            "Your account has its previous e-mail address again.",
+            "we put your previous email address back;",
+            "Your account has its previous email address again.",
         ),
         (
             "",
-            "we remove the e-mail address: your account had none before;",
-            "Your account has no e-mail address now, as before.",
+            "we remove the email address: your account had none before;",
+            "Your account has no email address now, as before.",
         ),
     ],
     ids=["of before", "none before"],
@@ -291,7 +291,7 @@ def test_it_was_not_me_takes_the_change_back(
     nobody.go(link_in_mail("/not-me/"))
     assert will in says(nobody)
     nobody.send(password=PASSWORD)
-    assert nobody.page.heading == "The change was taken back"
+    assert nobody.page.heading == "We've undone the change"
     assert did in says(nobody)
     assert email_of(user) == address
 
@@ -304,14 +304,14 @@ def test_it_was_not_me_does_not_promise_an_address_of_somebody_else(
     proved(browser)
     other = make_user("other")
     nobody = Browser("Firefox")
-    said = "Your previous e-mail address cannot be put back, because another account uses it"
+    said = "Your previous email address can't be put back, because another account uses it"
     if when == "before the page":
         User.objects.filter(pk=other.pk).update(email=OLD)
     nobody.go(link_in_mail("/not-me/"))
     assert (said in says(nobody)) is (when == "before the page")
-    assert ("put your previous e-mail address back" in says(nobody)) is (when == "after it")
+    assert ("put your previous email address back" in says(nobody)) is (when == "after it")
     User.objects.filter(pk=other.pk).update(email=OLD)
     nobody.send(password=PASSWORD)
-    assert nobody.page.heading == "Everybody was signed out"
+    assert nobody.page.heading == "You've been signed out everywhere"
     assert said in says(nobody)
     assert email_of(user) == NEW

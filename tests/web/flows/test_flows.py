@@ -59,7 +59,7 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
 
     assert (ann.path, ann.answer.status_code) == (NUMBER_CODE, 303)
     assert ann.page.heading == "Check your phone"
-    assert "... 156" in ann.page.text
+    assert "•••156" in ann.page.text
     assert "0491" not in ann.page.html
     field = ann.page.inputs["code"]
     assert (field["type"], field["inputmode"]) == ("text", "numeric")
@@ -70,7 +70,7 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert is_on(user)
     assert ann.page.leads_to(RECOVERY)
     ann.click(TWO_FACTOR)
-    assert "... 156" in ann.page.text
+    assert "•••156" in ann.page.text
     assert ann.page.leads_to(OFF)
 
 
@@ -78,7 +78,7 @@ def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone)
     """P-03: the page has its end only. It is chosen, and the text goes there."""
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
     ann.go(NUMBER_PAGE)
-    assert "To ... 156, the number that we have for you" in ann.page.text
+    assert "To •••156, the number that we have for you" in ann.page.text
     assert ann.page.form("", {"which", "number"}).fields["which"] == "proposed"
     assert NUMBER[3:9] not in ann.page.html
     ann.send(which="proposed", number="")
@@ -111,7 +111,7 @@ def test_what_is_wrong_with_the_proposed_number_stands_at_the_choice(
     ProposedNumber.of(user, "+64211234567", "import", timezone.now()).save()
     ann.go(NUMBER_PAGE)
     ann.send(which="proposed", number="")
-    assert "of that country cannot be used here." in ann.page.errors
+    assert "of that country can't be used here." in ann.page.errors
     assert "#id_which_0" in ann.page.links
     assert phone.messages == []
 
@@ -127,11 +127,11 @@ def test_sign_in_with_a_number_that_was_taken_over(
     sign_in(browser)
     browser.send(code=app_code(app))
     browser.go(TWO_FACTOR)
-    assert "verified on 31 May 2024 (a <letter>). You have not yet entered" in browser.page.text
+    assert "verified on 31 May 2024 (a <letter>). You haven't yet entered" in browser.page.text
     prove(browser, phone)
     browser.go(TWO_FACTOR)
     assert "taken over" not in browser.page.text
-    assert "Codes go to ... 156" in browser.page.text
+    assert "Codes go to •••156" in browser.page.text
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_sign_in_with_a_number_that_was_taken_over(
     [
         ("", "Enter your mobile number."),
         ("12", "That number is too short. Write it like 0491 570 156"),
-        ("02 9374 4000", "That is the number of a landline."),
-        ("my phone", "That is not a mobile number."),
+        ("02 9374 4000", "That's the number of a landline."),
+        ("my phone", "That isn't a mobile number."),
         ("x" * 65, "64"),
-        ("+64 21 123 4567", "of that country cannot be used here. Use one that begins with +61."),
+        ("+64 21 123 4567", "of that country can't be used here. Use one that begins with +61."),
     ],
     ids=["nothing", "too short", "a landline", "words", "a long text", "another country"],
 )
@@ -164,7 +164,7 @@ def test_opt_in_asks_for_the_password_again_after_20_minutes(
     assert ann.path == CONFIRM
 
     ann.send(password="not it")
-    assert_error(ann, "password", "That password is not right.")
+    assert_error(ann, "password", "That password isn't right.")
     ann.send(password=PASSWORD)
 
     assert ann.path == NUMBER_PAGE
@@ -180,7 +180,7 @@ def test_opt_in_for_one_of_several_files(
     ann.go(NUMBER_PAGE)
     ann.page.form("", {"number", "file"}).typed.discard("file")  # none is chosen
     ann.send(number=NUMBER)
-    assert "Choose a file." in ann.page.errors
+    assert "Choose an organisation." in ann.page.errors
     ann.send(number=NUMBER, file=str(other_file.pk))
     ann.send(code=phone.code())
     assert ProviderUser.objects.get(user=user, confirmed=True).file_id == other_file.pk
@@ -195,7 +195,7 @@ def test_turn_off(ann_on: Browser, user: User, phone: Phone) -> None:
     assert "turn OFF" in phone.body
     assert "data-digits" not in ann_on.page.inputs["code"]  # it waits for the button
     ann_on.send(code=wrong(phone.code()))
-    assert_error(ann_on, "code", "That code is not right.")
+    assert_error(ann_on, "code", "That code isn't right.")
     assert is_on(user)
 
     ann_on.send(code=phone.code())
@@ -228,7 +228,7 @@ def test_sign_out_and_in_with_the_code(ann_on: Browser, phone: Phone) -> None:
     """P-01."""
     ann_on.send("/sign-out/")
     assert ann_on.path == "/sign-in/"
-    assert ann_on.page.flash == "You are signed out."
+    assert ann_on.page.flash == "You're signed out."
     assert ann_on.go("/account/").address.endswith("/sign-in/?next=%2Faccount%2F")
 
     ann_on.send(username="ANN@example.com", password=PASSWORD)
@@ -255,11 +255,11 @@ def test_sign_in_leads_to_where_one_was_going(browser: Browser, active: Any, pho
 def test_wrong_password(browser: Browser, user: User) -> None:
     browser.go("/sign-in/")
     browser.send(username="", password="")
-    assert_error(browser, "username", "Enter your user name or e-mail address.")
+    assert_error(browser, "username", "Enter your user name or email address.")
     assert_error(browser, "password", "Enter your password.")
     browser.send(username="ann", password="not it")
     assert browser.page.title.startswith("Error:")
-    assert "The name or the password is not right." in browser.page.errors
+    assert "The name or the password isn't right." in browser.page.errors
     assert browser.answer.status_code == 422
     assert "not it" not in browser.page.html
 
@@ -331,14 +331,14 @@ def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
 
     for n, says in enumerate(left):
         code_page.send(code=guesses[n])
-        assert_error(code_page, "code", "That code is not right.")
+        assert_error(code_page, "code", "That code isn't right.")
         assert says in code_page.page.errors
         assert ("left" in code_page.page.errors) == bool(says)
         assert guesses[n] not in code_page.page.html
         # What is left is told also when the page is loaded again.
         assert ("left for this code" in code_page.reload().text) == bool(says)
     code_page.send(code=guesses[4])
-    last = "That code is not right, and you have no tries left for it. Ask for a new one."
+    last = "That code isn't right, and you have no tries left for it. Ask for a new one."
     assert last in code_page.page.errors
 
     # The fifth failure locks, too: the right code is refused, and not used up.
@@ -425,10 +425,10 @@ def test_change_the_number(ann_on: Browser, user: User, phone: Phone) -> None:
     assert "to CHANGE" in phone.code_to(NUMBER) or "to CHANGE" in phone.body
     ann_on.send(code=phone.code())
     assert ann_on.path == NUMBER_PAGE
-    assert "... 156" in ann_on.page.text
+    assert "•••156" in ann_on.page.text
 
     ann_on.send(number=OTHER_NUMBER)
-    assert "... 157" in ann_on.page.text
+    assert "•••157" in ann_on.page.text
     assert authenticators.overview(user).number.last_three == "156"  # type: ignore[union-attr]
     ann_on.send(code=phone.code_to(OTHER_NUMBER))
 
@@ -449,7 +449,7 @@ def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: P
     for typed, says in (
         ("", "Enter a recovery code."),
         ("1234", "16 letters and digits"),
-        ("AAAA-BBBB-CCCC-DDDD", "That code is not right."),
+        ("AAAA-BBBB-CCCC-DDDD", "That code isn't right."),
     ):
         browser.send(recovery=typed)
         assert_error(browser, "recovery", says)
@@ -465,7 +465,7 @@ def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: P
     sign_in(other)
     other.click("/sign-in/recovery/")
     other.send(recovery=code)
-    assert_error(other, "recovery", "That code is not right.")
+    assert_error(other, "recovery", "That code isn't right.")
 
 
 def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
@@ -554,7 +554,7 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
     sign_in(ann)
     assert ann.path == "/sign-in/code/"
     ann.send(code=app_code(secret))  # used already
-    assert_error(ann, "code", "That code is not right.")
+    assert_error(ann, "code", "That code isn't right.")
     ann.send(code=app_code(secret, 1))
     assert ann.path == "/account/"
     assert phone.messages == []
@@ -620,7 +620,7 @@ def test_this_was_not_me(
     owner.go(path)
     assert is_on(user)
     owner.send(password="not it")
-    assert_error(owner, "password", "That password is not right.")
+    assert_error(owner, "password", "That password isn't right.")
     owner.send(password=PASSWORD)
 
     assert owner.path == "/not-me/done/"
@@ -628,7 +628,7 @@ def test_this_was_not_me(
     assert "Two-factor sign-in is off now." in owner.page.text
     assert "/sign-in/?next=/account/password/" in owner.page.links
     assert ann.go("/account/").address.endswith("/sign-in/?ended=1&next=%2Faccount%2F")
-    assert "Your session ended." in ann.page.flash
+    assert "Your session expired." in ann.page.flash
     owner.go(path)
     assert owner.path == "/not-me/done/"  # the second half of a double click
     clock.shift(60)
@@ -649,7 +649,7 @@ def _replace(user: User) -> None:
     ("before", "why"),
     [
         (_suspend, "only support can remove it"),
-        (_replace, "There is nothing to take back"),
+        (_replace, "There's nothing to take back"),
     ],
     ids=["suspended", "replaced"],
 )
@@ -668,7 +668,7 @@ def test_this_was_not_me_says_what_it_does_not_remove(
     assert is_on(user)
     assert why in owner.page.text
     assert "Signing in still needs a code" in owner.page.text
-    assert "do not sign in yet" in owner.page.text
+    assert "don't sign in yet" in owner.page.text
     assert "What to do next" not in owner.page.text
 
 
@@ -721,7 +721,7 @@ def test_password_change(ann_on: Browser, user: User, clock: time_machine.Travel
     assert (ann_on.path, ann_on.answer.status_code) == ("/account/", 303)
     fresh = Browser()
     sign_in(fresh)
-    assert "The name or the password is not right." in fresh.page.errors
+    assert "The name or the password isn't right." in fresh.page.errors
     sign_in(fresh, password=NEW_PASSWORD)
     assert fresh.path == "/sign-in/code/"
 

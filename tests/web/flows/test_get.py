@@ -152,7 +152,7 @@ def test_post_without_a_token_is_a_page_that_helps(ann_on: Browser) -> None:
             assert (response.status_code, response["Location"]) == (303, "/account/")
             continue
         assert response.status_code == 403, address
-        assert b"This form cannot be sent" in response.content
+        assert b"This form can't be sent" in response.content
         assert b'href="/"' in response.content
     assert rows() == before
 

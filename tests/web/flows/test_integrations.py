@@ -132,7 +132,7 @@ def test_a_paused_endpoint_takes_no_test(mia: Browser, endpoint: WebhookEndpoint
     assert "Send a test" in page.html
     WebhookEndpoint.objects.update(made_by=make_user("gone"))
     page = mia.go(path(endpoint))
-    assert "Paused: whoever answers for it does not manage the file" in page.html
+    assert "Paused: whoever answers for it doesn't manage the organisation" in page.html
     assert "Send a test" not in page.html
     User.objects.filter(username="gone").update(is_active=False)
     assert "Paused: whoever answers for it is deactivated" in mia.go(path(endpoint)).html
@@ -198,7 +198,7 @@ def test_what_cannot_be_is_named(
     mia.go(path(endpoint))
     answer = post(mia, path(endpoint), **fields)
     assert answer.status_code == 422
-    assert "There is a problem" in answer.content.decode()
+    assert "There's a problem" in answer.content.decode()
 
 
 def test_the_limits_are_named(mia: Browser, endpoint: WebhookEndpoint) -> None:

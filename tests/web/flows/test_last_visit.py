@@ -25,7 +25,7 @@ from tests.kit.phone import Phone, wrong
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TITLE = "Since your last visit"
-BUTTON = "That was not me"
+BUTTON = "That wasn't me"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0) Version/26.0 Mobile Safari/604.1"
 THIEF_IP = "198.51.100.9"
 HOUR = timedelta(hours=1)
@@ -297,13 +297,13 @@ def test_later_it_asks_for_the_password_and_a_code_first(
     clock.shift(timedelta(minutes=21))
     press(ann)
     assert ann.path == CONFIRM
-    assert ann.page.flash == "Enter your password. Then press “That was not me” again."
+    assert ann.page.flash == "Enter your password. Then press “That wasn't me” again."
     assert not AuditEvent.objects.filter(kind="disown").exists()
     ann.send(password=PASSWORD)
     assert TITLE in ann.page.text
     press(ann)
     assert ann.path == PROVE
-    assert ann.page.flash == "Enter a code. Then press “That was not me” again."
+    assert ann.page.flash == "Enter a code. Then press “That wasn't me” again."
     assert not AuditEvent.objects.filter(kind="disown").exists()
     prove(ann, phone)
     press(ann)

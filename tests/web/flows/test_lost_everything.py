@@ -46,14 +46,14 @@ def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) ->
     half.click(LOST)
     assert half.page.heading == "Remove your second factors"
     assert f"We remove your second factors on {DUE}, not before" in half.page.text
-    assert "Until then we remind you every day, by e-mail and by text message." in half.page.text
+    assert "Until then we remind you every day, by email and by text message." in half.page.text
     assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"
     assert not Revocation.objects.exists(), "a GET asks for nothing"
 
     half.send(LOST)
 
     assert half.answer.status_code == 303
-    assert half.page.heading == "Your second factors will be removed"
+    assert half.page.heading == "Two-factor sign-in will be turned off"
     assert DUE in half.page.text
     assert not half.page.forms or all(form.action != LOST for form in half.page.forms)
     assert Revocation.objects.get().is_own
@@ -76,12 +76,12 @@ def test_who_reads_a_message_cancels_it_without_a_sign_in(
 
     owner.send()
 
-    assert owner.page.heading == "Your second factors are not removed"
+    assert owner.page.heading == "Your second factors aren't removed"
     assert owner.page.leads_to("/sign-in/")
     assert Revocation.objects.get().closed_as == "cancelled"
     # The thief cannot begin anew, and is told no more than from when.
     half.go(LOST)
-    assert half.page.heading == "You cannot ask for a removal yet"
+    assert half.page.heading == "You can't ask for a removal yet"
     assert DUE in half.page.text
 
 
@@ -95,7 +95,7 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
     assert "the removal of your second factors was cancelled" in half.page.flash
     assert half.page.flash.endswith("change it now. Change the password")
     assert Revocation.objects.get().closed_as == "signed_in"
-    assert mail.outbox[-1].subject == "Your second factors are not removed"
+    assert mail.outbox[-1].subject == "Your second factors aren't removed"
 
 
 # -- who cannot ask ----------------------------------------------------------------

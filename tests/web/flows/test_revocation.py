@@ -52,7 +52,7 @@ def test_the_link_asks_and_a_post_cancels(
 
     assert browser.trail == [f"https://2fa.example.com{path}"]
     assert browser.answer.status_code == 303
-    assert browser.page.heading == "Your second factors are not removed"
+    assert browser.page.heading == "Your second factors aren't removed"
     assert browser.page.leads_to("/sign-in/")
     assert ended_as(waits) == "cancelled"
     event = AuditEvent.objects.latest("pk")
@@ -82,12 +82,12 @@ def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock:
 def test_a_used_link_says_that_another_removal_waits(
     waits: Revocation, user: User, browser: Browser
 ) -> None:
-    """Who reads "not removed" there would not look for the newer e-mail."""
+    """Who reads "not removed" there would not look for the newer email."""
     path = link_in_mail("/revocation/")
     revocations.cancel(waits, origin=COMMAND)
     revocations.plan(user, reason="again", origin=COMMAND)
     browser.go(path)
-    assert browser.page.heading == "Your second factors will be removed"
+    assert browser.page.heading == "Two-factor sign-in will be turned off"
     assert DUE in browser.page.text
     assert browser.page.leads_to("/account/")
     assert "not removed" not in browser.page.html
@@ -103,7 +103,7 @@ def test_a_warning_with_a_button_while_it_waits(
     assert CANCEL not in ann_on.go(path).html
     revocations.plan(user, reason="secret words", origin=COMMAND)
     ann_on.go(path)
-    assert "Your second factors will be removed" in ann_on.page.text
+    assert "Two-factor sign-in will be turned off" in ann_on.page.text
     assert "November 2026" in ann_on.page.text
     assert "secret words" not in ann_on.page.html
 

@@ -48,7 +48,7 @@ def test_signing_in_says_it_on_every_visit(
         assert browser.path == "/sign-in/code/"
         assert times(browser) == 1
         assert "send START to that number" in browser.page.text
-        assert "Once you are signed in, you can turn text messages on again" in browser.page.text
+        assert "Once you're signed in, you can turn text messages on again" in browser.page.text
         assert "contact support" in browser.page.text
         assert "Text a code" not in browser.page.text
         browser.reload()

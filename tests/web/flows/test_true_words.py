@@ -115,13 +115,13 @@ def test_a_mail_is_told_of_where_one_was_sent(
     ann.go(NUMBER_PAGE)
     ann.send(number=NUMBER)
     ann.send(code=phone.code())
-    assert (ann.path, "e-mail" in ann.page.text) == (SUCCESS, is_told)
+    assert (ann.path, "email" in ann.page.text) == (SUCCESS, is_told)
     ann.go(OFF)
-    assert ("We tell you by e-mail." in ann.page.text) is is_told
+    assert ("We tell you by email." in ann.page.text) is is_told
     ann.send(f"{OFF}send/")
     ann.send(code=phone.code())
     assert ann.page.flash.startswith("Two-factor sign-in is off.")
-    assert ("e-mail" in ann.page.flash) is is_told
+    assert ("email" in ann.page.flash) is is_told
 
 
 # -- numbers -----------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_session_that_ended_leads_back_to_the_code_that_lives(
     Session.objects.all().delete()
     submit(ann)
     assert ann.path == "/sign-in/"
-    assert "Your session ended. Sign in again" in ann.page.flash
+    assert "Your session expired. Sign in again" in ann.page.flash
     assert is_refusal(ann)
     ann.send(username="ann", password=PASSWORD)
     assert ann.page.address == page

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 def sentence(browser: Browser) -> str:
     """What the page of a code says after the state of the text."""
-    after = browser.page.text.split("has not confirmed it yet.")[1]
+    after = browser.page.text.split("hasn't confirmed it yet.")[1]
     return after.split("Not received")[0].strip()
 
 

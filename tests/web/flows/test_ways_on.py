@@ -200,7 +200,7 @@ def test_switched_off_names_what_the_person_has(
         assert (sends(browser), names_contact(browser)) == ([], True)
     browser.go(CODE)
     asks = "Open your authenticator app"
-    assert browser.page.heading == (asks if has in {"both", "app"} else "We cannot text you a code")
+    assert browser.page.heading == (asks if has in {"both", "app"} else "We can't text you a code")
     assert ("code" in browser.page.inputs) is (has in {"both", "app"})
     assert browser.page.leads_to(LOST) is (has in {"both", "codes"})
 
@@ -222,7 +222,7 @@ def test_app_that_takes_two_codes_says_so(
     clock.shift(60)
     sign_in(browser)
     browser.send(code=wrong(app_code(secret)))
-    assert "That code is not right" in browser.page.text  # the last that was one of one
+    assert "That code isn't right" in browser.page.text  # the last that was one of one
     for _ in range(2):
         browser.send(code=app_code(secret))
         assert "Enter the code that it shows, wait for the next one" in browser.page.text
@@ -284,5 +284,5 @@ def test_what_became_of_an_own_number_since_is_not_told(
     give_number(stranger, file, phone)
     ann_on.go(page)
     assert ann_on.path == NUMBER_CODE
-    assert ann_on.page.heading == "There is no code to enter"
+    assert ann_on.page.heading == "There's no code to enter"
     assert NUMBER[-3:] not in ann_on.page.text
