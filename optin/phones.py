@@ -148,6 +148,14 @@ def examples(region: str) -> tuple[str, str]:
     return national, international
 
 
+def as_written(e164: str, home_region: str) -> str:
+    """Write a number that ``parse`` gave as people in *home_region* do, any other with its +."""
+    number = phonenumbers.parse(e164)
+    is_home = number.country_code == phonenumbers.country_code_for_region(home_region)
+    form = phonenumbers.PhoneNumberFormat
+    return phonenumbers.format_number(number, form.NATIONAL if is_home else form.INTERNATIONAL)
+
+
 def calling_code(region: str) -> str:
     """Return how numbers of *region* begin: ``+61``."""
     return f"+{phonenumbers.country_code_for_region(region)}"

@@ -63,6 +63,10 @@ class CodePage(View):
     def waiting(self) -> Waiting | None:
         return challenges.waiting(self.person, self.purpose)
 
+    def number_of(self, waiting: Waiting) -> str:
+        """Return the number to which the code went, as the page of the code shows it."""
+        return waiting.number.masked_number
+
     def send(self) -> Sending:
         origin = sessions.origin_of(self.request)
         return challenges.challenge(self.person, self.purpose, origin=origin)
@@ -119,6 +123,7 @@ class CodePage(View):
             return page(request, "not_received.html", **context)
         refused = sessions.take_refused(request)
         if waiting:
+            context["number"] = self.number_of(waiting)
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
         form = CodeForm(
             refused.get("code", ""),

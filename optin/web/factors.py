@@ -1,6 +1,7 @@
 """Pages on which people turn two-factor sign-in on, change it, and turn it off."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import segno
@@ -11,7 +12,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from optin import codes, keys
+from optin import codes, keys, phones
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
 from optin.models import File, ProposedNumber, Purpose, User
@@ -105,7 +106,8 @@ def number(request: HttpRequest) -> HttpResponse:
         sending = _opt_in(request, file, form)
         said = words.sending(sending, Purpose.OPT_IN, factors) if sending else ""
         if sending and sending.provider_user_id:
-            sessions.name_number(request, sending.provider_user_id)
+            typed = form.asked == "number"
+            sessions.name_number(request, sending.provider_user_id, typed=typed)
             sessions.flash(request, said, refused=sending.outcome not in words.SENT)
             number = sending.provider_user_id
             return SeeOther("number-code", then=on_to(request), number=number)
@@ -182,6 +184,12 @@ class NumberCode(CodePage):
     def send(self) -> Sending:
         return opt_ins.send_again(self.person, self.number, **who_asks(self.request))
 
+    def number_of(self, waiting: Waiting) -> str:
+        if sessions.is_typed(self.request, self.number):
+            with suppress(keys.UndecryptableError):
+                return phones.as_written(waiting.number.open_number(), conf.sms_regions[0])
+        return super().number_of(waiting)
+
     def context(self) -> dict[str, Any]:
         return {
             "change_url": SeeOther("number", then=on_to(self.request)).url,
@@ -203,6 +211,7 @@ class NumberCode(CodePage):
     def verified(self, result: Verification) -> HttpResponse:
         if result.repeated:
             sessions.follow(self.request)
+        sessions.leave_number(self.request)
         if result.outcome is CodeOutcome.OK:
             sessions.prove(self.request, By.TEXT)
         changed = {"changed": 1} if result.data.get("replaced") else {}

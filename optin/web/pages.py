@@ -94,6 +94,8 @@ def page(
     **context: Any,
 ) -> HttpResponse:
     """Show a page; 422 where its *form* was sent and refused, unless *status* says more."""
+    if not request.path.startswith(reverse("number-code")):
+        sessions.leave_number(request)
     refused = form is not None and form.errors and request.method == "POST"
     if status == 404:
         references.mark(request.META, Undecided.LINK_GONE)

@@ -464,16 +464,35 @@ def demand_password(request: HttpRequest) -> None:
 # -- the numbers that were named -------------------------------------------------------
 
 
-def name_number(request: HttpRequest, provider_user_id: int) -> None:
-    """Remember that a code was texted to a number."""
+def name_number(request: HttpRequest, provider_user_id: int, *, typed: bool) -> None:
+    """Remember that a code was texted to a number.
+
+    :param typed: whether the number was typed here, and not one that was proposed.
+    """
     others = [pk for pk in named_numbers(request) if pk != str(provider_user_id)]
     request.session["numbers"] = [*others, str(provider_user_id)]
+    request.session["typed"] = provider_user_id
+    if not typed:
+        leave_number(request)
 
 
 def named_numbers(request: HttpRequest) -> list[str]:
     """Return each ``ProviderUserId`` that was named, the latest last."""
     numbers: list[str] = request.session.get("numbers", [])
     return numbers
+
+
+def is_typed(request: HttpRequest, provider_user_id: int) -> bool:
+    """Whether that number was typed in this session, which has not left the page of its code.
+
+    That page alone shows it whole: so a typing error can be seen (S-51).
+    """
+    return request.session.get("typed") == provider_user_id and not has_ended(request)
+
+
+def leave_number(request: HttpRequest) -> None:
+    """Forget which number was typed: the person went to another page, or it was verified."""
+    _take(request, "typed")
 
 
 # -- from one page to the next -----------------------------------------------------

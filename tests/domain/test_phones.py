@@ -42,6 +42,11 @@ def test_the_region_is_the_numbers_own(text: str, region: str) -> None:
     assert phones.parse(text, home_region="AU").region == region
 
 
+def test_a_number_is_written_as_in_its_country_and_abroad_with_a_plus() -> None:
+    assert phones.as_written("+61491570156", "AU") == "0491 570 156"
+    assert phones.as_written("+6421123456", "AU") == "+64 21 123 456"
+
+
 @pytest.mark.parametrize(
     "text",
     [

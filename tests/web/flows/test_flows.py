@@ -59,8 +59,8 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
 
     assert (ann.path, ann.answer.status_code) == (NUMBER_CODE, 303)
     assert ann.page.heading == "Check your phone"
-    assert "•••156" in ann.page.text
-    assert "0491" not in ann.page.html
+    assert "We texted a code to 0491 570 156" in " ".join(ann.page.text.split())
+    assert ann.page.leads_to(NUMBER_PAGE)
     field = ann.page.inputs["code"]
     assert (field["type"], field["inputmode"]) == ("text", "numeric")
     assert field["autocomplete"] == "one-time-code"
@@ -74,6 +74,45 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert ann.page.leads_to(OFF)
 
 
+@pytest.mark.parametrize("leave", [TWO_FACTOR, "/account/", NUMBER_PAGE])
+def test_the_typed_number_is_shown_whole_until_it_is_left(
+    leave: str, ann: Browser, user: User, phone: Phone
+) -> None:
+    """S-51: to the session that typed it, on the page of its code."""
+    elsewhere, whole = Browser(), "0491 570 156"
+    sign_in(elsewhere)
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    code_page = ann.page.address
+    ann.reload()
+    assert whole in ann.page.text
+    assert NUMBER not in str(dict(ann.client.session))
+    elsewhere.go(code_page)
+    assert "•••156" in elsewhere.page.text
+    assert whole not in elsewhere.page.html
+    ann.go(f"{NUMBER_CODE}not-received/?{code_page.partition('?')[2]}")
+    assert "•••156" in ann.page.text
+    assert whole not in ann.page.html
+
+    ann.go(leave)
+    assert whole not in ann.page.html
+    ann.go(code_page)
+    assert "•••156" in ann.page.text
+    assert whole not in ann.page.html
+
+
+def test_the_typed_number_is_gone_once_it_is_verified(
+    ann: Browser, user: User, phone: Phone
+) -> None:
+    """S-51."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=phone.code())
+    assert ann.path == SUCCESS
+    assert "typed" not in ann.client.session
+    assert "0491 570 156" not in ann.page.html
+
+
 def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone) -> None:
     """P-03: the page has its end only. It is chosen, and the text goes there."""
     ProposedNumber.of(user, NUMBER, "import", timezone.now()).save()
@@ -84,7 +123,7 @@ def test_opt_in_with_the_proposed_number(ann: Browser, user: User, phone: Phone)
     ann.send(which="proposed", number="")
     assert ann.path == NUMBER_CODE
     assert phone.messages[-1][0] == NUMBER
-    assert NUMBER[3:9] not in ann.page.html
+    assert "We texted a code to •••156" in " ".join(ann.page.text.split())
     ann.send(code=phone.code())
     assert is_on(user)
     ann.go(NUMBER_PAGE)
@@ -428,7 +467,7 @@ def test_change_the_number(ann_on: Browser, user: User, phone: Phone) -> None:
     assert "•••156" in ann_on.page.text
 
     ann_on.send(number=OTHER_NUMBER)
-    assert "•••157" in ann_on.page.text
+    assert "0491 570 157" in ann_on.page.text
     assert authenticators.overview(user).number.last_three == "156"  # type: ignore[union-attr]
     ann_on.send(code=phone.code_to(OTHER_NUMBER))
 
