@@ -74,6 +74,11 @@ def _applications(request: HttpRequest) -> list[access.Allowed]:
     return access.applications_of(user_of(request), timezone.now())
 
 
+def connected(request: HttpRequest) -> list[str]:
+    """The names of the applications that can act for whoever asks."""
+    return [_title(allowed.application) for allowed in _applications(request)]
+
+
 def _in_words(allowed: access.Allowed) -> dict[str, Any]:
     application = allowed.application
     return {

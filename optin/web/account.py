@@ -9,11 +9,12 @@ from django.views.decorators.http import require_safe
 
 from optin.audit import repeats
 from optin.errors import FactorNeeded, PasswordNeeded
-from optin.models import AuditEvent, File, User
+from optin.models import AuditEvent, File, User, WebhookEndpoint
 from optin.models.audit import LAST
-from optin.operations import authenticators, email_changes, not_me, revocations
+from optin.operations import access, authenticators, email_changes, not_me, revocations
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions
+from optin.web.access import connected
 from optin.web.activity import Told, lines
 from optin.web.last_visit import since
 from optin.web.pages import form_page, page, signed_in
@@ -43,16 +44,22 @@ def account(request: HttpRequest) -> HttpResponse:
     user = user_of(request)
     factors = authenticators.overview(user)
     events, _count = _read(user, LAST)
+    files = File.objects.open_to(user).order_by("name")
     return page(
         request,
         "account.html",
         factors=factors,
         revocation=revocations.waiting_for(user, factors),
         waits=email_changes.waiting_for(user),
-        files=File.objects.open_to(user).order_by("name"),
+        files=[file.name for file in files],
+        sandboxes=[file for file in files if file.is_sandbox],
         manages=File.objects.managed_by(user).exists(),
         since=since(request, events, factors.number),
-        events=lines(events, 3)[0],
+        events=lines(events, 1)[0],
+        browsers=len(sessions.places(request)),
+        applications=connected(request),
+        keys=access.keys_of(user).count(),
+        endpoints=WebhookEndpoint.objects.managed_by(user).count(),
     )
 
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from optin.conf import conf
 from optin.gateways import Simulator
+from optin.models import File
 from optin.web import sessions
 
 
@@ -20,6 +21,8 @@ def service(request: HttpRequest) -> dict[str, Any]:
         "service_name": conf.service_name,
         "support": conf.support,
         "support_link": link_to(conf.support),
+        "support_is_due": partial(next, iter([True]), False),
+        "manages": partial(_manages, request),
         "has_simulator": has_simulator(),
         # Without a session there is no CSRF token to choose one with.
         "languages": settings.LANGUAGES if has_session else [],
@@ -27,6 +30,11 @@ def service(request: HttpRequest) -> dict[str, Any]:
         # The reference of the refused request. It is computed only if the page shows it.
         "reference": flash.get("refused_reference") or partial(sessions.reference_of, request),
     }
+
+
+def _manages(request: HttpRequest) -> bool:
+    """Whether who is signed in manages the integrations of an organisation."""
+    return File.objects.managed_by(sessions.user_of(request)).exists()
 
 
 def link_to(contact: str) -> str:

@@ -40,9 +40,8 @@ def test_start_page_leads_to_the_sign_in() -> None:
     assert (response.status_code, response["Location"]) == (302, "/sign-in/")
 
 
-def test_first_page_leads_to_help_and_hides_the_simulator() -> None:
+def test_first_page_hides_the_simulator() -> None:
     text = text_of(Client().get("/sign-in/"))
-    assert 'href="/Help"' in text
     assert "/simulator/" not in text
 
 
