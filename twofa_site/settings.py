@@ -313,7 +313,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "optin.web.context.service",
-            ]
+            ],
+            "libraries": {"staff": "optin.admin.tags"},
         },
     }
 ]

@@ -104,6 +104,9 @@ def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     return Done("This is the full number. It is shown only once.", secret=result.number)
 
 
+_KNOWN = "I'm sure that it's the person themselves who asks."
+
+
 class NewPersonForm(NoForm):
     name = forms.CharField(label="User name")
     email = forms.CharField(required=False, label="Where warnings and links for a new password go")
@@ -133,6 +136,7 @@ ACTIONS = (
         by=PersonForm,
         changes=lambda it: it.user.can_unlock,
         helps=lambda it: it.is_refused or it.user.programs.bars(timezone.now()),
+        needs="The wrong codes were the person's own, or they have changed the password since.",
     ),
     Action(
         "resume",
@@ -142,6 +146,7 @@ ACTIONS = (
         calls(staff_actions.resume, "The suspension was ended.", "It was not suspended."),
         changes=lambda it: it.is_suspended,
         helps=lambda it: True,
+        needs=_KNOWN,
     ),
     Action(
         "withdraw",
@@ -181,23 +186,25 @@ ACTIONS = (
         "Remove all second factors",
         staff.REVOKE,
         "Removes the number, the app and the recovery codes. Then the password alone is "
-        "enough to sign in. Make sure that you know who is asking. The person gets an email.",
+        "enough to sign in. The person gets an email.",
         calls(staff_actions.revoke, "All second factors were removed."),
         is_destructive=True,
         command="person revoke-factor",
         by=PersonForm,
         changes=lambda it: it.factors.is_on,
+        needs=_KNOWN,
     ),
     Action(
         "revoke-later",
         "Remove all second factors later",
         staff.ACT,
         "Removes the number, the app and the recovery codes after a day (or the time that was "
-        "set). Then the password alone is enough to sign in. Make sure that you know who is "
-        "asking. The person gets an email at once and can cancel the removal.",
+        "set). Then the password alone is enough to sign in. The person gets an email at once and "
+        "can cancel the removal.",
         _revoke_later,
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
+        needs=_KNOWN,
     ),
     Action(
         "invite",

@@ -157,7 +157,19 @@ class Action:
     """The form by which the command names the row, such as ``PersonForm``."""
     is_final: bool = False
     """Whether the command asks first."""
+    needs: str = ""
+    """What must be so before: staff tick it, and the help of the command says it."""
     changes: Callable[[Any], object] = lambda it: True
     """Whether it would do anything for this row; of accounts, for this ``AccountState``."""
     helps: Callable[[Any], object] = lambda it: False
     """Whether staff most likely want it then, if it would do anything."""
+
+    def asks(self, data: Any, row: Any) -> NoForm:
+        """Return the form by which staff ask for it, with the tick if it needs one."""
+        form = self.form(data, row)
+        if self.needs:
+            form.fields["ready"] = forms.BooleanField(
+                label=self.needs,
+                error_messages={"required": f"Tick this first: {self.needs}"},
+            )
+        return form

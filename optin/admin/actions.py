@@ -71,10 +71,11 @@ def _answer(
     row: Any,
     home: Callable[[Any], str],
 ) -> HttpResponse:
-    form = action.form(request.POST if request.method == "POST" else None, row)
+    form = action.asks(request.POST if request.method == "POST" else None, row)
     status = 422 if request.method == "POST" else 200
     done: Done | None = None
     if form.is_valid():
+        form.cleaned_data.pop("ready", None)
         try:
             with override(None):  # mails are in the language of the person
                 done = action.do(row, form.cleaned_data, origin_of(request))

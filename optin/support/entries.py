@@ -1,7 +1,7 @@
 """The entries of the timeline: one thing that happened to an account, in words for staff."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -218,21 +218,23 @@ class Sent:
     tries: tuple[GatewayTry, ...]  # oldest first
 
 
-def of_text(sent: Sent, names: Names, position: Position) -> Entry:
-    message, request = sent.message, sent.request
+def of_texts(alike: Sequence[Sent], names: Names, position: Position) -> Entry:
+    """Return the entry of texts that are alike, newest first: most often, of one."""
+    message, request = alike[0].message, alike[0].request
     waits = message.state in {State.QUEUED, State.SENDING} and message.reason
     bad = bool(waits) or message.state in {State.FAILED, State.EXPIRED, State.WITHHELD}
-    theirs = [one.gateway_message_id for one in sent.tries if one.gateway_message_id]
+    tries = [made for sent in alike for made in sent.tries]
+    theirs = [made.gateway_message_id for made in tries if made.gateway_message_id]
     return Entry(
         at=message.created_at,
         what=What.TEXT,
-        words=messages.text(message),
+        words=messages.text(message, is_one=len(alike) == 1),
         details=tuple(_reference(message)),
         who=_who(request, names) if request else "",
         where=_where(request, names) if request else "",
         quoted=messages.why(message.reason) if bad else "",
         bad=bad,
-        steps=tuple(_steps(sent, names, position)),
+        steps=tuple(step for sent in reversed(alike) for step in _steps(sent, names, position)),
         raw=(
             *(f"Id of the text there: {wording.plain(one)}" for one in theirs),
             *(_raw(request) if request else ()),
@@ -291,16 +293,14 @@ _LABELS = {
 
 
 def counted(entry: Entry, span: repeats.Span, faces: set[str]) -> Entry:
+    """Return *entry* as the newest of several that are alike."""
     if span.count == 1:
         return entry
     networks = "from several networks" if span.network == SEVERAL else ""
     newest = f"the last event {entry.where}" if networks or len(faces) > 1 else entry.where
-    first, last = wording.moment(span.first_at), wording.moment(span.last_at)
-    length = wording.length(span.last_at - span.first_at)
     return replace(
         entry,
         at=span.last_at,
-        words=f"{entry.words}, {span.count} times in {length}",
-        details=(*([f"first: {first}; last: {last}"] if first != last else []), *entry.details),
+        words=f"{entry.words}, {span.count} times {wording.between(span.first_at, span.last_at)}",
         where="; ".join(filter(None, [networks, newest])),
     )

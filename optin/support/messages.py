@@ -6,10 +6,10 @@ from optin.models.messages import CARRIER, State, Unsent
 from optin.support.wording import PURPOSES, length, masked, moment
 
 
-def text(message: SmsMessage) -> str:
-    """Say what a text is, how far it came, and how long that took."""
+def text(message: SmsMessage, *, is_one: bool = True) -> str:
+    """Say what a text is, how far it came, and how long that took if it *is_one* alone."""
     number, state = message.provider_user.masked_number, _STATES[State(message.state)]
-    if message.delivered_at:
+    if message.delivered_at and is_one:
         state += f" after {length(message.delivered_at - message.created_at)}"
     if message.is_warning:
         state = "not sent any more" if message.state == State.EXPIRED else state

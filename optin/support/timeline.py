@@ -20,14 +20,17 @@ from optin.models import (
     AuditEvent,
     GatewayTry,
     Notice,
+    PendingOtp,
     ProviderUser,
     RefusalCount,
     SmsMessage,
     User,
 )
 from optin.models.audit import LAST
+from optin.models.refusal_counts import SEVERAL, network
 from optin.origin import network_of
-from optin.support import entries, wording
+from optin.outcomes import CodeOutcome
+from optin.support import entries, messages, wording
 from optin.support.entries import Entry, Position, What
 
 NUMBERS_LOOKED_AT = 200
@@ -91,7 +94,7 @@ def timeline(
         for one in found
         if (only is None or _what(one) in only) and not (one.rank == _EVENT and one.row.pk in told)
     ]
-    runs = repeats.in_runs(wanted_ones, _alike, _is_noise, limit)
+    runs = repeats.in_runs(wanted_ones, _alike, _goes_on, limit)
     taken = sum(map(len, runs))
     is_cut = taken < len(wanted_ones)
     last = wanted_ones[taken - 1] if is_cut else found[-1] if found else None
@@ -208,7 +211,11 @@ def _alike(found: _Found) -> tuple[object, ...]:
     a stranger can choose them.
     """
     event = found.row
-    if found.rank not in _EVENTS or not (wording.is_refusal(event) or _is_noise(found)):
+    if _is_of_guesses(found) and found.rank == _TEXT:
+        return _TEXT, event.provider_user.pk, messages.text(event, is_one=False), event.reason
+    if _is_of_guesses(found) and found.rank == _MAIL:
+        return _MAIL, event.kind, event.state, event.reason
+    if found.rank not in _EVENTS or not (wording.is_refusal(event) or _goes_on(found)):
         return found.rank, event.pk
     chosen: tuple[object, ...] = ()
     if not _is_noise(found):
@@ -228,6 +235,33 @@ _WHAT = {_MAIL: What.MAIL, _TEXT: What.TEXT}
 
 def _is_noise(found: _Found) -> bool:
     return found.rank in _EVENTS and repeats.may_come_from_anybody(found.row)
+
+
+def _goes_on(found: _Found) -> bool:
+    """Whether what was going on before goes on after it."""
+    return _is_noise(found) or _is_of_guesses(found)
+
+
+def _is_of_guesses(found: _Found) -> bool:
+    """Whether it is part of guessing codes, which a right code ends.
+
+    A wrong code, the request for the next one, its text, and the mails that codes are refused.
+    """
+    row = found.row
+    if found.rank == _MAIL:
+        return row.kind in _MAILS_OF_GUESSES
+    if found.rank == _TEXT:
+        code = row.pending_otp
+        return bool(code and code.tries and code.closed_as != PendingOtp.Closed.VERIFIED)
+    return row.outcome == CodeOutcome.OTP_INCORRECT or (
+        row.kind == Kind.CHALLENGE and not wording.is_refusal(row)
+    )
+
+
+_MAILS_OF_GUESSES = {
+    *(Notice.Kind.LOCKED, Notice.Kind.DISABLED),
+    *(Notice.Kind.PROGRAMS_LOCKED, Notice.Kind.PROGRAMS_OFF),
+}
 
 
 def _positions(found: Iterable[_Found], before: Position | None) -> dict[_Key, Position]:
@@ -252,15 +286,27 @@ def _in_words(
     names, each = entries.names_of([*events, *asked]), repeats.spans(events)
     told = []
     for run in runs:
-        newest = run[0]
-        row = texts[newest.row.pk] if newest.rank == _TEXT else newest.row
+        newest, rows = run[0], [one.row for one in run]
+        if newest.rank == _TEXT:
+            row: Any = [texts[text.pk] for text in rows]
+        else:
+            row = newest.row
         entry = _WORDS[newest.rank](row, names, positions[newest.key])
         if newest.rank in _EVENTS:
-            alike = [one.row for one in run]
-            span, faces = repeats.span_of(alike, each), {event.face for event in alike}
+            span, faces = repeats.span_of(rows, each), {event.face for event in rows}
             entry = entries.counted(entry, span, faces)
+        elif len(run) > 1:
+            entry = entries.counted(entry, _span(run, texts), set())
         told.append(entry)
     return told
+
+
+def _span(run: Sequence[_Found], texts: Mapping[int, entries.Sent]) -> repeats.Span:
+    """Return how many texts or mails *run* is, when they were, and from where they were asked."""
+    asked = [texts[one.row.pk].request for one in run if one.rank == _TEXT]
+    places = {network(event.ip or "") for event in asked if event} or {""}
+    place = places.pop() if len(places) == 1 else SEVERAL
+    return repeats.Span(len(run), run[-1].at, run[0].at, place)
 
 
 def _sent(
@@ -278,6 +324,6 @@ def _sent(
 _WORDS: dict[int, Callable[[Any, entries.Names, Position], Entry]] = {
     _EVENT: entries.of_event,
     _MAIL: entries.of_mail,
-    _TEXT: entries.of_text,
+    _TEXT: entries.of_texts,
     _COUNT: entries.of_event,
 }

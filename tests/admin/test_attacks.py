@@ -18,7 +18,7 @@ from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
 from tests.kit.people import NUMBER, PASSWORD, make_user
 from tests.kit.races import at_once
-from tests.kit.staff import In, OnStaff, World, code_of, make_staff
+from tests.kit.staff import In, OnStaff, World, ask, code_of, make_staff
 from tests.kit.trail import decisions
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -207,9 +207,7 @@ def test_a_single_permission_makes_a_superior(user: User, on_staff: OnStaff, sig
     user.user_permissions.add(Permission.objects.get(codename="reveal_number"))
     client = signed_in("support")
 
-    response = client.post(f"/admin/optin/user/{user.pk}/unlock/", {"reason": "x"})
-
-    assert response.status_code == 403
+    ask(client, f"optin/user/{user.pk}/unlock/", 403, reason="x")
 
 
 def test_each_operation_wants_a_reason(user: User, active: ProviderUser, signed_in: In) -> None:
@@ -218,7 +216,20 @@ def test_each_operation_wants_a_reason(user: User, active: ProviderUser, signed_
     for operation in OPERATIONS:
         for reason in ("", "   ", "x" * 501):
             address = f"/admin/optin/user/{user.pk}/{operation}/"
-            assert client.post(address, {"reason": reason}).status_code == 422, operation
+            body = {"reason": reason, "ready": "on"}
+            assert client.post(address, body).status_code == 422, operation
+    assert AuditEvent.objects.count() == before
+
+
+def test_what_must_be_so_before_is_ticked(user: User, active: ProviderUser, signed_in: In) -> None:
+    """P-23. The page asks for it, and nothing is done without it."""
+    User.objects.filter(pk=user.pk).update(otp_failures=10)
+    before, client = AuditEvent.objects.count(), signed_in("administrator")
+    for operation in ("unlock", "resume", "revoke", "revoke-later"):
+        address = f"/admin/optin/user/{user.pk}/{operation}/"
+        assert 'type="checkbox" name="ready"' in client.get(address).content.decode()
+        answer = client.post(address, {"reason": "x"})
+        assert (answer.status_code, "Tick this first: " in answer.content.decode()) == (422, True)
     assert AuditEvent.objects.count() == before
 
 

@@ -258,7 +258,7 @@ def lines(user: User) -> list[Any]:
 def told_to_staff(user: User) -> list[int]:
     """How often each entry of the timeline says that something happened, if several times."""
     entries = timeline.timeline(user).entries
-    found = [re.search(r", (\d+) times in ", entry.words) for entry in entries]
+    found = [re.search(r", (\d+) times (?:in|between) ", entry.words) for entry in entries]
     return [int(each[1]) for each in found if each]
 
 

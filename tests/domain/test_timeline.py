@@ -250,15 +250,15 @@ NO_TEXT, NO_ENTRY = Question.NO_TEXT, Question.NO_ENTRY
 NAMED: list[tuple[Happen, Question, list[Why], str, str]] = [
     (number_limit, NO_TEXT, [Why.NUMBER_LIMIT, Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED],
         r"5 of 5 texts to this number in 10 minutes.*Trying again works from .*23:10 AEDT",
-        r"not sent.*5 of 5 texts to this number in 10 minutes.*\.\.\. 156"),
+        r"not sent.*5 of 5 texts to this number in 10 minutes.*•••156"),
     (gateway_refused, NO_TEXT, [Why.GATEWAY_REFUSED, Why.NUMBER_MISTYPED],
-        r"gateway one refused .*\.\.\. 156.*no such number",
+        r"gateway one refused .*•••156.*no such number",
         r"gateway one refused.*no such number"),
     (carrier_refused, NO_TEXT, [Why.CARRIER_REFUSED, Why.NUMBER_MISTYPED],
         r"gateway one took .*the carrier refused it: absent subscriber",
-        r"Code for \.\.\. 156 .*: not delivered.*absent subscriber.*carrier refused"),
+        r"Code for •••156 .*: not delivered.*absent subscriber.*carrier refused"),
     (landline, NO_TEXT, [Why.NOT_MOBILE],
-        "refused: .* not a mobile number, it is the number of a landline", "landline"),
+        "refused: .* isn't a mobile number, it is the number of a landline", "landline"),
     (entered_too_late, NO_TEXT, [Why.ARRIVED],
         "has probably arrived: a code was entered .* had expired", "Expired code"),
     (no_gateway, NO_TEXT, [Why.NO_GATEWAY], "no gateway serves its number", "no gateway"),
@@ -272,8 +272,8 @@ NAMED: list[tuple[Happen, Question, list[Why], str, str]] = [
         r"No code is accepted.*until .*23:17 AEDT, after 10 wrong codes",
         r"wrong codes in a row: 10.*no tries of this code are left.*refused until .*23:17 AEDT"),
     (suspend, NO_ENTRY, [Why.SUSPENDED, Why.PHONE_ONLY],
-        r"suspended the number \.\.\. 156 .*stolen phone",
-        r"suspended the number.*\.\.\. 156.*operators.*stolen phone"),
+        r"suspended the number •••156 .*stolen phone",
+        r"suspended the number.*•••156.*operators.*stolen phone"),
     (limit_passwords, NO_ENTRY, [Why.PASSWORD_LIMIT, Why.PHONE_ONLY],
         r"from 192\.0\.2\.1: 10 of 10 wrong passwords .* in 5 minutes.*again works from .*23:05",
         r"too many tries.*10 of 10 wrong passwords"),
@@ -580,8 +580,8 @@ def test_what_a_gateway_says_is_masked(scene: Scene, words: str) -> None:
     scene.use(Stub("one", SmsError(words)))
     scene.ask()
     made = next(entry for entry in entries(scene.user) if entry.what is What.TEXT)
-    assert re.search(r"\.\.\. (156|567)", made.quoted)
-    assert re.search(r"is down or failed.*; .*\.\.\. (156|567)", made.steps[1])
+    assert re.search(r"•••(156|567)", made.quoted)
+    assert re.search(r"is down or failed.*; .*•••(156|567)", made.steps[1])
     assert_secret(scene)
 
 
@@ -613,7 +613,7 @@ def walk(user: User, limit: int, only: frozenset[What] | None = None) -> list[En
 
 def times(found: list[Entry]) -> int:
     """How many things *found* tell of: equal refusals are one entry."""
-    counts = [re.search(r", (\d+) times in", entry.words) for entry in found]
+    counts = [re.search(r", (\d+) times (in|between)", entry.words) for entry in found]
     return sum(int(count[1]) if count else 1 for count in counts)
 
 
@@ -657,12 +657,14 @@ def test_each_group_has_its_entries_and_no_others(scene: Scene, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("apart", "length"),
-    [(0, "1 second"), (25, "100 seconds"), (90, "6 minutes"), (3600, "4 hours")],
+    ("apart", "when"),
+    [
+        (0, "in 1 second"),
+        (25, "between 23:01 and 23:02"),
+        (3600, "between 2 Nov 23:01 and 03:01"),
+    ],
 )
-def test_what_repeats_is_one_entry_with_its_length_of_time(
-    scene: Scene, apart: int, length: str
-) -> None:
+def test_what_repeats_is_one_entry_with_its_time(scene: Scene, apart: int, when: str) -> None:
     scene.activate()
     for _ in range(5):
         with transaction.atomic():
@@ -674,11 +676,34 @@ def test_what_repeats_is_one_entry_with_its_length_of_time(
                 user_id=scene.user.pk,
             )
         scene.clock.shift(apart)
-    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times in {length}"
+    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times {when}"
+
+
+def test_guesses_of_codes_are_one_line_with_their_texts_and_mails(scene: Scene) -> None:
+    """P-21. One line each for the wrong codes, their texts and the mails; a right code ends it."""
+    scene.activate()
+    before = len(entries(scene.user))
+    for _ in range(3):
+        scene.challenge()
+        scene.guess(wrong(scene.phone.code()), 5)
+        scene.clock.shift(2 * 3600)
+    found = entries(scene.user)[:-before]
+    assert sorted(_named(entry) for entry in found) == [
+        "Code entered wrongly, to sign in",
+        "Code for •••156 to sign in: sent, and no receipt yet",
+        "Email “Codes are refused for a while”: sent",
+    ]
+    text = next(entry for entry in found if entry.what is What.TEXT)
+    assert sum("to sign in" in step for step in text.steps) == 3
+    scene.challenge()
+    scene.guess(scene.phone.code())
+    scene.challenge()
+    scene.guess(wrong(scene.phone.code()))
+    assert times(entries(scene.user)[:2]) == 2
 
 
 def _named(entry: Entry) -> str:
-    return re.sub(r", \d+ times in .*$", "", entry.words)
+    return re.sub(r"(: delivered after .*)?(, \d+ times (in|between) .*)?$", "", entry.words)
 
 
 def grow(scene: Scene, rows: int) -> None:

@@ -190,8 +190,8 @@ LISTS: dict[str, type[models.Model]] = {
 
 
 def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
-    """POST to *path* and return the page that follows, or that answers."""
-    response = client.post(f"/admin/{path}", body)
+    """POST to *path* and return the page that follows, or that answers. What is to be ticked is."""
+    response = client.post(f"/admin/{path}", {"ready": "on", **body})
     assert response.status_code == status, response.content.decode()
     if status == 303:
         response = client.get(response["Location"])

@@ -84,7 +84,8 @@ class ActionCommand(BaseCommand):
     def __init__(self, action: Action, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.action = action
-        self.help = f"{action.title}. {action.says}"
+        before = f" Before that: {action.needs}" if action.needs else ""
+        self.help = f"{action.title}. {action.says}{before}"
 
     def add_arguments(self, parser: CommandParser) -> None:
         for form in filter(None, (self.action.by, self.action.form)):
