@@ -138,6 +138,16 @@ class Row:
     news: Sequence[tuple[News, str]] = ()
     """What endpoints are told, and the reason."""
 
+    security: bool = False
+    """Whether people must not overlook it, though neither ``ledger`` nor ``ocsf`` says so."""
+
+    @property
+    def is_security(self) -> bool:
+        """Whether it changed who can sign in or act: pages for people show it in bold."""
+        is_change = self.ocsf[0] in {ACCOUNT, ENTITY} and self.ocsf[1] != OTHER
+        told = self.ledger is not Ledger.NO or bool(self.news)
+        return self.is_done and (self.security or told or is_change)
+
     def completed(self, others: "Row") -> "Row":
         """Return this row with what it has from the one for all other outcomes."""
         return replace(
@@ -505,7 +515,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.EMAIL: {
         "asked": done(_("A new email address was asked for"),
-            "The person asked for another email address"),
+            "The person asked for another email address", security=True),
         "unchanged": done(staff="The person asked for the email address that they have",
             counted=True),
         "email_limit": refused(staff="Another email address was asked for too often",
@@ -518,7 +528,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "nothing_waiting": refused(
             staff="A change of the email address was confirmed or cancelled too late; nothing "
             "changed", counted=True),
-        "ok": done(_("The email address was changed")),
+        "ok": done(_("The email address was changed"), security=True),
         "cancelled": done(_("The change of the email address was cancelled"),
             "The change of the email address was cancelled by the person"),
         "restored": done(staff="The change of the email address was called off after a restore"),

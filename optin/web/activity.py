@@ -13,7 +13,7 @@ from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
 from optin.outcomes import By, CodeOutcome, SignInOutcome
 from optin.support.wording import PROVED_BY, PURPOSES
-from optin.web.words import moment
+from optin.web.words import ago, day, moment
 
 Kind = AuditEvent.Kind
 
@@ -26,6 +26,15 @@ class Told:
     what: str
     where: str  # "from 203.0.113.5, Chrome on Android"
     since: str = ""  # when it happened first, if several times
+    is_security: bool = False  # whether it must not be overlooked
+
+    @property
+    def day(self) -> str:
+        return day(self.at)
+
+    @property
+    def ago(self) -> str:
+        return ago(self.at)
 
 
 def lines(events: Sequence[AuditEvent], limit: int) -> tuple[list[Told], int]:
@@ -63,19 +72,20 @@ def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
     if span.count > 1 and run[0].kind in _OF_ANY_FACTOR and run[0].outcome != CodeOutcome.OK:
         is_one = False  # they are counted together, whichever factor each was for
     what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
-    return told(what, _where(run, span), span)
+    row = words_of(run[0].kind, run[0].outcome, run[0].data)
+    return told(what, _where(run, span), span, is_security=row.is_security)
 
 
 _OF_ANY_FACTOR = {Kind.CHECK, Kind.OPT_OUT}
 
 
-def told(what: str, where: str, span: repeats.Span) -> Told:
+def told(what: str, where: str, span: repeats.Span, *, is_security: bool = False) -> Told:
     """Say what happened as often, and when, as *span* has it."""
     if span.count == 1:
-        return Told(span.last_at, what, where)
+        return Told(span.last_at, what, where, is_security=is_security)
     what = _("%(what)s, %(n)s times") % {"what": what, "n": span.count}
     first = _("the first time: %(time)s") % {"time": moment(span.first_at)}
-    return Told(span.last_at, what, where, first)
+    return Told(span.last_at, what, where, first, is_security)
 
 
 def _what(event: AuditEvent) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -39,6 +40,23 @@ def clock_time(at: datetime) -> str:
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
     return date_format(local, "H:i T") if today else moment(at)
+
+
+def day(at: datetime) -> str:
+    """Write a date, or which of the last two days it is."""
+    date, today = timezone.localdate(at), timezone.localdate()
+    near = {today: _("Today"), today - timedelta(days=1): _("Yesterday")}
+    return near.get(date) or date_format(date, _("j F Y"))
+
+
+def ago(at: datetime) -> str:
+    """Write how long ago that is, in its largest whole unit; "" from a day on."""
+    passed = timezone.now() - at
+    if passed >= timedelta(days=1):
+        return ""
+    if passed < timedelta(minutes=1):
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(at, depth=1)}
 
 
 def in_words(wait: timedelta) -> str:

@@ -183,3 +183,21 @@ def test_last_use_is_told(ann_on: Browser, user: User) -> None:
     assert used
     assert timezone.localtime(used).strftime("%H:%M") in ann_on.page.text
     assert timezone.now() - used < timedelta(minutes=5)
+
+
+def test_by_day_and_what_must_not_be_overlooked_in_bold(ann: Browser, user: User) -> None:
+    """P-09."""
+    now = timezone.now()
+    hours = {Kind.EMAIL: 50, Kind.PASSWORD: 24, Kind.CHALLENGE: 0}
+    with transaction.atomic():
+        for kind, before in hours.items():
+            outcome = {Kind.EMAIL: "ok", Kind.PASSWORD: "changed"}.get(kind, "sent")
+            at = now - timedelta(hours=before)
+            AuditEvent.objects.record(kind, outcome, now=at, origin=ORIGIN, user_id=user.pk)
+    ann.go("/account/activity/")
+    text = ann.page.text
+    assert re.findall(r"<h2>(.+)</h2>", ann.page.html)[:2] == ["Today", "Yesterday"]
+    assert text.index("Yesterday") < text.index("Password changed") < text.index("The email")
+    assert "just now" in text
+    bold = re.findall(r"<strong>(.+)</strong>", ann.page.html)
+    assert bold == ["Password changed", "The email address was changed"]
