@@ -2,7 +2,7 @@
 
 Set up an app, make recovery codes, remove a factor.
 
-For each change, the session must have verified the password in the last 20 minutes and, while
+For each change, the session must have verified the password in the last 15 minutes and, while
 two-factor sign-in is on, a second factor too.
 """
 
@@ -236,7 +236,7 @@ def confirm_app(
         if verification.repeated(factors, None, attempt):  # only a right one is remembered
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
-        standing.demand(now, factor=factors.is_on)
+        standing.demand(now, factors)
         result = _barred(factors, standing) or _confirm(factors, code, origin)
         if result.outcome is FactorOutcome.OK:
             right = Verification(CodeOutcome.OK, by=By.APP)
@@ -290,7 +290,7 @@ def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* has not proved enough.
     """
-    standing.demand(timezone.now(), factor=True)
+    standing.demand(timezone.now(), overview(user))
     return [codes.new_recovery_code() for _ in range(codes.RECOVERY_CODES)]
 
 

@@ -82,7 +82,7 @@ def ask(user: User, address: str, *, standing: Standing, origin: Origin) -> Emai
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     address = fit_address(address)
-    with asked_by_session(user, standing) as factors:
+    with asked_by_session(user, standing.after_sign_in) as factors:
         now = factors.now
         waits = EmailChange.objects.open().filter(user=factors.user).first()
         if waits and _is_repeated(waits, address, now):

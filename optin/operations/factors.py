@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
 from django.utils import timezone
@@ -38,8 +38,18 @@ from optin.outcomes import By
 Closed = PendingOtp.Closed
 Told = WebhookEvent.Kind
 
-FRESH = timedelta(minutes=20)
+FRESH = timedelta(minutes=15)
 """How long a password or code counts for changes of a factor (OWASP ASVS 5.0, 7.5.1)."""
+
+
+class Asked(Protocol):
+    """What ``Standing.demand`` asks of the factors of a person."""
+
+    @property
+    def is_on(self) -> bool: ...
+
+    @property
+    def takes_no_texts(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +59,24 @@ class Standing:
     password_at: datetime | None = None
     factor_at: datetime | None = None
     factor_by: By | None = None
+    is_of_sign_in: bool = False  # the factor
+
+    @property
+    def after_sign_in(self) -> "Standing":
+        """The same without the factor of the sign-in, for what cannot be taken back."""
+        return replace(self, factor_at=None) if self.is_of_sign_in else self
 
     @property
     def is_beyond_texts(self) -> bool:
         """Whether its factor counts also where staff suspended the number (S-07a)."""
         return self.factor_by in {By.APP, By.RECOVERY}
 
-    def demand(self, now: datetime, *, factor: bool = False, since: datetime | None = None) -> None:
-        """Let pass whoever proved the password lately, and where *factor* a factor too.
+    def demand(
+        self, now: datetime, factors: "Asked | None" = None, *, since: datetime | None = None
+    ) -> None:
+        """Let pass whoever proved the password lately, and one of *factors*, if any is on.
+
+        A texted code does not count while their texts are off (S-07a).
 
         :param since: both must have been proved then, or later.
         :raises PasswordNeeded: and
@@ -64,7 +84,10 @@ class Standing:
         """
         if not _is_fresh(self.password_at, now, since):
             raise PasswordNeeded
-        if factor and not _is_fresh(self.factor_at, now, since):
+        if factors is None or not factors.is_on:
+            return
+        counts = self.is_beyond_texts or not factors.takes_no_texts
+        if not counts or not _is_fresh(self.factor_at, now, since):
             raise FactorNeeded
 
 
@@ -93,6 +116,11 @@ class Factors:
     def is_on(self) -> bool:
         """Whether signing in needs a second factor. Ask where every factor was read."""
         return bool(self.active or self.app)
+
+    @property
+    def takes_no_texts(self) -> bool:
+        """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
+        return bool(self.user.otp_disabled_at or (self.active and self.active.suspended_at))
 
     @property
     def active(self) -> ProviderUser | None:
@@ -162,7 +190,7 @@ def asked_by_session(
         factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
         refuse_ended(factors, user)
         if standing:
-            standing.demand(factors.now, factor=factor and factors.is_on)
+            standing.demand(factors.now, factors if factor else None)
         yield factors
 
 

@@ -63,7 +63,7 @@ class Member:
         """
         factors = read_caller_locked(self.user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, self.user)
-        self.standing.demand(factors.now, factor=factors.is_on)
+        self.standing.demand(factors.now, factors)
         own = Membership.objects.filter(user=self.user, file=file_id, active=True, manages=True)
         # Locked: whoever ends the membership waits for this, or comes first.
         locked = own.filter(file__active=True).select_for_update(no_key=True, of=("self",))

@@ -6,7 +6,7 @@ says what is asked, on the way to the page and back, and a person is always aske
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -36,7 +36,6 @@ from oauthlib.openid.connect.core.exceptions import ConsentRequired, LoginRequir
 from optin.errors import PasswordNeeded
 from optin.models import File, User
 from optin.operations import authenticators, openid, sign_in
-from optin.operations.factors import Standing
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.web import sessions
@@ -153,7 +152,7 @@ class Authorize(OAuthLibMixin, View):
     def post(self, request: HttpRequest) -> HttpResponse:
         asked, user = self.asked, user_of(request)
         who: dict[str, Any] = {
-            "standing": _standing(request),
+            "standing": sessions.standing(request),
             "origin": sessions.origin_of(request),
         }
         if request.POST.get("allow") != "Allow":
@@ -181,10 +180,10 @@ class Authorize(OAuthLibMixin, View):
         :raises PasswordNeeded: and
         :raises FactorNeeded: if they have not proved lately who they are.
         """
-        wanted, standing = self.asked.wanted, _standing(request)
-        is_on = authenticators.overview(user_of(request)).is_on
-        standing.demand(timezone.now(), factor=is_on, since=wanted.since(request))
-        return wanted.factor and not is_on
+        wanted, standing = self.asked.wanted, sessions.standing(request)
+        factors = authenticators.overview(user_of(request))
+        standing.demand(timezone.now(), factors, since=wanted.since(request))
+        return wanted.factor and not factors.is_on
 
     def _silent_refusal(self, request: HttpRequest) -> OAuthToolkitError:
         """Return the error for ``prompt=none``: nobody is let in without being asked."""
@@ -244,18 +243,6 @@ def _grantable(words: list[str], user: User) -> str | None:
         others = [*oauth2_settings.DEFAULT_SCOPES, *others]
     scope = sign_in.grantable(" ".join(others), user)
     return scope and " ".join([*identity, scope])
-
-
-def _standing(request: HttpRequest) -> Standing:
-    """The proofs of the session. Who signs in on the way here enters one code, not two.
-
-    A texted code counts no more while texts are disabled or the number is suspended (S-07a).
-    """
-    standing = sessions.standing(request, by_sign_in=True)
-    factors = authenticators.overview(user_of(request))
-    if standing.is_beyond_texts or not factors.takes_no_texts:
-        return standing
-    return replace(standing, factor_at=None, factor_by=None)
 
 
 def _demand_sound(request: HttpRequest) -> None:

@@ -74,14 +74,16 @@ def _has_ended(request: HttpRequest) -> bool:
     return has_cookie and request.session.session_key is None
 
 
-def demand(request: HttpRequest) -> User:
+def demand(request: HttpRequest, *, after_sign_in: bool = False) -> User:
     """Return who is signed in, if they have proved lately that it is them, by a factor too.
 
     Each operation asks again, under its lock.
+
+    :param after_sign_in: the code of the sign-in is not enough: ``Standing.after_sign_in``.
     """
-    user = sessions.user_of(request)
-    factors = authenticators.overview(user)
-    sessions.standing(request).demand(timezone.now(), factor=factors.is_on)
+    user, standing = sessions.user_of(request), sessions.standing(request)
+    standing = standing.after_sign_in if after_sign_in else standing
+    standing.demand(timezone.now(), authenticators.overview(user))
     return user
 
 

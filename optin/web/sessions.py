@@ -171,13 +171,8 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
     _arrive(request, request.GET.get("next", ""), request.session["password_at"])
-    # A text for signing in said so: it proves nothing else.
-    if verification and verification.by in {By.APP, By.RECOVERY}:
-        prove(request, verification.by)
-    elif verification:
-        request.session.update(_verified(user, By.TEXT))
     if verification and verification.by:
-        request.session["began_by"] = verification.by.value
+        prove(request, verification.by, at_sign_in=True)
 
 
 def _last_visit(user: User) -> float | None:
@@ -410,10 +405,10 @@ def prove_password(request: HttpRequest, step: Step = Step.CONFIRM) -> None:
     _go_on(request, step, new={"password_at": timezone.now().timestamp()}, join=True)
 
 
-def prove(request: HttpRequest, by: By) -> None:
-    """Remember that a second factor was verified, for changes of factors."""
+def prove(request: HttpRequest, by: By, *, at_sign_in: bool = False) -> None:
+    """Remember that a second factor was verified, for changes of the account."""
     if not has_ended(request):
-        request.session.update(_proof(request, by))
+        request.session.update(_proof(request, by, at_sign_in=at_sign_in))
 
 
 def prove_again(request: HttpRequest, verification: Verification) -> None:
@@ -423,9 +418,10 @@ def prove_again(request: HttpRequest, verification: Verification) -> None:
         _go_on(request, Step.PROVE, new=_proof(request, verification.by), join=join)
 
 
-def _proof(request: HttpRequest, by: By) -> dict[str, Any]:
+def _proof(request: HttpRequest, by: By, *, at_sign_in: bool = False) -> dict[str, Any]:
     at = timezone.now().timestamp()
-    return {"factor_at": at, "factor_by": by.value, **_verified(request.user, by)}
+    proof = {"factor_at": at, "factor_by": by.value, "factor_at_sign_in": at_sign_in}
+    return {**proof, **_verified(request.user, by)}
 
 
 def forget_factor(request: HttpRequest) -> None:
@@ -434,19 +430,17 @@ def forget_factor(request: HttpRequest) -> None:
         request.session.pop(key, None)
 
 
-def standing(request: HttpRequest, *, by_sign_in: bool = False) -> Standing:
-    """Return what the session has proved, and when: nothing once another took its place.
-
-    :param by_sign_in: count the code of the sign-in too, whichever it was.
-    """
+def standing(request: HttpRequest) -> Standing:
+    """Return what the session has proved, and when: nothing once another took its place."""
     if has_ended(request):
         return Standing()
     by = request.session.get("factor_by")
-    factor_at = _time(request.session, "factor_at")
-    if by_sign_in and DEVICE_ID_SESSION_KEY in request.session:
-        factor_at = max(factor_at, began_at(request))
-        by = by or request.session.get("began_by")
-    return Standing(_time(request.session, "password_at"), factor_at, By(by) if by else None)
+    return Standing(
+        _time(request.session, "password_at"),
+        _time(request.session, "factor_at"),
+        By(by) if by else None,
+        request.session.get("factor_at_sign_in", False),
+    )
 
 
 def demand_password(request: HttpRequest) -> None:

@@ -386,7 +386,7 @@ def test_who_signs_in_on_the_way_does_so_once(
 
     assert browser.path == "/o/authorize/"
     # It holds for this request only, and not for long.
-    clock.shift(timedelta(minutes=15))
+    clock.shift(timedelta(minutes=10))
     browser.go("/account/confirm/")
     browser.send(password=PASSWORD)
     clock.shift(timedelta(seconds=30))

@@ -13,7 +13,6 @@ from tests.kit.browser import (
     HOST,
     NUMBER_PAGE,
     POLICY,
-    PROVE,
     RECOVERY,
     Browser,
     link_in_mail,
@@ -68,8 +67,6 @@ def hsts(settings: LazySettings) -> None:
 def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> None:
     """S-60. With proofs that are fresh, so that each shows itself; then for nobody."""
     ann_on.go(NUMBER_PAGE)
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
     ann_on.go(APP)
     ann_on.send()
     for browser in (ann_on, Browser()):
@@ -84,8 +81,6 @@ def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> Non
 def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> None:
     """Codes of a list and the secret of an app are shown where they are made alone."""
     ann_on.go(RECOVERY)
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
     ann_on.send()
     shown = [*ann_on.page.codes]
     ann_on.go(APP)

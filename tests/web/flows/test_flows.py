@@ -194,11 +194,11 @@ def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Ph
     assert phone.messages == []
 
 
-def test_opt_in_asks_for_the_password_again_after_20_minutes(
+def test_opt_in_asks_for_the_password_again_after_15_minutes(
     ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """P-03; the way leads back to where it was asked."""
-    clock.shift(timedelta(minutes=20))
+    clock.shift(timedelta(minutes=15))
     ann.go(NUMBER_PAGE)
     assert ann.path == CONFIRM
 
@@ -455,10 +455,14 @@ def test_not_received(code_page: Browser, phone: Phone, clock: time_machine.Trav
 # -- changes -----------------------------------------------------------------------
 
 
-def test_change_the_number(ann_on: Browser, user: User, phone: Phone) -> None:
-    """P-08: a code to the old number first; both are told."""
+def test_change_the_number(
+    ann_on: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """P-08: a while after the sign-in, a code to the old number first; both are told."""
+    clock.shift(timedelta(minutes=13))
     ann_on.go(TWO_FACTOR)
     ann_on.click(NUMBER_PAGE)
+    ann_on.send(password=PASSWORD)
     assert ann_on.path == PROVE
     ann_on.send(f"{PROVE}send/")
     assert "to CHANGE" in phone.code_to(NUMBER) or "to CHANGE" in phone.body
@@ -509,11 +513,10 @@ def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: P
 
 def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     """They count from when they are shown; the same form, sent again, shows the same."""
+    texts = len(phone.messages)
     ann_on.go(TWO_FACTOR)
     ann_on.click(RECOVERY)
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
-    assert ann_on.path == RECOVERY
+    assert (ann_on.path, len(phone.messages)) == (RECOVERY, texts)  # the sign-in was a proof
     assert ann_on.page.codes == []
     assert authenticators.overview(user).recovery_codes == 0
     make = ann_on.submission()
@@ -545,14 +548,27 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     assert fresh.path == NUMBER_PAGE
 
 
+def test_what_cannot_be_taken_back_asks_again_after_a_sign_in(
+    ann_on: Browser, user: User, phone: Phone
+) -> None:
+    """P-08, S-39a."""
+    used = phone.code()
+    ann_on.go("/account/email/")
+    assert ann_on.path == PROVE
+    ann_on.go(OFF)
+    ann_on.send(f"{OFF}send/")
+    ann_on.send(code=wrong(used))
+    assert is_on(user)
+    prove(ann_on, phone)
+    assert ann_on.go("/account/email/").address.endswith("/account/email/")
+
+
 @pytest.mark.parametrize("kind", ["somebody else's", "unsigned", "nothing"])
 def test_recovery_codes_that_the_page_did_not_show_are_not_kept(
     kind: str, ann_on: Browser, user: User, phone: Phone
 ) -> None:
     """People choose badly: only what was shown to this person."""
     ann_on.go(RECOVERY)
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
     fields = ann_on.page.form("", set()).fields
     signer = TimestampSigner(salt="optin.recovery-codes")
     if kind == "unsigned":
@@ -622,7 +638,7 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
         again(ann)
         again(ann)  # changes nothing
         assert ann.path == TWO_FACTOR
-        clock.shift(timedelta(minutes=15))
+        clock.shift(timedelta(minutes=7))
         before = len(phone.messages)
         sign_in(other := Browser())
         assert (other.path, len(phone.messages) - before) == ("/sign-in/code/", texts)

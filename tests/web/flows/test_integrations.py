@@ -323,8 +323,12 @@ def test_the_password_is_asked_for_again(
     assert mia.path == f"{LIST}add/777/"
 
 
-def test_so_is_the_second_factor(ann_on: Browser, manager: User, phone: Phone) -> None:
+def test_so_is_the_second_factor(
+    ann_on: Browser, manager: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    clock.shift(timedelta(minutes=13))
     ann_on.go(LIST)
+    ann_on.send(password=PASSWORD)
     assert ann_on.path == PROVE
     ann_on.send(f"{PROVE}send/")
     ann_on.send(code=phone.code())
