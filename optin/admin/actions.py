@@ -14,7 +14,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.text import capfirst
 from django.utils.translation import override
 from django.views.decorators.http import require_http_methods
 
@@ -90,7 +89,6 @@ def _answer(
         level = messages.SUCCESS if done.is_done else messages.WARNING
         messages.add_message(request, level, done.words)
         return SeeOther(home(row))
-    rows = f"{capfirst(admin.opts.verbose_name_plural)}"
     context = {
         **admin.admin_site.each_context(request),
         "title": action.title,
@@ -98,7 +96,6 @@ def _answer(
         "about": plain(getattr(row, "username", row) if row else ""),
         "form": form,
         "home": home(row),
-        "above": (f"admin:{name_of(admin)}_changelist", rows),
         "done": done,
         "is_destructive": action.is_destructive,
     }

@@ -26,7 +26,6 @@ def begin(request: HttpRequest) -> TemplateResponse:
         "title": "First steps",
         "role": staff.role_of(user),
         "may": list(may),
-        "may_find": user.has_perm("optin.view_user"),
         "ways": [
             words
             for words, row in (

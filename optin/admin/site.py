@@ -18,7 +18,7 @@ from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
-from optin.admin import figures, home
+from optin.admin import figures, home, navigation
 from optin.conf import conf
 from optin.models.factors import has_active_factor
 from optin.outcomes import By
@@ -30,12 +30,12 @@ View = Callable[..., HttpResponseBase]
 _LEFT_OUT = frozenset(
     # Nothing here writes rows by forms, so nothing needs to look others up; and a password is
     # changed where everybody changes it.
-    {"autocomplete", "view_on_site", "login", "logout", "password_change", "password_change_done"}
+    # ``navigation`` has what the pages of each application would list.
+    {
+        *("autocomplete", "view_on_site", "login", "logout"),
+        *("password_change", "password_change_done", "app_list"),
+    }
 )
-
-
-_GROUPS = {"oauth2_provider": "OAuth"}
-"""Names of groups of lists, for packages whose own name says nothing to staff."""
 
 _ONLY_SENT_TO = {
     "find": "admin:index",
@@ -51,7 +51,7 @@ class StaffSite(AdminSite):
     site_url = None  # the header has its own links
     index_template = "admin/home.html"
     index_title = "Staff"
-    enable_nav_sidebar = True
+    enable_nav_sidebar = False  # Django's needs a script
     # The service has a page of its own for an address that is none.
     final_catch_all_view = False
 
@@ -112,18 +112,13 @@ class StaffSite(AdminSite):
         return update_wrapper(spoken, view)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        found: list[Any] = super().get_app_list(request, app_label)
-        for app in found:
-            app["name"] = _GROUPS.get(app["app_label"], app["name"])
-        return found
+        return []  # ``navigation`` has the lists
 
     @method_decorator(require_safe)
     def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]
         if not request.user.get_all_permissions():
             return HttpResponseRedirect(reverse("admin:begin"))
-        may = {"may_find": request.user.has_perm("optin.view_user")}
-        seen = home.context(request)
-        return super().index(request, {**may, **seen, **(extra_context or {})})
+        return super().index(request, {**home.context(request), **(extra_context or {})})
 
     @method_decorator(require_safe)
     def figures(self, request: HttpRequest) -> TemplateResponse:
@@ -134,12 +129,6 @@ class StaffSite(AdminSite):
     def figures_csv(self, request: HttpRequest, table: str) -> HttpResponse:
         return figures.file(request, table)
 
-    @method_decorator(require_safe)
-    def app_index(
-        self, request: HttpRequest, app_label: str, extra_context: Any = None
-    ) -> TemplateResponse:
-        return super().app_index(request, app_label, extra_context)
-
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()
         user: Any = request.user
@@ -147,7 +136,9 @@ class StaffSite(AdminSite):
             "site_title": name,
             "site_header": name,
             "own_name": plain(user.get_username()),
-            "may_see_figures": user.has_perm(figures.MAY_SEE),
+            "may_find": user.has_perm("optin.view_user"),
+            "desk": navigation.groups(request),
+            "here": navigation.above(request),
         }
         return {**super().each_context(request), **more}
 

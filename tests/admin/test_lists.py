@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from optin.admin import site
+from optin.admin.navigation import GROUPS
 from optin.audit import repeats
 from optin.models import (
     AccessKey,
@@ -70,6 +71,19 @@ def test_equal_refusals_are_shown_with_their_number(
     assert "200001 times between" in read(client, f"{LOG}{counted.pk}/change/")
     answer: Any = client.post(f"{LOG}export/?outcome=locked")
     assert "200000 more between" in b"".join(answer.streaming_content).decode()
+
+
+def test_each_list_stands_in_one_group(world: World, signed_in: In) -> None:
+    """P-27. And whoever may not see a list is not led to it."""
+    pages = [page for group in GROUPS.values() for page in group]
+    listed = [page.name for page in pages if not page.query and page.name != "figures"]
+    assert sorted(listed) == LISTS
+    for who in ("support", "superuser"):
+        client = signed_in(who)
+        html = read(client, "/admin/begin/")
+        for page in pages:
+            is_seen = client.get(page.address).status_code == 200
+            assert (f'href="{page.address}"' in html) is is_seen, (who, page)
 
 
 # -- pages -------------------------------------------------------------------------
@@ -262,7 +276,7 @@ def test_filters_stay_when_one_opens_a_row_and_comes_back(signed_in: In) -> None
     shown = ids(read(client, here))
     link = re.search(rf'"({LOG}{shown[0]}/change/[^"]*)"', read(client, here))
     assert link
-    back = re.search(rf'"({LOG}\?[^"]*)"', read(client, link[1].replace("&amp;", "&")))
+    back = re.search(rf'"({LOG}\?[^"]*before[^"]*)"', read(client, link[1].replace("&amp;", "&")))
     assert back
     assert ids(read(client, back[1].replace("&amp;", "&"))) == shown
 

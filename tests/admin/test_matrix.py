@@ -67,7 +67,7 @@ ANSWERS_POST = {
     "optin_webhookendpoint_secret": 200,
 }
 """All others lead on."""
-WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "app_list": 404}
+WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200}
 """What staff without a role come to: the page that says so, and no list of lists."""
 
 ON_NOBODY = {name for name in OFFERED if name.startswith(("optin_guard_", "oauth2_provider_"))}

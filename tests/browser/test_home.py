@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd, run
 from tests.browser.hands import Pointer, sign_in
-from tests.kit.chromium import WIDE, Site, Window, audit_everywhere
+from tests.kit.chromium import PHONE, WIDE, Site, Window, audit_everywhere
 
 MONTH = """
 from random import Random
@@ -97,10 +97,14 @@ def test_home_is_one_screen_with_the_search_in_focus(home: Page, site: Site) -> 
 
 
 def test_home_leads_everywhere_without_scripts(open_page: Window, site: Site, crowd: Crowd) -> None:
-    """The navigation beside it needs one: without, or on a phone, the lists stand below."""
+    """Beside the page, or on a phone below it."""
     page = open_page(scripts=False)
     sign_in(Pointer(page, site), crowd.on())
+    lists = page.get_by_role("link", name="Audit events")
+    expect(lists).to_have_count(1)
+    page.set_viewport_size({"width": PHONE, "height": 844})
     expect(page.locator("main").get_by_role("link", name="Audit events")).to_be_visible()
+    expect(lists).to_have_count(1)
     page.locator("summary", has_text="Texts by state").click()
     expect(page.get_by_role("region", name="Texts by state, table")).to_be_visible()
 

@@ -88,8 +88,6 @@ ADDRESSES = dict(routes(site.get_urls()))
 def path_to(name: str, ids: dict[str, int]) -> str:
     """Return the path of the address *name*; *ids* has a row for each kind of row."""
     route = ADDRESSES[name]
-    if name == "app_list":
-        return "/admin/optin/"
     if name == "figures_csv":
         return "/admin/figures/opt-ins.csv"
     if "<int:object_id>" in route:
@@ -105,7 +103,6 @@ TOP = {"administrator", "superuser"}
 MAY: dict[str, set[str]] = {
     "index": EVERYBODY,
     "begin": EVERYBODY,
-    "app_list": EVERYBODY,
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
     "figures": EVERYBODY,
