@@ -7,7 +7,7 @@ Rules have their words in ``support.wording``, causes in ``support.diagnosis``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Final
 
@@ -124,10 +124,10 @@ class Row:
     """Whether what was asked for was done, or was so already; otherwise it is a refusal."""
 
     owner: str = ""
-    """For the person whom it is about, to translate. "" if pages show it to nobody."""
+    """The label for everybody, to translate. "" if pages for people do not show it."""
 
     staff: str = ""
-    """"" if the label of the kind and the outcome say it."""
+    """The label for staff: another one only where people must not read why, or say "file"."""
 
     counted: bool = False
     """Whether it changes nothing and no limit counts it: it can repeat without end, and so repeats
@@ -137,6 +137,9 @@ class Row:
     ocsf: Ocsf = (BASE, OTHER)
     news: Sequence[tuple[News, str]] = ()
     """What endpoints are told, and the reason."""
+
+    when: Mapping[str, "Row"] = field(default_factory=dict)
+    """Rows of events with certain data, by what ``_facts`` calls it: their words and ``news``."""
 
     security: bool = False
     """Whether people must not overlook it, though neither ``ledger`` nor ``ocsf`` says so."""
@@ -191,10 +194,11 @@ _TEXT_REFUSED: dict[str, Row] = {
     code: refused(counted=True, news=[(News.TEXT_REFUSED, code)])
     for code in ("send_limit", "region_not_allowed")
 }
-_NOT_DONE = _("The removal of your second factors was cancelled")
-_ASKED_IN_VAIN = _(
-    "The removal of your second factors was asked for on the sign-in page; nothing changed"
-)
+_TAKEN_OVER: dict[str, Row] = {
+    "taken over": done(_("Mobile number taken over from another system")),
+}
+_NOT_DONE = _("Removal of all second factors cancelled")
+_ASKED_IN_VAIN = _("Removal of all second factors asked for on the sign-in page; nothing changed")
 
 # The formatter would give each argument a line.
 # fmt: off
@@ -212,27 +216,24 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.OPT_IN: {
         **_REPEATED,
         **_TEXT_REFUSED,
-        "sent": done(_("Code sent to verify a number"), "Code sent to turn two-factor sign-in on"),
-        "resent": done(_("Code sent again to verify a number"),
-            "Code sent again to turn two-factor sign-in on"),
+        "sent": done(_("Code sent to verify a number")),
+        "resent": done(_("Code sent again to verify a number")),
         WITHHELD: refused(
-            staff="A code to turn two-factor sign-in on was withheld; the person was told that "
-            "it was sent"),
-        MALFORMED: refused(_("Something that isn't a mobile number was entered"),
-            "Opt-in refused: what was entered isn't a mobile number", counted=True),
-        OTHERS: refused(_("A code to verify a number was asked for and not sent"),
-            "A code to turn two-factor sign-in on was asked for and not sent", ocsf=CHANGED),
+            staff="A code to verify a number was withheld; the person was told that it was sent"),
+        MALFORMED: refused(_("Something that isn't a mobile number was entered"), counted=True),
+        OTHERS: refused(_("A code to verify a number was asked for and not sent"), ocsf=CHANGED),
     },
     Kind.VERIFY_OPT_IN: {
         **_REPEATED,
         **_CODE_REFUSED,
         "ok": done(_("Two-factor sign-in turned on"), ocsf=FACTOR_ON, ledger=TOLD,
-            news=[(News.NUMBER_ACTIVATED, "verified")]),
+            news=[(News.NUMBER_ACTIVATED, "verified")],
+            when={"replaced": done(_("Mobile number changed"),
+                news=[(News.NUMBER_CHANGED, "verified")])}),
         "already_verified": done(_("Code entered for an active number"), counted=True),
         "mobile_number_in_use": refused(
             _("Right code entered for a number that another account uses")),
-        OTHERS: refused(_("Code to verify a number entered wrongly"),
-            "Code to turn two-factor sign-in on entered wrongly", ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered to verify a number"), ocsf=CHANGED),
     },
     Kind.CHALLENGE: {
         **_REPEATED,
@@ -244,15 +245,21 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.CHECK: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Right code entered")),
-        OTHERS: refused(_("Code entered wrongly"), ocsf=LOGON),
+        "ok": done(_("Right code entered"), when={
+            "sign_in text": done(_("Signed in with a text code")),
+            "sign_in app": done(_("Signed in with an app code")),
+            "sign_in recovery": done(_("Signed in with a recovery code"))}),
+        OTHERS: refused(_("Wrong code entered"), ocsf=LOGON),
     },
     Kind.OPT_OUT: {
         **_REPEATED,
         **_CODE_REFUSED,
         "ok": done(_("Second factor removed"), ocsf=FACTOR_OFF, ledger=TOLD,
-            news=[(News.NUMBER_REMOVED, "opted_out")]),
-        OTHERS: refused(_("Code to remove a second factor entered wrongly"), ocsf=CHANGED),
+            news=[(News.NUMBER_REMOVED, "opted_out")],
+            when={"number removed": done(_("Mobile number removed"),
+                      news=[(News.NUMBER_REMOVED, "opted_out")]),
+                  "app removed": done(_("Authenticator app removed"))}),
+        OTHERS: refused(_("Wrong code entered to remove a second factor"), ocsf=CHANGED),
     },
     Kind.SIGN_IN: {
         "issued": done(_("Signed in with the password")),
@@ -275,12 +282,10 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.TOKEN: {
         "refresh_token": done(_("An application renewed its sign-in")),
         "invalid_refresh": refused(_("An application couldn't renew its sign-in"), counted=True),
-        "code_reused": refused(_("An application was signed out, to be safe"),
-            "An application used its code twice: it was signed out"),
+        "code_reused": refused(_("An application used its code twice: it was signed out")),
         "client_credentials": done(staff="An application fetched a token for itself",
             ocsf=AUTHENTICATED),
-        OTHERS: done(_("An application signed in for you"),
-            "An application signed in for this person", ocsf=AUTHENTICATED),
+        OTHERS: done(_("An application signed in"), ocsf=AUTHENTICATED),
     },
     Kind.ACCESS: {
         "file_access_denied": refused(counted=True),
@@ -288,40 +293,37 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("Access to an organisation refused"), ocsf=CALLED),
     },
     Kind.SUSPEND: {
-        "ok": done(_("Your number was suspended by staff"), "Staff suspended the number",
+        "ok": done(_("Number suspended by staff"),
             ocsf=FACTOR_OFF, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to suspend your number; nothing changed"),
-            "Staff tried to suspend the number; nothing changed", ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to suspend the number; nothing changed"), ocsf=CHANGED),
     },
     Kind.RESUME: {
-        "ok": done(_("The suspension of your number was ended by staff"),
-            "Staff ended the suspension of the number", ocsf=FACTOR_ON, ledger=GIVES_BACK),
+        "ok": done(_("Suspension of the number ended by staff"), ocsf=FACTOR_ON, ledger=GIVES_BACK),
         OTHERS: refused(_("Staff tried to end a suspension; nothing changed"), ocsf=CHANGED),
     },
     Kind.UNLOCK: {
-        "ok": done(_("Your account was unlocked by staff"), "Staff unlocked the account",
-            ledger=GIVES_BACK, news=[(News.FACTOR_UNLOCKED, "staff")]),
-        OTHERS: refused(_("Staff tried to unlock your account; nothing changed"),
-            "Staff tried to unlock the account; nothing changed", ocsf=CHANGED),
+        "ok": done(_("Account unlocked by staff"), ledger=GIVES_BACK,
+            news=[(News.FACTOR_UNLOCKED, "staff")]),
+        OTHERS: refused(_("Staff tried to unlock the account; nothing changed"), ocsf=CHANGED),
     },
     Kind.REVOKE: {
-        "ok": done(_("Your second factor was removed by staff"), "Staff removed the second factor",
+        "ok": done(_("All second factors removed by staff"),
             ocsf=FACTOR_OFF, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "revoked"),
                   (News.REVOCATION_DONE, "revoked")]),
         "set_up_since": refused(
-            staff="The second factor wasn't removed: the person has set one up since"),
+            staff="The second factors weren't removed: the person has set one up since"),
         "untold": refused(
-            staff="The second factor wasn't removed: the person wasn't told of it in time"),
+            staff="The second factors weren't removed: the person wasn't told of it in time"),
         "deactivated": refused(
-            staff="The second factor wasn't removed: the account is deactivated"),
-        OTHERS: refused(_("Staff tried to remove your second factor; nothing changed"),
-            "Staff tried to remove the second factor; nothing changed", ocsf=CHANGED),
+            staff="The second factors weren't removed: the account is deactivated"),
+        OTHERS: refused(_("Staff tried to remove all second factors; nothing changed"),
+            ocsf=CHANGED),
     },
     Kind.FILE: {
-        "changed": done(ocsf=UPDATED),
-        "removed": done(ocsf=DELETED),
-        OTHERS: done(ocsf=CREATED),
+        "changed": done(staff="File changed", ocsf=UPDATED),
+        "removed": done(staff="File removed", ocsf=DELETED),
+        OTHERS: done(staff="File made", ocsf=CREATED),
     },
     Kind.MEMBER: {
         "added": done(_("You were added to an organisation"), "Added to a file", ocsf=GIVEN,
@@ -338,12 +340,13 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.ACCESS_KEY: {
         "made": done(_("An access key was made"), ocsf=CREATED),
         "revoked": done(_("An access key was revoked"), ocsf=DELETED, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to change your access keys; nothing changed"),
-            "Staff tried to change the access keys; nothing changed", ocsf=UPDATED),
+        OTHERS: refused(_("Staff tried to change the access keys; nothing changed"), ocsf=UPDATED),
     },
     Kind.PASSWORD_CLIENTS: {
-        "off": done(ledger=TOLD),
-        "on": done(ledger=GIVES_BACK),
+        "off": done(staff="Sign-in by password for clients without an id switched off",
+            ledger=TOLD),
+        "on": done(staff="Sign-in by password for clients without an id switched on",
+            ledger=GIVES_BACK),
         OTHERS: done(ocsf=UPDATED),
     },
     Kind.KEYS: {"incomplete": refused(), OTHERS: done(ocsf=UPDATED)},
@@ -355,15 +358,14 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.PASSWORD: {
         "changed": done(_("Password changed"), ocsf=PASSWORD_CHANGED, ledger=TOLD),
-        "set": done(_("You were given a new password"), "Password given by an operator",
+        "set": done(_("New password given by an operator"),
             ocsf=PASSWORD_RESET, ledger=TOLD),
         "reset_asked": done(_("A link to choose a new password was sent by email"),
             ocsf=PASSWORD_RESET),
         "refused": refused(_("A link to choose a new password was asked for and not sent"),
             ocsf=PASSWORD_RESET, counted=True),
         "temporarily_unavailable": refused(
-            _("A link to choose a new password was asked for and not sent"),
-            "A link to choose a new password was asked for too often", counted=True),
+            _("A link to choose a new password was asked for and not sent"), counted=True),
         "signed_in": done(_("Password entered again")),
         "invalid_grant": refused(counted=True),
         OTHERS: refused(_("Wrong password entered"), ocsf=AUTHENTICATED),
@@ -372,86 +374,80 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         **_REPEATED,
         "ok": done(_("Authenticator app added"), ocsf=FACTOR_ON, ledger=TOLD),
         "started": done(_("Set-up of an authenticator app started")),
-        "text_first": done(_("You chose to be texted a code first when you sign in"),
-            "Chose to be texted a code first at sign-in"),
-        "app_first": done(_("You chose to be asked for the app first when you sign in"),
-            "Chose to be asked for the app first at sign-in"),
+        "text_first": done(_("Text message chosen as the first way to sign in")),
+        "app_first": done(_("App chosen as the first way to sign in")),
         OTHERS: refused(_("Wrong code entered while adding an app"), ocsf=CHANGED),
     },
     Kind.RECOVERY_CODES: {
         **_REPEATED,
         "ok": done(_("New recovery codes made"), ocsf=FACTOR_ON, ledger=TOLD),
-        "unchanged": done(_("Recovery codes downloaded or shown again"),
-            "The same recovery codes shown again", counted=True),
+        "unchanged": done(_("Recovery codes downloaded or shown again"), counted=True),
         OTHERS: refused(_("New recovery codes refused"), ocsf=CHANGED),
     },
     Kind.DISOWN: {
-        "ok": done(_("You said “this wasn't me”: everybody was signed out"),
-            "A change taken back: this wasn't the person", ledger=TOLD,
-            news=[(News.NUMBER_REMOVED, "not_me")]),
-        SECURED: done(_("You said “that wasn't me”: everybody else was signed out"),
-            "“That wasn't me” pressed on the account page: everybody else was signed out",
-            ledger=TOLD),
-        "unchanged": done(_("You said “this wasn't me” again: nothing changed"),
-            "A change that was already taken back", counted=True),
+        "ok": done(_("“This wasn't me”: everybody signed out"), ledger=TOLD,
+            news=[(News.NUMBER_REMOVED, "not_me")], when={
+            "number removed": done(_("“This wasn't me”: number removed, everybody signed out"),
+                news=[(News.NUMBER_REMOVED, "not_me")]),
+            "app removed": done(_("“This wasn't me”: app removed, everybody signed out")),
+            "email removed": done(
+                _("“This wasn't me”: email address changed back, everybody signed out"))}),
+        SECURED: done(_("“That wasn't me”: everybody else signed out"), ledger=TOLD),
+        "unchanged": done(_("“This wasn't me” again: nothing changed"), counted=True),
         "invalid_grant": refused(counted=True),
-        OTHERS: refused(_("“This wasn't me”: wrong password entered"),
-            "A change wasn't taken back: wrong password", ocsf=CHANGED),
+        OTHERS: refused(_("“This wasn't me”: wrong password entered"), ocsf=CHANGED),
     },
     Kind.CONSENT: {
-        "ok": done(_("An application was allowed to act for you"),
-            "An application was allowed to act for this person",
+        "ok": done(_("An application was allowed to act for the account"),
             news=[(News.CONSENT_GIVEN, "person")]),
-        "signed_in": done(_("You signed in to an application with your account"),
-            "This person signed in to an application with their account", ocsf=LOGON),
-        "revoked": done(_("The access of an application was ended"),
-            "The person ended the access of an application"),
+        "signed_in": done(_("Signed in to an application with the account"), ocsf=LOGON),
+        "revoked": done(_("Access of an application ended")),
         "denied": refused(counted=True),
-        OTHERS: refused(_("An application wasn't allowed to act for you"),
-            "An application wasn't allowed to act for this person", ocsf=CHANGED),
+        OTHERS: refused(_("An application wasn't allowed to act for the account"), ocsf=CHANGED),
     },
-    Kind.STOP: {"ok": done(ledger=TOLD), OTHERS: done(ocsf=UPDATED)},
-    Kind.BREAKER: {OTHERS: done(ocsf=UPDATED)},
+    Kind.STOP: {
+        "ok": done(staff="All texts stopped by staff", ledger=TOLD,
+            when={"allowed": done(staff="All texts allowed again by staff")}),
+        "unchanged": done(staff="All texts stopped by staff; they were stopped already",
+            when={"allowed": done(staff="All texts allowed again by staff; they weren't stopped")}),
+        OTHERS: done(ocsf=UPDATED),
+    },
+    Kind.BREAKER: {OTHERS: done(staff="Closed prefix opened by staff", ocsf=UPDATED)},
     Kind.DENY: {
-        "ok": done(ledger=TOLD),
-        OTHERS: done(staff="Staff changed the deny list for this number", ocsf=UPDATED),
+        "ok": done(staff="Put on the deny list by staff", ledger=TOLD,
+            when={"unlisted": done(staff="Taken off the deny list by staff")}),
+        OTHERS: done(staff="Taken off the lists by staff; it was on none", ocsf=UPDATED),
     },
     Kind.SAFE: {
-        "ok": done(ledger=GIVES_BACK),
-        OTHERS: done(staff="Staff changed the safe list for this number", ocsf=UPDATED),
+        "ok": done(staff="Put on the safe list by staff", ledger=GIVES_BACK,
+            when={"unlisted": done(staff="Taken off the safe list by staff")}),
+        OTHERS: done(ocsf=UPDATED),
     },
     Kind.NO_TEXTS: {
         **_REPEATED,
-        "stopped": done(_("STOP came from your number: no text is sent to it"),
-            "STOP came from the number: no text is sent to it", ledger=TOLD),
-        "ok": done(_("You turned texts to your number on again"),
-            "Texts are sent to the number again", ledger=GIVES_BACK),
-        "allowed": done(_("Texts are sent to your number again"),
-            "START came from the number: texts are sent to it again", ledger=GIVES_BACK),
-        "unchanged": done(_("Texts are sent to your number again"),
-            "The person turned texts to the number on again; they weren't stopped", counted=True),
-        OTHERS: refused(_("You tried to turn texts to your number on again; they stay off"),
-            "The person tried to turn texts to the number on again; they stay stopped",
-            ocsf=CHANGED),
+        "stopped": done(_("STOP came from the number: no text is sent to it"), ledger=TOLD),
+        "ok": done(_("Texts to the number turned on again"), ledger=GIVES_BACK),
+        "allowed": done(_("START came from the number: texts are sent to it again"),
+            ledger=GIVES_BACK),
+        "unchanged": done(_("Texts to the number turned on again; they weren't off"),
+            counted=True),
+        OTHERS: refused(_("Texts to the number weren't turned on again"), ocsf=CHANGED),
     },
     Kind.RESEND: {
-        "sent": done(_("Code sent by staff"), "Staff sent a code"),
-        "resent": done(_("Code sent again by staff"), "Staff sent the code again"),
-        OTHERS: refused(_("Staff tried to send your code again; nothing was sent"),
-            "Staff tried to send the code again; no text was sent", ocsf=AUTHENTICATED),
+        "sent": done(_("Code sent by staff")),
+        "resent": done(_("Code sent again by staff")),
+        OTHERS: refused(_("Staff tried to send the code again; no text was sent"),
+            ocsf=AUTHENTICATED),
     },
     Kind.REVEAL: {
-        "ok": done(_("Staff looked at your number in full"), "Staff saw the number in full"),
-        OTHERS: refused(_("Staff tried to look at your number; it wasn't shown"),
-            "Staff tried to see the number in full", ocsf=READ),
+        "ok": done(_("Number seen in full by staff")),
+        OTHERS: refused(_("Staff tried to see the number in full; it wasn't shown"), ocsf=READ),
     },
     Kind.ROLE: {
-        "ok": done(_("Your role as staff was changed"), "The role as a member of staff was changed",
-            ledger=TOLD),
-        OTHERS: refused(_("Somebody tried to change your role as staff; nothing changed"),
-            "Staff tried to change the role; nothing changed", ocsf=CHANGED),
+        "ok": done(_("Role as staff changed"), ledger=TOLD),
+        OTHERS: refused(_("Staff tried to change the role; nothing changed"), ocsf=CHANGED),
     },
-    Kind.EXPORT: {OTHERS: done(ocsf=READ)},
+    Kind.EXPORT: {OTHERS: done(staff="Audit events handed out as a file", ocsf=READ)},
     Kind.APPLICATION: {
         "removed": done(staff="An application was removed", ocsf=DELETED, ledger=TOLD),
         "trusted": done(staff="An application may name its users' addresses", ocsf=UPDATED),
@@ -466,47 +462,35 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "made": done(staff="An application was made", ocsf=CREATED),
         OTHERS: done(ocsf=UPDATED),
     },
-    Kind.SEARCH: {"search_limit": refused(counted=True), OTHERS: done(ocsf=READ)},
+    Kind.SEARCH: {
+        "search_limit": refused(staff="Staff searched for too many full numbers", counted=True),
+        OTHERS: done(staff="Full number searched by staff", ocsf=READ),
+    },
     Kind.REVOCATION: {
-        "planned": done(_("Staff were asked to remove your second factors"),
-            "Staff asked for the removal of all second factors",
+        "planned": done(_("Removal of all second factors asked for by staff"),
             news=[(News.REVOCATION_PLANNED, "support")]),
-        "cancelled": done(_NOT_DONE,
-            "The removal of all second factors was cancelled by the person",
-            news=[(News.REVOCATION_CANCELLED, "person")]),
-        "withdrawn": done(_("Staff cancelled the removal of your second factors"),
-            "Staff withdrew the removal of all second factors",
+        "cancelled": done(_NOT_DONE, news=[(News.REVOCATION_CANCELLED, "person")]),
+        "withdrawn": done(_("Removal of all second factors cancelled by staff"),
             news=[(News.REVOCATION_CANCELLED, "staff")]),
-        "asked": done(_("The removal of your second factors was asked for on the sign-in page"),
-            "Asked on the sign-in page, after the password, for the removal of all second factors",
+        "asked": done(_("Removal of all second factors asked for on the sign-in page"),
             news=[(News.REVOCATION_PLANNED, "person")]),
-        "waits": refused(_ASKED_IN_VAIN,
-            "Asked again on the sign-in page to remove all second factors: a removal waits already",
+        "waits": refused(_ASKED_IN_VAIN, f"{_ASKED_IN_VAIN}: a removal waits already",
             counted=True),
         "too_soon": refused(_ASKED_IN_VAIN,
-            "Asked on the sign-in page to remove all second factors, too soon after a cancelled "
-            "request", counted=True),
-        "not_offered": refused(_ASKED_IN_VAIN,
-            "Asked on the sign-in page to remove all second factors: this person can't ask",
+            f"{_ASKED_IN_VAIN}: it was too soon after a cancelled request", counted=True),
+        "not_offered": refused(_ASKED_IN_VAIN, f"{_ASKED_IN_VAIN}: this person can't ask",
             counted=True),
-        "reminded": done(_("You were told again that your second factors will be removed"),
-            "The person was told once more that all second factors will be removed"),
-        "signed_in": done(
-            _("The removal of your second factors was cancelled, because you signed in"),
-            "The removal of all second factors was cancelled: the person signed in",
+        "reminded": done(_("Told once more that all second factors will be removed")),
+        "signed_in": done(_("Removal of all second factors cancelled by a sign-in"),
             news=[(News.REVOCATION_CANCELLED, "signed_in")]),
         "unchanged": done(counted=True),
         OTHERS: refused(
-            _("Staff tried to plan or cancel the removal of your second factors; nothing changed"),
-            "Staff tried to plan or withdraw the removal of all second factors; nothing changed",
+            _("Staff tried to plan or cancel the removal of all second factors; nothing changed"),
             ocsf=CHANGED),
     },
     Kind.RESTORE: {
-        "gone": refused(
-            _("The service was restored, and a change to your account couldn't be made again"),
-            "After a restore, a change wasn't made again: what it was about isn't there"),
-        OTHERS: done(_("The service was restored, and a change to your account made again"),
-            "After a restore, a change made again that the backup didn't have", ocsf=UPDATED),
+        "gone": refused(_("The service was restored, and a change couldn't be made again")),
+        OTHERS: done(_("The service was restored, and a change was made again"), ocsf=UPDATED),
     },
     Kind.SESSION: {
         "ended": done(_("Signed out of another browser")),
@@ -514,8 +498,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: done(ocsf=LOGOFF),
     },
     Kind.EMAIL: {
-        "asked": done(_("A new email address was asked for"),
-            "The person asked for another email address", security=True),
+        "asked": done(_("A new email address was asked for"), security=True),
         "unchanged": done(staff="The person asked for the email address that they have",
             counted=True),
         "email_limit": refused(staff="Another email address was asked for too often",
@@ -523,14 +506,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "no_mail": refused(
             staff="Another email address was asked for and refused: this service sends no mails",
             counted=True),
-        "proved": done(_("The new email address was confirmed"),
-            "The new email address was confirmed by the mailed link"),
+        "proved": done(_("The new email address was confirmed")),
         "nothing_waiting": refused(
             staff="A change of the email address was confirmed or cancelled too late; nothing "
             "changed", counted=True),
         "ok": done(_("The email address was changed"), security=True),
-        "cancelled": done(_("The change of the email address was cancelled"),
-            "The change of the email address was cancelled by the person"),
+        "cancelled": done(_("The change of the email address was cancelled")),
         "restored": done(staff="The change of the email address was called off after a restore"),
         "taken": refused(
             staff="The email address wasn't changed: another account has the new one"),
@@ -547,55 +528,41 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("The email address wasn't changed"), ocsf=CHANGED),
     },
     Kind.PERSON: {
-        "created": done(_("Your account was made"), "Account made", ocsf=MADE),
-        "deactivated": done(_("Your account was deactivated"), "Account deactivated", ocsf=DISABLED,
-            ledger=TOLD),
-        "activated": done(_("Your account was activated again"), "Account activated again",
-            ocsf=ENABLED, ledger=GIVES_BACK),
-        "imported": done(_("Your account was brought over from another system"),
-            "Account brought over from another system", ocsf=MADE),
-        "import_changed": done(_("Your account was changed by an import from another system"),
-            "Account changed by an import from another system", ocsf=CHANGED),
+        "created": done(_("Account made"), ocsf=MADE),
+        "deactivated": done(_("Account deactivated"), ocsf=DISABLED, ledger=TOLD),
+        "activated": done(_("Account activated again"), ocsf=ENABLED, ledger=GIVES_BACK),
+        "imported": done(_("Account brought over from another system"), ocsf=MADE,
+            when=_TAKEN_OVER),
+        "import_changed": done(_("Account changed by an import from another system"), ocsf=CHANGED,
+            when=_TAKEN_OVER),
         "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
-        "provisioned": done(_("Your account was changed by your identity provider"),
-            "Account changed by an identity provider", ocsf=CHANGED),
+        "provisioned": done(_("Account changed by an identity provider"), ocsf=CHANGED),
         "in_use": refused(
             staff="An identity provider sent a name, an address or an id that is in use",
             counted=True),
         "exported": done(staff="All people written to a file", ocsf=READ),
         "out_of_reach": refused(
-            _("Staff tried to activate or deactivate your account; nothing changed"),
-            "Staff tried to activate or deactivate this account; nothing changed", ocsf=CHANGED),
+            _("Staff tried to activate or deactivate the account; nothing changed"), ocsf=CHANGED),
         OTHERS: refused(ocsf=CHANGED),
     },
     Kind.INVITATION: {
-        "ok": done(_("You were invited by email"), "Invited by email"),
-        "used": done(_("You chose a password by the link of an invitation"),
-            "Chose a password by the link of an invitation", ocsf=PASSWORD_CHANGED, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to invite you by email; no mail was sent"),
-            "Staff tried to invite this person by email; no mail was sent", ocsf=CHANGED),
+        "ok": done(_("Invited by email")),
+        "used": done(_("Password chosen by the link of an invitation"), ocsf=PASSWORD_CHANGED,
+            ledger=TOLD),
+        OTHERS: refused(_("Staff tried to send an invitation; no email was sent"), ocsf=CHANGED),
     },
     Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done(ocsf=SENT)},
     Kind.WEBHOOK: {
-        "made": done(_("You added a webhook endpoint"), "A webhook endpoint was made"),
-        "secret_replaced": done(_("You replaced the secret of a webhook endpoint"),
-            "The secret of a webhook endpoint was replaced", ledger=TOLD),
-        "switched_on": done(_("You switched a webhook endpoint on"),
-            "A webhook endpoint was switched on"),
-        "switched_off": done(_("You switched a webhook endpoint off"),
-            "A webhook endpoint was switched off", ledger=TOLD),
-        "failing": refused(_("Your webhook endpoint was switched off: all attempts failed"),
-            "A webhook endpoint was switched off: all attempts failed"),
-        "tested": done(_("You had a test sent to a webhook endpoint"),
-            "A test was sent to a webhook endpoint"),
-        "unchanged": done(_("You switched a webhook endpoint on or off, as it was already"),
-            "A webhook endpoint was switched on or off, as it was already"),
-        "removed": done(_("You removed a webhook endpoint"), "A webhook endpoint was removed",
-            ledger=TOLD),
-        "changed": done(_("You changed a webhook endpoint"), "A webhook endpoint was changed",
-            ledger=TOLD),
-        "sent_again": done(_("You had events sent to a webhook endpoint again"),
-            "Events were to be sent to a webhook endpoint again"),
+        "made": done(_("Webhook endpoint added")),
+        "secret_replaced": done(_("Secret of a webhook endpoint replaced"), ledger=TOLD),
+        "switched_on": done(_("Webhook endpoint switched on")),
+        "switched_off": done(_("Webhook endpoint switched off"), ledger=TOLD),
+        "failing": refused(_("Webhook endpoint switched off: all attempts failed")),
+        "tested": done(_("Test sent to a webhook endpoint")),
+        "unchanged": done(_("Webhook endpoint switched on or off, as it was already")),
+        "removed": done(_("Webhook endpoint removed"), ledger=TOLD),
+        "changed": done(_("Webhook endpoint changed"), ledger=TOLD),
+        "sent_again": done(_("Events sent to a webhook endpoint again")),
         OTHERS: done(ocsf=UPDATED),
     },
 }
@@ -609,11 +576,10 @@ EVENTS: Mapping[str, Mapping[str, Row]] = {
 }
 """Every row, by kind and outcome."""
 
-_NOT_REMOVED = "The removal that was asked for at sign-in was not carried out: "
+_NOT_REMOVED = "The removal that was asked for at sign-in wasn't carried out: "
 _OWN_REMOVALS: dict[str, Row] = {
     "ok": done(
-        _("Your second factors were removed, as asked on the sign-in page"),
-        "All second factors were removed, as the person asked on the sign-in page",
+        _("All second factors removed, as asked for on the sign-in page"),
     ),
     "signed_in": refused(staff=f"{_NOT_REMOVED}the person has verified one since"),
     "switched_off": refused(staff=f"{_NOT_REMOVED}the operators don't allow it any more"),
@@ -623,22 +589,6 @@ _OWN_REMOVALS: dict[str, Row] = {
     "not_opted_in": refused(staff=f"{_NOT_REMOVED}there were none any more"),
 }
 """The words for ``Kind.REVOKE``, if the person asked for it at sign-in."""
-
-_REMOVED = "A change taken back: this was not the person"
-_TAKEN_BACK: dict[str, Row] = {
-    "number": done(
-        _("You said “this wasn't me”: mobile number removed, everybody signed out"), _REMOVED
-    ),
-    "app": done(_("You said “this wasn't me”: app removed, everybody signed out"), _REMOVED),
-    "email": done(
-        _("You said “this wasn't me”: email address changed back, everybody signed out"), _REMOVED
-    ),
-    "": done(
-        _("You said “this wasn't me”: everybody was signed out"),
-        "This wasn't the person: nothing could be taken back, everybody was signed out",
-    ),
-}
-"""The words for ``Kind.DISOWN``, by what was taken back."""
 
 
 def row_of(kind: str, outcome: str) -> Row:
@@ -653,11 +603,25 @@ def words_of(kind: str, outcome: str, data: _Data) -> Row:
     if data.get("own"):
         own = _OWN_REMOVALS.get(outcome, row)
         return replace(row, owner=own.owner if outcome == "ok" else _NOT_DONE, staff=own.staff)
-    if "taken_over" in data:
-        return replace(row, owner=_("Your mobile number was taken over from another system"))
-    if kind == Kind.DISOWN and outcome == "ok":
-        return _TAKEN_BACK.get((data.get("removed") or [""])[0], row)
+    for facts in _facts(data) if row.when else ():
+        if said := row.when.get(facts):
+            return replace(row, owner=said.owner, staff=said.staff, news=said.news)
     return row
+
+
+def _facts(data: _Data) -> Iterator[str]:
+    """Yield the names under which ``Row.when`` may have a row for an event with *data*."""
+    if data.get("replaced"):
+        yield "replaced"
+    if "taken_over" in data:
+        yield "taken over"
+    if data.get("stopped") is False:
+        yield "allowed"
+    if data.get("listed") is False:
+        yield "unlisted"
+    if isinstance(removed := data.get("removed"), list):
+        yield f"{' and '.join(map(str, removed))} removed"
+    yield f"{data.get('purpose', '')} {data.get('by', '')}"
 
 
 def news_of(kind: str, outcome: str, data: _Data) -> Iterator[tuple[News, str]]:
@@ -667,11 +631,9 @@ def news_of(kind: str, outcome: str, data: _Data) -> Iterator[tuple[News, str]]:
         yield News.FACTOR_LOCKED, reason
     if "disabled" in data:
         yield News.FACTOR_DISABLED, reason
-    for news, why in row_of(kind, outcome).news:
-        if news is News.NUMBER_ACTIVATED and "replaced" in data:
-            yield News.NUMBER_CHANGED, why
+    for news, why in words_of(kind, outcome, data).news:
         # A client's opt-out can remove nothing else, and so does not say what it removed.
-        elif news is not News.NUMBER_REMOVED or "number" in data.get("removed", ["number"]):
+        if news is not News.NUMBER_REMOVED or "number" in data.get("removed", ["number"]):
             yield news, why
     # One that was due and was not carried out, for example because the factors are others by now.
     if kind == Kind.REVOKE and outcome != "ok" and "revocation" in data:

@@ -299,7 +299,7 @@ def _files(events: Iterable[AuditEvent]) -> dict[int, str]:
 COLUMNS = (
     "id", "at", "event", "outcome", "face", "account id", "account", "second account id",
     "by id", "by", "file id", "number ends in", "client", "ip", "user agent", "request id",
-    "reason", "facts",
+    "reason", "facts", "what happened",
 )  # fmt: skip
 _READ = (
     "at", "kind", "outcome", "face", "user_id", "other_user_id", "actor_id", "file_id",
@@ -331,6 +331,7 @@ def _row(event: AuditEvent, names: dict[int, str], zone: tzinfo) -> list[object]
         name(event.user_id), event.other_user_id, event.actor_id, name(event.actor_id),
         event.file_id, event.last_three, event.client, event.ip, event.user_agent,
         event.request_id, masked(event.reason), _data(event),
+        wording.decided(event),
     ]  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class TextAdmin(ReadOnlyAdmin):
         code = message.pending_otp
         if message.is_warning:
             return "second factors will be removed"
-        return f"code to {code.get_purpose_display()}" if code else "the number was replaced"
+        return f"code {code.get_purpose_display()}" if code else "the number was replaced"
 
     @admin.display(description="handed to")
     def gateways(self, message: SmsMessage) -> str:

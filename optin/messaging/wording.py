@@ -174,7 +174,8 @@ def mail_for(notice: Notice) -> EmailMessage:
         **_about(notice),
     }
     subject, __, body = render_to_string(f"mail/{notice.kind}.txt", context).partition("\n\n")
-    return EmailMessage(subject.strip(), body, to=[address_of(notice)])
+    subject = subject.strip() or str(notice.get_kind_display())
+    return EmailMessage(subject, body, to=[address_of(notice)])
 
 
 def address_of(notice: Notice) -> str:

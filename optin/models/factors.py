@@ -9,6 +9,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, FilteredRelation, Q
+from django.utils.translation import gettext_noop as _
 from django_otp import user_has_device
 from django_otp.models import Device, DeviceManager
 
@@ -220,10 +221,10 @@ class ProviderUser(Device):
 class Purpose(models.TextChoices):
     """The purpose of a code. A code for one purpose is not accepted for another."""
 
-    OPT_IN = "opt_in", "opt in"
-    SIGN_IN = "sign_in", "sign in"
-    OPT_OUT = "opt_out", "turn off two-factor sign-in"
-    CHANGE = "change", "change the number"
+    OPT_IN = "opt_in", "to verify a number"
+    SIGN_IN = "sign_in", _("to sign in")
+    OPT_OUT = "opt_out", _("to turn two-factor sign-in off")
+    CHANGE = "change", _("to change how you sign in")
 
 
 class PendingOtpQuerySet(models.QuerySet["PendingOtp"]):

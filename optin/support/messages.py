@@ -3,7 +3,7 @@
 from optin.gateways import Fate
 from optin.models import GatewayTry, Notice, PendingOtp, SmsMessage
 from optin.models.messages import CARRIER, State, Unsent
-from optin.support.wording import PURPOSES, length, masked, moment
+from optin.support.wording import length, masked, moment
 
 
 def text(message: SmsMessage, *, is_one: bool = True) -> str:
@@ -16,7 +16,7 @@ def text(message: SmsMessage, *, is_one: bool = True) -> str:
         return f"Text to {number} that all second factors will be removed: {state}"
     if message.pending_otp is None:
         return f"Text to {number} that another number replaced it: {state}"
-    return f"Code for {number} {PURPOSES[message.pending_otp.purpose]}: {state}"
+    return f"Code for {number} {message.pending_otp.get_purpose_display()}: {state}"
 
 
 def code_of(pending: PendingOtp | None) -> list[str]:

@@ -288,11 +288,24 @@ RULES: dict[str, RuleRow] = {
 def decided(event: AuditEvent) -> str:
     """Say what was decided."""
     words = events.words_of(event.kind, event.outcome, event.data).staff
-    said = words or f"{event.get_kind_display()}: {event.outcome}"
+    said = words or f"{_KINDS.get(event.kind, event.kind)}: {event.outcome}"
+    return ", ".join(filter(None, [said, purpose_of(event)]))
+
+
+_KINDS = dict(Kind.choices)  # an export reads events as tuples, which have no display
+
+
+def purpose_of(event: AuditEvent) -> str:
+    """Say what a code was for, to translate; "" if the label of the event says it."""
     purpose = str(event.data.get("purpose", ""))
-    if purpose in PURPOSES and event.kind in {Kind.CHALLENGE, Kind.CHECK, Kind.RESEND}:
-        return f"{said}, {PURPOSES[purpose]}"
-    return said
+    of_any = event.kind in {Kind.CHALLENGE, Kind.CHECK, Kind.RESEND}
+    return Purpose(purpose).label if of_any and purpose in Purpose and not says_all(event) else ""
+
+
+def says_all(event: AuditEvent) -> bool:
+    """Whether the label says what a code was for and what verified it: its row is for these."""
+    about = event.kind, event.outcome
+    return events.words_of(*about, event.data) is not events.row_of(*about)
 
 
 def reasons(event: AuditEvent) -> list[str]:
@@ -301,7 +314,7 @@ def reasons(event: AuditEvent) -> list[str]:
     said = [rule(data)]
     if again := again_at(event):
         said.append(f"trying again works from {moment(again)}")
-    if data.get("by") in PROVED_BY:
+    if data.get("by") in PROVED_BY and not says_all(event):
         said.append(PROVED_BY[data["by"]])
     by = " by applications" if data.get("programs") else ""
     if data.get("failures"):
@@ -365,12 +378,6 @@ def is_refusal(event: AuditEvent) -> bool:
 
 
 # Marked to be translated where pages for people show them too.
-PURPOSES: dict[str, str] = {
-    Purpose.OPT_IN: "to turn two-factor sign-in on",
-    Purpose.SIGN_IN: _("to sign in"),
-    Purpose.OPT_OUT: _("to turn two-factor sign-in off"),
-    Purpose.CHANGE: _("to change how you sign in"),
-}
 PROVED_BY: dict[str, str] = {
     By.TEXT: "with the code of the text message",
     By.APP: _("with the code of the app"),

@@ -12,7 +12,8 @@ from optin.models import AuditEvent
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
 from optin.outcomes import By, CodeOutcome, SignInOutcome
-from optin.support.wording import PROVED_BY, PURPOSES
+from optin.phones import mask
+from optin.support.wording import PROVED_BY, purpose_of, says_all
 from optin.web.words import ago, day, moment
 
 Kind = AuditEvent.Kind
@@ -89,27 +90,20 @@ def told(what: str, where: str, span: repeats.Span, *, is_security: bool = False
 
 
 def _what(event: AuditEvent) -> str:
-    by = event.data.get("by", "")
-    parts = [_short(event)]
+    by, said = event.data.get("by", ""), _short(event)
     if by in {By.APP, By.RECOVERY}:  # then it was not the number that was verified
-        parts.append(_(PROVED_BY[by]))
-    elif event.last_three and event.kind != Kind.DISOWN:
-        parts.append(_("number •••%(end)s") % {"end": event.last_three})
-    return ", ".join(parts)
+        return said if says_all(event) else f"{said}, {_(PROVED_BY[by])}"
+    if event.last_three and event.kind != Kind.DISOWN:
+        return f"{said} ({mask(event.last_three)})"
+    return said
 
 
 def _short(event: AuditEvent) -> str:
-    return ", ".join(filter(None, [_said(event), _purpose(event)]))
-
-
-def _purpose(event: AuditEvent) -> str:
-    words = PURPOSES.get(event.data.get("purpose", ""))
-    return _(words) if words and event.kind in {Kind.CHALLENGE, Kind.CHECK} else ""
+    purpose = purpose_of(event)
+    return ", ".join(filter(None, [_said(event), _(purpose) if purpose else ""]))
 
 
 def _said(event: AuditEvent) -> str:
-    if event.data.get("replaced"):
-        return _("Mobile number changed")
     # For a withheld text, the words that the person was told.
     outcome = event.data.get("told", event.outcome)
     words = words_of(event.kind, outcome, event.data).owner

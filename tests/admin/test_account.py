@@ -314,7 +314,7 @@ def record(user: User, kind: str, outcome: str, times: int = 1) -> None:
 def test_what_repeats_is_folded_and_what_is_raw_is_out_of_sight(user: User, signed_in: In) -> None:
     record(user, "check", "otp_incorrect", times=5)
     html = page_of(signed_in("support"), user)
-    assert "Code entered wrongly, 5 times in 1 second" in html
+    assert "Wrong code entered, 5 times in 1 second" in html
     shown, raw = re.sub(r"(?s)<details>.*?</details>", "", html), html
     assert "on a page, from 192.0.2.1, Chrome on Linux" in shown
     for each in (f"User agent: {CHROME}", "Request: r-17"):

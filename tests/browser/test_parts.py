@@ -46,7 +46,7 @@ PAGE = """
     </dl>
   </section>
   <ul class="secrets"><li>4f7k-29qx</li><li>8m2p-77ta</li><li>k3v9-5jwd</li></ul>
-  <ol class="events"><li>Code entered wrongly <time>2 Nov, 10:41</time></li></ol>
+  <ol class="events"><li>Wrong code entered <time>2 Nov, 10:41</time></li></ol>
   <form method="post" novalidate>
     {% for field in form %}{% include "parts/field.html" %}{% endfor %}
     <button type="submit" name="go" value="1">Continue</button>

@@ -266,7 +266,7 @@ def test_a_trusted_number_is_active_on_the_word_of_the_operator(
     }
     assert (event.provider_user_id, event.last_three) == (trusted.pk, "156")
     (line,), _ = activity.lines([event], 1)
-    assert line.what == "Your mobile number was taken over from another system, number •••156"
+    assert line.what == "Mobile number taken over from another system (•••156)"
     assert not ProposedNumber.objects.exists()
     assert not phone.messages
     assert not mail.outbox

@@ -526,12 +526,10 @@ def test_one_text_from_the_request_to_the_receipt(scene: Scene) -> None:
     scene.receipt(Report.DELIVERED, "two")
     (entry,) = entries(scene.user)
     assert (entry.label, entry.bad) == ("Text message", False)
-    assert entry.words == (
-        "Code for •••156 to turn two-factor sign-in on: delivered after 21 seconds"
-    )
+    assert entry.words == ("Code for •••156 to verify a number: delivered after 21 seconds")
     assert entry.where == "through the API, from 192.0.2.1"
     assert entry.steps == (
-        "2026-11-02 23:00:00 AEDT: Code sent to turn two-factor sign-in on; "
+        "2026-11-02 23:00:00 AEDT: Code sent to verify a number; "
         "1 of 5 texts to this number in 10 minutes, for opt-in, all accounts together; "
         "file 777 Harbour Books",
         "2026-11-02 23:00:00 AEDT: The gateway one is down or failed: the text was not sent; away",
@@ -549,7 +547,7 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
     mailed, staff = entries(scene.user)[:2]
     assert (mailed.what, mailed.words) == (
         What.MAIL,
-        "Email “Staff suspended the mobile number”: sent",
+        "Email “Your mobile number was suspended by staff”: sent",
     )
     assert (staff.what, staff.who, staff.quoted) == (What.STAFF, "boss", "stolen phone")
     assert staff.where == "in the admin, from 198.51.100.7"
@@ -676,7 +674,7 @@ def test_what_repeats_is_one_entry_with_its_time(scene: Scene, apart: int, when:
                 user_id=scene.user.pk,
             )
         scene.clock.shift(apart)
-    assert entries(scene.user)[0].words == f"Code entered wrongly, 5 times {when}"
+    assert entries(scene.user)[0].words == f"Wrong code entered, 5 times {when}"
 
 
 def test_guesses_of_codes_are_one_line_with_their_texts_and_mails(scene: Scene) -> None:
@@ -689,9 +687,9 @@ def test_guesses_of_codes_are_one_line_with_their_texts_and_mails(scene: Scene) 
         scene.clock.shift(2 * 3600)
     found = entries(scene.user)[:-before]
     assert sorted(_named(entry) for entry in found) == [
-        "Code entered wrongly, to sign in",
+        "Wrong code entered, to sign in",
         "Code for •••156 to sign in: sent, and no receipt yet",
-        "Email “Codes are refused for a while”: sent",
+        "Email “Too many wrong codes: your account is locked for a while”: sent",
     ]
     text = next(entry for entry in found if entry.what is What.TEXT)
     assert sum("to sign in" in step for step in text.steps) == 3

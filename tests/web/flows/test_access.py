@@ -394,7 +394,7 @@ def test_revoked_application_can_do_nothing(
         {"client_id": client_app.client_id},
     )
     ann.go("/account/activity/")
-    assert "The access of an application was ended" in ann.page.text
+    assert "Access of an application ended" in ann.page.text
 
 
 # -- access keys -------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_from_the_account_to_an_endpoint_and_its_end(mia: Browser, user: User) -
         )
     ]
     mia.go("/account/activity/")
-    assert "You replaced the secret of a webhook endpoint" in mia.page.html
+    assert "Secret of a webhook endpoint replaced" in mia.page.html
 
 
 def test_a_paused_endpoint_takes_no_test(mia: Browser, endpoint: WebhookEndpoint) -> None:

@@ -94,7 +94,7 @@ def test_a_text_that_was_not_asked_for_and_a_wrong_code_are_listed(
     place = f"from {THIEF_IP}, Safari on iPhone"
     assert said.count(place) == 2
     assert "Code sent, to sign in" in said
-    assert "Code entered wrongly, to sign in" in said
+    assert "Wrong code entered, to sign in" in said
     # And it stays while the visit lasts, but no longer.
     assert told(ann_on) == said
     visit(ann_on, phone, clock)
@@ -110,7 +110,7 @@ def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
     visit(ann_on, phone, clock)
     said = told(ann_on)
     assert said.count(THIEF_IP) == 1
-    assert "Right code entered, to sign in" in said
+    assert "Signed in with a text code" in said
     assert "Code sent" not in said
 
 
@@ -143,7 +143,7 @@ def test_an_application_that_was_let_act_elsewhere_is_listed(
     scope = other.page.inputs["scope"]["value"]
     other.client.post(authorize(), {"allow": "Allow", "scope": scope}, secure=True)
     visit(ann_on, phone, clock)
-    assert f"An application was allowed to act for you from {THIEF_IP}" in told(ann_on)
+    assert f"An application was allowed to act for the account from {THIEF_IP}" in told(ann_on)
 
 
 def test_texts_to_the_number_for_other_accounts_are_one_line(
