@@ -291,7 +291,7 @@ MIDDLEWARE = [
     "optin.api.middleware.ApiEdge",
     *SETS_HEADERS,
     "optin.web.middleware.PageEdge",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "optin.web.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",

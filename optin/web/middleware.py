@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
+from gzip import compress
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import translation
+from django.utils.cache import patch_vary_headers
+from whitenoise.middleware import WhiteNoiseFileResponse, WhiteNoiseMiddleware
+from whitenoise.responders import StaticFile
 
 from optin.errors import Busy
 from optin.outcomes import whole_seconds
@@ -90,6 +94,27 @@ def _page(language: str | None) -> str:
     It is rendered once: it is needed under load.
     """
     return render_to_string("503.html", {"reference": _PLACE})
+
+
+class StaticFiles(WhiteNoiseMiddleware):
+    """Send each file of the pages compressed. Pages are not: they hold secrets (BREACH)."""
+
+    @staticmethod
+    def serve(static_file: StaticFile, request: HttpRequest) -> WhiteNoiseFileResponse:
+        response = WhiteNoiseMiddleware.serve(static_file, request)
+        patch_vary_headers(response, ["Accept-Encoding"])
+        accepted = "gzip" in request.headers.get("Accept-Encoding", "")
+        if accepted and request.method == "GET" and response.status_code == 200:
+            packed = _compressed(b"".join(response.streaming_content))
+            response.streaming_content = [packed]
+            response.headers["Content-Encoding"] = "gzip"
+            response.headers["Content-Length"] = str(len(packed))
+        return response
+
+
+@lru_cache(maxsize=64)
+def _compressed(content: bytes) -> bytes:
+    return compress(content, mtime=0)
 
 
 class Throttle:
