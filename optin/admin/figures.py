@@ -31,7 +31,7 @@ from optin.support.charts import (
     raw,
 )
 from optin.support.statistics import Amount, Figures, Hours
-from optin.support.wording import moment, plain
+from optin.support.wording import a_span, country, moment, plain
 
 MAY_SEE = "optin.view_auditevent"
 
@@ -151,7 +151,7 @@ def _sums(found: Figures) -> Table:
         row("Texts failed", What.TEXT, State.FAILED),
         row("Texts not sent: the code no longer worked", What.TEXT, State.EXPIRED),
         row("Texts waiting to be sent", What.TEXT, State.QUEUED, State.SENDING),
-        Row("Cost of all texts", tuple(costs)),
+        Row(f"Cost of all texts, {conf.currency}", tuple(costs)),
         row("Requests for a text that a limit refused", What.REFUSED),
         row("Locks after wrong codes", What.LOCK, "locked"),
         row("Texted codes disabled after wrong codes", What.LOCK, "disabled"),
@@ -175,13 +175,13 @@ def _budgets(found: Figures, now: datetime) -> Table:
     rows = [
         Row(
             budgets.name(one, names),
-            (one.used, one.limit, Share(one.used, one.limit), one.ends),
+            (one.used, one.limit, a_span(one.seconds), Share(one.used, one.limit), one.ends),
             bar_width(one.share),
             "bad" if one.share * 100 >= ALARM_SHARE else "good",
         )
         for one in running
     ]
-    columns = ("Budget", "Texts", "Limit", "Used", "Begins again")
+    columns = ("Budget", "Texts", "Limit", "Each", "Used", "Begins again")
     return Table("budgets", "Budgets that are running now", columns, rows)
 
 
@@ -253,7 +253,7 @@ def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
     table = Table(
         "texts",
         "Texts by state",
-        (unit, "Texts", *(part.name.capitalize() for part in parts), "Cost"),
+        (unit, "Texts", *(part.name.capitalize() for part in parts), _cost()),
         _rows(
             steps,
             [amount.count for amount in sums],
@@ -264,6 +264,10 @@ def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
         "sent: the code no longer worked.",
     )
     return columns([name for name, _ in steps], table, parts, now=now)
+
+
+def _cost() -> str:
+    return f"Cost, {conf.currency}"
 
 
 def _spend(steps: list[Step]) -> Chart:
@@ -277,7 +281,7 @@ def _spend(steps: list[Step]) -> Chart:
     table = Table(
         "spend",
         "Spend against the budget",
-        ("Day", "Texts", "Of the budget", "Cost", "Refused"),
+        ("Day", "Texts", "Of the budget", _cost(), "Refused"),
         _rows(steps, counts, shares, costs, refused),
         "Texts for opting in and out, which the budget limits; texts for signing in have a "
         "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
@@ -319,15 +323,22 @@ def _shares(found: Figures, now: datetime) -> Iterator[Table]:
         (What.GATEWAY, "Gateway", "none took it"),
     ):
         rows = [
-            _share(name or nameless, found.of(what, name, day=found.today), found.of(what, name))
+            _share(
+                (country(name) if what is What.COUNTRY else name) or nameless,
+                found.of(what, name, day=found.today),
+                found.of(what, name),
+            )
             for name in found.names(what)[:SHOWN]
         ]
         yield _by(what, column, rows)
     called = _controlled_prefixes(now)
-    prefixes = [_share(called.get(name, name), *sums) for name, *sums in found.prefixes[:SHOWN]]
+    prefixes = [
+        _share(called.get(name) or f"Prefix {n}, no stop", *sums)
+        for n, (name, *sums) in enumerate(found.prefixes[:SHOWN], 1)
+    ]
     note = (
-        "A prefix is a number without its last 4 digits. Only its digest is kept, so the table "
-        "shows a name in place of the digits. An hour counts if at least 5 texts went to the "
+        "A prefix is a number without its last 4 digits. Its digits are not kept. The one with "
+        "most texts that nobody verified is first. An hour counts if at least 5 texts went to the "
         "prefix, and if it was among the 20 with most texts that nobody verified."
     )
     yield _by(What.PREFIX, "Prefix", prefixes, note)
@@ -345,9 +356,9 @@ def _controlled_prefixes(now: datetime) -> dict[str, str]:
     controls = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
     for control in controls[:200]:
         name = counting.name_of_prefix(control)
-        found.setdefault(name, [control.region] if control.region else [])
-        found[name].append(words[Guard.Kind(control.kind)].format(control.pk))
-    return {name: f"{name} ({', '.join(words)})" for name, words in found.items()}
+        region = country(control.region) if control.region else "Prefix"
+        found.setdefault(name, [region]).append(words[Guard.Kind(control.kind)].format(control.pk))
+    return {name: ", ".join(said) for name, said in found.items()}
 
 
 def _by(slug: str, column: str, rows: list[Row], note: str = "") -> Table:

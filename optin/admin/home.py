@@ -6,7 +6,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,10 +21,12 @@ from optin.support import health, statistics
 from optin.support.charts import Chart, Share, words
 from optin.support.health import Need
 from optin.support.statistics import Figures
-from optin.support.wording import some
 
 WEEK = 7
 """Days, up to yesterday: today is not over, and has a figure of its own."""
+
+ENOUGH = 3
+"""Days from which one can say what is usual."""
 
 SPANS = {
     1: ("24 hours", "Last 24 hours"),
@@ -49,7 +50,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {
         "home": {
             **figures.about(found, now),
-            "tiles": _tiles(found),
+            "tiles": _tiles(found, now),
             "needs": [(need.words, _place(need, user)) for need in health.needs(now)],
             "charts": _charts(found, days, now),
             "days": days,
@@ -85,56 +86,51 @@ def _charts(found: Figures, days: int, now: datetime) -> list[Chart]:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure: today, in the week before, and how that differs from the week before that."""
+    """One figure: today, on a usual day up to the same hour, in the week before."""
 
     title: str
     today: str
+    usual: str
     week: str
-    change: str
 
 
-def _tiles(found: Figures) -> list[Tile]:
-    def count(what: str, *names: str) -> Callable[[list[date]], int]:
-        return lambda days: found.within(what, *names, days=days).count
+def _tiles(found: Figures, now: datetime) -> list[Tile]:
+    def count(what: str, *names: str) -> Callable[[Figures, list[date]], int]:
+        return lambda of, days: of.within(what, *names, days=days).count
 
-    measures: dict[str, Callable[[list[date]], int | Share]] = {
+    measures: dict[str, Callable[[Figures, list[date]], int | Share]] = {
         "Opt-ins started": count(What.OPT_IN),
         "Opt-ins verified": count(What.OPT_IN, "proved"),
-        "Conversion": partial(figures.conversion, found),
+        "Conversion": figures.conversion,
         "Texts": count(What.TEXT),
         "Texts failed": count(What.TEXT, State.FAILED),
         "Locks": count(What.LOCK, "locked"),
     }
-    past = found.days[:-1]
-    week, before = past[-WEEK:], past[-2 * WEEK : -WEEK]
-    is_known = found.is_whole_from(before[0])
+    until, days = statistics.read_usual(now, found)
+    by = f"by {timezone.localtime(now):%H}:00"
+    week = found.days[-1 - WEEK : -1]
+    if len(days) < ENOUGH:  # the hours are not known: counted at once, after a pause
+        until, by = found, "a day"
+        days = [day for day in week if found.is_whole_from(day)]
     return [
         Tile(
             title,
-            words(measure([found.today])),
-            words(measure(week)),
-            _change(measure(week), measure(before)) if is_known else "",
+            words(measure(found, [found.today])),
+            _usual([measure(until, [day]) for day in days], by),
+            words(measure(found, week)),
         )
         for title, measure in measures.items()
     ]
 
 
-def _change(week: int | Share, before: int | Share) -> str:
-    """Say how a week differs from the one before."""
-    if isinstance(week, Share) and isinstance(before, Share):
-        if not (week.whole and before.whole):
-            return ""
-        points = week.percent - before.percent
-        if not points:
-            return "the same"
-        return f"{some(abs(points), 'point')} {'more' if points > 0 else 'less'}"
-    assert isinstance(week, int)
-    assert isinstance(before, int)
-    if week == before:
-        return "the same"
-    if not before:
-        return "none before"
-    percent = round((week - before) * 100 / before)
-    if not percent:
-        return "about the same"
-    return f"{abs(percent):,}\N{NO-BREAK SPACE}% {'more' if percent > 0 else 'fewer'}"
+def _usual(values: list[int | Share], by: str) -> str:
+    """Say what is usual *by* an hour, or a day: the median; "" if too few days are known."""
+    known = sorted(
+        (value for value in values if not isinstance(value, Share) or value.whole),
+        key=lambda value: value.percent if isinstance(value, Share) else value,
+    )
+    if len(known) < ENOUGH or by == "by 00:00":
+        return ""
+    median = known[(len(known) - 1) // 2]
+    is_of_days = isinstance(median, Share) and by == "a day"
+    return f"Usually {words(median)}" if is_of_days else f"Usually {words(median)} {by}"

@@ -1,5 +1,7 @@
 """How many texts are sent, where to, from whom, and when to raise an alarm."""
 
+import re
+
 from optin.conf.faults import (
     fit_senders,
     mailboxes,
@@ -7,7 +9,7 @@ from optin.conf.faults import (
     some_regions,
     waits,
 )
-from optin.conf.kinds import limit, names, number
+from optin.conf.kinds import limit, names, number, text
 from optin.conf.parse import integers, senders
 from optin.conf.setting import Rate, Setting
 
@@ -57,6 +59,12 @@ class Texts:
     # With it, other accounts cannot shut a user out.
     own_sends_reserve = 3
     """Texts that each user gets in each window of ``own_sends_total``, even beyond it."""
+    currency = text(
+        132,
+        "Currency (ISO 4217) of the prices of texts.",
+        lambda v: "" if re.fullmatch(r"[A-Z]{3}", v) else "must be three letters, as in AUD",
+        default="AUD",
+    )
     sms_regions = names(
         17,
         "Regions (ISO 3166-1) whose mobile numbers may opt in. Numbers without a country code "

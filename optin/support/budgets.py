@@ -22,6 +22,7 @@ class Budget:
     used: int
     limit: int
     ends: datetime
+    seconds: int
 
     @property
     def share(self) -> float:
@@ -71,6 +72,7 @@ def running(now: datetime, file_ids: Iterable[int]) -> list[Budget]:
             used.get(place, 0),
             one.count,
             one.window(now) + timedelta(seconds=one.seconds),
+            one.seconds,
         )
         for place, (one, owner) in wanted.items()
     ]

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from django.utils import timezone
+
 from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
 """The size of a drawing, in units of its own."""
+
+WEEK = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,15 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """What is written below a column."""
+
+    place: str  # the middle of the column, in percent of the width
+    anchor: str  # a class of the sheet: which end of the words stands there
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Columns, one for each step of time, and the table that says the same."""
 
@@ -143,8 +156,8 @@ class Chart:
     boxes: list[Box]
     top: str  # what its height stands for
     half: str
-    first: str
-    last: str
+    weeks: list[str]  # where each begins, or a quarter of a day
+    ticks: list[Tick]
     line: str = ""  # how high the line of a limit is
     line_name: str = ""
 
@@ -158,9 +171,9 @@ def columns(
     :param now: what the last step is called.
     """
     totals = [sum(counts) for counts in zip(*(part.counts for part in parts), strict=True)]
-    # A limit far above all columns would press them flat.
-    shown_limit = limit if 0 < limit <= 3 * max(totals) else 0
-    top = _round_up(max(*totals, shown_limit))
+    # A limit far above all columns would press them flat: its line is at the top.
+    is_far = limit > 3 * max(totals)
+    top = _round_up(max(*totals, 0 if is_far else limit))
     step, boxes = WIDTH / len(totals), []
     for n, name in enumerate(steps):
         below = 0.0
@@ -177,15 +190,46 @@ def columns(
         table=table,
         summary=f"{table.title}. Most: {words(totals[highest])}, {words(steps[highest])}. "
         "The table says the same.",
-        parts=parts,
+        parts=[part for part in parts if any(part.counts)],
         boxes=boxes,
         top=words(top),
         half=words(top // 2),
-        first=words(steps[0]),
-        last=f"{words(steps[-1])} ({now})",
-        line=_at(HEIGHT - shown_limit / top * HEIGHT) if shown_limit else "",
-        line_name=f"budget of a day: {words(limit)}" if shown_limit else "",
+        weeks=[_at(n * step) for n, name in enumerate(steps) if n and _begins(name)],
+        ticks=_ticks(steps, now),
+        line=_at(0 if is_far else HEIGHT - limit / top * HEIGHT) if limit else "",
+        line_name=f"budget {words(limit)} a day{', above this scale' if is_far else ''}",
     )
+
+
+def _begins(step: Value) -> bool:
+    """Whether a week begins with the day *step*, or a quarter of a day with the hour."""
+    if isinstance(step, datetime):
+        return timezone.localtime(step).hour % 6 == 0
+    return isinstance(step, date) and step.weekday() == 0
+
+
+def _ticks(steps: Sequence[Value], now: str) -> list[Tick]:
+    """Write below a few days each day, below more each Monday, below hours each sixth."""
+    last, room = len(steps) - 1, max(1, len(steps) // 8)
+    said = {n: _short(step, last) for n, step in enumerate(steps[: last - room + 1])}
+    named = {n: words for n, words in said.items() if last < 2 * WEEK or _begins(steps[n])}
+    return [
+        Tick(_at((n + 0.5) / len(steps) * 100), anchor, words)
+        for n, words in {**named, last: now}.items()
+        for anchor in ["middle" if last < 2 * WEEK else _anchor(n, last)]
+    ]
+
+
+def _anchor(n: int, last: int) -> str:
+    return "start" if n == 0 else "end" if n == last else "middle"
+
+
+def _short(step: Value, last: int) -> str:
+    if isinstance(step, datetime):
+        return f"{timezone.localtime(step):%H:%M}"
+    if isinstance(step, date):
+        return f"{step:%a}" if last < 2 * WEEK else f"{step.day} {step:%b}"
+    return words(step)
 
 
 def _round_up(count: int) -> int:

@@ -49,7 +49,7 @@ HOME = "/admin/"
 FIGURES = "/admin/figures/"
 TODAY = date(2026, 11, 2)
 DAY = timedelta(days=1)
-STATEMENTS = 49
+STATEMENTS = 51
 """What both pages take together."""
 Tables = dict[str, list[list[str]]]
 
@@ -161,7 +161,7 @@ def test_it_says_what_happened(
         "Conversion: verified, of those verified or failed": ("100 %", "100 %"),
         "Texts": ("2", "2"),
         "Texts sent, no receipt yet": ("2", "2"),
-        "Cost of all texts": ("0.10", "0.10"),
+        "Cost of all texts, AUD": ("0.10", "0.10"),
         "Requests for a text that a limit refused": ("1", "1"),
     }
     left = {slug: len(rows) for slug, rows in told.items() if slug}
@@ -170,12 +170,12 @@ def test_it_says_what_happened(
     assert told["opt-ins"][1] == ["Mon 2 Nov", "2", "1", "0", "1", "100 %"]
     assert told["texts"][1] == ["Mon 2 Nov", "2", "0", "2", "0", "0", "0", "0.10"]
     assert told["spend"][1] == ["Mon 2 Nov", "2", "0 %", "0.10", "1"]
-    assert told["country"][1] == ["AU", "2", "1", "50 %", "2", "1", "50 %"]
+    assert told["country"][1] == ["Australia", "2", "1", "50 %", "2", "1", "50 %"]
     assert told["gateway"][1] == ["phone", "2", "1", "50 %", "2", "1", "50 %"]
     assert told["budgets"][1:] == [
-        ["All files", "2", "10,000", "0 %", "2026-11-03 11:00 AEDT"],
-        ["Signing in and changes", "0", "100,000", "0 %", "2026-11-03 11:00 AEDT"],
-        ["Harbour Books (777)", "2", "1,000", "0 %", "2026-11-03 11:00 AEDT"],
+        ["All files", "2", "10,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
+        ["Signing in and changes", "0", "100,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
+        ["Harbour Books (777)", "2", "1,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
     ]
 
 
@@ -185,7 +185,7 @@ def test_it_sums_30_days(signed_in: In, month: None) -> None:
     assert told["Opt-ins started"] == ("41", "1,230")
     assert told["Conversion: verified, of those verified or failed"] == ("75 %", "75 %")
     assert told["Texts"] == ("55", "1,650")
-    assert told["Cost of all texts"] == ("2.25", "67.50")
+    assert told["Cost of all texts, AUD"] == ("2.25", "67.50")
     assert told["Locks after wrong codes"] == ("2", "60")
     assert "Nothing before" not in figures(client)
 
@@ -237,30 +237,29 @@ def test_a_day_is_drawn_hour_by_hour(signed_in: In) -> None:
 # -- six figures -------------------------------------------------------------------
 
 
-def test_six_figures_say_how_a_week_differs_from_the_one_before(signed_in: In, month: None) -> None:
-    """P-20. The 7 days that ended yesterday, against the 7 before them: today is not over."""
+def test_six_figures_say_what_is_usual_by_now(signed_in: In, month: None) -> None:
+    """P-20. The median of the 7 days before, up to the same full hour: 23:00."""
     client = signed_in("auditor")
-    assert tiles(client) == {
-        "Opt-ins started": ["41", "Week: 287", "the same"],
-        "Opt-ins verified": ["30", "Week: 210", "the same"],
-        "Conversion": ["75 %", "Week: 75 %", "the same"],
-        "Texts": ["55", "Week: 385", "the same"],
-        "Texts failed": ["5", "Week: 35", "the same"],
-        "Locks": ["2", "Week: 14", "the same"],
-    }
-    for what, name, count, days in (
-        ("opt_in", "proved", 70, 1),
-        ("text", "failed", 1000, 0),
-        ("lock", "locked", 14, 8),
-        ("lock", "locked", 500, 15),
-    ):
-        of_day = Figure.objects.filter(what=what, name=name, day=TODAY - days * DAY)
-        assert of_day.update(count=F("count") + count) == 1
+    told = tiles(client)  # whole days say nothing of hours
+    assert told["Texts"] == ["55", "Usually 55 a day", "Week: 385"]
+    Span.objects.exclude(day=TODAY).update(end=F("start") + timedelta(hours=1))
+    for n, count in enumerate((3, 500, 4, 5, 6, 7, 8), 1):
+        for hours, name, more in ((22, "proved", count), (23, "proved", 9000), (22, "failed", 1)):
+            start = statistics._midnight(TODAY - n * DAY) + timedelta(hours=hours)
+            span, _ = Span.objects.get_or_create(
+                start=start,
+                defaults={
+                    "end": start + timedelta(hours=1),
+                    "day": TODAY - n * DAY,
+                    "made_at": NOON,
+                    "is_settled": True,
+                },
+            )
+            Figure.objects.create(span=span, day=span.day, what="opt_in", name=name, count=more)
     told = tiles(client)
-    assert told["Opt-ins verified"] == ["30", "Week: 280", "33 % more"]
-    assert told["Conversion"] == ["75 %", "Week: 80 %", "5 points more"]
-    assert told["Texts failed"] == ["1,005", "Week: 35", "the same"]
-    assert told["Locks"] == ["2", "Week: 14", "50 % fewer"]
+    assert told["Opt-ins verified"][:2] == ["30", "Usually 36 by 23:00"]
+    assert told["Conversion"][:2] == ["75 %", "Usually 77 % by 23:00"]
+    assert told["Locks"] == ["2", "Usually 2 by 23:00", "Week: 14"]
 
 
 # -- what needs somebody -----------------------------------------------------------
@@ -466,8 +465,8 @@ def test_a_prefix_is_named_with_what_is_in_force_for_it(signed_in: In, month: No
     name = counting.name_of_prefix(guard)
     put("prefix", name, 50)
     told = tables(signed_in("auditor"))["prefix"]
-    assert told[1][0] == "0a1b2c3d"  # 570 that nobody proved
-    assert told[2][0] == f"{name} (AU, closed by breaker {guard.pk})"
+    assert told[1][0] == "Prefix 1, no stop"  # 570 that nobody proved
+    assert told[2][0] == f"Australia, closed by breaker {guard.pk}"
 
 
 def test_nothing_yet_is_said_calmly(signed_in: In) -> None:

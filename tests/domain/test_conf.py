@@ -53,6 +53,7 @@ READ: list[tuple[str, str, Any]] = [
     ("OPTIN_SENDS_PER_NUMBER", " 5/600 , 10/86400 ", (Rate(5, 600), Rate(10, 86_400))),
     ("OPTIN_SENDS_PER_IP", "0", ()),
     ("OPTIN_FICTIONAL_NUMBERS", " No ", "no"),
+    ("OPTIN_CURRENCY", " NZD ", "NZD"),
     ("OPTIN_KEYS", f"k2:{KEY_TEXT},k1:{'A' * 43}", {"k2": KEY, "k1": bytes(32)}),
     ("OPTIN_DIGEST_KEY", KEY_TEXT.rstrip("="), KEY),
     ("OPTIN_OLD_DIGEST_KEYS", f"{KEY_TEXT}, {KEY_TEXT}", (KEY, KEY)),
