@@ -91,10 +91,9 @@ class Undecided(IntEnum):
     DATABASE_AWAY = 40
     NOT_WRITTEN = 41
     INTERNAL = 42
-    # Pages.
+    # Pages. 50 was given before.
     CSRF = 48
     SESSION_ENDED = 49
-    FORM = 50
     NOT_STAFF = 51
     LINK_GONE = 52
     BAD_CONSENT = 53

@@ -18,7 +18,6 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, whole_seconds
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import Undecided, mark
 from optin.support import references
 from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
@@ -122,6 +121,10 @@ class CodePage(View):
             context["text_reference"] = references.of_last_text(self.person)
             return page(request, "not_received.html", **context)
         refused = sessions.take_refused(request)
+        if (expired := refused.pop("expired", "")) and (waiting or locked or no_texts):
+            refused["code"] = expired
+        elif expired:
+            context["expired"] = context["has_errors"] = True
         if waiting:
             context["number"] = self.number_of(waiting)
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
@@ -191,11 +194,13 @@ class CodePage(View):
         try:
             result = self.check(text)
         except MalformedCode:
-            mark(self.request.META, Undecided.FORM)
             result = None
         if result and result.outcome in self.settled:
             return result
-        sessions.refuse(self.request, field, self._refusal(field, text, result))
+        said = self._refusal(field, text, result)
+        if result and result.outcome is CodeOutcome.OTP_EXPIRED:
+            field = "expired"
+        sessions.refuse(self.request, field, said, mistyped=result is None)
         return None
 
     def _refusal(self, field: str, text: str, result: Verification | None) -> str:

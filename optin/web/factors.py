@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import segno
+from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -144,8 +145,8 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
         form.add_error(form.asked, said)
         return None
     except InvalidMobileNumber:
-        references.mark(request.META, Undecided.NO_NUMBER)
-        form.add_error(form.asked, words.wrong_number(form.cleaned_data["number"]))
+        said = words.wrong_number(form.cleaned_data["number"])
+        form.add_error(form.asked, ValidationError(said, code="invalid"))
         return None
 
 
@@ -358,8 +359,8 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
             user, text, **asking, keep_session=sessions.renew(request)
         )
     except MalformedCode:
-        references.mark(request.META, Undecided.FORM)
-        sessions.refuse(request, "code", words.malformed("code", text, by_text=0, by_app=True))
+        said = words.malformed("code", text, by_text=0, by_app=True)
+        sessions.refuse(request, "code", said, mistyped=True)
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:
         factors = authenticators.overview(user)

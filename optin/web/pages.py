@@ -101,8 +101,8 @@ def page(
     refused = form is not None and form.errors and request.method == "POST"
     if status == 404:
         references.mark(request.META, Undecided.LINK_GONE)
-    elif form is not None and is_mistyped(form):
-        references.mark(request.META, Undecided.FORM)
+    elif form is not None and form.errors and _is_mistyped(request, form):
+        context.setdefault("reference", "")  # support has nothing to look up
     status = status or (422 if refused else 200)
     then = on_to(request)
     on_the_way = f"?{urlencode({'next': then})}" if then else ""
@@ -127,11 +127,14 @@ def _program(then: str) -> str:
     return str(found.name) if is_its_own else ""
 
 
-def is_mistyped(form: BaseForm) -> bool:
+def _is_mistyped(request: HttpRequest, form: BaseForm) -> bool:
     """Whether *form* was refused for what its fields hold, before anything was decided.
 
-    Then some error has the code of a validation. What a view adds after a decision has none.
+    Then some error has the code of a validation. What a view adds after a decision has none, and
+    what a code page left in the session has a reference.
     """
+    if request.method != "POST":
+        return "reference" not in request.session
     return any(error.code for errors in form.errors.as_data().values() for error in errors)
 
 

@@ -507,10 +507,14 @@ def flash(
         _refer(request)
 
 
-def refuse(request: HttpRequest, field: str, text: str) -> None:
-    """Show *text* as the error of *field* on the next page, whose form was refused."""
+def refuse(request: HttpRequest, field: str, text: str, *, mistyped: bool = False) -> None:
+    """Show *text* as the error of *field* on the next page, whose form was refused.
+
+    :param mistyped: whether nothing was decided: then support has nothing to look up.
+    """
     request.session["refused"] = {field: str(text)}
-    _refer(request)
+    if not mistyped:
+        _refer(request)
 
 
 def _refer(request: HttpRequest) -> None:

@@ -284,7 +284,7 @@ def takes_two() -> str:
 
 _REFUSALS: dict[str, Callable[[], str]] = {
     CodeOutcome.OTP_INCORRECT: lambda: _("That code isn't right. Try again."),
-    CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired. Ask for a new one."),
+    CodeOutcome.OTP_EXPIRED: lambda: _("That code has expired."),
     CodeOutcome.OTP_EXHAUSTED: lambda: _(
         "The code was entered wrongly too often and no longer works. Ask for a new one."
     ),

@@ -23,7 +23,7 @@ from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis.before_a_decision import REASONS
 from tests.kit import oauth
-from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
+from tests.kit.browser import HOST, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
 from tests.kit.faults import failing
 from tests.kit.people import NUMBER, PASSWORD, make_user
@@ -163,13 +163,6 @@ def scope_untold(s: Scene) -> Refused:
 
 
 # -- what was sent -----------------------------------------------------------------
-
-
-def no_number_on_a_page(s: Scene) -> Refused:
-    browser = s.browser()
-    browser.go(NUMBER_PAGE)
-    browser.send(number="12")
-    return shown(browser)
 
 
 def _sandbox() -> Api:
@@ -313,22 +306,6 @@ def session_ended(s: Scene) -> Refused:
     return shown(browser)
 
 
-def empty_form(s: Scene) -> Refused:
-    browser = Browser()
-    browser.go("/sign-in/")
-    browser.send(username="ann", password="")
-    return shown(browser)
-
-
-def letters_in_a_code(s: Scene) -> Refused:
-    browser = s.browser()
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
-    assert browser.path == NUMBER_CODE
-    browser.send(code="12x")
-    return shown(browser)
-
-
 def not_staff(s: Scene) -> Refused:
     browser = s.browser()
     browser.go("/admin/")
@@ -370,7 +347,6 @@ CASES: list[tuple[Undecided, int, str, Callable[[Scene], Refused]]] = [
     (Undecided.MALFORMED, 400, "invalid_request",
         lambda s: endpoint(oauth.post("token", "grant_type=password&grant_type=password"))),
     (Undecided.NO_NUMBER, 400, "mobile_number_invalid", lambda s: call(s.token().opt_in("12"))),
-    (Undecided.NO_NUMBER, 422, "There's a problem", no_number_on_a_page),
     (Undecided.ONLY_FICTION, 400, "mobile_number_invalid",
         lambda s: call(_sandbox().opt_in("+61412345678"))),
     (Undecided.REHEARSED, 429, "throttled", lambda s: call(_sandbox().opt_in("+61491577644"))),
@@ -405,8 +381,6 @@ CASES: list[tuple[Undecided, int, str, Callable[[Scene], Refused]]] = [
     (Undecided.INTERNAL, 500, "Something went wrong on our side", internal_of_page),
     (Undecided.CSRF, 403, "This form can't be sent", csrf),
     (Undecided.SESSION_ENDED, 200, "Your session ended.", session_ended),
-    (Undecided.FORM, 422, "Enter your password.", empty_form),
-    (Undecided.FORM, 200, "There's a problem", letters_in_a_code),
     (Undecided.NOT_STAFF, 403, "You don't have access to this page", not_staff),
     (Undecided.LINK_GONE, 404, "This link no longer works", link_gone),
     (Undecided.BAD_CONSENT, 400, "It wasn't given access.", bad_consent),

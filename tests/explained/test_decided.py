@@ -568,7 +568,7 @@ CASES = [
         WRONG),
     Case("expired code", expired, stale_form, verify_right,
         Why.CODE_REFUSED, "Expired code|ask for another", "otp_expired",
-        "has expired|Ask for a new one"),
+        "has expired|Text me a new code"),
     Case("code entered wrongly too often", used_up, stale_form, verify_right,
         Why.CODE_REFUSED, "entered wrongly too often|ask for another", "otp_exhausted",
         "entered wrongly too often|Ask for a new one"),

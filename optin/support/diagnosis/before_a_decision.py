@@ -177,11 +177,6 @@ REASONS: dict[Undecided, Reason] = {
         "new password.",
         "Tell them to sign in again: then they go on where they were.",
     ),
-    Undecided.FORM: Reason(
-        "A field of the form was empty, or its value cannot be right, such as a code with letters. "
-        "It did not count as a try.",
-        "The page says what is wrong, beside the field. Ask them to read it out.",
-    ),
     Undecided.NOT_STAFF: Reason(
         "The page is for staff, or for staff with another role.",
         "If they should see it, an administrator can give them the role.",

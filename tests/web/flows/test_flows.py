@@ -407,6 +407,21 @@ def test_locked_until_a_stated_time(
     assert not code_page.page.title.startswith("Error:")
 
 
+def test_a_typing_error_has_no_reference(ann: Browser, user: User, phone: Phone) -> None:
+    """G-07: there is nothing to look up; a wrong code has one."""
+    ann.go(NUMBER_PAGE)
+    for text in ("", "0491"):
+        ann.send(number=text)
+        assert ann.page.errors
+        assert "Reference" not in ann.page.text
+    ann.send(number=NUMBER)
+    ann.send(code="12x")
+    assert ann.page.errors
+    assert "Reference" not in ann.page.text
+    ann.send(code=wrong(phone.code()))
+    assert "Reference" in ann.page.text
+
+
 def test_expired_code(
     code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
@@ -421,9 +436,11 @@ def test_expired_code(
     submit(code_page)
 
     assert code_page.page.title.startswith("Error:")
-    assert "That code has expired. Ask for a new one." in code_page.page.errors
+    assert code_page.page.heading == "That code has expired"
+    assert code_page.page.errors == ""  # the heading and one button say all
+    assert "Text me a new code" in code_page.page.text
+    assert "Reference" in code_page.page.text
     assert code not in code_page.page.html
-    assert "#id_code" not in code_page.page.links  # there is no field to lead to
     assert failures(user) == 0
 
 
