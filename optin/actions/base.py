@@ -149,6 +149,8 @@ class Action:
     says: str
     do: Do
     form: type[NoForm] = ReasonForm
+    hits: Callable[[], str] | None = None
+    """Says how many people it would hit now, on its page."""
     is_destructive: bool = False
     """Whether it takes something away from people. Its button is red."""
     command: str = ""

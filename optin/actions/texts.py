@@ -1,17 +1,22 @@
 """What stops texts, and lets them leave again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from optin import phones
 from optin.actions.base import Action, Do, Done, ReasonForm, calls
 from optin.errors import InvalidMobileNumber
+from optin.models import Figure
 from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
-from optin.support.wording import exact
+from optin.support import statistics
+from optin.support.wording import brief, exact, some
+
+What = Figure.What
 
 
 class NumberForm(ReasonForm):
@@ -74,22 +79,42 @@ def _put(operation: Any, done: str) -> Do:
     return do
 
 
+def _hit() -> str:
+    """Say how many texts there were of late, as the figures have it."""
+    now = timezone.now()
+    hours = statistics.read_hours(now, What.TEXT, What.BUDGET)
+
+    def texts(*starts: datetime) -> str:
+        every, opting = (
+            sum(hours.of(what, start=start).count for start in starts)
+            for what in (What.TEXT, What.BUDGET)
+        )
+        return f"{some(every - opting, 'text')} to sign in, {opting:,} for opt-in or opt-out"
+
+    last = hours.starts[-2:]
+    return (
+        f"It would have stopped {texts(*hours.starts)} in the last 24 hours; since "
+        f"{brief(last[0], now)}: {texts(*last)}."
+    )
+
+
 EVERY = (
     Action(
         "stop",
         "Stop all texts",
         staff.SEND_CONTROLS,
-        "Stops all texts of every kind. Waiting texts expire.",
-        calls(send_controls.stop_texts, "All texts are stopped."),
+        "Stops all texts of every kind. Waiting texts expire. Apps and recovery codes still work.",
+        calls(send_controls.stop_texts, "All texts are stopped.", "They were stopped already."),
+        hits=_hit,
         is_destructive=True,
         command="texts stop",
     ),
     Action(
         "allow",
-        "Allow texts again",
+        "Allow all texts again",
         staff.SEND_CONTROLS,
-        "Ends the stop of all texts.",
-        calls(send_controls.allow_texts, "Texts leave again."),
+        "Ends the stop of all texts. People who were refused must ask again.",
+        calls(send_controls.allow_texts, "Texts leave again.", "They were not stopped."),
         command="texts allow",
     ),
     Action(

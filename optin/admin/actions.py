@@ -93,6 +93,7 @@ def _answer(
         **admin.admin_site.each_context(request),
         "title": action.title,
         "says": action.says,
+        "hits": action.hits() if action.hits and not done else "",
         "about": plain(getattr(row, "username", row) if row else ""),
         "form": form,
         "home": home(row),

@@ -51,13 +51,17 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "home": {
             **figures.about(found, now),
             "tiles": _tiles(found, now),
-            "needs": [(need.words, _place(need, user)) for need in health.needs(now)],
+            "needs": [(need.words, _place(need, user)) for need in health.needs(now, *_LISTED)],
             "charts": _charts(found, days, now),
             "days": days,
             "span": SPANS[days][1],
             "spans": [(each, link) for each, (link, _) in SPANS.items()],
         }
     }
+
+
+_LISTED = [condition for condition in health.CONDITIONS if condition != health.stopped_texts]
+"""The banner of each page tells of the stop of all texts."""
 
 
 def _place(need: Need, user: Any) -> str:

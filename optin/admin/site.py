@@ -21,9 +21,11 @@ from django.views.decorators.http import require_POST, require_safe
 from optin.admin import figures, home, navigation
 from optin.conf import conf
 from optin.models.factors import has_active_factor
+from optin.operations import staff
 from optin.outcomes import By
 from optin.runtime.redirects import local
-from optin.support.wording import plain
+from optin.support import health
+from optin.support.wording import moment, plain
 
 View = Callable[..., HttpResponseBase]
 
@@ -139,8 +141,19 @@ class StaffSite(AdminSite):
             "may_find": user.has_perm("optin.view_user"),
             "desk": navigation.groups(request),
             "here": navigation.above(request),
+            "stop": _stop() if self.has_permission(request) else "",
+            "may_allow": user.has_perm(staff.SEND_CONTROLS),
         }
         return {**super().each_context(request), **more}
+
+
+def _stop() -> str:
+    """Say since when all texts are stopped, and by whom; "" if they are not."""
+    stop: Any = health.stop_of_texts()
+    if stop is None:
+        return ""
+    by = f", by {plain(stop.by)}" if stop.by else ""
+    return f"since {moment(stop.made_at)}{by}"
 
 
 def _by_suspended(request: HttpRequest) -> bool:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from django.apps import apps
 from django.db import connection, models
-from django.db.models import Count, Max, Min
+from django.db.models import Case, Count, Max, Min, OuterRef, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from prometheus_client import Metric
 
@@ -35,6 +36,7 @@ from optin.models import (
     WebhookEndpoint,
 )
 from optin.models.messages import LEASE, TRIPS_AT, State
+from optin.origin import Face
 from optin.outcomes import SECURED, FactorOutcome
 from optin.runtime import metrics
 from optin.support import budgets
@@ -109,9 +111,18 @@ def gauges(now: datetime) -> Iterator[Metric]:
 # -- texts -------------------------------------------------------------------------
 
 
+def stop_of_texts() -> Guard | None:
+    """Return the stop of all texts, if there is one, with who made it as ``by``: one statement."""
+    name = User.objects.filter(pk=OuterRef("actor_id")).values("username")
+    operator = Case(When(face=Face.COMMAND, then=Value("an operator")))
+    stops = AuditEvent.objects.filter(pk__gt=0, kind=AuditEvent.Kind.STOP, outcome="ok")
+    by = stops.annotate(by=Coalesce(Subquery(name), operator)).order_by("-pk").values("by")[:1]
+    return Guard.objects.filter(kind=Guard.Kind.STOP).annotate(by=Subquery(by)).first()
+
+
 def stopped_texts(now: datetime) -> Iterator[Metric | Need]:
     """Texts are not stopped."""
-    found = Guard.objects.in_force(now).filter(kind=Guard.Kind.STOP).first()
+    found = stop_of_texts()
     yield metrics.TEXTS_STOPPED.of(float(found is not None))
     if found:
         words = f"All texts have been stopped since {moment(found.made_at)}."

@@ -298,7 +298,7 @@ def test_what_helps_everybody_is_offered_to_who_may_do_it(
 ) -> None:
     send_controls.stop_texts(reason="attack", origin=COMMAND)
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    address = '<a class="button" href="/admin/optin/guard/allow/">Allow texts again</a>'
+    address = '<a class="button" href="/admin/optin/guard/allow/">Allow all texts again</a>'
     assert address in page_of(signed_in("administrator"), user)
     assert address not in page_of(signed_in("support"), user)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from html import unescape
@@ -36,11 +37,11 @@ from optin.models import (
     Span,
     User,
 )
-from optin.operations import opt_ins
+from optin.operations import opt_ins, send_controls
 from optin.support import counting, statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
-from tests.kit.staff import In, OnStaff
+from tests.kit.staff import In, OnStaff, make_staff
 from tests.kit.trail import tell
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -271,6 +272,35 @@ def test_nothing_needs_anybody(signed_in: In, active: ProviderUser) -> None:
     assert "Nothing needs attention." in home(client)
 
 
+def test_each_page_tells_that_all_texts_are_stopped(signed_in: In, user: User) -> None:
+    """By one statement more; its button is for who may end it (P-22)."""
+    pages = ["/admin/", "/admin/figures/", "/admin/begin/", f"/admin/optin/user/{user.pk}/change/"]
+    support = signed_in("support")
+
+    def told(client: Client) -> list[tuple[int, list[str]]]:
+        found = []
+        for page in pages:
+            client.get(page)
+            with CaptureQueriesContext(connection) as captured:
+                html = client.get(page).content.decode()
+            reads = sum('"optin_guard"' in each["sql"] for each in captured.captured_queries)
+            found.append((reads, re.findall(r'(?s)<div class="stop".*?</div>', html)))
+        return found
+
+    before = [reads for reads, banners in told(support) if not banners]
+    administrator = make_staff("administrator")
+    origin = replace(ORIGIN, actor_id=administrator.pk)
+    send_controls.stop_texts(reason="attack", origin=origin)
+    assert [reads for reads, (_,) in told(support)] == before
+    assert before[2] == 1
+    for _reads, (banner,) in told(support):
+        assert "by administrator" in re.sub("<[^>]+>", "", banner)
+        assert "Allow again" not in banner
+    assert all("Allow again" in banner for _, (banner,) in told(signed_in("administrator")))
+    asked = signed_in("administrator").get("/admin/optin/guard/stop/").content.decode()
+    assert "It would have stopped 0 texts to sign in" in asked
+
+
 def test_what_needs_somebody_leads_there(
     signed_in: In,
     active: ProviderUser,
@@ -288,7 +318,7 @@ def test_what_needs_somebody_leads_there(
         window_start=NOON.replace(hour=0),
         defaults={"count": 8},
     )
-    stop = Guard.objects.create(kind="stop", covers="all", made_at=NOON)
+    Guard.objects.create(kind="stop", covers="all", made_at=NOON)
     for key, region in (("a", "AU"), ("b", "AU"), ("c", "NZ"), ("d", "NZ")):
         until = NOON if key == "d" else ends
         Guard.objects.create(
@@ -307,10 +337,6 @@ def test_what_needs_somebody_leads_there(
     clock.shift(7 * 60)
     at = "/admin/optin"
     assert needs(client) == [
-        (
-            "All texts have been stopped since 2026-11-02 23:00 AEDT.",
-            f"{at}/guard/{stop.pk}/change/",
-        ),
         (
             "Gateway simulator failed 4 times in a row: not used until 2026-11-02 23:08 AEDT.",
             f"{at}/gatewayhealth/{down.pk}/change/",
