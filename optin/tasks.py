@@ -223,11 +223,6 @@ def purge(timestamp: int) -> None:
     retention.purge(origin=_ORIGIN)
 
 
-@app.task(name="notarise", queue="upkeep")
-def notarise(timestamp: int) -> None:
-    """Do nothing: a worker of 0.23.0 may still defer it. Leave it out after 0.24.0."""
-
-
 @_regularly("37 3 * * *", pass_context=True)
 async def forget_jobs(context: JobContext, timestamp: int) -> None:
     """Delete the jobs that failed a week ago. Those that succeed are deleted at once."""

@@ -500,6 +500,7 @@ LANGUAGE_CODE = "en-au"
 LANGUAGES = [("en-au", "English"), ("de", "Deutsch")]
 # Which of them somebody chose; else the one that the browser asks for.
 LANGUAGE_COOKIE_NAME = "__Host-language" if HTTPS else "language"
+BROWSER_COOKIE_NAME = "__Host-browser" if HTTPS else "browser"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SECURE = HTTPS
 LOCALE_PATHS = [BASE_DIR / "optin" / "locale"]

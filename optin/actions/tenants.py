@@ -17,7 +17,7 @@ from optin.actions.base import (
     calls,
 )
 from optin.models import AccessKey, File, Membership
-from optin.models.files import MAX_FILE_ID
+from optin.models.files import MAX_FILE_ID, MAX_KEY_NAME
 from optin.operations import invitations, staff, tenants
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome
@@ -53,6 +53,15 @@ class MemberForm(PersonForm):
 class MembershipForm(MemberForm):
     def found(self) -> Membership:
         return Membership(user=self.cleaned_data["who"], file=self.cleaned_data["file_id"])
+
+
+class NewKeyForm(MemberForm):
+    name = forms.CharField(
+        required=False,
+        max_length=MAX_KEY_NAME,
+        label="Name, such as the program that will use it",
+        validators=[_is_seen],
+    )
 
 
 class KeyForm(PersonForm):
@@ -156,7 +165,7 @@ def _add_member(row: None, data: dict[str, Any], origin: Origin) -> Done:
 
 
 def _make_key(row: None, data: dict[str, Any], origin: Origin) -> Done:
-    text = tenants.make_access_key(data["who"], data["file_id"], origin=origin)
+    text = tenants.make_access_key(data["who"], data["file_id"], name=data["name"], origin=origin)
     words = "This is the new WsAccessKey. It is shown only once: only its digest is kept."
     return Done(words, secret=text)
 
@@ -258,7 +267,7 @@ MAKE_KEY = Action(
     staff.TENANTS,
     "A WsAccessKey acts for the person in the file, without a password. It is shown once.",
     _make_key,
-    MemberForm,
+    NewKeyForm,
     command="access_key create",
 )
 OF_KEY = (

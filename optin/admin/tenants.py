@@ -160,6 +160,7 @@ class AccessKeyAdmin(ReadOnlyAdmin):
     nothing = "No access key yet. A key acts for a person in a file, without a password."
     list_display = (
         text("prefix", "begins with"),
+        text("name"),
         account,
         file,
         when("created_at", "made"),

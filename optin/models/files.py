@@ -73,6 +73,9 @@ class File(models.Model):  # type: ignore[django-manager-missing]
 _OPEN = Select(lambda: File.objects.open_to(param("user_id", Membership, "user")).only("id"))
 
 
+MAX_KEY_NAME = 60
+
+
 class Membership(models.Model):
     """A user who may act in a file."""
 
@@ -90,16 +93,23 @@ class Membership(models.Model):
 
 
 class AccessKeyManager(models.Manager["AccessKey"]):
-    def make(self, user: User, file: File, now: datetime) -> tuple["AccessKey", str]:
+    def make(
+        self, user: User, file: File, now: datetime, name: str = ""
+    ) -> tuple["AccessKey", str]:
         """Make a key; its text is returned here and never again."""
         # Hex: a key that began with "-" would be an option to a command that names it.
         text = secrets.token_hex(32)
-        return self.keep(text, user, file, now), text
+        return self.keep(text, user, file, now, name), text
 
-    def keep(self, text: str, user: User, file: File, now: datetime) -> "AccessKey":
+    def keep(self, text: str, user: User, file: File, now: datetime, name: str = "") -> "AccessKey":
         """Store *text*, at least 128 random bits, as a key: by its digest only."""
         return self.create(
-            user=user, file=file, digest=keys.sha256(text), prefix=text[:6], created_at=now
+            user=user,
+            file=file,
+            digest=keys.sha256(text),
+            prefix=text[:6],
+            name=name,
+            created_at=now,
         )
 
 
@@ -111,6 +121,7 @@ class AccessKey(models.Model):
     # Plain SHA-256: the key is random, so there is nothing to guess from its digest.
     digest = models.CharField(max_length=64, unique=True)
     prefix = models.CharField(max_length=6)
+    name = models.CharField(max_length=MAX_KEY_NAME, default="", db_default="", blank=True)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

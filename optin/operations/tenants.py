@@ -142,7 +142,7 @@ def let_manage(user: User, file: File, *, manages: bool, origin: Origin) -> Staf
     return StaffOutcome.OK if changed else StaffOutcome.UNCHANGED
 
 
-def make_access_key(user: User, file: File, *, origin: Origin) -> str:
+def make_access_key(user: User, file: File, *, name: str = "", origin: Origin) -> str:
     """Return a new ``WsAccessKey``; only its digest is kept. The person is told by email.
 
     By whomever it is made, by a command too: a key acts for them without their password, and
@@ -155,7 +155,7 @@ def make_access_key(user: User, file: File, *, origin: Origin) -> str:
     with transaction.atomic(durable=True):
         if not (user.is_active and File.objects.open_to(user).filter(pk=file.pk).exists()):
             raise NotAMember
-        key, text = AccessKey.objects.make(user, file, timezone.now())
+        key, text = AccessKey.objects.make(user, file, timezone.now(), name)
         _tell(key, Notice.Kind.KEY_MADE)
         _record(Kind.ACCESS_KEY, "made", origin, user=user, file=file, key=key)
     return text

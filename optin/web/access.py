@@ -12,6 +12,7 @@ from optin.operations.sign_in import PASSWORD_CLIENTS
 from optin.origin import browser
 from optin.runtime.redirects import SeeOther
 from optin.web import consent, sessions, words
+from optin.web.forms import BrowserForm
 from optin.web.pages import form_page, page, signed_in
 from optin.web.sessions import user_of, who_asks
 
@@ -22,14 +23,9 @@ def access_page(request: HttpRequest) -> HttpResponse:
     sessions.standing(request).demand(timezone.now())
     places = sessions.places(request)
     if request.method != "POST":
-        return page(
-            request,
-            "access.html",
-            places=[(place, _name(place)) for place in places],
-            applications=[_in_words(allowed) for allowed in _applications(request)],
-            keys=access.keys_of(user_of(request)),
-            barred=words.programs_barred(user_of(request)),
-        )
+        return _page(request, places)
+    if "name" in request.POST:
+        return _rename(request, places)
     try:
         _end(request, places)
     except FactorNeeded:
@@ -38,13 +34,34 @@ def access_page(request: HttpRequest) -> HttpResponse:
     return SeeOther("access")
 
 
+def _page(
+    request: HttpRequest, places: list[sessions.Place], form: BrowserForm | None = None
+) -> HttpResponse:
+    return page(
+        request,
+        "access.html",
+        form,
+        places=[(place, browser(place.user_agent) or _("Unknown browser")) for place in places],
+        change=form or BrowserForm(initial={"name": places[0].name}),
+        applications=[_in_words(allowed) for allowed in _applications(request)],
+        keys=access.keys_of(user_of(request)),
+        barred=words.programs_barred(user_of(request)),
+    )
+
+
+def _rename(request: HttpRequest, places: list[sessions.Place]) -> HttpResponse:
+    """Give this browser a name."""
+    form = BrowserForm(request.POST)
+    if not form.is_valid():
+        return _page(request, places, form)
+    response = SeeOther("access")
+    sessions.name_browser(request, response, form.cleaned_data["name"])
+    return response
+
+
 def _end(request: HttpRequest, places: list[sessions.Place]) -> None:
     if "others" in request.POST:
         _sign_out_others(request)
-    elif "application" in request.POST:
-        _revoke_application(request, request.POST["application"])
-    elif "key" in request.POST:
-        _revoke_key(request, request.POST["key"])
     else:
         _sign_out(request, places, request.POST.get("session", ""))
 
@@ -97,26 +114,40 @@ def _title(application: Any) -> str:
     return name
 
 
-def _revoke_application(request: HttpRequest, asked: str) -> None:
+# -- what is revoked, on a page of its own that names it ----------------------------
+
+
+@form_page
+@signed_in
+def revoke_application(request: HttpRequest, pk: int) -> HttpResponse:
     """End what one of the applications of whoever asks was granted."""
-    found = (each for each in _applications(request) if str(each.application.pk) == asked)
-    allowed = next(found, None)
-    if allowed and access.revoke_application(
+    sessions.standing(request).demand(timezone.now())
+    allowed = {each.application.pk: each for each in _applications(request)}.get(pk)
+    if allowed and request.method != "POST":
+        return page(request, "revoke.html", application=_in_words(allowed))
+    ended = allowed and access.revoke_application(
         user_of(request), allowed.application, **who_asks(request)
-    ):
-        said = _("Access ended: %(name)s.") % {"name": _title(allowed.application)}
-    else:
-        said = _("This access has ended already.")
-    sessions.flash(request, said)
+    )
+    done = _("Access ended: %(name)s.") % {"name": _title(allowed.application)} if allowed else ""
+    return _revoked(request, done if ended else "")
 
 
-def _revoke_key(request: HttpRequest, asked: str) -> None:
-    own = {str(key.pk): key for key in access.keys_of(user_of(request))}
-    if asked in own and access.revoke_key(user_of(request), own[asked].pk, **who_asks(request)):
-        sessions.flash(request, _("Access key revoked."))
-    else:
-        sessions.flash(request, _("This access has ended already."))
+@form_page
+@signed_in
+def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
+    """End one of the access keys of whoever asks."""
+    sessions.standing(request).demand(timezone.now())
+    key = {each.pk: each for each in access.keys_of(user_of(request))}.get(pk)
+    if key and request.method != "POST":
+        return page(request, "revoke.html", key=key)
+    ended = key and access.revoke_key(user_of(request), key.pk, **who_asks(request))
+    return _revoked(request, _("Access key revoked.") if ended else "")
+
+
+def _revoked(request: HttpRequest, done: str) -> HttpResponse:
+    sessions.flash(request, done or _("This access has ended already."))
+    return SeeOther("access")
 
 
 def _name(place: sessions.Place) -> str:
-    return browser(place.user_agent) or _("Unknown browser")
+    return place.name or browser(place.user_agent) or _("Unknown browser")

@@ -18,6 +18,7 @@ from optin.models import File, ProposedNumber
 from optin.models.webhooks import MAX_DESCRIPTION
 from optin.operations import webhooks
 from optin.runtime import outside
+from optin.support.wording import plain
 from optin.web import typed, words
 
 MAX_NAME = 254
@@ -52,6 +53,19 @@ class SignInForm(PasswordForm):
         ),
         error_messages={"required": _("Enter your user name or email address.")},
     )
+
+
+class BrowserForm(Form):
+    name = forms.CharField(
+        label=_("Name"),
+        help_text=_("For example, “Work laptop”. Leave it empty to remove the name."),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean_name(self) -> str:
+        return plain(self.cleaned_data["name"])
 
 
 class NumberForm(Form):

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypedDict, cast
+from urllib.parse import quote, unquote
 
+from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, logout
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -167,6 +169,7 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     request.session["began"] = request.session["seen"] = now
     origin = origin_of(request)
     request.session["ip"], request.session["agent"] = origin.ip, origin.user_agent[:MAX_USER_AGENT]
+    request.session["name"] = _kept_name(request, user)
     # It stays when the session gets a new id: a code sent under both ids is one attempt.
     request.session["line"] = secrets.token_hex(16)
     request.session["password_at"] = half["at"] if half else now
@@ -299,6 +302,7 @@ class Place:
     seen_at: datetime  # up to ``_SEEN_EVERY`` early
     ip: str  # from which it was seen then
     user_agent: str
+    name: str  # as its user calls it; "" for no name
 
 
 def places(request: HttpRequest) -> list[Place]:
@@ -326,7 +330,35 @@ def _place(row: str, held: Any, *, is_here: bool = False) -> Place:
         _time(held, "seen"),
         held.get("ip", ""),
         held.get("agent", ""),
+        held.get("name", ""),
     )
+
+
+def name_browser(request: HttpRequest, response: HttpResponse, name: str) -> None:
+    """Call this browser *name*, in its next sessions of this user too: its cookie keeps the name.
+
+    :param name: 40 printable characters at most; "" to remove the name.
+    """
+    request.session["name"] = name
+    response.set_signed_cookie(
+        settings.BROWSER_COOKIE_NAME,
+        quote(name),
+        salt=_salt(user_of(request)),
+        max_age=settings.LANGUAGE_COOKIE_AGE if name else 0,
+        secure=settings.LANGUAGE_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _kept_name(request: HttpRequest, user: User) -> str:
+    kept = request.get_signed_cookie(settings.BROWSER_COOKIE_NAME, "", salt=_salt(user))
+    return unquote(kept or "")
+
+
+def _salt(user: User) -> str:
+    """Of the cookie's signature: another user of the browser does not read the name."""
+    return f"browser of {user.pk}"
 
 
 def arrived_at(request: HttpRequest) -> datetime:

@@ -207,6 +207,7 @@ NO_WAYS_IN = {
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
     *("recovery-codes", "cancel-revocation", "texts", "first", "access", "sandbox"),
+    *("revoke-key", "revoke-application"),
     *("integrations", "integration-add", "integration"),
     *("email", "email-confirm", "cancel-email"),
     # need a client, and give nothing

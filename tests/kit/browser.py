@@ -40,6 +40,8 @@ VARIABLES: dict[str, list[Any]] = {
     "revocation-texted": ["nothing"],
     "password-new": ["MQ", "nothing"],
     "integration-add": [777],
+    "revoke-key": [1],
+    "revoke-application": [1],
     "integration": [1],
     "sandbox": [900],
 }

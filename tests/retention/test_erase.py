@@ -68,7 +68,7 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     user.last_login = now()
     user.save()
     user.groups.add(Group.objects.get_or_create(name="support")[0])
-    AccessKey.objects.make(user, file, now())
+    AccessKey.objects.make(user, file, now(), NAME)
     opt_ins.opt_in(user, file, OTHER_NUMBER, origin=ORIGIN)
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     row = ProviderUser.objects.get(last_three=NUMBER[-3:])

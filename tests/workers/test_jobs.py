@@ -296,12 +296,6 @@ def test_a_text_that_a_worker_may_still_be_sending_is_left_to_it(
     assert phone.references == [message.reference]
 
 
-def test_a_regular_job_of_the_last_release_is_no_fault() -> None:
-    app.configure_task("notarise", queue="upkeep").defer(timestamp=0)
-    work("upkeep")
-    assert jobs() == []
-
-
 def test_a_dead_workers_regular_jobs_bar_nobody(message: SmsMessage, phone: Phone) -> None:
     """The next of its kind waits already, and two may not."""
     app.configure_task("seal").defer(timestamp=0)

@@ -1,5 +1,6 @@
 """What acts for a person: they see and end it, with the password; nobody else does."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,8 @@ ACCESS = "/account/access/"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/18.0 Safari/605.1.15"
 MINUTE = timedelta(minutes=1)
+PAGES = {"app", "key"}
+"""What is revoked on a page of its own, by what its address has."""
 
 
 def elsewhere(agent: str = FIREFOX, ip: str = "198.51.100.9", name: str = "ann") -> Browser:
@@ -43,7 +46,9 @@ def is_in(browser: Browser) -> bool:
 
 
 def named(browser: Browser, field: str) -> list[str]:
-    """What the forms of the page would send as *field*."""
+    """What the forms of the page would send as *field*, or what its links would revoke."""
+    if field in PAGES:
+        return re.findall(rf'"{ACCESS}{field}/(\d+)/"', browser.page.html)
     return [form.fields[field] for form in browser.page.forms if field in form.fields]
 
 
@@ -52,7 +57,8 @@ def post(browser: Browser, token: str | None = None, **fields: str) -> Any:
     token = browser.page.forms[0].fields["csrfmiddlewaretoken"] if token is None else token
     data = {"csrfmiddlewaretoken": token, **fields}
     headers = {"origin": f"https://{HOST}"}
-    return browser.client.post(ACCESS, data, secure=True, headers=headers)
+    where = "".join(f"{kind}/{fields[kind]}/" for kind in PAGES & fields.keys())
+    return browser.client.post(ACCESS + where, data, secure=True, headers=headers)
 
 
 def press(browser: Browser, **fields: str) -> None:
@@ -159,6 +165,32 @@ def test_no_browser_is_hidden_by_what_another_one_proves(
     assert len(named(ann, "session")) == 2
 
 
+def test_a_browser_keeps_the_name_that_its_user_gave_it(ann: Browser) -> None:
+    """P-16. Nobody else who uses the browser reads it, and it hides no other words."""
+    ann.go(ACCESS)
+    ann.send(name="<b>\u202eWork l\u00e4ptop")
+    ann.send("/sign-out/")
+    sign_in(ann)
+    ann.go(ACCESS)
+    assert "&lt;b&gt; Work l\u00e4ptop" in ann.page.html
+    text = " ".join(ann.page.text.split())
+    assert "Work l\u00e4ptop This browser Chrome on Android" in text
+    other = elsewhere()
+    other.go(ACCESS)
+    assert "Work l\u00e4ptop" in other.page.text
+    ann.send("/sign-out/")
+    sign_in(ann, "ben")
+    ann.go(ACCESS)
+    assert "Work" not in ann.page.text
+
+
+def test_too_long_a_name_is_refused(ann: Browser) -> None:
+    ann.go(ACCESS)
+    ann.send(name="x" * 10_000)
+    assert (ann.page.status, ann.path) == (422, ACCESS)
+    assert "40" in ann.page.errors
+
+
 # -- browsers: ended ---------------------------------------------------------------
 
 
@@ -243,7 +275,7 @@ def test_own_session_is_not_ended_here(ann: Browser) -> None:
     assert events() == []
 
 
-FORMS = pytest.mark.parametrize("name", ["session", "others", "application", "key"])
+FORMS = pytest.mark.parametrize("name", ["session", "others", "app", "key"])
 
 
 @pytest.fixture
@@ -266,16 +298,16 @@ def test_nobody_ends_what_is_somebody_elses(
     """P-16. Whatever they send; also where both let the same application act."""
     ben, of_ben = elsewhere(name="ben"), exchange(grant(stranger, client_app, "of ben"))
     ben.go(ACCESS)
-    for name in ("session", "application", "key"):
+    for name in ("session", "app", "key"):
         for asked in (*named(ann, name), "", "x", "9" * 30):
-            assert post(ben, **{name: asked}).status_code == 303
+            assert post(ben, **{name: asked}).status_code in {303, 404}
     post(ben, others="all")
     assert not works(of_ben)
     assert lives()
     assert is_in(ann)
 
 
-@pytest.mark.parametrize("name", ["session", "application", "key"])
+@pytest.mark.parametrize("name", ["session", "app", "key"])
 def test_pressed_twice_it_ends_once(name: str, ann: Browser, lives: Callable[[], bool]) -> None:
     fields = {name: named(ann, name)[0]}
     press(ann, **fields)
@@ -370,7 +402,7 @@ def test_client_that_signs_in_with_the_password(ann: Browser) -> None:
     ann.go(ACCESS)
     assert "Applications that sign in with your password" in ann.page.text
     assert "In these organisations only: Harbour Books" in " ".join(ann.page.text.split())
-    press(ann, application=named(ann, "application")[0])
+    press(ann, app=named(ann, "app")[0])
     assert Api(token=token).ping().status == 401
 
 
@@ -380,9 +412,9 @@ def test_revoked_application_can_do_nothing(
     """Its access token, its refresh token, and a code that it has not used yet."""
     code = grant(user, client_app, "unused")
     ann.go(ACCESS)
-    press(ann, application=str(client_app.pk))
+    press(ann, app=str(client_app.pk))
     assert ann.page.flash == "Access ended: Client."
-    assert named(ann, "application") == []
+    assert named(ann, "app") == []
     assert "No application has access to your account." in ann.page.text
     assert not works(allowed)
     assert error(refresh(allowed)) == (400, "invalid_grant")
@@ -402,7 +434,7 @@ def test_revoked_application_can_do_nothing(
 
 @pytest.fixture
 def key(user: User, file: File) -> str:
-    return tenants.make_access_key(user, file, origin=ORIGIN)
+    return tenants.make_access_key(user, file, name="Payroll", origin=ORIGIN)
 
 
 def test_access_keys_are_named(key: str, browser: Browser, clock: time_machine.Traveller) -> None:
@@ -410,11 +442,26 @@ def test_access_keys_are_named(key: str, browser: Browser, clock: time_machine.T
     sign_in(browser)
     browser.go(ACCESS)
     text = " ".join(browser.page.text.split())
-    assert f"Harbour Books: {key[:6]}… Made 2 November 2026, 23:00 AEDT Not used yet" in text
+    assert (
+        f"Payroll Harbour Books: {key[:6]}… Made 2 November 2026, 23:00 AEDT Not used yet" in text
+    )
     assert key not in browser.page.html
     assert opens(key)
     browser.reload()
     assert "Last used 2 November 2026, 23:02" in browser.page.text.split("Access keys")[1]
+
+
+def test_the_page_that_revokes_a_key_names_it(key: str, ann: Browser, stranger: User) -> None:
+    """P-16. To its owner only; a GET revokes nothing."""
+    ann.go(ACCESS)
+    where = f"{ACCESS}key/{named(ann, 'key')[0]}/"
+    ben = elsewhere(name="ben")
+    ben.go(where)
+    assert (ben.path, ben.page.flash) == (ACCESS, "This access has ended already.")
+    ann.go(where)
+    text = " ".join(ann.page.text.split())
+    assert f"Payroll Begins with {key[:6]} Organisation Harbour Books Last used Not used" in text
+    assert opens(key)
 
 
 def test_revoked_key_opens_nothing(key: str, ann: Browser, user: User, file: File) -> None:
