@@ -364,7 +364,7 @@ class Notice(Outgoing):
     lease = MAIL_LEASE
 
     class Kind(models.TextChoices):
-        """Each with the subject of the mail. Three have another one in some cases."""
+        """Each with the subject of the mail. Some have another one in some cases."""
 
         ACTIVATED = "activated", _("Two-factor sign-in is on")
         RELEASED = "released", _("Your mobile number was removed from your account")
@@ -375,7 +375,7 @@ class Notice(Outgoing):
             "programs_locked",
             _("Too many wrong codes from an application: applications are locked for a while"),
         )
-        PROGRAMS_OFF = "programs_off", _("Applications can use no codes any more")
+        PROGRAMS_OFF = "programs_off", _("Applications can't use your codes any more")
         SUSPENDED = "suspended", _("Your mobile number was suspended by staff")
         RESUMED = "resumed", _("Your mobile number works again")
         UNLOCKED = "unlocked", _("Your account was unlocked by staff")
@@ -392,17 +392,17 @@ class Notice(Outgoing):
         SECURED = "secured", _("Everybody else was signed out of your account")
         NO_TEXTS = "no_texts", _("No text messages go to your mobile number any more")
         REVOKE_PLANNED = "revoke_planned", _("Staff will remove your second factors")
-        REVOKE_OFF = "revoke_off", _("Your second factors aren't removed")
+        REVOKE_OFF = "revoke_off", _("Two-factor sign-in stays on")
         OWN_REMOVAL = "own_removal", _("Two-factor sign-in will be turned off")
-        OWN_REMOVAL_OFF = "own_removal_off", _("Your second factors aren't removed")
-        OWN_REMOVED = "own_removed", _("Your second factors were removed")
+        OWN_REMOVAL_OFF = "own_removal_off", _("Two-factor sign-in stays on")
+        OWN_REMOVED = "own_removed", _("Two-factor sign-in was turned off")
         KEY_MADE = "key_made", _("An access key was made for your account")
         KEY_REVOKED = "key_revoked", _("An access key of your account was revoked")
         ROLE = "role", _("Your role as a member of staff was changed")
         EMAIL_PROVE = "email_prove", _("A new email address is to be confirmed")
         EMAIL_ASKED = "email_asked", _("Somebody asked to change your email address")
         EMAIL_CHANGED = "email_changed", _("The email address of your account was changed")
-        EMAIL_OFF = "email_off", _("Your email address doesn't change")
+        EMAIL_OFF = "email_off", _("Your email address stays the same")
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
         ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
         CONSENT = "consent", _("An application was allowed to act for your account")

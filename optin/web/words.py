@@ -324,7 +324,7 @@ def stopped(purpose: Purpose, factors: Overview) -> str:
     said = f"{said} {other_ways(factors)}"
     if factors.app or factors.recovery_codes:
         said += " " + _(
-            "Once you're signed in, you can turn text messages on again under “Two-factor”."
+            "Once you're signed in, you can turn text messages on again under “Security”."
         )
     return said
 

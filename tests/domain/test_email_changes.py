@@ -424,7 +424,7 @@ def test_the_address_that_is_taken_away_is_told_too(person: Person, clock: Clock
     assert disowned(person, 0) == ["email"]
     told_of = {message.to[0]: message.subject for message in mail.outbox[sent:]}
     assert told_of == {
-        OLD: "A change to your account was taken back",
+        OLD: "We've undone the change to your account",
         "ann.newest@example.org": "This is no longer the email address of your account",
     }
 

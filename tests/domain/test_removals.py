@@ -601,7 +601,7 @@ def test_if_no_worker_ran_for_days_the_person_gets_a_day_more(
     assert (waits.told_at, waits.due_at) == (timezone.now(), timezone.now() + DAY)
     body = " ".join(str(mail.outbox[-1].body).split())
     due = date_format(timezone.localtime(waits.due_at), "j F Y, H:i T")
-    assert f"They will be removed on {due}" in body
+    assert f"This happens on {due}" in body
     at(waits.due_at - MOMENT, clock)
     assert each_minute() == (0, 0, 0)
     at(waits.due_at, clock)
@@ -899,7 +899,7 @@ def test_what_waits_is_not_sent_once_it_is_called_off(
     assert (text.state, text.reason) == (State.EXPIRED, Unsent.CALLED_OFF)
     assert warnings(ann) == []
     subjects = [message.subject for message in mail.outbox[mails:]]
-    assert subjects == ["Your second factors aren't removed"]
+    assert subjects == ["Two-factor sign-in stays on"]
 
 
 # -- links -------------------------------------------------------------------------

@@ -400,7 +400,7 @@ def test_what_was_told_is_taken_back(
     assert not AccessToken.objects.exists()
     assert person.user.session_epoch == epoch + 1
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
-    assert mailed().startswith("A change to your account was taken back: You told us")
+    assert mailed().startswith("We've undone the change to your account: You told us")
     assert f"{words} We signed out all sessions" in mailed()
     assert "don't sign in yet" not in mailed()
     assert failed_sign_ins() == 0
@@ -462,7 +462,7 @@ def test_a_suspended_number_stays(full: Person) -> None:
     assert full.number
     assert full.number.suspended_at
     assert not AccessKey.objects.filter(revoked_at=None).exists()
-    assert mailed().startswith("Everybody was signed out of your account: You told us")
+    assert mailed().startswith("You've been signed out everywhere: You told us")
     assert "We didn't remove the mobile number: staff stopped codes for it" in mailed()
     assert "that isn't yours, don't sign in yet" in mailed()
 
@@ -474,7 +474,7 @@ def test_a_mail_about_what_an_older_release_did_names_nothing(full: Person) -> N
     Notice.objects.filter(pk=told.pk).update(created_at=told.created_at - timedelta(seconds=1))
     told.refresh_from_db()
     letter = wording.mail_for(told)
-    assert letter.subject == "Everybody was signed out of your account"
+    assert letter.subject == "You've been signed out everywhere"
     assert "Sign in and choose a new password." in str(letter.body)
     assert "removed" not in str(letter.body)
 

@@ -126,7 +126,7 @@ _OTHER_CODES: dict[str, str] = {
     NotCompared.FIRST_OF_TWO: EXPLAINED[Why.TWO_CODES].staff,
     NotCompared.NUMBER_UNKNOWN: (
         "Tell the developers of the application: it sent the id of another opt-in. Meanwhile the "
-        "person can turn two-factor on here, under “Two-factor”."
+        "person can turn two-factor on here, under “Security”."
     ),
     By.APP: (
         "Each code of the app works once, and for a minute at most. Tell them to enter the next "

@@ -230,7 +230,7 @@ def test_the_link_to_the_old_address_stops_it(user: User, browser: Browser, cloc
     browser.go(path)  # signed in already
     leads = [browser.page.leads_to(to) for to in ("/account/password/", "/sign-in/")]
     assert leads == [True, False]
-    assert mail.outbox[-1].subject == "Your email address doesn't change"
+    assert mail.outbox[-1].subject == "Your email address stays the same"
     assert [m.subject for m in mail.outbox].count(mail.outbox[-1].subject) == 1
     clock.shift(timedelta(days=2))
     assert carry_out() == (0, 0)

@@ -95,7 +95,7 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
     assert "the removal of your second factors was cancelled" in half.page.flash
     assert half.page.flash.endswith("change it now. Change the password")
     assert Revocation.objects.get().closed_as == "signed_in"
-    assert mail.outbox[-1].subject == "Your second factors aren't removed"
+    assert mail.outbox[-1].subject == "Two-factor sign-in stays on"
 
 
 # -- who cannot ask ----------------------------------------------------------------
