@@ -142,6 +142,7 @@ class CodePage(View):
             request,
             self.template,
             recovery if recovery.errors else form,
+            focus="code" if self.sends_itself else "",
             code_form=form,
             recovery=recovery if takes_recovery else None,
             **context,

@@ -51,7 +51,7 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         references.mark(request.META, Undecided.SESSION_ENDED)
     form = SignInForm(request.POST or None)
     if not form.is_valid():
-        return page(request, "sign_in.html", form)
+        return page(request, "sign_in.html", form, focus="username")
     result = sign_in.sign_in(**form.cleaned_data, origin=sessions.origin_of(request))
     if result.outcome is SignInOutcome.SIGNED_IN and result.user:
         sessions.begin(request, result.user)
@@ -129,6 +129,7 @@ class SignInRecovery(SignInCode):
             request,
             "sign_in_recovery.html",
             RecoveryForm(sessions.take_refused(request).get("recovery", "")),
+            focus="recovery",
             factors=authenticators.overview(self.person),
             locked=words.locked(self.person),
             here=self.address(),
@@ -179,7 +180,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     """The password again, before a change of how somebody signs in."""
     form = PasswordForm(request.POST or None)
     if not form.is_valid():
-        return page(request, "confirm.html", form)
+        return page(request, "confirm.html", form, focus="password")
     password, origin = form.cleaned_data["password"], sessions.origin_of(request)
     result = passwords.confirm(user_of(request), password, origin=origin)
     if result.outcome is not SignInOutcome.SIGNED_IN:

@@ -76,7 +76,7 @@ def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
 @require_safe
 @signed_in
 def success(request: HttpRequest) -> HttpResponse:
-    """What is on now, and what to do for the day the phone is lost (P-07)."""
+    """What was done, and what to do for the day the phone is lost (P-07)."""
     factors = authenticators.overview(user_of(request))
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
@@ -84,7 +84,8 @@ def success(request: HttpRequest) -> HttpResponse:
         request,
         "success.html",
         factors=factors,
-        changed="changed" in request.GET and factors.number,
+        changed=request.GET.get("done") == "changed" and factors.number,
+        by_app=not factors.number or (request.GET.get("done") == "app" and factors.app),
         mailed=_is_mailed(user_of(request)),
         then=next_page(request, "two-factor"),
     )
@@ -118,6 +119,7 @@ def number(request: HttpRequest) -> HttpResponse:
         request,
         "number.html",
         form,
+        focus="" if "which" in form.fields else "number",
         factors=factors,
         files=files,
         stopped=authenticators.is_stopped(user),
@@ -215,8 +217,8 @@ class NumberCode(CodePage):
         sessions.leave_number(self.request)
         if result.outcome is CodeOutcome.OK:
             sessions.prove(self.request, By.TEXT)
-        changed = {"changed": 1} if result.data.get("replaced") else {}
-        return SeeOther("success", then=on_to(self.request), **changed)
+        done = "changed" if result.data.get("replaced") else "number"
+        return SeeOther("success", then=on_to(self.request), done=done)
 
 
 def _waits(user: User, number: str) -> bool:
@@ -369,7 +371,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     if result.repeated:
         sessions.follow(request)
     sessions.prove(request, By.APP)
-    return SeeOther("success", then=then)
+    return SeeOther("success", then=then, done="app")
 
 
 def _picture(address: str) -> SafeString:
@@ -397,6 +399,9 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         return SeeOther("two-factor", then=on_to(request))
     if request.method != "POST":
         return _offer_codes(request, user, factors)
+    if "saved" in request.POST:
+        sessions.flash(request, _("Recovery codes saved. Keep them where you find them."))
+        return SeeOther(next_page(request, "two-factor"))
     instead_of, texts = _codes_of(request, user)
     kept = authenticators.Change(FactorOutcome.NOTHING_WAITING)
     if texts:

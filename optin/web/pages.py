@@ -93,9 +93,13 @@ def page(
     form: BaseForm | None = None,
     *,
     status: int | None = None,
+    focus: str = "",
     **context: Any,
 ) -> HttpResponse:
-    """Show a page; 422 where its *form* was sent and refused, unless *status* says more."""
+    """Show a page; 422 where its *form* was sent and refused, unless *status* says more.
+
+    :param focus: the field that is the one task of the page. What is wrong comes before it.
+    """
     if not request.path.startswith(reverse("number-code")):
         sessions.leave_number(request)
     refused = form is not None and form.errors and request.method == "POST"
@@ -103,6 +107,8 @@ def page(
         references.mark(request.META, Undecided.LINK_GONE)
     elif form is not None and form.errors and _is_mistyped(request, form):
         context.setdefault("reference", "")  # support has nothing to look up
+    if form is not None and focus and not form.errors:
+        form.fields[focus].widget.attrs["autofocus"] = True
     status = status or (422 if refused else 200)
     then = on_to(request)
     on_the_way = f"?{urlencode({'next': then})}" if then else ""

@@ -116,12 +116,16 @@ class Page(HTMLParser):
     def leads_to(self, path: str) -> bool:
         return any(urlsplit(href).path == path for href in self.links)
 
-    def form(self, to: str, typed: set[str]) -> Form:
-        """The form that goes *to* there, "" for this page, and has just the fields *typed*."""
+    def form(self, to: str, typed: set[str], press: str = "") -> Form:
+        """The form that goes *to* there, "" for this page, and has just the fields *typed*.
+
+        And the button *press*, if it is given.
+        """
         here = urlsplit(self.address).path
         for form in self.forms:
             path = urlsplit(urljoin(self.address, form.action)).path
-            if path == (to or here) and form.typed == typed:
+            has_button = not press or press in form.buttons
+            if path == (to or here) and form.typed == typed and has_button:
                 return form
         raise AssertionError(f"no form to {to!r} with {typed} on {self.address}: {self.forms}")
 
@@ -238,7 +242,7 @@ class Browser:
         self, to: str = "", *, press: str = "", **typed: str
     ) -> Callable[["Browser"], Page]:
         """Return what ``send`` would do now, to be done to any browser: for pressing twice."""
-        form = self.page.form(to, set(typed))
+        form = self.page.form(to, set(typed), press)
         assert form.method == "post"
         sent = {press: form.buttons[press]} if press else {}
         data = {**form.fields, **typed, **sent}

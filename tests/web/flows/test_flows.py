@@ -550,7 +550,8 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     assert set(shown) <= set(page.answer.content.decode().split())
     make(ann_on)
     assert ann_on.page.codes == shown
-    ann_on.click(TWO_FACTOR)
+    ann_on.send(press="saved")
+    assert (ann_on.path, "Recovery codes saved." in ann_on.page.flash) == (TWO_FACTOR, True)
     ann_on.click(RECOVERY)  # they can be made again
     ann_on.send()
     assert not set(ann_on.page.codes) & set(shown)
@@ -664,7 +665,7 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
     chosen = AuditEvent.objects.filter(kind="app", outcome__endswith="_first").order_by("pk")
     assert list(chosen.values_list("outcome", flat=True)) == ["text_first", "app_first"]
     assert not any(map(wording.is_refusal, chosen))
-    assert "You chose to be asked for the app first" in ann.go("/account/activity/").text
+    assert "App chosen as the first way to sign in" in ann.go("/account/activity/").text
 
 
 def test_the_choice_is_between_two_factors(user: User, phone: Phone) -> None:
