@@ -25,6 +25,17 @@ class NoForm(forms.Form):
             # Django's own repeats what was sent.
             field.error_messages["invalid_choice"] = f"{field.label}: choose one from the list."
 
+    def settle(self, name: str, value: str) -> Any:
+        """Take *value* for a field that is not asked for any more, and return what it names.
+
+        :raises ValidationError: if it names nothing.
+        """
+        field = self.fields[name]
+        found = field.clean(value)
+        # Whatever is sent for a disabled field counts for nothing.
+        field.initial, field.disabled, field.widget = value, True, forms.HiddenInput()
+        return found
+
 
 class ReasonForm(NoForm):
     """The reason. The audit trail keeps it for as long as the event."""
@@ -91,6 +102,8 @@ class Done:
     secret: str = ""
     answer: str = ""
     """What a command prints alone on its last line, if it is no secret."""
+    row: Any = None
+    """What was made. Its page comes next, if it has one."""
 
     @property
     def is_done(self) -> bool:

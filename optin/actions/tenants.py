@@ -156,7 +156,7 @@ class ApplicationForm(NoForm):
 def _make_file(row: None, data: dict[str, Any], origin: Origin) -> Done:
     file_id = data["id"] or File.objects.next_id()
     file = tenants.create_file(file_id, data["name"], is_sandbox=data["sandbox"], origin=origin)
-    return Done(f"File {file.pk} was made.", answer=str(file.pk))
+    return Done(f"File {file.pk} was made.", answer=str(file.pk), row=file)
 
 
 def _add_member(row: None, data: dict[str, Any], origin: Origin) -> Done:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -31,6 +31,10 @@ OFFERED: dict[str, Action] = {}
 def origin_of(request: HttpRequest) -> Origin:
     """Return which member of staff asks, and from where."""
     return Origin.of(Face.ADMIN, request.META, actor_id=request.user.pk)
+
+
+_SETTLED = ("file_id", "who")
+"""The fields that an address may fill in: whoever comes from the page of a file enters no id."""
 
 
 def name_of(admin: "ModelAdmin[Any]") -> str:
@@ -55,7 +59,11 @@ def url_of(
         if object_id is not None and row is None:
             messages.warning(request, "This row no longer exists.")
             return SeeOther("admin:index")
-        return _answer(action, admin, request, row, home)
+        try:
+            return _answer(action, admin, request, row, home)
+        except ValidationError:  # of what the address fills in
+            messages.warning(request, "This row no longer exists.")
+            return SeeOther("admin:index")
 
     route = f"<int:object_id>/{action.name}/" if one else f"{action.name}/"
     allowed = require_http_methods(["GET", "HEAD", "POST"])(view)
@@ -71,6 +79,9 @@ def _answer(
     home: Callable[[Any], str],
 ) -> HttpResponse:
     form = action.asks(request.POST if request.method == "POST" else None, row)
+    names = [name for name in _SETTLED if name in form.fields and name in request.GET]
+    settled = {name: form.settle(name, request.GET[name]) for name in names}
+    about = list(settled.values()) or ([row] if row else [])
     status = 422 if request.method == "POST" else 200
     done: Done | None = None
     if form.is_valid():
@@ -85,18 +96,22 @@ def _answer(
     if done and done.outcome == StaffOutcome.OUT_OF_REACH:
         form.add_error(None, done.words)
         status, done = 403, None
+    if file := settled.get("file_id"):
+        back = reverse("admin:optin_file_change", args=[file.pk])
+    else:
+        back = home(row)  # it may be gone by now
     if done and not done.secret:
         level = messages.SUCCESS if done.is_done else messages.WARNING
         messages.add_message(request, level, done.words)
-        return SeeOther(home(row))
+        return SeeOther(home(done.row) if done.row else back)
     context = {
         **admin.admin_site.each_context(request),
         "title": action.title,
         "says": action.says,
         "hits": action.hits() if action.hits and not done else "",
-        "about": plain(getattr(row, "username", row) if row else ""),
+        "about": ", ".join(plain(getattr(each, "username", each)) for each in about),
         "form": form,
-        "home": home(row),
+        "home": back,
         "done": done,
         "is_destructive": action.is_destructive,
     }

@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin import ShowFacets, SimpleListFilter
+from django.contrib.admin.templatetags.admin_list import result_headers, results
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
@@ -126,7 +128,18 @@ def account(row: Any) -> str:
 @admin.display(description="file")
 def file(row: Any) -> str:
     """The column of the file that a row belongs to."""
-    return plain(row.file) if row.file else "-"
+    if row.file is None:
+        return "-"
+    address = reverse("admin:optin_file_change", args=[row.file.pk])
+    return format_html('<a href="{}">{}</a>', address, plain(row.file))
+
+
+def _with_head(cell: str, head: dict[str, Any]) -> str:
+    """Return *cell*, an element of Django's, with what it is, and whether there is nothing."""
+    is_empty = mark_safe(" data-empty") if cell.endswith(">-</td>") else ""
+    # Django has made it safe.
+    tag, rest = mark_safe(cell[:3]), mark_safe(cell[3:])  # noqa: S308
+    return format_html('{} data-head="{}"{}{}', tag, capfirst(head["text"]), is_empty, rest)
 
 
 class Pages(ChangeList):
@@ -154,6 +167,17 @@ class Pages(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
         return ["-pk"]
+
+    def table(self) -> tuple[list[Any], list[list[str]]]:
+        """Return the heads of the columns, and the cells of each row, each with its head.
+
+        On a phone a row is a card, so each cell has to say what it is.
+        """
+        heads = list(result_headers(self))
+        rows = [
+            [_with_head(*each) for each in zip(row, heads, strict=True)] for row in results(self)
+        ]
+        return heads, rows
 
     @property
     def asked(self) -> list[str]:
@@ -200,6 +224,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     leads_to = "changelist"
     """The page after an action on one row: the list, or ``change``, the page of the row."""
     shown: ClassVar[tuple[Any, ...]] = ()
+    in_file: tuple[Any, ...] = ()  # the columns on the page of a file
     nothing = "There are none."  # what a list says that has no rows
 
     def __init_subclass__(cls) -> None:

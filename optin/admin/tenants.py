@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, Max, QuerySet
+from django.contrib.admin.utils import label_for_field, lookup_field
+from django.db.models import Count, Max, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from oauth2_provider.models import get_application_model
 
 from optin.actions.base import Action
@@ -22,6 +25,7 @@ from optin.actions.tenants import (
     OF_KEY,
     OF_MEMBERSHIP,
 )
+from optin.admin.actions import links, name_of
 from optin.admin.rows import (
     Choice,
     ReadOnlyAdmin,
@@ -35,9 +39,14 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import site
-from optin.models import AccessKey, File, Membership, ScimClient
-from optin.operations import invitations, sandbox, tenants
-from optin.support.wording import plain
+from optin.limits import Rule
+from optin.models import AccessKey, AuditEvent, File, Membership, ScimClient, WebhookEndpoint
+from optin.operations import invitations, sandbox, staff, tenants
+from optin.support import budgets
+from optin.support.wording import moment, plain
+
+SHOWN_ROWS = 10
+"""Members, keys and endpoints on the page of a file: the newest of each."""
 
 
 @admin.display(description="names its users' addresses")
@@ -84,14 +93,99 @@ class FileAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         file = File.objects.filter(pk=object_id).first()
-        is_sandbox = bool(file and file.is_sandbox)
-        texts = sandbox.texts_of(file) if file and is_sandbox else []
-        shown = {
-            "is_sandbox": is_sandbox,
-            "texts": [(clock(each.at), each) for each in texts],
-            "members": _counts(file) if file and not is_sandbox else [],
-        }
+        shown = _hub(file, request) if file else {}
         return super().change_view(request, object_id, form_url, shown)
+
+
+# -- the page of a file ------------------------------------------------------------
+
+
+def _hub(file: File, request: HttpRequest) -> dict[str, Any]:
+    """Return what the page of *file* shows, of that which whoever asks may see."""
+    texts = sandbox.texts_of(file) if file.is_sandbox else []
+    return {
+        "title": plain(file),
+        "is_sandbox": file.is_sandbox,
+        "facts": [
+            ("File id", file.pk),
+            ("State", "active" if file.active else "not active"),
+            *([("Sandbox", "yes")] if file.is_sandbox else _used(file)),
+        ],
+        "texts": [(clock(each.at), each) for each in texts],
+        "members": [] if file.is_sandbox else _counts(file),
+        "parts": [
+            _part(request, model, file, only)
+            for model, only in _PARTS.items()
+            if site.get_model_admin(model).has_view_permission(request)
+        ],
+        "events": _list_of(AuditEvent, file)
+        if request.user.has_perm(staff.sees(AuditEvent))
+        else "",
+    }
+
+
+_PARTS: dict[type[Model], dict[str, Any]] = {
+    Membership: {"active": True},
+    AccessKey: {"revoked_at": None},
+    WebhookEndpoint: {},
+}
+"""The rows on the page of a file, each with what is left out there."""
+
+
+def _part(request: HttpRequest, model: type[Model], file: File, only: Any) -> dict[str, Any]:
+    """Return the newest rows of *model* in *file*, and what can be done there."""
+    listed: Any = site.get_model_admin(model)
+    found = listed.get_queryset(request).filter(file=file, **only)
+    rows = found.select_related(*listed.list_select_related).order_by("-pk")[:SHOWN_ROWS]
+    listed.look_up(rows)
+    name = name_of(listed)
+    make = links(listed, listed.of_list, request)
+    columns = [label_for_field(each, model, listed) for each in listed.in_file]
+    return {
+        "name": model._meta.model_name,
+        "title": capfirst(str(model._meta.verbose_name_plural)),
+        "whole": _list_of(model, file),
+        "make": [(_with(address, file_id=file.pk), words) for address, words in make],
+        "columns": columns,
+        "rows": [
+            {
+                "row": row,
+                "address": reverse(f"admin:{name}_change", args=[row.pk]),
+                "cells": [
+                    (head, lookup_field(each, row, listed)[2])
+                    for head, each in zip(columns, listed.in_file, strict=True)
+                ],
+                "key": _key_of(request, row) if model is Membership else "",
+            }
+            for row in rows
+        ],
+    }
+
+
+def _key_of(request: HttpRequest, member: Membership) -> str:
+    """Return where a key is made for *member*; "" if whoever asks may not."""
+    if not (member.user.is_active and request.user.has_perm(MAKE_KEY.permission)):
+        return ""
+    make = reverse(f"admin:optin_accesskey_{MAKE_KEY.name}")
+    return _with(make, file_id=member.file_id, who=f"id:{member.user_id}")
+
+
+def _list_of(model: type[Model], file: File) -> str:
+    return _with(reverse(f"admin:optin_{model._meta.model_name}_changelist"), file_id=file.pk)
+
+
+def _with(address: str, **facts: object) -> str:
+    return f"{address}?{urlencode(facts)}"
+
+
+def _used(file: File) -> list[tuple[str, str]]:
+    """Say how many texts of each budget of *file* are used."""
+    running = budgets.running(timezone.now(), [file.pk])
+    return [
+        ("Texts to opt in and out", f"{one.used:,} of {one.limit:,} until {moment(one.ends)}")
+        for one in running
+        if one.scope == Rule.FILE
+    ]
 
 
 class _HowFar(Choice):
@@ -113,7 +207,7 @@ class _HowFar(Choice):
 
 def _counts(file: File) -> list[tuple[int, str, str]]:
     """Count the members: how many, who, and the list of those."""
-    address = f"{reverse('admin:optin_membership_changelist')}?file_id={file.pk}"
+    address = _list_of(Membership, file)
     found = invitations.progress(file)
     return [(found[name], words, f"{address}&how_far={name}") for name, words in _HowFar.choices_of]
 
@@ -136,6 +230,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_select_related = ("user", "file")
     list_display_links = (list_display[3],)
     shown = list_display[:4]
+    in_file = (list_display[0], list_display[2], "two_factor")
 
     def look_up(self, rows: Sequence[Any]) -> None:
         note_factors([row.user for row in rows])
@@ -167,6 +262,7 @@ class AccessKeyAdmin(ReadOnlyAdmin):
         when("last_used_at"),
         when("revoked_at"),
     )
+    in_file = (*list_display[:2], list_display[4])
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     shown = list_display

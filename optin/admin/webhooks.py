@@ -144,6 +144,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     list_display = (text("url", "address"), file, "state", when("created_at", "made"))
     list_filter = (by_id("file_id", "file id"),)
     list_select_related = ("file", "made_by")
+    in_file = (list_display[0], "state")
     shown: ClassVar[tuple[Any, ...]] = (
         *list_display,
         text("description"),

@@ -68,7 +68,7 @@ def test_what_is_shown_once_is_kept_by_nobody(
     answer = client.post(at, ONCE[path])
 
     html = answer.content.decode()
-    found = re.search(r'class="secret">([^<]+)<', html)
+    found = re.search(r'id="secret">([^<]+)<', html)
     assert found
     secret = found[1]
     assert answer["Cache-Control"].split(", ").count("no-store") == 1

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.crowd import Crowd
 from tests.browser.hands import Pointer, sign_in
-from tests.kit.chromium import WIDE, Site, Window
+from tests.kit.chromium import PHONE, WIDE, Site, Window
 from tests.kit.staff import LISTS
 
 LOG = "/admin/optin/auditevent/"
@@ -63,7 +63,7 @@ def test_heads_stay_in_sight(hand: Pointer) -> None:
     page.mouse.wheel(0, 2000)
     page.wait_for_function("scrollY > 1000")
     assert top_of_head(page) == 0
-    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_viewport_size({"width": 800, "height": 844})
     page.goto(LOG)
     rows = page.get_by_role("region", name="Audit events, rows")
     rows.focus()
@@ -71,3 +71,16 @@ def test_heads_stay_in_sight(hand: Pointer) -> None:
     page.keyboard.press("End")
     page.wait_for_function("() => document.activeElement.scrollTop > 100")
     assert top_of_head(page) == pytest.approx(before, abs=2)
+
+
+def test_a_row_is_a_card_on_a_phone(hand: Pointer) -> None:
+    """P-27: nothing scrolls sideways, and each cell says what it is."""
+    page = hand.page
+    page.set_viewport_size({"width": PHONE, "height": 844})
+    for path in PATHS:
+        page.goto(path)
+        card = page.locator("#result_list tbody tr").first
+        for cell in card.locator(":scope > :not(:first-child):visible").all():
+            said = cell.evaluate("it => getComputedStyle(it, '::before').content")
+            assert said == f'"{cell.get_attribute("data-head")}"', path
+        assert page.evaluate("document.querySelector('.rows').scrollWidth") <= PHONE, path
