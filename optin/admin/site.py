@@ -10,11 +10,11 @@ from urllib.parse import urlencode, urlsplit
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, URLPattern, URLResolver, path, resolve, reverse
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_POST, require_safe
 
@@ -42,6 +42,7 @@ _LEFT_OUT = frozenset(
 _ONLY_SENT_TO = {
     "find": "admin:index",
     "logout": "admin:index",
+    "stay": "admin:index",
     "optin_auditevent_export": "admin:optin_auditevent_changelist",
 }
 """Addresses that only take what is sent, with the page on which to go on after signing in."""
@@ -90,6 +91,7 @@ class StaffSite(AdminSite):
         return [
             path("login/", self.login, name="login"),
             path("logout/", require_POST(_sign_out), name="logout"),
+            path("stay/", self.admin_view(require_POST(_stay)), name="stay"),
             path("figures/", self.admin_view(self.figures), name="figures"),
             path("figures/<slug:table>.csv", self.admin_view(self.figures_csv), name="figures_csv"),
             *self.pages,
@@ -143,6 +145,7 @@ class StaffSite(AdminSite):
             "here": navigation.above(request),
             "stop": _stop() if self.has_permission(request) else "",
             "may_allow": user.has_perm(staff.SEND_CONTROLS),
+            "session": _session(request),
         }
         return {**super().each_context(request), **more}
 
@@ -176,6 +179,21 @@ def _sign_out(request: HttpRequest) -> HttpResponse:
     response = HttpResponse(status=307)
     response["Location"] = reverse("sign-out")
     return response
+
+
+def _stay(request: HttpRequest) -> HttpResponse:
+    """Say how long the session lasts now: any request lengthens it, up to its longest time."""
+    return JsonResponse(_session(request))
+
+
+def _session(request: HttpRequest) -> dict[str, int]:
+    """In how many seconds the session ends, and in how many at the latest.
+
+    ``web`` notes when, among the WSGI variables: a client cannot name them.
+    """
+    now, ends = timezone.now(), ("SESSION_ENDS_AT", "SESSION_ENDS_AT_LATEST")
+    left, most = (int((request.META.get(name, now) - now).total_seconds()) for name in ends)
+    return {"left": left, "most": most}
 
 
 def _lead(page: str, then: str) -> HttpResponse:

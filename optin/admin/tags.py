@@ -14,18 +14,21 @@ register = template.Library()
 
 @register.filter
 def timed(text: str) -> SafeString:
-    """Write each time in *text* as "16:01, 6 hours ago", with the whole time on hover."""
-    now = timezone.now()
-    return format_html_join(
-        "",
-        "{}",
-        (
-            (part if isinstance(part, str) else _time(*part, now),)
-            for part in wording.moments_of(text)
-        ),
-    )
+    """Write each time in *text* as "16:01, 6 hours ago", with the whole time on hover.
+
+    Of a span, as in "between 16:01 and 17:15", no time says how long ago it was.
+    """
+    now, before, found = timezone.now(), "", []
+    for part in wording.moments_of(text):
+        if isinstance(part, str):
+            before = part
+            found.append((part,))
+        else:
+            is_of_span = before == " and " or before.endswith("between ")
+            found.append((_time(*part, "" if is_of_span else wording.ago(part[1], now)),))
+    return format_html_join("", "{}", found)
 
 
-def _time(whole: str, at: datetime, now: datetime) -> SafeString:
-    said = f"{wording.brief(at, now)}, {wording.ago(at, now)}"
+def _time(whole: str, at: datetime, ago: str) -> SafeString:
+    said = ", ".join(filter(None, [wording.brief(at, timezone.now()), ago]))
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), whole, said)

@@ -112,10 +112,10 @@ def length(time: timedelta) -> str:
 
 
 def between(first: datetime, last: datetime) -> str:
-    """Say when something went on that ended at *last*, next to which this stands."""
+    """Say when something went on."""
     if last - first < timedelta(minutes=1):
         return f"in {length(last - first)}"
-    return f"between {brief(first, last)} and {timezone.localtime(last):%H:%M}"
+    return f"between {moment(first)} and {moment(last)}"
 
 
 def span(seconds: int) -> str:

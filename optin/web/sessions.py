@@ -79,6 +79,9 @@ class Ages:
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
                 request.session["ip"] = origin_of(request).ip
+            began = _time(request.session, "began")
+            request.META["SESSION_ENDS_AT"] = _ends_at(request.session, request.user)
+            request.META["SESSION_ENDS_AT_LATEST"] = began + LONGEST
         return self.get_response(request)
 
 
@@ -585,13 +588,14 @@ def _take(request: HttpRequest, key: str) -> Any:
 
 def _is_over(session: Any, user: Any, now: datetime) -> bool:
     """Whether *session*, or what a row holds of one, was idle too long or is too old."""
+    return now >= _ends_at(session, user)
+
+
+def _ends_at(session: Any, user: Any) -> datetime:
+    """Return when *session* ends if nobody asks for a page before."""
     idle = STAFF_IDLE if user.is_staff else IDLE
-    ends = session.get("ends")
-    return (
-        now - _time(session, "seen") >= idle
-        or now - _time(session, "began") >= LONGEST
-        or (ends is not None and now >= _from(ends))
-    )
+    ends = [_time(session, "seen") + idle, _time(session, "began") + LONGEST]
+    return min([*ends, _from(session["ends"])] if session.get("ends") is not None else ends)
 
 
 def _time(session: Any, key: str) -> datetime:

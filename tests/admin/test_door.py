@@ -170,6 +170,31 @@ def test_staff_idle_out_after_15_minutes(signed_in: In, clock: time_machine.Trav
         assert client.get("/admin/").status_code == status
 
 
+def test_staying_signed_in_never_passes_the_longest_time(
+    signed_in: In, clock: time_machine.Traveller
+) -> None:
+    """S-37a. The page says how long the session lasts, and a press lengthens it, up to 12 hours."""
+    client, quarter = signed_in("support"), timedelta(minutes=14)
+    assert 'data-left="900" data-most="43200"' in client.get("/admin/").content.decode()
+    for n in range(1, 52):
+        clock.shift(quarter)
+        most = 43_200 - n * 14 * 60
+        assert client.post("/admin/stay/").json() == {"left": min(900, most), "most": most}
+    clock.shift(quarter)
+    assert client.post("/admin/stay/").status_code == 302
+    assert client.get("/admin/").status_code == 302
+
+
+def test_nobody_else_makes_them_stay(signed_in: In) -> None:
+    """S-37a. Only the page itself: no link, no other site, nobody who is not staff."""
+    assert signed_in("support").get("/admin/stay/").status_code == 405
+    for name in ("anonymous", "person"):
+        assert signed_in(name).post("/admin/stay/").status_code in {302, 403}
+    client = signed_in("support")
+    client.handler.enforce_csrf_checks = True
+    assert client.post("/admin/stay/").status_code == 403
+
+
 def test_signing_out_is_that_of_everybody(signed_in: In) -> None:
     client = signed_in("support")
     assert client.get("/admin/logout/").status_code == 405
@@ -208,4 +233,4 @@ def test_the_door_leads_to_pages_only(signed_in: In) -> None:
             then = client.get("/admin/login/", {"next": address})["Location"]
             assert client.get(then).status_code == 200, name
             only_sent_to.append(name)
-    assert {"find", "logout", "optin_auditevent_export"} <= set(only_sent_to)
+    assert {"find", "logout", "stay", "optin_auditevent_export"} <= set(only_sent_to)

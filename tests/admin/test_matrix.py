@@ -52,12 +52,14 @@ TAKES: dict[str, set[str]] = {
     **{name: {"GET", "HEAD"} for name in MAY},
     **{name: {"GET", "HEAD", "POST"} for name in OFFERED},
     "find": {"POST"},
+    "stay": {"POST"},
     "optin_auditevent_export": {"POST"},
     "jsi18n": {"GET", "HEAD", "OPTIONS"},
 }
 """By which methods: lists and rows are only read, operations have a form."""
 ANSWERS_POST = {
     "optin_auditevent_export": 200,
+    "stay": 200,
     # What is shown once stands in the answer itself.
     "optin_provideruser_reveal": 200,
     "optin_accesskey_make": 200,
@@ -67,7 +69,7 @@ ANSWERS_POST = {
     "optin_webhookendpoint_secret": 200,
 }
 """All others lead on."""
-WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200}
+WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "stay": 200}
 """What staff without a role come to: the page that says so, and no list of lists."""
 
 ON_NOBODY = {name for name in OFFERED if name.startswith(("optin_guard_", "oauth2_provider_"))}
@@ -87,6 +89,7 @@ REACH = {
 
 SENT: dict[str, Any] = {
     "reason": "called us",
+    "ready": "on",
     "role": "auditor",
     "name": "Shop",
     "redirect_uris": "https://shop.example/cb",
@@ -196,7 +199,7 @@ def test_every_cell(world: World, signed_in: In, name: str) -> None:
                 answered, events = ask(client, method, address, about)
             actor = int(client.session["_auth_user_id"]) if acts else 0
             # Nobody is to be invited: whoever is has an event of their own.
-            tells = acts and name not in {"find", "optin_file_invite"}
+            tells = acts and name not in {"find", "stay", "optin_file_invite"}
             told = [("admin", actor)] if tells else []
             found = answered, [(event.face, event.actor_id) for event in events]
             assert found == (wanted, told), f"{who}: {method} {name}"

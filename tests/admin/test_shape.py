@@ -22,7 +22,7 @@ from tests.kit.trail import tell
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-NO_PAGES = {"login", "logout", "jsi18n", "optin_auditevent_export", "figures_csv"}
+NO_PAGES = {"login", "logout", "stay", "jsi18n", "optin_auditevent_export", "figures_csv"}
 VOID = frozenset({"input", "meta", "link", "img", "br", "hr", "path", "use"})
 
 
@@ -75,6 +75,8 @@ class Shape(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         text = " ".join(data.split())
+        if self._open and self._open[-1][0] == "time":  # shortened: whole on hover
+            text = self._open[-1][1].get("title", text)
         for tag, given in self._open:
             self.texts.setdefault(tag, []).append(text)
             if given.get("class") == "breadcrumbs" and text:
