@@ -8,6 +8,7 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
+from optin.limits import EMAILS
 from optin.models import AuditEvent, EmailChange, User
 from optin.operations import email_changes
 from optin.origin import Face, Origin
@@ -105,6 +106,23 @@ def test_an_account_without_an_address_gets_one_at_once(user: User, browser: Bro
     browser.send()
     assert browser.page.heading == "Your email address was changed"
     assert email_of(user) == NEW
+
+
+def test_the_link_is_sent_again_as_often_as_an_address_may_be_asked_for(
+    browser: Browser, clock: Clock
+) -> None:
+    asked(browser)
+    for _ in range(20):
+        clock.shift(timedelta(minutes=1))
+        browser.go("/account/")
+        browser.send(EMAIL)
+        if browser.path == EMAIL:
+            break
+    assert "too often today" in browser.page.errors
+    sent = [message for message in mail.outbox if message.to == [NEW]]
+    assert len(sent) == EMAILS[0].count
+    browser.go(link_in_mail("/account/email/"))
+    assert browser.page.heading == "Confirm your new email address"
 
 
 # -- what is asked for first -------------------------------------------------------
