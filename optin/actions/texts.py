@@ -89,12 +89,12 @@ def _hit() -> str:
             sum(hours.of(what, start=start).count for start in starts)
             for what in (What.TEXT, What.BUDGET)
         )
-        return f"{some(every - opting, 'text')} to sign in, {opting:,} for opt-in or opt-out"
+        return f"{some(every - opting, 'text')} to sign in and {opting:,} to opt in or out"
 
     last = hours.starts[-2:]
     return (
-        f"It would have stopped {texts(*hours.starts)} in the last 24 hours; since "
-        f"{brief(last[0], now)}: {texts(*last)}."
+        f"In the last 24 hours, it would have stopped {texts(*hours.starts)}. "
+        f"Since {brief(last[0], now)}: {texts(*last)}."
     )
 
 

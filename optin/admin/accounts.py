@@ -26,6 +26,7 @@ from optin.models import AccessKey, Notice, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
+from optin.runtime.references import spelled
 from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
@@ -84,8 +85,11 @@ class AccountAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
     ) -> Any:
         before = Position.parse(request.GET.get("before", ""))
+        name = plain(obj.get_username())
+        reference = spelled(request.GET.get("reference", ""))
         context |= {
-            "title": f"Account {plain(obj.get_username())}",
+            "title": f"Reference {reference}" if reference else f"Account {name}",
+            "name": name,
             **({} if before else self._head(obj, request)),
             **self._story(request, obj, before),
         }
@@ -327,7 +331,7 @@ def find_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     led = references.find(asked, now)
     if len(led) == 1 and not result.users and not found_keys and led[0].event.user_id:
-        return SeeOther(pointers.place(led[0]))
+        return SeeOther(pointers.place(led[0], asked))
     if len(result.users) == 1 and not found_keys and not led:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
     found = [
@@ -339,14 +343,21 @@ def find_page(request: HttpRequest) -> HttpResponse:
         }
         for user in result.users
     ]
+    reference = spelled(asked)
+    untold = references.untold(asked, now)
+    is_other = found or found_keys or not re.search("[0-9-]", asked)
+    title = "Accounts found" if found or found_keys else "Nothing found"
+    if reference and (led or untold or not is_other):
+        title = f"Reference {reference}"
     context = {
         **site.each_context(request),
-        "title": "Accounts found",
+        "title": title,
+        "reference": reference,
         "found": found,
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
-        "led": [pointers.told(each, request) for each in led],
-        "untold": [(exact(each.at), each) for each in references.untold(asked, now)],
+        "led": [pointers.told(each, asked, request) for each in led],
+        "untold": [(exact(each.at), each) for each in untold],
     }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:

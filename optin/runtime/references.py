@@ -1,9 +1,13 @@
-"""References: six characters that lead staff to what happened to one request.
+"""References: seven characters that lead staff to what happened to one request.
 
 A refused person reads them out, and a client logs them. The second of a request and one byte are
 encrypted into 30 bits. So nothing is stored for a reference, every answer has one whatever was
 decided, and only this service can read it back. Whoever guesses one learns nothing: no page and no
 call takes a reference, except the search of staff (``support.references``).
+
+The seventh character checks the other six. With one of them wrong, or with two exchanged, a
+reference is none, and of invented ones 31 of 32 are none. Until 0.24.0 there was no such character.
+Such a reference leads to an event, but its time and cause are not told, since it may be invented.
 
 The byte leads to the audit event: it is a random byte of the id of the request, from ``CAUSES`` to
 255. If the request was refused before any decision, there is no event, and the byte is the number
@@ -149,15 +153,26 @@ def fault(exc: BaseException | None) -> Undecided:
 
 
 def of(request_id: str, cause: Undecided | None = None) -> str:
-    """Return the reference of the request with this id, as ``7KD-2QM``.
+    """Return the reference of the request with this id, as ``7KD-2QMX``.
 
     :param cause: why it was refused, if nothing was decided.
     """
     seconds = int(request_id[:SECOND], 16)
     byte = int(request_id[SECOND:NAMED], 16) if cause is None else cause.value
     number = _shuffle((seconds % _SECONDS) << 8 | byte)
-    text = "".join(_LETTERS[number >> shift & 31] for shift in range(25, -1, -5))
-    return f"{text[:3]}-{text[3:]}"
+    values = [number >> shift & 31 for shift in range(25, -1, -5)]
+    return _written([*values, _check(values, keys.digest_key(_LABEL))])
+
+
+def spelled(text: str) -> str:
+    """Return *text* as a reference is written; "" if it can be none."""
+    values = _values(text)
+    return _written(values) if values else ""
+
+
+def has_check(text: str) -> bool:
+    """Whether *text* has the character by which ``read`` knows an invented one."""
+    return len(_values(text)) == _CHECKED
 
 
 def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
@@ -168,11 +183,12 @@ def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
     Nothing if *text* can be no reference, or its request is older than ``KEPT``. A digest key that
     was replaced is tried too, so there may be several.
     """
-    letters = re.sub(r"[\s\-\u2010-\u2015.]", "", text).upper().translate(_READ_AS)
-    if len(letters) != 6 or not set(letters) <= set(_LETTERS):
-        return
-    shuffled = sum(_LETTERS.index(each) << 5 * n for n, each in enumerate(reversed(letters)))
-    for key_id in keys.digest_key_ids():
+    values = _values(text)
+    first, check = values[:_UNCHECKED], values[_UNCHECKED:]
+    shuffled = sum(each << 5 * n for n, each in enumerate(reversed(first)))
+    for key_id in keys.digest_key_ids() if values else ():
+        if check and check != [_check(first, keys.digest_key(_LABEL, key_id=key_id))]:
+            continue
         seconds, byte = divmod(_unshuffle(shuffled, key_id), 256)
         latest = int((now + _AHEAD).timestamp())
         second = latest - (latest - seconds) % _SECONDS
@@ -188,6 +204,40 @@ def cause(beginning: str) -> Undecided | None:
 
 
 _NUMBERS = frozenset(Undecided)
+
+
+# -- characters ----------------------------------------------------------------------
+
+_UNCHECKED, _CHECKED = 6, 7
+"""Characters of a reference until 0.24.0, and since."""
+
+
+def _written(values: list[int]) -> str:
+    text = "".join(_LETTERS[each] for each in values)
+    return f"{text[:3]}-{text[3:]}"
+
+
+def _values(text: str) -> list[int]:
+    """Return what the characters of a reference stand for; nothing if *text* can be none."""
+    letters = re.sub(r"[\s\-\u2010-\u2015.]", "", text).upper().translate(_READ_AS)
+    if len(letters) not in {_UNCHECKED, _CHECKED} or not set(letters) <= set(_LETTERS):
+        return []
+    return [_LETTERS.index(each) for each in letters]
+
+
+def _check(values: list[int], key: bytes) -> int:
+    """Return the character that checks *values*: a remainder, in the field of 32 elements.
+
+    It is another one if any one of *values* is, or if two of them change places.
+    """
+    check = 0
+    for each in values:
+        check = _doubled(check) ^ each
+    return _doubled(check) ^ _mixed(_ROUNDS, 0, key) & 31
+
+
+def _doubled(element: int) -> int:
+    return element << 1 ^ (0b100101 if element & 16 else 0)  # x^5 + x^2 + 1
 
 
 # -- a keyed permutation of 30 bits: a Feistel network --------------------------------

@@ -298,7 +298,7 @@ def test_each_page_tells_that_all_texts_are_stopped(signed_in: In, user: User) -
         assert "Allow again" not in banner
     assert all("Allow again" in banner for _, (banner,) in told(signed_in("administrator")))
     asked = signed_in("administrator").get("/admin/optin/guard/stop/").content.decode()
-    assert "It would have stopped 0 texts to sign in" in asked
+    assert "it would have stopped 0 texts to sign in" in asked
 
 
 def test_what_needs_somebody_leads_there(

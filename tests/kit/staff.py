@@ -206,7 +206,7 @@ def ids(html: str) -> list[int]:
     return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
 
 
-REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{3})")
+REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
 """The reference on a page of a person."""
 
 
@@ -214,8 +214,9 @@ def lead(client: Client, reference: str) -> str:
     """Return why, and the first entry of the timeline, on the page to which staff are led."""
     response: Any = client.post("/admin/find/", {"who": reference})
     assert response.status_code == 303, response.content.decode()
-    html = client.get(response["Location"].partition("#")[0]).content.decode()
-    story = html.partition('id="happened"')[2]
+    html = client.get(response["Location"]).content.decode()
+    assert f"<h1>Reference {reference.upper()[:3]}" in html
+    story = html.partition('id="led"')[2]
     why, _, entries = story.partition('<ol class="events timeline">')
     said = why.partition("<nav")[0] + entries.partition("</li>")[0]
     return " ".join(re.sub(r"<[^>]+>", " ", said).split())
