@@ -350,7 +350,7 @@ def test_it_waits_and_the_person_is_told_on_all_channels(ann: Person) -> None:
     body = " ".join(str(message.body).split())
     assert message.to == [ann.user.email]
     assert "Somebody who knows your password asked, on the sign-in page" in body
-    assert "removed on 5 November 2026, 23:01 AEDT" in body
+    assert "This happens on 5 November 2026, 23:01 AEDT" in body
     assert wording.revocation_of(body.partition("/revocation/")[2].partition("/")[0]) == waits
     (text,) = warnings(ann)
     assert text.startswith("Two-Factor removes your second factors on 5 Nov. Cancel: https://")
