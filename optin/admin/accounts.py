@@ -86,12 +86,14 @@ class AccountAdmin(ReadOnlyAdmin):
     ) -> Any:
         before = Position.parse(request.GET.get("before", ""))
         name = plain(obj.get_username())
+        story = self._story(request, obj, before)
         reference = spelled(request.GET.get("reference", ""))
+        is_led = reference and story["led"] is not None
         context |= {
-            "title": f"Reference {reference}" if reference else f"Account {name}",
+            "title": f"Reference {reference}" if is_led else f"Account {name}",
             "name": name,
             **({} if before else self._head(obj, request)),
-            **self._story(request, obj, before),
+            **story,
         }
         return super().render_change_form(request, context, obj=obj, **kwargs)
 

@@ -50,9 +50,9 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "texts": Group("Text messages", frozenset({What.REQUEST, What.TEXT})),
-    "codes": Group("Codes entered", frozenset({What.CODE})),
+    "codes": Group("Codes entered", frozenset({What.CODE, What.FACTOR})),
     "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
-    "account": Group("Account", frozenset({What.ACCOUNT})),
+    "account": Group("Account", frozenset({What.ACCOUNT, What.FACTOR})),
     "staff": Group("Staff", frozenset({What.STAFF})),
     "mails": Group("Emails", frozenset({What.MAIL})),
 }
