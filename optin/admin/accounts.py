@@ -290,7 +290,8 @@ def _causes(
     names = set[str]()
     for cause in causes_of(known):
         name = _help(cause, offer, actor)
-        shown: dict[str, Any] = {"cause": cause}
+        is_told = any(one["cause"].why == cause.why for each in found.values() for one in each)
+        shown: dict[str, Any] = {"cause": cause, "is_told": is_told}
         if name:
             action = OFFERED[name]
             args = [known.user.pk] if name.startswith(_OF_ACCOUNT) else []
