@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import override
 from django.views.decorators.http import require_http_methods
 
-from optin.actions.base import Action, Done, told
+from optin.actions.base import Action, Done, NoForm, told
 from optin.errors import OutOfReach, Refusal
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
@@ -57,18 +57,27 @@ def url_of(
             raise PermissionDenied
         row = admin.model._default_manager.filter(pk=object_id).first() if object_id else None
         if object_id is not None and row is None:
-            messages.warning(request, "This row no longer exists.")
-            return SeeOther("admin:index")
-        try:
-            return _answer(action, admin, request, row, home)
-        except ValidationError:  # of what the address fills in
-            messages.warning(request, "This row no longer exists.")
-            return SeeOther("admin:index")
+            return _gone(request)
+        return _answer(action, admin, request, row, home)
 
     route = f"<int:object_id>/{action.name}/" if one else f"{action.name}/"
     allowed = require_http_methods(["GET", "HEAD", "POST"])(view)
     pattern: URLPattern = path(route, admin.admin_site.admin_view(allowed), name=name)
     return pattern
+
+
+def _gone(request: HttpRequest) -> HttpResponse:
+    messages.warning(request, "This row no longer exists.")
+    return SeeOther("admin:index")
+
+
+def _settle(form: NoForm, request: HttpRequest) -> dict[str, Any]:
+    """Return what the address fills in, by the names of the fields.
+
+    :raises ValidationError: if it names what is not there.
+    """
+    names = [name for name in _SETTLED if name in form.fields and name in request.GET]
+    return {name: form.settle(name, request.GET[name]) for name in names}
 
 
 def _answer(
@@ -79,8 +88,10 @@ def _answer(
     home: Callable[[Any], str],
 ) -> HttpResponse:
     form = action.asks(request.POST if request.method == "POST" else None, row)
-    names = [name for name in _SETTLED if name in form.fields and name in request.GET]
-    settled = {name: form.settle(name, request.GET[name]) for name in names}
+    try:
+        settled = _settle(form, request)
+    except ValidationError:
+        return _gone(request)
     about = list(settled.values()) or ([row] if row else [])
     status = 422 if request.method == "POST" else 200
     done: Done | None = None

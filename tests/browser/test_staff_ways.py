@@ -99,7 +99,8 @@ def test_a_day_of_support_by_keyboard(open_page: Window, site: Site, crowd: Crow
 _HIDDEN = """() => {
     const at = document.activeElement, box = at.getBoundingClientRect();
     if (at === document.body) return null;
-    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    const y = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
+    const top = document.elementFromPoint(box.left + box.width / 2, y);
     return top && (at.contains(top) || top.contains(at)) ? "" : at.outerHTML.slice(0, 120);
 }"""
 
