@@ -76,7 +76,7 @@ def _settle(form: NoForm, request: HttpRequest) -> dict[str, Any]:
 
     :raises ValidationError: if it names what is not there.
     """
-    names = [name for name in _SETTLED if name in form.fields and name in request.GET]
+    names = [name for name in _SETTLED if name in form.fields and request.GET.get(name)]
     return {name: form.settle(name, request.GET[name]) for name in names}
 
 

@@ -59,7 +59,13 @@ def _rows(model: type[models.Model]) -> Page:
 
 GROUPS: dict[str, tuple[Page, ...]] = {
     "Support": (_rows(User), _rows(ProviderUser), _rows(PendingOtp)),
-    "Delivery": (_rows(SmsMessage), _rows(Notice), _rows(GatewayHealth), _rows(Guard)),
+    "Delivery": (
+        _rows(SmsMessage),
+        _rows(Notice),
+        _rows(GatewayHealth),
+        _rows(Guard),
+        Page("Closed prefixes", "optin_guard_changelist", staff.sees(Guard), "?kind=breaker"),
+    ),
     "Organisations": (
         _rows(File),
         _rows(Membership),
