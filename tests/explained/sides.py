@@ -103,7 +103,7 @@ class Stage:
 def first_on(page: Page) -> str:
     """What stands first on *page*: a refusal, or what the page is about."""
     lead = page.texts.get(".lead", "")
-    return page.errors or page.flash or lead
+    return page.errors or page.flash or lead or page.text
 
 
 def reference_on(page: Page) -> str:
@@ -138,7 +138,7 @@ def _errors() -> str:
 def help_of(answer: Answer) -> Help:
     """What the headers of a refusal lead to."""
     link = re.fullmatch(
-        r'<https://2fa\.example\.com/Help/Errors\?reference=([0-9A-Z-]{7})#([\w.]+)>; rel="help"',
+        r'<https://2fa\.example\.com/Help/Errors\?reference=([0-9A-Z-]{8})#([\w.]+)>; rel="help"',
         answer.headers["Link"],
     )
     assert link, answer.headers["Link"]
@@ -158,10 +158,10 @@ def lead(client: Client, reference: str) -> Led:
     """Paste *reference* as support does, and read the cause above the timeline."""
     response: Any = client.post("/admin/find/", {"who": reference})
     assert response.status_code == 303, _plain(response.content.decode())
-    html = client.get(response["Location"].partition("#")[0]).content.decode()
-    story = html.partition('id="happened"')[2].partition('<ol class="events timeline">')[0]
-    found = re.search(r'data-cause="(\w+)">(.*?)<p class="help">', story, re.DOTALL)
-    return Led(found[1], _plain(found[2])) if found else Led("", _plain(story))
+    html = client.get(response["Location"]).content.decode()
+    story = html.partition('id="led">')[2].partition("</section>")[0]
+    found = re.search(r'data-cause="(\w+)"', story)
+    return Led(found[1] if found else "", _plain(story))
 
 
 def found_by(client: Client, reference: str) -> str:

@@ -380,7 +380,7 @@ CASES: list[tuple[Undecided, int, str, Callable[[Scene], Refused]]] = [
     (Undecided.INTERNAL, 500, "internal_error", internal),
     (Undecided.INTERNAL, 500, "Something went wrong on our side", internal_of_page),
     (Undecided.CSRF, 403, "This form can't be sent", csrf),
-    (Undecided.SESSION_ENDED, 200, "Your session ended.", session_ended),
+    (Undecided.SESSION_ENDED, 200, "Your session expired.", session_ended),
     (Undecided.NOT_STAFF, 403, "You don't have access to this page", not_staff),
     (Undecided.LINK_GONE, 404, "This link no longer works", link_gone),
     (Undecided.BAD_CONSENT, 400, "It wasn't given access.", bad_consent),
@@ -416,7 +416,7 @@ def test_staff_learn_why(
     assert said in refused.said
     clock.shift(60)
     html = looked_up(browser_of("support"), refused.reference)
-    assert "was refused before anything was decided:" in html
+    assert "was refused before anything was decided, at" in html
     assert REASONS[cause].words in html
     assert REASONS[cause].advice in html
     # What leads the operators to its line in the log.
