@@ -39,7 +39,7 @@ def clock_time(at: datetime) -> str:
     """Write a time of day with its zone, and the date unless it is today."""
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
-    return date_format(local, "H:i T") if today else moment(at)
+    return date_format(local, _("H:i T")) if today else moment(at)
 
 
 def day(at: datetime) -> str:
