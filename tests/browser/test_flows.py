@@ -101,7 +101,7 @@ def test_turn_off(hands: Pointer, site: Site, crowd: Crowd) -> None:
     hands.page.goto("/account/two-factor/")
     hands.follow("Turn two-factor sign-in off")
     hands.sees("Turn two-factor sign-in off")
-    hands.press(f"Text a code to ... {person.number[-3:]}")
+    hands.press(f"Text a code to •••{person.number[-3:]}")
     text = site.newest_text(person.number, after=2)
     assert "to turn OFF two-factor sign-in" in text
     hands.give_code(text.split()[0], "Turn it off")

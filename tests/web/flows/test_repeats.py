@@ -289,7 +289,7 @@ def assert_led_on(browser: Browser, story: Story) -> None:
     # Recovery codes travel in no address and no session: the answer itself shows them.
     assert browser.answer.status_code == (200 if story.leads_to == RECOVERY else 303)
     assert browser.path == story.leads_to
-    assert ("not right" in browser.page.errors) == bool(story.failures)
+    assert ("That code isn't right." in browser.page.errors) == bool(story.failures)
 
 
 @stories(*SETTINGS)

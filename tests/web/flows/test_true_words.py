@@ -15,7 +15,6 @@ from tests.kit.browser import (
     NUMBER_CODE,
     NUMBER_PAGE,
     OFF,
-    PROVE,
     RECOVERY,
     SUCCESS,
     TWO_FACTOR,
@@ -208,7 +207,7 @@ def test_session_that_ended_leads_back_to_the_code_that_lives(
     Session.objects.all().delete()
     submit(ann)
     assert ann.path == "/sign-in/"
-    assert "Your session expired. Sign in again" in ann.page.flash
+    assert "Your session expired. Sign in to continue" in ann.page.flash
     assert is_refusal(ann)
     ann.send(username="ann", password=PASSWORD)
     assert ann.page.address == page
@@ -236,9 +235,6 @@ def test_code_of_somebody_else_is_not_led_to(ann: Browser, stranger: User, phone
 def test_recovery_codes_are_not_made_while_locked(
     ann_on: Browser, user: User, phone: Phone
 ) -> None:
-    ann_on.go(NUMBER_PAGE)
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
     until = timezone.now() + timedelta(minutes=15)
     User.objects.filter(pk=user.pk).update(otp_locked_until=until)
     ann_on.go(RECOVERY)

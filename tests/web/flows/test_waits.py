@@ -1,5 +1,6 @@
 """G-10: what the page of a code says of the time that texts take, and of which gateway."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +24,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 def sentence(browser: Browser) -> str:
     """What the page of a code says after the state of the text."""
-    after = browser.page.text.split("hasn't confirmed it yet.")[1]
-    return after.split("Not received")[0].strip()
+    after = browser.page.text.split("Not confirmed as delivered yet.")[1]
+    return re.split("You can resend|Send it again", after)[0].strip()
 
 
 def asked(browser: Browser) -> str:
