@@ -64,7 +64,7 @@ def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: C
 def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
     """Enter and a click a moment later send nothing more."""
     code = ask(hand, crowd.new())
-    expect(hand.page.get_by_text("The page continues by itself after 7 digits.")).to_be_visible()
+    expect(hand.page.get_by_text("We'll submit it when you've typed all 7 digits.")).to_be_visible()
     sent: list[str] = []
     hand.page.on("request", lambda asked: sent.extend([asked.url] * (asked.method == "POST")))
     hand.page.get_by_label("Code").focus()

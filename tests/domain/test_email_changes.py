@@ -189,17 +189,15 @@ def test_a_new_request_replaces_the_one_that_waits(person: Person, clock: Clock)
 @pytest.mark.parametrize(
     ("given", "by", "outcome"),
     [
-        (Person.suspend, By.TEXT, EmailOutcome.FACTOR_DISABLED),
         (Person.suspend, By.APP, None),
         (Person.disable, By.APP, EmailOutcome.FACTOR_DISABLED),
         (Person.lock, By.APP, EmailOutcome.LOCKED),
     ],
-    ids=["suspended", "suspended, by the app", "disabled", "locked"],
+    ids=["suspended, by the app", "disabled", "locked"],
 )
 def test_who_may_not_change_how_they_sign_in_changes_no_address(
     person: Person, given: Callable[[Person], None], by: By, outcome: EmailOutcome | None
 ) -> None:
-    """Whoever has the lost phone proved its number a moment before staff suspended it."""
     person.set_up(By.TEXT, By.APP)
     standing = proved(by)
     given(person)
@@ -215,6 +213,22 @@ def test_who_may_not_change_how_they_sign_in_changes_no_address(
         email_changes.prove(person.user, change, standing=standing, origin=PAGE)
     change.refresh_from_db()
     assert bool(change.proved_at) is (outcome is None)
+
+
+def test_a_text_from_before_the_suspension_changes_no_address(person: Person) -> None:
+    """S-07a. Whoever has the lost phone proved its number a moment before."""
+    person.set_up(By.TEXT, By.APP)
+    standing = proved(By.TEXT)
+    person.suspend()
+    with pytest.raises(FactorNeeded):
+        email_changes.ask(person.user, NEW, standing=standing, origin=PAGE)
+    change = EmailChange.objects.create(
+        user=person.who, old_address=OLD, new_address=NEW, asked_at=timezone.now()
+    )
+    with one_event(Kind.EMAIL, EmailOutcome.FACTOR_DISABLED):
+        email_changes.prove(person.user, change, standing=standing, origin=PAGE)
+    change.refresh_from_db()
+    assert change.proved_at is None
 
 
 # -- the address of somebody else --------------------------------------------------

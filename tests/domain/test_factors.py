@@ -9,6 +9,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from optin.conf import MAX_FAILURES
+from optin.errors import FactorNeeded
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode, User
 from optin.operations import (
     challenges,
@@ -329,8 +330,8 @@ def test_a_change_that_a_text_began_ends_with_the_suspension(full: Person) -> No
     assert full.prove_number(new, code).outcome is CodeOutcome.FACTOR_DISABLED
 
     assert full.number == number
-    again = opt_ins.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
-    assert again.outcome is SendOutcome.FACTOR_DISABLED
+    with pytest.raises(FactorNeeded):
+        opt_ins.send_again(full.user, new, origin=PAGE, standing=proved(By.TEXT))
     assert not PendingOtp.objects.filter(provider_user=new).open().exists()
 
 
