@@ -245,7 +245,8 @@ def test_what_is_on_offer_does_something_and_what_is_not_does_nothing(
     happen(user)
     client, address = signed_in("administrator"), f"/admin/optin/user/{user.pk}/{action}/"
     is_offered = f'href="{address}"' in page_of(client, user)
-    answer = client.post(address, {"reason": "x", "role": "support"}, follow=True)
+    body = {"reason": "x", "role": "support", "ready": "on"}
+    answer = client.post(address, body, follow=True)
     assert ('class="success"' in answer.content.decode()) is is_offered
 
 

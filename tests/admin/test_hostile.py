@@ -190,7 +190,7 @@ class Attack:
     def post(self, path: str, mark: str, status: int = 303, **body: Any) -> None:
         """Send a form of the admin, with a text that is marked *mark*."""
         data = {name: evil(mark) if value is ... else value for name, value in body.items()}
-        response = self.client.post(f"/admin/{path}", data)
+        response = self.client.post(f"/admin/{path}", {"ready": "on", **data})
         assert response.status_code == status, (path, response.content.decode())
         self.answers.append(response)
         self.marks.add(mark)
