@@ -230,7 +230,7 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_select_related = ("user", "file")
     list_display_links = (list_display[3],)
     shown = list_display[:4]
-    in_file = (list_display[0], list_display[2], "two_factor")
+    in_file = (account, flag("manages", "integrations", yes="manages"), "two_factor")
 
     def look_up(self, rows: Sequence[Any]) -> None:
         note_factors([row.user for row in rows])
@@ -262,7 +262,7 @@ class AccessKeyAdmin(ReadOnlyAdmin):
         when("last_used_at"),
         when("revoked_at"),
     )
-    in_file = (*list_display[:2], list_display[4])
+    in_file = (list_display[0], text("name"), account, when("last_used_at"))
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     shown = list_display

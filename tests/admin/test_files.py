@@ -63,7 +63,11 @@ def test_the_page_of_a_file_shows_what_the_lists_would(world: World, signed_in: 
     """S-37."""
     page = PAGE.format(world.ids["optin_file"])
     seen = signed_in("support").get(page).content.decode()
-    assert "Access keys" in seen
+    heads = re.findall('data-head="([^"]+)"', seen)
+    assert heads == [
+        *("Account", "Integrations", "Two-factor sign-in"),
+        *("Begins with", "Name", "Account", "Last used"),
+    ]
     assert "shop.example" not in seen
     assert forms(seen) == []
     assert "https://shop.example/hook" in signed_in("administrator").get(page).content.decode()
