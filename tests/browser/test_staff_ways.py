@@ -73,6 +73,8 @@ def test_a_day_of_support_by_keyboard(open_page: Window, site: Site, crowd: Crow
     hand.skip()
     hand.follow("End the suspension")
     hand.fill("Reason:", "They found it.")
+    hand.reach(page.get_by_label("it's the person themselves who asks"))
+    page.keyboard.press("Space")
     hand.press("End the suspension")
     expect(page.get_by_text("The suspension was ended.", exact=True)).to_be_visible()
 
