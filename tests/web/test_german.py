@@ -220,7 +220,7 @@ def test_plural(seconds: int, says: str) -> None:
 def test_months_have_their_german_names() -> None:
     with translation.override("de"):
         at = timezone.now().replace(month=3, day=1)
-        assert words.clock_time(at) == "1. M\u00e4rz 2026, 23:00 AEDT"
+        assert words.clock_time(at) == "1. M\u00e4rz 2026, 23:00 Uhr (AEDT)"
 
 
 # -- the calls stay English --------------------------------------------------------
@@ -309,7 +309,7 @@ def test_each_mail(kind: Notice.Kind, to_lost: bool, user: User) -> None:
     assert message.subject != subject
     same = set(body.splitlines()) & set(english.splitlines())
     assert {line for line in same if not line.startswith("https://")} == {""}
-    assert "Wann: 2. November 2026, 23:00 AEDT" in body
+    assert "Wann: 2. November 2026, 23:00 Uhr (AEDT)" in body
     assert max(len(line) for line in body.splitlines() if "://" not in line) <= 100
     # Not in a link, whose random part may hold these digits too.
     has_digits = any("156" in line for line in english.splitlines() if "://" not in line)

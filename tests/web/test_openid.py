@@ -342,7 +342,7 @@ def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone:
     assert "Go on to Client" in browser.page.text
     browser.send()
     assert "Go on to Client" in browser.page.text
-    browser.click("/o/authorize/")
+    browser.send(press="saved")
     told = claims(exchange(answer(decide(browser.client, browser.page.address))["code"]))
 
     assert told["acr"] == MULTI_FACTOR
