@@ -13,6 +13,7 @@ from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome, RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import read_facts
+from optin.support.diagnosis.barriers import FIRST, sources
 from optin.support.wording import exact, moment_by
 
 
@@ -53,6 +54,12 @@ def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
         StaffOutcome.UNCHANGED: "There was nothing to unlock.",
     }
     return told(outcome, words)
+
+
+def _from_where(user: User) -> str:
+    """Say what tells whether the wrong codes were the person's own."""
+    said, is_foreign = sources(read_facts(user, timezone.now()))
+    return f"{FIRST}{said}" if is_foreign else said
 
 
 def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -132,6 +139,7 @@ ACTIONS = (
         "Unlocks the account, allows codes by text message again and resets the count of "
         "wrong codes. The person gets an email.",
         _unlock,
+        hits=_from_where,
         command="person unlock",
         by=PersonForm,
         changes=lambda it: it.user.can_unlock,

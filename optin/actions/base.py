@@ -162,8 +162,8 @@ class Action:
     says: str
     do: Do
     form: type[NoForm] = ReasonForm
-    hits: Callable[[], str] | None = None
-    """Says how many people it would hit now, on its page."""
+    hits: Callable[[Any], str] | None = None
+    """Says on its page what to know of the row before, or how many people it would hit."""
     is_destructive: bool = False
     """Whether it takes something away from people. Its button is red."""
     command: str = ""

@@ -79,7 +79,7 @@ def _put(operation: Any, done: str) -> Do:
     return do
 
 
-def _hit() -> str:
+def _hit(row: None) -> str:
     """Say how many texts there were of late, as the figures have it."""
     now = timezone.now()
     hours = statistics.read_hours(now, What.TEXT, What.BUDGET)

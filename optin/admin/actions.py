@@ -119,7 +119,7 @@ def _answer(
         **admin.admin_site.each_context(request),
         "title": action.title,
         "says": action.says,
-        "hits": action.hits() if action.hits and not done else "",
+        "hits": action.hits(row) if action.hits and not done else "",
         "about": ", ".join(plain(getattr(each, "username", each)) for each in about),
         "form": form,
         "home": back,

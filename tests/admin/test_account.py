@@ -296,6 +296,24 @@ def test_what_helps_against_a_cause_stands_under_it_alone(
     assert not re.search(cause, page_of(signed_in("auditor"), user), re.DOTALL)
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_wrong_codes_from_elsewhere_are_told_before_anybody_unlocks(
+    user: User, active: ProviderUser, signed_in: In, *, other: bool
+) -> None:
+    """P-21. With the last right code beside them, on the page of the account and of the unlock."""
+    thief = Origin(Face.WEB, ip="203.0.113.77", user_agent=CHROME.replace("X11; Linux", "Windows"))
+    tell("check", "ok", user_id=user.pk, origin=PAGE)
+    for _ in range(5):
+        tell("check", "otp_incorrect", user_id=user.pk, origin=thief if other else PAGE)
+    lock(user)
+    client, first = signed_in("support"), "First ask them to change the password"
+    asked = unescape(client.get(f"/admin/optin/user/{user.pk}/unlock/").content.decode())
+    place = "203.0.113.77, Chrome on Windows" if other else "192.0.2.1, Chrome on Linux"
+    for html in (page_of(client, user), asked):
+        assert f"The wrong codes came from {place}. The last right code came from 192.0.2.1" in html
+        assert (first in html) is other
+
+
 def test_what_helps_everybody_is_offered_to_who_may_do_it(
     user: User, file: File, signed_in: In
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from optin import phones
 from optin.causes import UNKNOWN, Cause, Question, Why
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
+from optin.origin import browser, network_of
 from optin.support import wording
 from optin.support.diagnosis.explanations import EXPLAINED, no_entry, no_text
 from optin.support.diagnosis.facts import Known
@@ -104,12 +105,14 @@ def barred(known: Known) -> Iterator[Cause]:
         after = "because a number of the sandbox asks for it"
     has_other = known.app or known.recovery_codes
     another_way = "They can sign in with the app or a recovery code. " if has_other else ""
+    came_from, is_foreign = sources(known)
+    first = FIRST if is_foreign else ""
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,
             f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, "
-            f"{after}.",
-            f"{another_way}{EXPLAINED[Why.DISABLED].staff}",
+            f"{after}. {came_from}".strip(),
+            f"{first}{another_way}{EXPLAINED[Why.DISABLED].staff}",
         )
     if active and active.suspended_at:
         event = known.suspension
@@ -123,8 +126,41 @@ def barred(known: Known) -> Iterator[Cause]:
         yield no_entry(
             Why.LOCKED,
             f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
-            f"{after}.",
+            f"{after}. {came_from}".strip(),
+            f"{first}{EXPLAINED[Why.LOCKED].staff}",
         )
+
+
+FIRST = "First ask them to change the password: somebody else may know it. "
+
+PLACES_NAMED = 3
+"""How many places a sentence names at most."""
+
+
+def sources(known: Known) -> tuple[str, bool]:
+    """Say from where the wrong codes came and from where the last right one, and if these differ.
+
+    They differ if the network or the browser does.
+    """
+    places = {_source(event): None for event in known.wrong_codes}
+    others = "; and from other places" if len(places) > PLACES_NAMED else ""
+    named = "; ".join(filter(None, [*places][:PLACES_NAMED]))
+    if not named:
+        return "", False
+    said = f"The wrong codes came from {named}{others}."
+    if known.right_code is None:
+        return said, False
+    right = _network(known.right_code)
+    is_foreign = any(_network(event) != right for event in known.wrong_codes)
+    return f"{said} The last right code came from {_source(known.right_code)}.", is_foreign
+
+
+def _source(event: AuditEvent) -> str:
+    return ", ".join(filter(None, [event.ip, browser(event.user_agent)]))
+
+
+def _network(event: AuditEvent) -> tuple[str, str]:
+    return network_of(event.ip or "", 24), browser(event.user_agent)
 
 
 _UNLOCK_PROGRAMS = (

@@ -188,11 +188,11 @@ EXPLAINED: dict[Why, Explanation] = {
         "their phone.",
     ),
     Why.WRONG_PASSWORD: Explanation(
-        "Tell them to choose a new one: “Forgotten your password?” on the page to sign in.",
+        "Tell them to choose a new password, by “Forgotten your password?” on the page to sign in.",
     ),
     Why.NO_PASSWORD: Explanation(
-        "Tell them to choose one: “Forgotten your password?” on the page to sign in. Or press "
-        "“Send an invitation”. Only operators give staff one.",
+        "Tell them to choose a password, by “Forgotten your password?” on the page to sign in. Or "
+        "press “Send an invitation”. Only operators give staff one.",
     ),
     Why.TWO_CODES: Explanation(
         "Tell them to enter the code that the app shows, then the next one within five minutes. A "

@@ -24,7 +24,8 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.outcomes import StaffOutcome
+from optin.origin import Face
+from optin.outcomes import CodeOutcome, StaffOutcome
 from optin.support import wording
 
 Kind = AuditEvent.Kind
@@ -54,6 +55,8 @@ class Known:
     refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
     sign_in: AuditEvent | None  # the last password on the way to a text
     attempt: AuditEvent | None  # the last code entered
+    wrong_codes: list[AuditEvent]  # newest first, while they bar texted codes
+    right_code: AuditEvent | None  # the last one on a page, likewise
     suspension: AuditEvent | None
     access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
     files: dict[
@@ -106,6 +109,9 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
     # The first one of each hour has an event; that is enough to know of it.
     denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
     access = about if about and about.kind == Kind.ACCESS else denied.first()
+    is_barred = user.own.bars(now)
+    wrong = trail.filter(kind__in=_CODES, outcome=CodeOutcome.OTP_INCORRECT)
+    right = trail.filter(kind__in=_CODES, outcome=CodeOutcome.OK, face=Face.WEB)
     revocation = Revocation.objects.open_of(user).first()
     suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
     # By their times: by id the newest might be sought among the texts of everybody.
@@ -126,7 +132,9 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         request=request,
         refused_before=list(takewhile(wording.is_refusal, requests))[1:],
         sign_in=latest([Kind.SIGN_IN]),
-        attempt=latest([Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]),
+        attempt=latest(_CODES),
+        wrong_codes=list(wrong.exclude(face=Face.API)[: user.otp_failures]) if is_barred else [],
+        right_code=right.first() if is_barred else None,
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
         access=access,
         files=_files_of(user, access.file_id) if access else {},
@@ -165,6 +173,8 @@ def _files_of(user: User, asked: int | None) -> dict[int, bool]:
     files = theirs.order_by(is_asked, "file_id").values_list("file_id", "file__active")
     return dict(files[: FILES_NAMED + 1])
 
+
+_CODES = [Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]
 
 _IN_VAIN = [StaffOutcome.NOTHING_WAITING, StaffOutcome.OUT_OF_REACH]
 

@@ -93,7 +93,7 @@ def _verified(text: SmsMessage) -> Cause | None:
     return no_text(
         Why.ARRIVED,
         f"The last text arrived: its code was entered at {moment(code.closed_at)}.",
-        "If they wait for another one, it was not asked for: let them ask while you look.",
+        "No newer code was asked for. Let them ask for one now, while you look.",
     )
 
 

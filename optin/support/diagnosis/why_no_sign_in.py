@@ -199,7 +199,8 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
-            f"If it is lost: {suspend}make sure who calls, and have all second factors removed.",
+            f"If the phone is lost: {suspend}make sure who calls, and have all second factors "
+            "removed.",
         )
 
 
@@ -207,6 +208,6 @@ def _until_then(known: Known, waits: Revocation) -> str:
     if not waits.is_about(known.active, known.app):
         return "Their factors are others by now: nothing will be removed."
     return (
-        "After that, only the password is needed. If the person did not ask for this: withdraw "
-        "the removal, and ask them to change the password."
+        "Once the factors are removed, the password alone is enough. If the person did not ask "
+        "for this, withdraw the removal, and ask them to change the password."
     )
