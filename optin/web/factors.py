@@ -85,7 +85,7 @@ def success(request: HttpRequest) -> HttpResponse:
         "success.html",
         factors=factors,
         changed=request.GET.get("done") == "changed" and factors.number,
-        by_app=not factors.number or (request.GET.get("done") == "app" and factors.app),
+        by_app=request.GET.get("done") == "app",
         mailed=_is_mailed(user_of(request)),
         then=next_page(request, "two-factor"),
     )

@@ -35,6 +35,7 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
         "notice": notice,
         "effect": effect(notice),
         "of_app": notice.kind in OF_APPS,
+        "is_removal": notice.kind in {notice.Kind.RELEASED, notice.Kind.APP_REMOVED},
     }
     if not form.is_valid():
         return page(request, "not_me.html", form, **context)
@@ -50,6 +51,7 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
         done = now_left  # by somebody who was faster
     request.session["disowned"] = {
         "effect": done,
+        "is_removal": context["is_removal"],
         "notice": notice.pk,
         "took_back": done.takes_back,
         "is_stuck": left.is_on and not done.takes_back,  # a thief would get the code

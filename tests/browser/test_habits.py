@@ -58,7 +58,7 @@ def test_code_can_be_pasted_as_it_was_read(between: str, hand: Pointer, crowd: C
     code = ask(hand, crowd.new())
     hand.page.get_by_label("Code").focus()
     hand.page.keyboard.insert_text(f" {code[:3]}{between}{code[3:]} ")
-    hand.sees("Mobile number added")
+    hand.sees("Two-factor sign-in is on")
 
 
 def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
@@ -82,14 +82,14 @@ def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
         }""",
         code[-1],
     )
-    hand.sees("Mobile number added")
+    hand.sees("Two-factor sign-in is on")
     assert len(sent) == 1
 
 
 def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) -> None:
     code = ask(hand, crowd.new())
     hand.give_code(f"Your code is {code}", "Turn it on")
-    hand.sees("Mobile number added")
+    hand.sees("Two-factor sign-in is on")
 
 
 # -- what is shown once ------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     give_twice(hands, another(text.split()[0]), "Turn it on")
     expect(hands.page.locator(".errors")).to_contain_text("That code isn't right.")
     give_twice(hands, text.split()[0], "Turn it on")
-    hands.sees("Mobile number added")
+    hands.sees("Two-factor sign-in is on")
     hands.page.goto("/account/")
     hands.sees("Your account")
     hands.press("Sign out")
@@ -175,7 +175,7 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     hands.page.go_forward()
     hands.sees("Check your phone")
     hands.give_code(code, "Turn it on")
-    hands.sees("Mobile number added")
+    hands.sees("Two-factor sign-in is on")
     hands.page.go_back()
     hands.sees("There's no code to enter")
     hands.page.goto("/account/two-factor/")
@@ -236,7 +236,7 @@ def test_opt_in_in_any_window(
     expect(page.locator(".errors")).to_be_focused()
     look("Check your phone")
     hands.give_code(code, "Turn it on")
-    look("Mobile number added")
+    look("Two-factor sign-in is on")
     hands.follow("Make recovery codes")
     look("Recovery codes")
     hands.press("Show my codes")

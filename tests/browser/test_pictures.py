@@ -61,7 +61,7 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
     hands.fill("Code", code[:-1])
     keep("3. Enter the code")
     hands.give_code(code, "Turn it on")
-    hands.sees("Mobile number added")
+    hands.sees("Two-factor sign-in is on")
     keep("4. It is on")
     figures = "".join(
         f"<figure><figcaption>{step}</figcaption>"

@@ -263,7 +263,7 @@ def test_the_page_leads_to_a_text(installed: Debian) -> None:
     [(number, body)] = texts(installed)
     assert number == "+61491570156"
     page = browser.send(page_of_code, code=body.split()[0])
-    assert "Mobile number added" in page
+    assert "Two-factor sign-in is on" in page
     challenge(installed)
     before = len(texts(installed))
     assert "0 faults" in installed.must(f"{INSTALL_COMMANDS[-1]} --wait 1")
@@ -414,7 +414,7 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
             run(debian, command)
         browser, page_of_code = opt_in(debian, "http://127.0.0.1:8000")
         (code,) = re.findall(r"\b(\d{7}) is your", browser.get("/simulator/"))
-        assert "Mobile number added" in browser.send(page_of_code, code=code)
+        assert "Two-factor sign-in is on" in browser.send(page_of_code, code=code)
 
         kept = [line for line in lines(debian, SETTINGS) if line.split("=")[0] in noted]
         run(debian, copy)

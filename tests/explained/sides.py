@@ -23,7 +23,7 @@ STAFF = Origin(Face.ADMIN, ip="192.0.2.99")
 ONE = (Rate(1, 3600),)
 CODE = "/sign-in/code/"
 
-_REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
+_REFERENCE = re.compile(r"reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
 
 
 @dataclass

@@ -684,7 +684,7 @@ def test_what_can_be_no_number_was_decided_by_nobody(stage: Stage) -> None:
     """It leaves no event, so staff learn the time, and that the log has the rest."""
     shown = stage.opt_in("0299 999")
     assert "That number is too short. Write it like" in shown.errors
-    assert "Reference" not in shown.text  # a typing error has none
+    assert "reference" not in shown.text  # a typing error has none
     answer = stage.api.opt_in("0299 999")
     there = help_of(answer)
     assert (answer.code, there.anchor) == ("mobile_number_invalid", "mobile_number_invalid")

@@ -206,7 +206,7 @@ def ids(html: str) -> list[int]:
     return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
 
 
-REFERENCE = re.compile(r"Reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
+REFERENCE = re.compile(r"reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
 """The reference on a page of a person."""
 
 

@@ -44,8 +44,8 @@ def texted_link(phone: Phone) -> str:
 def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) -> None:
     half.click(RECOVERY)
     half.click(LOST)
-    assert half.page.heading == "Remove your second factors"
-    assert f"We remove your second factors on {DUE}, not before" in half.page.text
+    assert half.page.heading == "Get back in without your phone"
+    assert f"We turn two-factor sign-in off on {DUE}, not before" in half.page.text
     assert "Until then we remind you every day, by email and by text message." in half.page.text
     assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"
     assert not Revocation.objects.exists(), "a GET asks for nothing"
@@ -70,18 +70,18 @@ def test_who_reads_a_message_cancels_it_without_a_sign_in(
     owner = Browser(ip="198.51.100.7")
     for _ in range(2):
         owner.go(path)
-    assert owner.page.heading == "Keep your second factors?"
+    assert owner.page.heading == "Keep two-factor sign-in on?"
     assert "Somebody who knows your password asked" in owner.page.text
     assert Revocation.objects.get().is_open, "a GET cancels nothing (S-60)"
 
     owner.send()
 
-    assert owner.page.heading == "Your second factors aren't removed"
+    assert owner.page.heading == "Two-factor sign-in stays on"
     assert owner.page.leads_to("/sign-in/")
     assert Revocation.objects.get().closed_as == "cancelled"
     # The thief cannot begin anew, and is told no more than from when.
     half.go(LOST)
-    assert half.page.heading == "You can't ask for a removal yet"
+    assert half.page.heading == "You can't ask for this again yet"
     assert DUE in half.page.text
 
 

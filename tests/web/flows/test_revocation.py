@@ -52,7 +52,7 @@ def test_the_link_asks_and_a_post_cancels(
 
     assert browser.trail == [f"https://2fa.example.com{path}"]
     assert browser.answer.status_code == 303
-    assert browser.page.heading == "Your second factors aren't removed"
+    assert browser.page.heading == "Two-factor sign-in stays on"
     assert browser.page.leads_to("/sign-in/")
     assert ended_as(waits) == "cancelled"
     event = AuditEvent.objects.latest("pk")
@@ -72,7 +72,7 @@ def test_a_late_link_says_what_to_do(waits: Revocation, browser: Browser, clock:
 
     press(browser)
 
-    assert browser.page.heading == "Your second factors were removed"
+    assert browser.page.heading == "Two-factor sign-in was turned off"
     assert browser.page.leads_to("/sign-in/")
     assert browser.page.leads_to("/account/two-factor/")
     assert ended_as(waits) == "done"

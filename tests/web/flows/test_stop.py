@@ -128,7 +128,7 @@ def name(browser: Browser, number: str) -> str:
     browser.go("/account/activity/")
     said += [line for line in browser.page.text.splitlines() if "number ..." in line][:1]
     # A reference is of its request alone, whatever that named.
-    return re.sub(r"Reference \w{3}-\w{3}", "", " ".join(" ".join(said).split()))
+    return re.sub(r"reference \w{3}-\w{3}", "", " ".join(" ".join(said).split()))
 
 
 def test_a_number_that_was_named_and_never_proved(
