@@ -285,7 +285,7 @@ def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
 
 
 _LABELS = {
-    What.REQUEST: "Request",
+    What.REQUEST: "Text message",
     What.CODE: "Code",
     What.FACTOR: "Account",
     What.SIGN_IN: "Sign-in",

@@ -40,7 +40,7 @@ from optin.origin import Face
 from optin.outcomes import SECURED, FactorOutcome
 from optin.runtime import metrics
 from optin.support import budgets
-from optin.support.wording import length, moment, section, some
+from optin.support.wording import length, moment, moment_by, section, some
 
 WAITS_LONG = timedelta(minutes=1)
 """A message or a job that waits longer has no worker or ``send_due`` that takes it up."""
@@ -227,7 +227,7 @@ def _removals(now: datetime, count: int, first: datetime, user: int) -> Need:
     then = "was due at {}, and has not been carried out" if is_late else "takes effect at {}"
     if count > 1:
         then = f"are planned: one {then}" if is_late else "are planned: the next is at {}"
-    words = f"{some(count, 'removal')} of second factors {then.format(moment(first))}."
+    words = f"{some(count, 'removal')} of second factors {then.format(moment_by(first))}."
     do = f"manage send_due. {STARTING}" if is_late else ""
     if count == 1:
         return Need(words, User, user, do=do, is_fault=is_late)

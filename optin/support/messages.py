@@ -58,7 +58,7 @@ def why(reason: str) -> str:
 
 def mail(notice: Notice) -> str:
     """Say what a mail tells, and how far it came."""
-    return f"Email “{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
+    return f"“{notice.get_kind_display()}”: {_MAIL_STATES[State(notice.state)]}"
 
 
 _STATES: dict[State, str] = {

@@ -50,7 +50,7 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "texts": Group("Text messages", frozenset({What.REQUEST, What.TEXT})),
-    "codes": Group("Codes entered", frozenset({What.CODE, What.FACTOR})),
+    "codes": Group("Codes", frozenset({What.CODE, What.FACTOR})),
     "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
     "account": Group("Account", frozenset({What.ACCOUNT, What.FACTOR})),
     "staff": Group("Staff", frozenset({What.STAFF})),

@@ -58,9 +58,9 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def brief(at: datetime, now: datetime) -> str:
-    """Write a time of day, with its day unless that is today, for where ``moment`` stands too."""
+    """Write a time of day, with its day unless that is clear, for where ``moment`` stands too."""
     local, today = timezone.localtime(at), timezone.localtime(now)
-    if local.date() == today.date():
+    if local.date() == today.date() and local < today + timedelta(hours=1):
         return f"{local:%H:%M}"
     year = "" if local.year == today.year else f" {local.year}"
     return f"{local.day} {local:%b}{year} {local:%H:%M}"
@@ -345,7 +345,7 @@ def reasons(event: AuditEvent) -> list[str]:
     if until := time_in(data, "locked_until"):
         said.append(f"codes{by} are refused until {moment_by(until)}")
     if due := time_in(data, "due_at"):
-        said.append(f"to take effect at {moment(due)}")
+        said.append(f"to take effect at {moment_by(due)}")
     if data.get("disabled"):
         said.append(f"codes by text message{by} are disabled from here on")
     if data.get("why") in _WHY:

@@ -547,7 +547,7 @@ def test_what_staff_did_says_who_why_and_how_they_were_told(scene: Scene) -> Non
     mailed, staff = entries(scene.user)[:2]
     assert (mailed.what, mailed.words) == (
         What.MAIL,
-        "Email “Your mobile number was suspended by staff”: sent",
+        "“Your mobile number was suspended by staff”: sent",
     )
     assert (staff.what, staff.who, staff.quoted) == (What.STAFF, "boss", "stolen phone")
     assert staff.where == "in the admin, from 198.51.100.7"
