@@ -187,7 +187,7 @@ ACTIONS = (
         "email.",
         calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
         changes=lambda it: it.factors.number and not it.is_suspended,
-        helps=lambda it: True,
+        helps=lambda it: it.user.is_active and not it.is_refused,
     ),
     Action(
         "revoke",

@@ -26,12 +26,12 @@ from optin.models import AccessKey, Notice, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import spelled
+from optin.runtime.references import has_check, spelled
 from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import exact, moment, moment_by, plain, taken_over_from
+from optin.support.wording import exact, masked, moment, moment_by, plain, taken_over_from
 
 
 class IsStaff(Choice):
@@ -106,7 +106,7 @@ class AccountAdmin(ReadOnlyAdmin):
         causes, names = _causes(known, offer, actor)
         buttons, menu = offer.without(names)
         return {
-            "about_lines": _about(state),
+            "about_lines": _about(state, known),
             "states": _states(state),
             "causes": causes,
             "buttons": links(self, buttons, request, user.pk),
@@ -150,6 +150,12 @@ _LISTS = {
     "accesskey": "Access keys",
     "auditevent": "Audit events",
 }
+
+
+def _unverified(known: Known) -> list[tuple[str, str]]:
+    """The number of the last text, if nobody has entered a code from it: calls are about that."""
+    row = known.text and known.text.provider_user
+    return [("Number not verified", row.masked_number)] if row and not row.verified_at else []
 
 
 def _new_email(user: User) -> list[tuple[str, str]]:
@@ -203,12 +209,12 @@ def _states(state: AccountState) -> list[tuple[str, str, bool]]:
         due = f"All second factors will be removed at {moment_by(state.removal.due_at)}."
         found.append(("Removal planned", due, True))
     if state.factors.is_on:
-        return [*found, ("On", "Sign-in needs a second factor.", False)]
+        return [*found, ("Two-factor on", "Sign-in needs a second factor.", False)]
     said = "This person signs in with the password only."
     if not user.has_usable_password():
         said = "This person cannot sign in: the account has no password."
     waits = " They have not entered the code that we texted." if state.code_waits else ""
-    return [*found, ("Off", f"{said}{waits}", False)]
+    return [*found, ("Two-factor off", f"{said}{waits}", False)]
 
 
 def _barred(user: User) -> list[tuple[str, str, bool]]:
@@ -220,7 +226,7 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     of_programs = "Applications can do nothing with codes {}. Signing in works."
     if user.otp_disabled_at:
         since = f"since {moment(user.otp_disabled_at)}, {wrong}."
-        found.append(("Disabled", f"Codes by text message have been disabled {since}", True))
+        found.append(("Texted codes disabled", f"No code is texted or accepted {since}", True))
     if user.own.locked_for(now) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
@@ -233,13 +239,14 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _about(state: AccountState) -> list[tuple[str, str]]:
+def _about(state: AccountState, known: Known) -> list[tuple[str, str]]:
     """Who it is, and what they have: the words of the head of the page."""
     user = state.user
     found = [
         ("Email", plain(user.email) or "none: no mail can be sent"),
         *_new_email(user),
         ("Second factors", _factors(state)),
+        *_unverified(known),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]
     if user.invited_at:
@@ -349,13 +356,20 @@ def find_page(request: HttpRequest) -> HttpResponse:
     reference = spelled(asked)
     untold = references.untold(asked, now)
     is_other = found or found_keys or not re.search("[0-9-]", asked)
-    title = "Accounts found" if found or found_keys else "Nothing found"
-    if reference and (led or untold or not is_other):
+    # A number is not repeated, and no more of a key than leads to it.
+    shown = plain(asked) if masked(asked) == plain(asked) and not _SECRET.search(asked) else ""
+    nothing = f"Nothing found for “{shown}”" if shown else "Nothing found"
+    title = "Accounts found" if found or found_keys else nothing
+    if reference and not (led or untold) and is_other:
+        reference = ""
+    if reference:
         title = f"Reference {reference}"
     context = {
         **site.each_context(request),
         "title": title,
+        "asked": shown,
         "reference": reference,
+        "is_short": not has_check(asked),
         "found": found,
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
@@ -385,8 +399,10 @@ def _why_found(user: User, result: staff.Found) -> str:
     }[link]
 
 
-_KEY = re.compile(r"[^\s@+]{6}[^\s@]*")
-"""Matches what may be an access key, and is no number or email address."""
+_KEY = re.compile(r"[^\s@+.-]{6}[^\s@.-]*")
+"""Matches what may be an access key, and is no number, address or reference with its hyphen."""
+
+_SECRET = re.compile("[0-9a-f]{12}")
 
 
 def _beginning_of_key(asked: str) -> str:

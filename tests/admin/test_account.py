@@ -109,15 +109,15 @@ LATER = "Remove all second factors later"
 @pytest.mark.parametrize(
     ("happen", "state", "buttons", "menu"),
     [
-        (nothing, "On", ["Suspend"], [LATER]),
-        (miss_once, "On", ["Suspend"], ["Unlock", LATER]),
-        (lock, "Locked", ["Suspend"], [LATER]),
+        (nothing, "Two-factor on", ["Suspend"], [LATER]),
+        (miss_once, "Two-factor on", ["Suspend"], ["Unlock", LATER]),
+        (lock, "Locked", [], ["Suspend", LATER]),
         (suspend, "Suspended", [], [LATER]),
         (plan, "Removal planned", ["Suspend"], []),
-        (wait_for_a_text, "On", ["Suspend"], [LATER]),
-        (have_no_mail, "On", ["Suspend"], []),
-        (turn_off, "Off", [], ["Send an invitation"]),
-        (deactivate, "Deactivated", ["Suspend"], []),
+        (wait_for_a_text, "Two-factor on", ["Suspend"], [LATER]),
+        (have_no_mail, "Two-factor on", ["Suspend"], []),
+        (turn_off, "Two-factor off", [], ["Send an invitation"]),
+        (deactivate, "Deactivated", [], ["Suspend"]),
     ],
 )
 def test_what_helps_is_a_button_and_what_changes_nothing_is_absent(

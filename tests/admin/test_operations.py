@@ -172,8 +172,9 @@ def test_a_key_that_nobody_has_is_said_to_be_mistyped(access_key: str, signed_in
         in html
     )
     assert "A call with it gets 401." in html
-    assert "wrongword" not in html
-    for who in ("wrong", "ann@example.net", "no such name", NUMBER):
+    assert "Nothing found for “wrongword”" in html
+    assert "ab12ab12" not in ask(signed_in("support"), "find/", 200, who="ab12" * 16)
+    for who in ("wrong", "ann@example.net", "ann.lee", "TKY-6B7", "no such name", NUMBER):
         assert "No access key" not in ask(signed_in("support"), "find/", 200, who=who)
 
 
@@ -254,7 +255,7 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
         ({"otp_locked_until": NOON}, "active"),
         ({"program_disabled_at": NOON}, "disabled for applications"),
         ({"program_locked_until": NOON + timedelta(minutes=1)}, "locked for applications"),
-        ({"otp_disabled_at": NOON}, "disabled"),
+        ({"otp_disabled_at": NOON}, "texted codes disabled"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
     ],
 )
