@@ -82,20 +82,15 @@ def _put(operation: Any, done: str) -> Do:
 def _hit(row: None) -> str:
     """Say how many texts there were of late, as the figures have it."""
     now = timezone.now()
-    hours = statistics.read_hours(now, What.TEXT, What.BUDGET)
 
-    def texts(*starts: datetime) -> str:
-        every, opting = (
-            sum(hours.of(what, start=start).count for start in starts)
-            for what in (What.TEXT, What.BUDGET)
-        )
-        return f"{some(every - opting, 'text')} to sign in and {opting:,} to opt in or out"
+    def texts(hours: int) -> tuple[datetime, str]:
+        start, found = statistics.lately(now, hours, What.TEXT, What.BUDGET)
+        opting = found.get(What.BUDGET, 0)
+        own = some(found.get(What.TEXT, 0) - opting, "text")
+        return start, f"{own} to sign in and {opting:,} to opt in or out"
 
-    last = hours.starts[-2:]
-    return (
-        f"In the last 24 hours, it would have stopped {texts(*hours.starts)}. "
-        f"Since {brief(last[0], now)}: {texts(*last)}."
-    )
+    (_, day), (start, last) = texts(24), texts(2)
+    return f"In the last 24 hours, it would have stopped {day}. Since {brief(start, now)}: {last}."
 
 
 EVERY = (

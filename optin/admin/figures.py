@@ -14,9 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from optin.conf import ALARM_SHARE, conf
-from optin.models import Figure, File, Guard
+from optin.models import Figure, File
 from optin.models.messages import State
-from optin.support import budgets, counting, health, statistics
+from optin.support import budgets, health, statistics
 from optin.support.cells import cell, lines
 from optin.support.charts import (
     Chart,
@@ -30,7 +30,7 @@ from optin.support.charts import (
     day_name,
     raw,
 )
-from optin.support.statistics import Amount, Figures, Hours
+from optin.support.statistics import Amount, Figures
 from optin.support.wording import a_span, country, moment, plain
 
 MAY_SEE = "optin.view_auditevent"
@@ -42,8 +42,8 @@ SHOWN = 10
 """Rows of a table of what stands out."""
 
 What = Figure.What
-Step = tuple[Value, Callable[..., Amount]]
-"""A day or an hour, and what returns how much there was of something in it."""
+Step = tuple[date, Callable[..., Amount]]
+"""A day, and what returns how much there was of something in it."""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             "sums": _sums(found),
             "budgets": _budgets(found, now),
             "charts": [chart(found) for chart in _CHARTS],
-            "shares": list(_shares(found, now)),
+            "shares": list(_shares(found)),
             "jobs": _jobs(),
         }
     }
@@ -122,7 +122,7 @@ def _tables(found: Figures, now: datetime) -> Iterator[Table]:
     yield _sums(found)
     yield _budgets(found, now)
     yield from (chart(found).table for chart in _CHARTS)
-    yield from _shares(found, now)
+    yield from _shares(found)
     yield _jobs()
 
 
@@ -199,18 +199,13 @@ def by_day(found: Figures, count: int = statistics.DAYS) -> list[Step]:
     return [(day, partial(found.of, day=day)) for day in found.last(count)]
 
 
-def by_hour(hours: Hours) -> list[Step]:
-    """Return the hours as the steps of a chart."""
-    return [(start, partial(hours.of, start=start)) for start in hours.starts]
-
-
 def _rows(steps: list[Step], *columns: Iterable[Value]) -> list[Row]:
     """Return a row for each step, the newest first."""
     cells = zip(*columns, strict=True)
     return [Row(name, each) for (name, _), each in zip(steps, cells, strict=True)][::-1]
 
 
-def opt_ins(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
+def opt_ins(steps: list[Step]) -> Chart:
     """Draw the opt-ins by what became of them."""
     verified, failed, waiting = (
         [of(What.OPT_IN, name).count for _, of in steps] for name in ("proved", "failed", "waiting")
@@ -220,7 +215,7 @@ def opt_ins(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
     table = Table(
         "opt-ins",
         "Opt-ins by result",
-        (unit, "Started", "Verified", "Failed", "Waiting", "Conversion"),
+        ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
         _rows(steps, started, verified, failed, waiting, shares),
         "Each number that somebody started to opt in, at the time of its last code. Failed: "
         "the code expired, had no tries left, or another account uses the number.",
@@ -230,7 +225,7 @@ def opt_ins(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
         Part("bad", "failed", failed),
         Part("open", "waiting", waiting),
     ]
-    return columns([name for name, _ in steps], table, parts, now=now)
+    return columns([name for name, _ in steps], table, parts)
 
 
 _STATES = {
@@ -243,7 +238,7 @@ _STATES = {
 """How each state of texts looks, and what it is in the figures."""
 
 
-def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
+def texts(steps: list[Step]) -> Chart:
     """Draw the texts by state."""
     parts = [
         Part(look, name, [of(What.TEXT, *states).count for _, of in steps])
@@ -253,7 +248,7 @@ def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
     table = Table(
         "texts",
         "Texts by state",
-        (unit, "Texts", *(part.name.capitalize() for part in parts), _cost()),
+        ("Day", "Texts", *(part.name.capitalize() for part in parts), _cost()),
         _rows(
             steps,
             [amount.count for amount in sums],
@@ -263,7 +258,7 @@ def texts(steps: list[Step], unit: str = "Day", now: str = "today") -> Chart:
         "No receipt yet: the gateway took the text, and the carrier has not confirmed it. Not "
         "sent: the code no longer worked.",
     )
-    return columns([name for name, _ in steps], table, parts, now=now)
+    return columns([name for name, _ in steps], table, parts)
 
 
 def _cost() -> str:
@@ -317,7 +312,7 @@ _CHARTS: list[Callable[[Figures], Chart]] = [
 # -- which share was verified --------------------------------------------------------
 
 
-def _shares(found: Figures, now: datetime) -> Iterator[Table]:
+def _shares(found: Figures) -> Iterator[Table]:
     for what, column, nameless in (
         (What.COUNTRY, "Country", "other"),
         (What.GATEWAY, "Gateway", "none took it"),
@@ -331,39 +326,11 @@ def _shares(found: Figures, now: datetime) -> Iterator[Table]:
             for name in found.names(what)[:SHOWN]
         ]
         yield _by(what, column, rows)
-    called = _controlled_prefixes(now)
-    prefixes = [
-        _share(called.get(name) or f"Prefix {n}, no stop", *sums)
-        for n, (name, *sums) in enumerate(found.prefixes[:SHOWN], 1)
-    ]
-    note = (
-        "A prefix is a number without its last 4 digits. Its digits are not kept. The one with "
-        "most texts that nobody verified is first. An hour counts if at least 5 texts went to the "
-        "prefix, and if it was among the 20 with most texts that nobody verified."
-    )
-    yield _by(What.PREFIX, "Prefix", prefixes, note)
 
 
-def _controlled_prefixes(now: datetime) -> dict[str, str]:
-    """Say of prefixes what is in force for them."""
-    words = {
-        Guard.Kind.BREAKER: "closed by breaker {}",
-        Guard.Kind.LIFT: "opened by staff",
-        Guard.Kind.DENY: "on the deny list",
-        Guard.Kind.SAFE: "on the safe list",
-    }
-    found: dict[str, list[str]] = {}
-    controls = Guard.objects.in_force(now).filter(covers=Guard.Covers.PREFIX).order_by("-pk")
-    for control in controls[:200]:
-        name = counting.name_of_prefix(control)
-        region = country(control.region) if control.region else "Prefix"
-        found.setdefault(name, [region]).append(words[Guard.Kind(control.kind)].format(control.pk))
-    return {name: ", ".join(said) for name, said in found.items()}
-
-
-def _by(slug: str, column: str, rows: list[Row], note: str = "") -> Table:
+def _by(slug: str, column: str, rows: list[Row]) -> Table:
     columns = (column, "Texts today", "Verified", "Share", "Texts in 30 days", "Verified", "Share")
-    return Table(slug, f"By {column.lower()}", columns, rows, note)
+    return Table(slug, f"By {column.lower()}", columns, rows)
 
 
 def _share(name: str, today: Amount, all_days: Amount) -> Row:

@@ -18,7 +18,7 @@ from optin.models import Figure
 from optin.models.messages import State
 from optin.operations import staff
 from optin.support import health, statistics
-from optin.support.charts import Chart, Share, words
+from optin.support.charts import Share, words
 from optin.support.health import Need
 from optin.support.statistics import Figures
 
@@ -27,13 +27,6 @@ WEEK = 7
 
 ENOUGH = 3
 """Days from which one can say what is usual."""
-
-SPANS = {
-    1: ("24 hours", "Last 24 hours"),
-    WEEK + 1: ("Week", "Today and the week before"),
-    statistics.DAYS: ("30 days", "Last 30 days"),
-}
-"""The spans that charts may show: their days, address and name."""
 
 What = Figure.What
 
@@ -45,17 +38,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return {}
     now = timezone.now()
     found = figures.counted(request, now)
-    asked = request.GET.get("days", "")
-    days = int(asked) if asked in map(str, SPANS) else WEEK + 1
+    steps = figures.by_day(found, WEEK + 1)
     return {
         "home": {
             **figures.about(found, now),
             "tiles": _tiles(found, now),
             "needs": [(need.words, _place(need, user)) for need in health.needs(now, *_LISTED)],
-            "charts": _charts(found, days, now),
-            "days": days,
-            "span": SPANS[days][1],
-            "spans": [(each, link) for each, (link, _) in SPANS.items()],
+            "charts": [figures.opt_ins(steps), figures.texts(steps)],
         }
     }
 
@@ -75,14 +64,6 @@ def _place(need: Need, user: Any) -> str:
     if need.pk is not None:
         return reverse(f"{name}_change", args=[need.pk])
     return f"{reverse(f'{name}_changelist')}?{urlencode(need.filters)}"
-
-
-def _charts(found: Figures, days: int, now: datetime) -> list[Chart]:
-    if days == 1:
-        steps = figures.by_hour(statistics.read_hours(now, What.OPT_IN, What.TEXT))
-        return [chart(steps, "Hour from", "now") for chart in (figures.opt_ins, figures.texts)]
-    steps = figures.by_day(found, days)
-    return [figures.opt_ins(steps), figures.texts(steps)]
 
 
 # -- six figures -------------------------------------------------------------------

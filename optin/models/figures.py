@@ -62,7 +62,6 @@ class Figure(models.Model):
         BUDGET = "budget", "Texts that count for the budget of all"
         FILE = "file", "Texts that count for the budget of a file, by its id"
         COUNTRY = "country", "Texts of opt-ins, by country"
-        PREFIX = "prefix", "Texts of opt-ins, by prefix"
         GATEWAY = "gateway", "Texts of opt-ins, by gateway"
         LOCK = "lock", "Locks and disablings"
         REFUSED = "refused", "Requests for a text that a limit refused"

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.utils import timezone
-
 from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
@@ -148,7 +146,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Columns, one for each step of time, and the table that says the same."""
+    """Columns, one for each day, and the table that says the same."""
 
     table: Table
     summary: str  # for whom the drawing tells nothing
@@ -156,19 +154,16 @@ class Chart:
     boxes: list[Box]
     top: str  # what its height stands for
     half: str
-    weeks: list[str]  # where each begins, or a quarter of a day
+    weeks: list[str]  # where each begins
     ticks: list[Tick]
     line: str = ""  # how high the line of a limit is
     line_name: str = ""
 
 
-def columns(
-    steps: Sequence[Value], table: Table, parts: list[Part], *, limit: int = 0, now: str = "today"
-) -> Chart:
-    """Draw a column for each step: its parts, of which each has so many, on each other.
+def columns(steps: Sequence[date], table: Table, parts: list[Part], *, limit: int = 0) -> Chart:
+    """Draw a column for each day: its parts, of which each has so many, on each other.
 
     :param limit: what a line is drawn at.
-    :param now: what the last step is called.
     """
     totals = [sum(counts) for counts in zip(*(part.counts for part in parts), strict=True)]
     # A limit far above all columns would press them flat: its line is at the top.
@@ -194,42 +189,29 @@ def columns(
         boxes=boxes,
         top=words(top),
         half=words(top // 2),
-        weeks=[_at(n * step) for n, name in enumerate(steps) if n and _begins(name)],
-        ticks=_ticks(steps, now),
+        weeks=[_at(n * step) for n, name in enumerate(steps) if n and name.weekday() == 0],
+        ticks=_ticks(steps),
         line=_at(0 if is_far else HEIGHT - limit / top * HEIGHT) if limit else "",
         line_name=f"budget {words(limit)} a day{', above this scale' if is_far else ''}",
     )
 
 
-def _begins(step: Value) -> bool:
-    """Whether a week begins with the day *step*, or a quarter of a day with the hour."""
-    if isinstance(step, datetime):
-        return timezone.localtime(step).hour % 6 == 0
-    return isinstance(step, date) and step.weekday() == 0
-
-
-def _ticks(steps: Sequence[Value], now: str) -> list[Tick]:
-    """Write below a few days each day, below more each Monday, below hours each sixth."""
-    last, room = len(steps) - 1, max(1, len(steps) // 8)
-    said = {n: _short(step, last) for n, step in enumerate(steps[: last - room + 1])}
-    named = {n: words for n, words in said.items() if last < 2 * WEEK or _begins(steps[n])}
+def _ticks(days: Sequence[date]) -> list[Tick]:
+    """Write below a few days each day, below more each Monday."""
+    last, are_few = len(days) - 1, len(days) <= 2 * WEEK
+    said = {
+        n: f"{day:%a}" if are_few else f"{day.day} {day:%b}"
+        for n, day in enumerate(days)
+        if are_few or (day.weekday() == 0 and n <= last - len(days) // 8)
+    }
     return [
-        Tick(_at((n + 0.5) / len(steps) * 100), anchor, words)
-        for n, words in {**named, last: now}.items()
-        for anchor in ["middle" if last < 2 * WEEK else _anchor(n, last)]
+        Tick(_at((n + 0.5) / len(days) * 100), "middle" if are_few else _anchor(n, last), words)
+        for n, words in {**said, last: "today"}.items()
     ]
 
 
 def _anchor(n: int, last: int) -> str:
     return "start" if n == 0 else "end" if n == last else "middle"
-
-
-def _short(step: Value, last: int) -> str:
-    if isinstance(step, datetime):
-        return f"{timezone.localtime(step):%H:%M}"
-    if isinstance(step, date):
-        return f"{step:%a}" if last < 2 * WEEK else f"{step.day} {step:%b}"
-    return words(step)
 
 
 def _round_up(count: int) -> int:

@@ -6,7 +6,6 @@ Each count reads no more than its span, by an index. ``statistics`` says when, a
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
@@ -16,7 +15,6 @@ from optin.conf import conf
 from optin.models import (
     AuditEvent,
     Figure,
-    Guard,
     PendingOtp,
     Purpose,
     RefusalCount,
@@ -28,16 +26,13 @@ from optin.models.messages import State
 from optin.outcomes import WITHHELD, SendOutcome
 
 SHOWN_AT_MOST = 20
-"""Prefixes and files that a span keeps, and that are shown: those that stand out."""
-
-MANY = 5
-"""Texts in a span from which a prefix is kept: fewer say little of it, and much of a person."""
+"""Files that a span keeps, and that are shown: those with most texts."""
 
 What = Figure.What
 
 
 def figures_of(span: Span, now: datetime) -> Iterator[Figure]:
-    for count in (_opt_ins, _texts, _files, _gateways, _countries, _prefixes, _decisions):
+    for count in (_opt_ins, _texts, _files, _gateways, _countries, _decisions):
         for figure in count(span, now):
             if figure.count:
                 figure.span, figure.day = span, span.day
@@ -126,40 +121,22 @@ def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
         yield Figure(what=What.GATEWAY, name=gateway, count=count, verified=verified)
 
 
-def _counters(span: Span, rule: limits.Rule) -> Any:
-    """What ``limits`` counted against pumping in the windows that began in *span*, by key."""
-    # As the partial indexes of the table have it.
-    begun = SendCounter.objects.filter(_within(span, "window_start"), scope__startswith=f"{rule}/")
-    return begun.values_list("key").annotate(n=Sum("count"), n_verified=Sum("verified"))
-
-
 def _countries(span: Span, now: datetime) -> Iterator[Figure]:
     # Their names stand in no row; there are few.
     names = {keys.digest("counter", region): region for region in conf.sms_regions}
     others = Figure(what=What.COUNTRY, count=0, verified=0)
-    for key, count, verified in _counters(span, limits.Rule.REGION).order_by():
+    # What ``limits`` counted against pumping in the windows that began in *span*: as the partial
+    # index of the table has it.
+    begun = SendCounter.objects.filter(
+        _within(span, "window_start"), scope__startswith=f"{limits.Rule.REGION}/"
+    )
+    counts = begun.values_list("key").annotate(n=Sum("count"), n_verified=Sum("verified"))
+    for key, count, verified in counts.order_by():
         if key in names:
             yield Figure(what=What.COUNTRY, name=names[key], count=count, verified=verified)
         else:
             others.count, others.verified = others.count + count, others.verified + verified
     yield others
-
-
-def _prefixes(span: Span, now: datetime) -> Iterator[Figure]:
-    """The prefixes with most unverified opt-ins."""
-    many = _counters(span, limits.Rule.PREFIX).filter(n__gte=MANY)
-    for key, count, verified in many.order_by(F("n_verified") - F("n"), "key")[:SHOWN_AT_MOST]:
-        yield Figure(what=What.PREFIX, name=_short(key), count=count, verified=verified)
-
-
-def _short(key: str) -> str:
-    """Return what names a prefix, of which only a keyed digest is known."""
-    return key[:8]
-
-
-def name_of_prefix(control: Guard) -> str:
-    """Return by what name the figures have the prefix that *control* covers."""
-    return _short(keys.digest("counter", control.key))
 
 
 def _decisions(span: Span, now: datetime) -> Iterator[Figure]:

@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import F, Max, Min, Q, Sum
+from django.db.models import Max, Min, Sum
 
 from optin.conf import conf
 from optin.models import Figure, SmsMessage, Span
@@ -37,7 +36,6 @@ USUAL = 7
 HOUR = timedelta(hours=1)
 
 What = Figure.What
-T = TypeVar("T")
 
 
 def roll_up(now: datetime) -> int:
@@ -155,7 +153,6 @@ class Figures:
     since: datetime | None  # nothing before it was counted
     as_of: datetime | None
     amounts: dict[tuple[str, str], dict[date, Amount]]  # by what and name
-    prefixes: list[tuple[str, Amount, Amount]]  # name, today, all days: most unverified first
     files: list[int]  # those with most texts, today and yesterday
 
     @property
@@ -181,7 +178,11 @@ class Figures:
 
     def within(self, what: str, *names: str, days: Iterable[date]) -> Amount:
         """Return how much there was of *what*, under any of *names*, or all, in *days*."""
-        found = _named(self.amounts, what, names)
+        found = [
+            of_day
+            for (its_what, name), of_day in self.amounts.items()
+            if its_what == what and (not names or name in names)
+        ]
         return sum((of_day.get(day, Amount()) for of_day in found for day in days), Amount())
 
     def names(self, what: str) -> list[str]:
@@ -190,45 +191,15 @@ class Figures:
         return sorted(names, key=lambda name: (-self.of(what, name).count, name))
 
 
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """The figures of the last 24 hours, hour by hour."""
-
-    starts: list[datetime]  # the oldest first
-    amounts: dict[tuple[str, str], dict[datetime, Amount]]  # by what and name
-
-    def of(self, what: str, *names: str, start: datetime) -> Amount:
-        """Return how much there was of *what*, under any of *names*, or all, in an hour."""
-        found = _named(self.amounts, what, names)
-        return sum((of_hour.get(start, Amount()) for of_hour in found), Amount())
-
-
-def _named(amounts: "dict[tuple[str, str], T]", what: str, names: tuple[str, ...]) -> "list[T]":
-    """Return what there is of *what*, under any of *names*, or all."""
-    return [
-        found
-        for (its_what, name), found in amounts.items()
-        if its_what == what and (not names or name in names)
-    ]
-
-
-def read_hours(now: datetime, *whats: str) -> Hours:
-    """Return what was counted of *whats* in the hour of *now* and the 23 before: one statement."""
-    newest = _hour(now)
-    starts = [newest - n * HOUR for n in reversed(range(24))]
-    rows = Figure.objects.filter(what__in=whats, span__start__gte=starts[0]).values_list(
-        "what", "name", "span__start", "count", "verified", "cost"
-    )
-    amounts: dict[tuple[str, str], dict[datetime, Amount]] = {}
-    for what, name, start, count, verified, cost in rows:
-        # A span is an hour, or begins within one: not all zones differ by whole ones.
-        of_hour, hour = amounts.setdefault((what, name), {}), _hour(start)
-        of_hour[hour] = of_hour.get(hour, Amount()) + Amount(count, verified, cost)
-    return Hours(starts, amounts)
+def lately(now: datetime, hours: int, *whats: str) -> tuple[datetime, dict[str, int]]:
+    """Return when the last *hours* began, that of *now* among them, and the counts of *whats*."""
+    start = _hour(now) - (hours - 1) * HOUR
+    rows = Figure.objects.filter(what__in=whats, span__start__gte=start).values_list("what")
+    return start, dict(rows.annotate(n=Sum("count")).order_by())
 
 
 def read(now: datetime) -> Figures:
-    """Return what was counted by *now*: four statements, however many rows were counted."""
+    """Return what was counted by *now*: three statements, however many rows were counted."""
     today = day_of(now)
     first = today - timedelta(days=DAYS - 1)
     spans = Span.objects.filter(day__gte=first).aggregate(since=Min("start"), as_of=Max("made_at"))
@@ -238,9 +209,7 @@ def read(now: datetime) -> Figures:
     amounts: dict[tuple[str, str], dict[date, Amount]] = {}
     for what, name, day, *sums in rows.annotate(**_SUMS).order_by():
         amounts.setdefault((what, name), {})[day] = Amount(*sums)
-    return Figures(
-        today, spans["since"], spans["as_of"], amounts, _worst(first, today), _busiest(today)
-    )
+    return Figures(today, spans["since"], spans["as_of"], amounts, _busiest(today))
 
 
 def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
@@ -265,23 +234,10 @@ def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
     return replace(found, amounts=amounts), known
 
 
-_FEW = [what for what in What.values if what not in {What.PREFIX, What.FILE}]
+_FEW = [what for what in What.values if what != What.FILE]
 """Counts with few names."""
 
 _SUMS = {"n": Sum("count"), "n_verified": Sum("verified"), "price": Sum("cost")}
-
-
-def _worst(first: date, today: date) -> list[tuple[str, Amount, Amount]]:
-    of_today = {
-        "n_today": Sum("count", filter=Q(day=today), default=0),
-        "n_verified_today": Sum("verified", filter=Q(day=today), default=0),
-    }
-    rows = Figure.objects.filter(what=What.PREFIX, day__range=(first, today)).values_list("name")
-    worst = rows.annotate(**_SUMS, **of_today).order_by(F("n_verified") - F("n"), "name")
-    return [
-        (name, Amount(*on_today), Amount(n, n_verified, price))
-        for name, n, n_verified, price, *on_today in worst[: counting.SHOWN_AT_MOST]
-    ]
 
 
 def _busiest(today: date) -> list[int]:

@@ -38,7 +38,7 @@ from optin.models import (
     User,
 )
 from optin.operations import opt_ins, send_controls
-from optin.support import counting, statistics
+from optin.support import statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff, make_staff
@@ -62,8 +62,8 @@ def page(client: Client, address: str) -> str:
     return " ".join(response.content.decode().split())
 
 
-def home(client: Client, query: str = "") -> str:
-    return page(client, HOME + query)
+def home(client: Client) -> str:
+    return page(client, HOME)
 
 
 def figures(client: Client) -> str:
@@ -105,7 +105,7 @@ def sums(client: Client) -> dict[str, tuple[str, str]]:
 def counted(client: Client) -> int:
     """How many statements both pages take."""
     with CaptureQueriesContext(connection) as captured:
-        home(client, "?days=1")
+        home(client)
         figures(client)
     return len(captured)
 
@@ -133,7 +133,6 @@ def month(db: None) -> None:
         put("country", "AU", 45, day, verified=30)
         put("gateway", "first", 40, day, verified=20)
         put("gateway", "second", 5, day, verified=5)
-        put("prefix", "0a1b2c3d", 20, day, verified=1)
         put("lock", "locked", 2, day)
         put("refused", "", 3, day)
     put("opt_in", "proved", 1_000_000, TODAY - 30 * DAY)  # that is before the month
@@ -197,8 +196,6 @@ def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None
     for address, days, width in (
         (FIGURES, 30, "8"),
         (HOME, 8, "30"),
-        (f"{HOME}?days=7", 8, "30"),  # any other time is a week
-        (f"{HOME}?days=30", 30, "8"),
     ):
         html = page(client, address)
         chart = html[html.index('id="chart-opt-ins"') : html.index('id="chart-texts"')]
@@ -217,22 +214,6 @@ def test_each_chart_says_what_its_table_says(signed_in: In, month: None) -> None
         assert f"verified {30 * days}" in chart
         assert 'role="img" aria-label="Opt-ins by result. Most: 41,' in chart
         assert len(tables(client, address)["opt-ins"]) == days + 1
-
-
-def test_a_day_is_drawn_hour_by_hour(signed_in: In) -> None:
-    """24 hours, the present one among them; what was before is not drawn."""
-    for hours, count in ((0, 5), (3, 7), (23, 11), (24, 500)):
-        start = NOON - timedelta(hours=hours)
-        span = Span.objects.create(
-            start=start, end=start + timedelta(hours=1), day=TODAY, made_at=NOON, is_settled=True
-        )
-        Figure.objects.create(span=span, day=TODAY, what="opt_in", name="proved", count=count)
-    rows = tables(signed_in("auditor"), f"{HOME}?days=1")["opt-ins"][1:]
-    assert [row[:3] for row in rows] == [
-        ["2026-11-02 23:00 AEDT", "5", "5"],
-        ["2026-11-02 20:00 AEDT", "7", "7"],
-        ["2026-11-02 00:00 AEDT", "11", "11"],
-    ]
 
 
 # -- six figures -------------------------------------------------------------------
@@ -467,7 +448,7 @@ def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
     addresses = re.findall(r'href="(/admin/figures/[^"]+\.csv)"', figures(client))
     slugs = [address.rpartition("/")[2].removesuffix(".csv") for address in addresses]
     assert {"sums", "budgets", "opt-ins", "texts", "spend", "locks"} < set(slugs)
-    assert {"country", "gateway", "prefix"} < set(slugs)
+    assert {"country", "gateway"} < set(slugs)
     for slug in slugs:
         assert len(csv_of(client, slug)) > 1
     assert ["Opt-ins started", "41", "1230"] in csv_of(client, "sums")
@@ -477,22 +458,6 @@ def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
     ]
     assert len(csv_of(client, "locks")) == 31
     assert client.get("/admin/figures/nothing.csv").status_code == 404
-
-
-def test_a_prefix_is_named_with_what_is_in_force_for_it(signed_in: In, month: None) -> None:
-    guard = Guard.objects.create(
-        kind=Guard.Kind.BREAKER,
-        covers=Guard.Covers.PREFIX,
-        key=Guard.prefix_of(NUMBER),
-        region="AU",
-        made_at=NOON,
-        until=NOON + DAY,
-    )
-    name = counting.name_of_prefix(guard)
-    put("prefix", name, 50)
-    told = tables(signed_in("auditor"))["prefix"]
-    assert told[1][0] == "Prefix 1, no stop"  # 570 that nobody proved
-    assert told[2][0] == f"Australia, closed by breaker {guard.pk}"
 
 
 def test_nothing_yet_is_said_calmly(signed_in: In) -> None:

@@ -326,7 +326,7 @@ def test_an_hour_is_counted_by_an_index_and_so_the_figures_are_read(
         assert f"optin_{table}" in str(found)
     settings.OPTIN_DELIVERY = "worker"
     bound = Bound(client)
-    for address in ("/admin/?days=1", "/admin/figures/"):
+    for address in ("/admin/", "/admin/figures/"):
         bound.ask(address, 2000)
     assert not bound.faults, "\n".join(bound.faults)
 

@@ -18,7 +18,6 @@ from optin.messaging import receipts
 from optin.models import (
     Figure,
     File,
-    Guard,
     PendingOtp,
     ProviderUser,
     SmsMessage,
@@ -29,7 +28,7 @@ from optin.models.messages import State
 from optin.operations import opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.support import budgets, counting, statistics
+from optin.support import budgets, statistics
 from optin.support.statistics import Amount
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
@@ -58,8 +57,6 @@ def read(*whats: str, day: date | None = None) -> Told:
         for what, name in found.amounts
         if not whats or what in whats
     }
-    if What.PREFIX in whats:
-        told |= {("prefix", name): amount.count for name, _, amount in found.prefixes}
     return {key: count for key, count in told.items() if count}
 
 
@@ -188,29 +185,6 @@ def test_conversion_by_country_is_what_the_breakers_count(
     Span.objects.update(made_at=NOON - DAY)
     statistics.roll_up(timezone.now())
     assert statistics.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
-
-
-# -- prefixes ----------------------------------------------------------------------
-
-
-def pump(file: File, numbers: list[str]) -> None:
-    for number in numbers:
-        ask(make_user(f"pumped-{number[1:]}", file), file, number)
-
-
-def test_a_prefix_has_a_name_that_is_no_number(file: File) -> None:
-    """S-50, S-51: what is stored of it is the digest of a digest; a breaker names it too."""
-    pump(file, NUMBERS[: counting.MANY - 1])
-    assert rolled_up(What.PREFIX) == {}  # too few to be kept
-    Span.objects.update(made_at=NOON - DAY)
-    pump(file, NUMBERS[counting.MANY - 1 : 5])
-    ((_, name),) = rolled_up(What.PREFIX)
-    assert read(What.PREFIX) == {("prefix", name): 5}
-    assert NUMBERS[0][1:-4] not in str(kept())
-
-    prefix = Guard.prefix_of(NUMBERS[0])
-    breaker = Guard(kind=Guard.Kind.BREAKER, covers=Guard.Covers.PREFIX, key=prefix)
-    assert counting.name_of_prefix(breaker) == name
 
 
 # -- locks and refusals ------------------------------------------------------------
