@@ -22,7 +22,6 @@ from optin.models import (
     Guard,
     Membership,
     Notice,
-    PendingOtp,
     ProviderUser,
     SmsMessage,
     User,
@@ -58,7 +57,7 @@ def _rows(model: type[models.Model]) -> Page:
 
 
 GROUPS: dict[str, tuple[Page, ...]] = {
-    "Support": (_rows(User), _rows(ProviderUser), _rows(PendingOtp)),
+    "Support": (_rows(User), _rows(ProviderUser)),
     "Delivery": (
         _rows(SmsMessage),
         _rows(Notice),

@@ -1,15 +1,14 @@
-"""The numbers of accounts, and the codes that were sent to them."""
+"""The numbers of accounts."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from optin.actions.accounts import REVEAL
 from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, text, when
 from optin.admin.site import site
-from optin.models import PendingOtp, ProviderUser
+from optin.models import ProviderUser
 
 
 class State(Choice):
@@ -57,35 +56,3 @@ class NumberAdmin(ReadOnlyAdmin):
             here = "" if row.is_proved else ", taken over, not yet proved here"
             return f"{'suspended' if row.suspended_at else 'active'}{here}"
         return "released" if row.released_at else "not verified"
-
-
-@admin.register(PendingOtp, site=site)
-class CodeAdmin(ReadOnlyAdmin):
-    """Codes that wait, or were closed. The code itself is nowhere."""
-
-    nothing = "No codes. This list shows each one, without its digits, until it is deleted."
-    list_display = (
-        "id",
-        "owner",
-        "number",
-        "purpose",
-        when("issued_at"),
-        when("expires_at"),
-        "end",
-    )
-    list_filter = (by_id("provider_user_id", "number id"),)
-    list_select_related = ("provider_user__user",)
-    shown = (*list_display, "tries", when("closed_at"))
-
-    @admin.display(description="account")
-    def owner(self, row: PendingOtp) -> str:
-        return account(row.provider_user)
-
-    @admin.display(description="number")
-    def number(self, row: PendingOtp) -> str:
-        return row.provider_user.masked_number
-
-    @admin.display(description="closed as")
-    def end(self, row: PendingOtp) -> str:
-        is_over = row.expires_at <= timezone.now()
-        return row.get_closed_as_display() or ("expired" if is_over else "open")

@@ -209,15 +209,6 @@ def test_the_list_of_accounts_names_the_role_of_staff(
     }
 
 
-def test_a_code_that_has_expired_is_not_called_open(
-    pending: ProviderUser, signed_in: In, clock: time_machine.Traveller
-) -> None:
-    client = signed_in("auditor")
-    for seconds, state in ((0, "open"), (600, "expired")):
-        clock.shift(seconds)
-        assert f'field-end">{state}<' in client.get("/admin/optin/pendingotp/").content.decode()
-
-
 # -- operations on an account ------------------------------------------------------
 
 

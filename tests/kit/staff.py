@@ -111,7 +111,7 @@ MAY: dict[str, set[str]] = {
     **{
         f"{model}_{page}": EVERYBODY
         for model in (
-            *("optin_user", "optin_provideruser", "optin_pendingotp", "optin_smsmessage"),
+            *("optin_user", "optin_provideruser", "optin_smsmessage"),
             *("optin_notice", "optin_guard", "optin_gatewayhealth", "optin_auditevent"),
             *("optin_file", "optin_membership", "optin_accesskey"),
             "oauth2_provider_application",
