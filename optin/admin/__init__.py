@@ -5,13 +5,12 @@ decides who may come in, ``rows`` how rows are shown, ``actions`` how staff ask 
 The pages are in English only.
 """
 
-from optin.admin import accounts, audit, begin, numbers, tenants, texts, webhooks
+from optin.admin import accounts, audit, numbers, tenants, texts, webhooks
 from optin.admin.site import site
 
 __all__ = [
     "accounts",
     "audit",
-    "begin",
     "numbers",
     "site",
     "tenants",

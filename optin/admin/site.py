@@ -82,9 +82,7 @@ class StaffSite(AdminSite):
             return _lead("confirm", then)  # which leads to what took its place
         if has_active_factor(user):
             return _lead("prove", then)
-        # Who sets one up is new here.
-        first = reverse("admin:begin") if then == reverse("admin:index") else then
-        return _lead("two-factor", first)
+        return _lead("two-factor", then)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         urls = [url for url in super().get_urls() if getattr(url, "name", "") not in _LEFT_OUT]
@@ -120,8 +118,6 @@ class StaffSite(AdminSite):
 
     @method_decorator(require_safe)
     def index(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]
-        if not request.user.get_all_permissions():
-            return HttpResponseRedirect(reverse("admin:begin"))
         return super().index(request, {**home.context(request), **(extra_context or {})})
 
     @method_decorator(require_safe)

@@ -80,7 +80,7 @@ def test_each_list_stands_in_one_group(world: World, signed_in: In) -> None:
     assert sorted(listed) == LISTS
     for who in ("support", "superuser"):
         client = signed_in(who)
-        html = read(client, "/admin/begin/")
+        html = read(client, "/admin/")
         for page in pages:
             is_seen = client.get(page.address).status_code == 200
             assert (f'href="{page.address}"' in html) is is_seen, (who, page)

@@ -69,7 +69,7 @@ ANSWERS_POST = {
     "optin_webhookendpoint_secret": 200,
 }
 """All others lead on."""
-WITHOUT_A_ROLE = {"index": 302, "begin": 200, "jsi18n": 200, "stay": 200}
+WITHOUT_A_ROLE = {"index": 200, "jsi18n": 200, "stay": 200}
 """What staff without a role come to: the page that says so, and no list of lists."""
 
 ON_NOBODY = {name for name in OFFERED if name.startswith(("optin_guard_", "oauth2_provider_"))}

@@ -53,7 +53,7 @@ def test_an_account_is_found(user: User, active: ProviderUser, signed_in: In, wh
     """By what the field names, in a POST: no number in any address (S-51)."""
     ExternalId.objects.create(user=user, text="A-7")
     client = signed_in("auditor")
-    assert "id in the old system" in client.get("/admin/begin/").content.decode()
+    assert "id in the old system" in client.get("/admin/").content.decode()
     response = client.post("/admin/find/", {"who": who})
     assert response.status_code == 303
     assert response["Location"] == f"/admin/optin/user/{user.pk}/change/"

@@ -25,7 +25,7 @@ NO_PAGES = {
     "optin_auditevent_export": "a file",
     "figures_csv": "a file",
 }
-OWN_PAGES = {"index", "begin", "figures"}
+OWN_PAGES = {"index", "figures"}
 
 
 TO_SEE = sorted(ADDRESSES.keys() - NO_PAGES.keys())

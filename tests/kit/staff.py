@@ -102,7 +102,6 @@ TOP = {"administrator", "superuser"}
 
 MAY: dict[str, set[str]] = {
     "index": EVERYBODY,
-    "begin": EVERYBODY,
     "jsi18n": EVERYBODY,
     "find": EVERYBODY,
     "stay": EVERYBODY,
