@@ -8,7 +8,7 @@ from optin.causes import UNKNOWN, Cause, Question, Why
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.origin import browser, network_of
 from optin.support import wording
-from optin.support.diagnosis.explanations import EXPLAINED, no_entry, no_text
+from optin.support.diagnosis.explanations import EXPLAINED, IF_NOT_THEIRS, no_entry, no_text
 from optin.support.diagnosis.facts import Known
 from optin.support.wording import moment, moment_by
 
@@ -106,13 +106,17 @@ def barred(known: Known) -> Iterator[Cause]:
     has_other = known.app or known.recovery_codes
     another_way = "They can sign in with the app or a recovery code. " if has_other else ""
     came_from, is_foreign = sources(known)
-    first = FIRST if is_foreign else ""
+
+    def advice(why: Why) -> str:
+        said = f"{another_way if why is Why.DISABLED else ''}{EXPLAINED[why].staff}"
+        return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
+
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,
             f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, "
             f"{after}. {came_from}".strip(),
-            f"{first}{another_way}{EXPLAINED[Why.DISABLED].staff}",
+            advice(Why.DISABLED),
         )
     if active and active.suspended_at:
         event = known.suspension
@@ -127,7 +131,7 @@ def barred(known: Known) -> Iterator[Cause]:
             Why.LOCKED,
             f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
             f"{after}. {came_from}".strip(),
-            f"{first}{EXPLAINED[Why.LOCKED].staff}",
+            advice(Why.LOCKED),
         )
 
 

@@ -35,7 +35,7 @@ _BUDGET = (
     "Tell an administrator at once: others are refused too, and it may be fraud. Tell the person "
     "when to try again."
 )
-_NOT_THEIRS = (
+IF_NOT_THEIRS = (
     "If the tries weren't theirs, somebody else may know the password: ask the person to change "
     "it first."
 )
@@ -126,7 +126,7 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.LOCKED: Explanation(
         "Tell them to wait until then; or, if you're sure who it is, press “Unlock”. "
-        f"{_NOT_THEIRS}",
+        f"{IF_NOT_THEIRS}",
         "Too many wrong codes have locked the account, or its access keys and tokens. Wait as many "
         "seconds as Retry-After says: until then, right codes are refused too, and no text is "
         "sent.",
@@ -135,7 +135,7 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.DISABLED: Explanation(
-        f"If you're sure who it is, press “Unlock”. {_NOT_THEIRS}",
+        f"If you're sure who it is, press “Unlock”. {IF_NOT_THEIRS}",
         "Too many wrong codes disabled codes by text message: no text is sent, and no texted code "
         "is accepted. At sign-in, a code of an authenticator app or a recovery code still works, "
         "and ends this. Otherwise the person asks support. If the wrong codes came by access keys "
@@ -196,7 +196,7 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.TWO_CODES: Explanation(
         "Tell them to enter the code that the app shows, then the next one within five minutes. A "
-        f"texted code or a recovery code works as ever. {_NOT_THEIRS}",
+        f"texted code or a recovery code works as ever. {IF_NOT_THEIRS}",
     ),
     Why.NUMBER_IN_USE: Explanation(
         "Whoever entered the code has the phone. “What happened” names both accounts. Ask whether "
