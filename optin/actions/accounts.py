@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, calls, told
+from optin.conf import STAFF_REVOKE_DELAY
 from optin.models import ProviderUser, User
 from optin.operations import erasure, invitations, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
@@ -204,12 +205,12 @@ ACTIONS = (
     ),
     Action(
         "revoke-later",
-        "Remove all second factors later",
+        "Remove all second factors in 24 hours",
         staff.ACT,
-        "Removes the number, the app and the recovery codes after a day (or the time that was "
-        "set). Then the password alone is enough to sign in. The person gets an email at once and "
-        "can cancel the removal.",
+        "Removes the number, the app and the recovery codes in 24 hours. Then the password alone "
+        "is enough to sign in. The person gets an email at once and can cancel the removal.",
         _revoke_later,
+        hits=lambda user: f"They go at {moment_by(timezone.now() + STAFF_REVOKE_DELAY)}.",
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
         needs=_KNOWN,

@@ -101,13 +101,12 @@ class AccountAdmin(ReadOnlyAdmin):
         """The top of the page: who it is, what can be done, what may be wrong."""
         actor: Any = request.user
         known = read_facts(user, timezone.now())
-        state = state_of(known)
+        head, state = self.head(user, known), state_of(known)
         offer = offer_of(state, actor, origin_of(request))
         causes, names = _causes(known, offer, actor)
         buttons, menu = offer.without(names)
         return {
-            "about_lines": _about(state, known),
-            "states": _states(state),
+            **head,
             "causes": causes,
             "buttons": links(self, buttons, request, user.pk),
             "menu": links(self, menu, request, user.pk),
@@ -118,6 +117,11 @@ class AccountAdmin(ReadOnlyAdmin):
                 if actor.has_perm(f"optin.view_{name}")
             ],
         }
+
+    def head(self, row: User, known: Known | None = None) -> dict[str, Any]:
+        known = known or read_facts(row, timezone.now())
+        state = state_of(known)
+        return {"about_lines": _about(state, known), "states": _states(state)}
 
     def _story(self, request: HttpRequest, user: User, before: Position | None) -> dict[str, Any]:
         """What happened to *user*, page by page, of one group or of all."""

@@ -6,7 +6,7 @@ and nowhere else: no session may hold it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
@@ -23,6 +23,9 @@ from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
 from optin.runtime.redirects import SeeOther
 from optin.support.wording import plain
+
+if TYPE_CHECKING:
+    from optin.admin.rows import ReadOnlyAdmin
 
 OFFERED: dict[str, Action] = {}
 """Every operation that has an address, by the name of that."""
@@ -43,7 +46,7 @@ def name_of(admin: "ModelAdmin[Any]") -> str:
 
 
 def url_of(
-    action: Action, admin: "ModelAdmin[Any]", home: Callable[[Any], str], *, one: bool
+    action: Action, admin: "ReadOnlyAdmin", home: Callable[[Any], str], *, one: bool
 ) -> URLPattern:
     """Return the address of *action* below the list of *admin*: for *one* row, or for none.
 
@@ -82,7 +85,7 @@ def _settle(form: NoForm, request: HttpRequest) -> dict[str, Any]:
 
 def _answer(
     action: Action,
-    admin: "ModelAdmin[Any]",
+    admin: "ReadOnlyAdmin",
     request: HttpRequest,
     row: Any,
     home: Callable[[Any], str],
@@ -117,6 +120,7 @@ def _answer(
         return SeeOther(home(done.row) if done.row else back)
     context = {
         **admin.admin_site.each_context(request),
+        **(admin.head(row) if row and not done else {}),
         "title": action.title,
         "says": action.says,
         "hits": action.hits(row) if action.hits and not done else "",

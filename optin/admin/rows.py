@@ -278,6 +278,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Return what would change anything for *row*."""
         return self.of_one
 
+    def head(self, row: Any) -> dict[str, Any]:
+        """Return how *row* stands, for the pages of what is done to it."""
+        return {}
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         tools = {"tools": links(self, self.of_list, request)}
         return super().changelist_view(request, {**tools, **(extra_context or {})})

@@ -103,7 +103,7 @@ def deactivate(user: User) -> None:
     User.objects.filter(pk=user.pk).update(is_active=False)
 
 
-LATER = "Remove all second factors later"
+LATER = "Remove all second factors in 24 hours"
 
 
 @pytest.mark.parametrize(

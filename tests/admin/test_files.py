@@ -42,7 +42,7 @@ def test_a_file_gets_a_member_and_a_key_and_nobody_enters_its_id(
     assert Membership.objects.get(file=shop).user == user
     make = next(each for each in forms(added) if "accesskey" in each)
     asked = client.get(make).content.decode()
-    assert f"For: &lt;b&gt;Shop&lt;/b&gt; ({shop.pk}), {user.username}" in asked
+    assert f": &lt;b&gt;Shop&lt;/b&gt; ({shop.pk}), {user.username}</h1>" in asked
     assert not re.search('name="(file_id|who)"', asked.partition('id="content"')[2])
     shown = send(client, make, file_id=str(file.pk), who="superuser").content.decode()
     key = AccessKey.objects.get(file=shop)
