@@ -3,18 +3,17 @@
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache, lru_cache
-from gzip import compress
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import translation
-from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseFileResponse, WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
@@ -102,19 +101,11 @@ class StaticFiles(WhiteNoiseMiddleware):
     @staticmethod
     def serve(static_file: StaticFile, request: HttpRequest) -> WhiteNoiseFileResponse:
         response = WhiteNoiseMiddleware.serve(static_file, request)
-        patch_vary_headers(response, ["Accept-Encoding"])
-        accepted = "gzip" in request.headers.get("Accept-Encoding", "")
-        if accepted and request.method == "GET" and response.status_code == 200:
-            packed = _compressed(b"".join(response.streaming_content))
-            response.streaming_content = [packed]
-            response.headers["Content-Encoding"] = "gzip"
-            response.headers["Content-Length"] = str(len(packed))
+        # It would name both codings, so that ranges of them could be mixed. The date is enough.
+        del response.headers["ETag"]
+        if response.status_code == 200:
+            GZipMiddleware(lambda _: response).process_response(request, response)
         return response
-
-
-@lru_cache(maxsize=64)
-def _compressed(content: bytes) -> bytes:
-    return compress(content, mtime=0)
 
 
 class Throttle:

@@ -25,11 +25,12 @@ def test_style_sheet_goes_out_compressed() -> None:
     assert (body, plain.get("Content-Encoding")) == (source, None)
     packed, body = load(address, accept_encoding="gzip, br")
     assert (gzip.decompress(body), packed["Content-Encoding"]) == (source, "gzip")
-    assert int(packed["Content-Length"]) == len(body)
+    assert "Content-Length" not in packed
     for response in (plain, packed):
+        assert "ETag" not in response  # ranges of the two must not be joined
         assert "Accept-Encoding" in response["Vary"]
         assert response["Content-Type"].startswith("text/css")
-    again, body = load(address, accept_encoding="gzip", if_none_match=packed["ETag"])
+    again, body = load(address, accept_encoding="gzip", if_modified_since=packed["Last-Modified"])
     assert (again.status_code, body) == (304, b"")
     part, body = load(address, accept_encoding="gzip", range="bytes=0-9")
     assert (part.status_code, body, part.get("Content-Encoding")) == (206, source[:10], None)
