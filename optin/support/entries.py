@@ -27,7 +27,6 @@ class What(StrEnum):
 
     REQUEST = "request"  # of a text, and its decision
     CODE = "code"
-    FACTOR = "factor"  # a code that turned one on or off, or changed it
     SIGN_IN = "sign_in"
     STAFF = "staff"
     ACCOUNT = "account"
@@ -156,8 +155,6 @@ def what_of(event: AuditEvent) -> What:
     is_of_staff = event.reason and application_of(event) is None
     if is_of_staff or event.kind in {Kind.DENY, Kind.SAFE}:
         return What.STAFF
-    if event.kind in {Kind.VERIFY_OPT_IN, Kind.OPT_OUT} and not wording.is_refusal(event):
-        return What.FACTOR
     return _WHAT.get(event.kind, What.ACCOUNT)
 
 
@@ -287,7 +284,6 @@ def of_mail(notice: Notice, names: Names, position: Position) -> Entry:
 _LABELS = {
     What.REQUEST: "Text message",
     What.CODE: "Code",
-    What.FACTOR: "Account",
     What.SIGN_IN: "Sign-in",
     What.STAFF: "Staff",
     What.ACCOUNT: "Account",

@@ -50,9 +50,9 @@ class Group:
 
 GROUPS: dict[str, Group] = {
     "texts": Group("Text messages", frozenset({What.REQUEST, What.TEXT})),
-    "codes": Group("Codes", frozenset({What.CODE, What.FACTOR})),
+    "codes": Group("Codes", frozenset({What.CODE})),
     "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
-    "account": Group("Account", frozenset({What.ACCOUNT, What.FACTOR})),
+    "account": Group("Account", frozenset({What.ACCOUNT})),
     "staff": Group("Staff", frozenset({What.STAFF})),
     "mails": Group("Emails", frozenset({What.MAIL})),
 }
