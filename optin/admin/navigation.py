@@ -38,15 +38,14 @@ class Page:
     name: str
     """The name of its address."""
     permission: str
-    query: str = ""
 
     @property
     def address(self) -> str:
-        return reverse(f"admin:{self.name}") + self.query
+        return reverse(f"admin:{self.name}")
 
     def is_above(self, url_name: str) -> bool:
         """Whether the page with this name is this one, or stands below its list."""
-        return not self.query and url_name.startswith(self.name.removesuffix("changelist"))
+        return url_name.startswith(self.name.removesuffix("changelist"))
 
 
 def _rows(model: type[models.Model]) -> Page:
@@ -63,7 +62,6 @@ GROUPS: dict[str, tuple[Page, ...]] = {
         _rows(Notice),
         _rows(GatewayHealth),
         _rows(Guard),
-        Page("Closed prefixes", "optin_guard_changelist", staff.sees(Guard), "?kind=breaker"),
     ),
     "Organisations": (
         _rows(File),
@@ -72,10 +70,7 @@ GROUPS: dict[str, tuple[Page, ...]] = {
         _rows(get_application_model()),
         _rows(WebhookEndpoint),
     ),
-    "Log": (
-        _rows(AuditEvent),
-        Page("Exports", "optin_auditevent_changelist", staff.sees(AuditEvent), "?kind=export"),
-    ),
+    "Log": (_rows(AuditEvent),),
     "Figures": (Page("Figures", "figures", figures.MAY_SEE),),
 }
 """All that stands in the navigation. The search is above it."""
