@@ -314,7 +314,6 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "optin.web.context.service",
             ],
-            "libraries": {"staff": "optin.admin.tags"},
         },
     }
 ]

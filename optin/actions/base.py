@@ -163,7 +163,7 @@ class Action:
     do: Do
     form: type[NoForm] = ReasonForm
     hits: Callable[[Any], str] | None = None
-    """Says on its page what to know of the row before, or how many people it would hit."""
+    """Says on its page what to know of the row before, or how many texts it hits."""
     is_destructive: bool = False
     """Whether it takes something away from people. Its button is red."""
     command: str = ""

@@ -1,6 +1,6 @@
 """What stops texts, and lets them leave again."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -14,7 +14,7 @@ from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
 from optin.support import statistics
-from optin.support.wording import brief, exact, some
+from optin.support.wording import exact, some
 
 What = Figure.What
 
@@ -81,16 +81,13 @@ def _put(operation: Any, done: str) -> Do:
 
 def _hit(row: None) -> str:
     """Say how many texts there were of late, as the figures have it."""
-    now = timezone.now()
-
-    def texts(hours: int) -> tuple[datetime, str]:
-        start, found = statistics.lately(now, hours, What.TEXT, What.BUDGET)
-        opting = found.get(What.BUDGET, 0)
-        own = some(found.get(What.TEXT, 0) - opting, "text")
-        return start, f"{own} to sign in and {opting:,} to opt in or out"
-
-    (_, day), (start, last) = texts(24), texts(2)
-    return f"In the last 24 hours, it would have stopped {day}. Since {brief(start, now)}: {last}."
+    found = statistics.lately(timezone.now(), 24, What.TEXT, What.BUDGET)[1]
+    opting = found.get(What.BUDGET, 0)
+    own = some(found.get(What.TEXT, 0) - opting, "text")
+    return (
+        f"In the last 24 hours, it would have stopped {own} to sign in and {opting:,} to opt in or "
+        "out."
+    )
 
 
 EVERY = (

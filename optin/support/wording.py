@@ -8,7 +8,7 @@ is about stands with the pages.
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -53,41 +53,6 @@ def ago(at: datetime, now: datetime) -> str:
             span = some(seconds // length, unit)
             return f"{span} ago" if at <= now else f"in {span}"
     return "just now" if at <= now else "in a moment"
-
-
-def brief(at: datetime, now: datetime) -> str:
-    """Write a time of day, with its day unless that is clear, for where ``moment`` stands too."""
-    local, today = timezone.localtime(at), timezone.localtime(now)
-    if local.date() == today.date() and local < today + timedelta(hours=1):
-        return f"{local:%H:%M}"
-    year = "" if local.year == today.year else f" {local.year}"
-    return f"{local.day} {local:%b}{year} {local:%H:%M}"
-
-
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?) ([A-Z+-][\w+-]*)", re.ASCII)
-
-
-def moments_of(text: str) -> Iterator[str | tuple[str, datetime]]:
-    """Return the parts of *text*, in order: what is between times, and each time that ``moment``
-    or ``exact`` wrote, with the time that it is."""
-    done = 0
-    for found in _MOMENT.finditer(text):
-        if (at := _read(*found.groups())) is None:
-            continue
-        yield text[done : found.start()]
-        yield found[0], at
-        done = found.end()
-    yield text[done:]
-
-
-def _read(local: str, name: str) -> datetime | None:
-    """Return the time that is written so; nothing if it is none, or is of another zone."""
-    try:
-        at = datetime.fromisoformat(local).replace(tzinfo=timezone.get_current_timezone())
-    except ValueError:
-        return None
-    # When clocks are set back, an hour comes twice: only the name of the zone tells which.
-    return next((one for one in (at, at.replace(fold=1)) if one.tzname() == name), None)
 
 
 def minute_by(at: datetime) -> datetime:

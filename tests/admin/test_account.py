@@ -6,13 +6,11 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-import time_machine
 from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
 from optin.actions.accounts import ACTIONS
-from optin.admin.tags import timed
 from optin.models import EmailChange, File, ProposedNumber, ProviderUser, Purpose, User
 from optin.operations import (
     challenges,
@@ -368,22 +366,3 @@ def test_one_kind_alone_is_shown_and_paged(user: User, signed_in: In) -> None:
     assert happened(second) == 10
     assert 'href="?show=codes">Newest' in second
     assert "What may be wrong" not in second
-
-
-def test_times_are_short_and_whole_on_hover(clock: time_machine.Traveller) -> None:
-    """What looks like a time, but is none of this zone, stays as it is."""
-
-    def said(text: str) -> list[tuple[str, str]]:
-        return re.findall(r'title="([^"]*)">([^<]*)</time>', timed(text))
-
-    whole = "2026-11-02 20:00 AEDT"
-    assert said(f"since {whole}.") == [(whole, "20:00, 3 hours ago")]
-    assert said("2025-10-31 09:30:07 AEDT") == [
-        ("2025-10-31 09:30:07 AEDT", "31 Oct 2025 09:30, 367 days ago")
-    ]
-    assert [short for _, short in said(f"between {whole} and {whole}")] == ["20:00", "20:00"]
-    # The hour that comes twice when clocks are set back.
-    assert timed("2026-04-05 02:30 AEST").startswith('<time datetime="2026-04-05T02:30:00+10:00"')
-    for none in ("2026-99-02 20:00 AEDT", "2026-11-02 20:00 AEST", "2026-11-02 20:00"):
-        assert timed(none) == none
-    assert timed(f"<b>{none}") == f"&lt;b&gt;{none}"
