@@ -14,13 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from optin.admin import figures
-from optin.models import Figure
+from optin.models import Figure, User
 from optin.models.messages import State
 from optin.operations import staff
 from optin.support import health, statistics
 from optin.support.charts import Share, words
 from optin.support.health import Need
 from optin.support.statistics import Figures
+from optin.support.wording import plain
 
 WEEK = 7
 """Days, up to yesterday: today is not over, and has a figure of its own."""
@@ -43,7 +44,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "home": {
             **figures.about(found, now),
             "tiles": _tiles(found, now),
-            "needs": [(need.words, _place(need, user)) for need in health.needs(now, *_LISTED)],
+            "needs": [_need(need, user) for need in health.needs(now, *_LISTED)],
             "charts": [figures.opt_ins(steps), figures.texts(steps)],
         }
     }
@@ -51,6 +52,14 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
 _LISTED = [condition for condition in health.CONDITIONS if condition != health.stopped_texts]
 """The banner of each page tells of the stop of all texts."""
+
+
+def _need(need: Need, user: Any) -> tuple[str, str]:
+    """Return what *need* says, with the name of whom it is about, and where to look."""
+    place = _place(need, user)
+    about = User.objects.filter(pk=need.pk).first() if place and need.model is User else None
+    words = need.words.removesuffix(".")
+    return f"{words}: {plain(about.get_username())}." if about else need.words, place
 
 
 def _place(need: Need, user: Any) -> str:
