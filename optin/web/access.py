@@ -84,7 +84,7 @@ def _sign_out_others(request: HttpRequest) -> None:
     access.sign_out_others(
         user_of(request), **who_asks(request), keep_session=sessions.renew_for_others(request)
     )
-    sessions.flash(request, _("All other browsers are signed out."))
+    sessions.flash(request, _("All other devices are signed out."))
 
 
 def _applications(request: HttpRequest) -> list[access.Allowed]:

@@ -70,7 +70,7 @@ def _shut_out(request: HttpRequest) -> None:
     until = not_me.shut_out(
         user_of(request), **who_asks(request), keep_session=sessions.renew_for_not_me(request)
     )
-    said = [_("All other browsers and all applications are signed out, and staff are told.")]
+    said = [_("All other devices and all apps are signed out, and staff are told.")]
     if until:
         others = _(
             "Until %(time)s, only accounts that once had your number can have codes texted to it."

@@ -108,7 +108,9 @@ class CodePage(View):
             "here": self.address(),
             "send": self.address("send"),
             "help": self.address("help"),
-            "delivery": words.delivery(waiting.text) if waiting else "",
+            "delivery": words.delivery(waiting.text, briefly=self.step != "help")
+            if waiting
+            else "",
             "usual_wait": self._usual_wait(waiting),
             "resend_in": _seconds(waiting),
             "locked": locked,

@@ -30,7 +30,7 @@ def email(request: HttpRequest) -> HttpResponse:
         if said := _ask(request, address):
             form.add_error("email", said)
         else:
-            sessions.flash(request, _("We sent a link to %(email)s. Open it.") % {"email": address})
+            sessions.flash(request, _("We sent the link."))
             return SeeOther("account")
     delay = words.delay_in_words(timedelta(seconds=conf.email_delay)) if conf.email_delay else ""
     waits = email_changes.waiting_for(user)

@@ -222,7 +222,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
         sessions.read_again(request)
         if not _is_repeated(request):
             raise
-    sessions.flash(request, _("Your password was changed. Other sessions were ended."))
+    sessions.flash(request, _("Your password was changed. Your other devices were signed out."))
     return SeeOther("account")
 
 

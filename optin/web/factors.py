@@ -258,7 +258,9 @@ def first(request: HttpRequest) -> HttpResponse:
         if done and chosen is By.TEXT:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
-            sessions.flash(request, _("When you sign in, we ask for the code from your app."))
+            sessions.flash(
+                request, _("When you sign in, we ask for the code from your authenticator app.")
+            )
     return SeeOther("two-factor")
 
 

@@ -152,7 +152,7 @@ class EndpointForm(Form):
     )
     kinds = forms.MultipleChoiceField(
         label=_("Events"),
-        help_text=_("If you tick none, all are sent, also kinds that are added later."),
+        help_text=_("Leave all empty to get every event, including new kinds."),
         choices=[(kind, kind) for kind in webhooks.KINDS],
         required=False,
         widget=forms.CheckboxSelectMultiple,

@@ -152,7 +152,7 @@ def refused_password(
     if result.outcome is not SignInOutcome.NOT_NOW or result.retry_after is None:
         if by_name:
             form.add_error(
-                None, _("The name or the password isn't right. Check both and try again.")
+                None, _("The user name, email address or password isn't right. Try again.")
             )
         else:
             form.add_error("password", _("That password isn't right. Check it and try again."))

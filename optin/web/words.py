@@ -35,11 +35,16 @@ def moment(at: datetime) -> str:
     return date_format(timezone.localtime(at), _("j F Y, H:i T"))
 
 
-def clock_time(at: datetime) -> str:
+def clock_time(at: datetime, date: str = "") -> str:
     """Write a time of day with its zone, and the date unless it is today."""
     local = timezone.localtime(at)
     today = timezone.localdate() == local.date()
-    return date_format(local, _("H:i T")) if today else moment(at)
+    return date_format(local, _("H:i T") if today else date or _("j F Y, H:i T"))
+
+
+def _until(at: datetime) -> str:
+    """``clock_time`` after "until": in German, a word more stands before a date."""
+    return clock_time(at, _("j F Y \\a\\t H:i T"))
 
 
 def day(at: datetime) -> str:
@@ -101,7 +106,10 @@ def malformed(field: str, text: str, *, by_text: int, by_app: bool = False) -> s
     return (
         said
         + " "
-        + _("The code from your app has %(app)d digits, the one from the text message %(text)d.")
+        + _(
+            "The code from your authenticator app has %(app)d digits, the one from the text "
+            "message %(text)d."
+        )
         % {"app": codes.APP_DIGITS, "text": by_text}
     )
 
@@ -204,7 +212,7 @@ def programs_barred(person: User) -> str:
 
 def _end_of(wait: timedelta) -> str:
     """The time at which *wait* is over, to the next minute."""
-    return clock_time(timezone.now() + wait + timedelta(seconds=59))
+    return _until(timezone.now() + wait + timedelta(seconds=59))
 
 
 def other_ways(factors: Overview) -> str:
@@ -264,10 +272,7 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     if left == 0:
         return _("That code isn't right, and you have no tries left for it. Ask for a new one.")
     if isinstance(result, Change) and result.outcome == FactorOutcome.OTP_INCORRECT:
-        return _(
-            "That code isn't right. Enter the one that the app shows now. If that fails too, "
-            "check the clock of your device, and compare the setup key with the one on this page."
-        )
+        return _("That code isn't right. Enter the code that the app shows now.")
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=isinstance(result, Change))
     return _REFUSALS[result.outcome]() + _tries(left)
@@ -405,9 +410,15 @@ _SENT: dict[SendOutcome, Callable[[], str]] = {
 }
 
 
-def delivery(text: SmsMessage) -> str:
-    """Say how far a text came (P-06)."""
-    at = clock_time(text.delivered_at or text.sent_at or text.created_at)
+def delivery(text: SmsMessage, *, briefly: bool = False) -> str:
+    """Say how far a text came (P-06).
+
+    :param briefly: that a receipt is missing is no news within a minute.
+    """
+    came_so_far = text.delivered_at or text.sent_at or text.created_at
+    at = clock_time(came_so_far)
+    if briefly and text.state in _UNCONFIRMED and timezone.now() - came_so_far < _SOON:
+        return _("Sent at %(time)s.") % {"time": at}
     if text.state == State.FAILED and text.sent_at:
         return _("Your carrier refused it at %(time)s. Check the number, or try again.") % {
             "time": at
@@ -427,7 +438,10 @@ _DELIVERY = {
 _DELIVERY[State.WITHHELD] = _DELIVERY[State.SENT]
 
 
-AWAITED = frozenset({State.QUEUED, State.SENDING, State.SENT, State.WITHHELD})
+_UNCONFIRMED = frozenset({State.SENT, State.WITHHELD})
+_SOON = timedelta(minutes=1)
+
+AWAITED = _UNCONFIRMED | {State.QUEUED, State.SENDING}
 """States of a text that may still come. A withheld text must look like one that was sent."""
 
 
@@ -457,5 +471,5 @@ def _usual_wait(wait: Wait) -> str:
 
 def lifetime(waiting: Waiting, *, told_tries: bool) -> str:
     """Say how long a code lives on, and how many tries it has left unless that was told."""
-    until = _("The code works until %(time)s.") % {"time": clock_time(waiting.code.expires_at)}
+    until = _("The code works until %(time)s.") % {"time": _until(waiting.code.expires_at)}
     return until if told_tries else until + _tries(waiting.tries_left())

@@ -57,7 +57,7 @@ def sign_in_with_code(hands: Pointer, person: Person) -> None:
 def recovery_codes(hands: Pointer) -> list[str]:
     """Make a list of recovery codes, on the page that shows one."""
     hands.sees("Recovery codes")
-    hands.press("Show my codes")
+    hands.press("Make recovery codes")
     codes = hands.page.locator(".secrets code").all_inner_texts()
     assert len(set(codes)) == 10
     hands.press("I've saved them")
@@ -138,7 +138,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
 
 
 def set_up_app(hands: Pointer) -> pyotp.TOTP:
-    hands.sees("Authenticator app")
+    hands.sees("Get an authenticator app")
     hands.press("Set it up")
     key = hands.page.locator(".key").inner_text()
     return pyotp.TOTP(key.replace(" ", ""))
@@ -154,7 +154,7 @@ def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
     person, hands = crowd.new(), start()
     hands.sign_in(person)
     hands.follow("Turn it on")
-    hands.follow("Turn it on with an app")
+    hands.follow("Turn it on with an authenticator app")
     app = set_up_app(hands)
     hands.give_code(app.now(), "Turn it on")
     hands.sees("Two-factor sign-in is on")

@@ -89,11 +89,11 @@ def test_each_browser_is_named(ann: Browser, clock: time_machine.Traveller) -> N
     ann.go("/account/")
     ann.click(ACCESS)
     text = " ".join(ann.page.text.split())
-    here = "Chrome on Android This browser IP address 192.0.2.7"
+    here = "Chrome on Android This device IP address 192.0.2.7"
     assert f"{here} Signed in since 2 November 2026, 23:00" in text
     other = "Firefox on Windows IP address 198.51.100.9"
     assert f"{other} Signed in since 2 November 2026, 23:02" in text
-    assert text.count("This browser") == 1
+    assert text.count("This device") == 1
     assert len(named(ann, "session")) == 1
     assert "Access keys" not in text  # who has none reads nothing of them
     clock.shift(2 * MINUTE)
@@ -149,7 +149,7 @@ def test_sessions_that_a_new_password_ended_are_not_shown(ann: Browser) -> None:
     ann.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
     ann.go(ACCESS)
     assert named(ann, "session") == []
-    assert "This browser" in ann.page.text
+    assert "This device" in ann.page.text
 
 
 def test_no_browser_is_hidden_by_what_another_one_proves(
@@ -175,7 +175,7 @@ def test_a_browser_keeps_the_name_that_its_user_gave_it(ann: Browser) -> None:
     ann.go(ACCESS)
     assert "&lt;b&gt; Work l\u00e4ptop" in ann.page.html
     text = " ".join(ann.page.text.split())
-    assert "Work l\u00e4ptop This browser Chrome on Android" in text
+    assert "Work l\u00e4ptop This device Chrome on Android" in text
     other = elsewhere()
     other.go(ACCESS)
     assert "Work l\u00e4ptop" in other.page.text
@@ -217,7 +217,7 @@ def test_sign_out_of_all_others(ann: Browser) -> None:
     others = [elsewhere(), elsewhere(SAFARI)]
     ann.go(ACCESS)
     press(ann, others="all")
-    assert ann.page.flash == "All other browsers are signed out."
+    assert ann.page.flash == "All other devices are signed out."
     assert named(ann, "session") == []
     assert [is_in(browser) for browser in (ann, *others)] == [True, False, False]
     assert events() == ["others_ended"]
@@ -416,7 +416,7 @@ def test_revoked_application_can_do_nothing(
     press(ann, app=str(client_app.pk))
     assert ann.page.flash == "Access ended: Client."
     assert named(ann, "app") == []
-    assert "No application has access to your account." in ann.page.text
+    assert "No app has access to your account." in ann.page.text
     assert not works(allowed)
     assert error(refresh(allowed)) == (400, "invalid_grant")
     assert error(exchange(code)) == (400, "invalid_grant")

@@ -170,7 +170,7 @@ def test_sign_in_with_a_number_that_was_taken_over(
     prove(browser, phone)
     browser.go(TWO_FACTOR)
     assert "taken over" not in browser.page.text
-    assert "Codes go to •••156" in browser.page.text
+    assert "•••156 , added" in browser.page.text
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_wrong_password(browser: Browser, user: User) -> None:
     assert_error(browser, "password", "Enter your password.")
     browser.send(username="ann", password="not it")
     assert browser.page.title.startswith("Error:")
-    assert "The name or the password isn't right." in browser.page.errors
+    assert "The user name, email address or password isn't right." in browser.page.errors
     assert browser.answer.status_code == 422
     assert "not it" not in browser.page.html
 
@@ -612,7 +612,7 @@ def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:
         ("", "Enter the code."),
         ("1", "too short"),
         ("1234567", "That code is too long. The code has 6 digits."),
-        (wrong(app_code(secret)), "compare the setup key with the one on this page."),
+        (wrong(app_code(secret)), "Enter the code that the app shows now."),
     ):
         ann.send(code=typed)
         assert_error(ann, "code", says)
@@ -794,7 +794,7 @@ def test_password_change(ann_on: Browser, user: User, clock: time_machine.Travel
     assert (ann_on.path, ann_on.answer.status_code) == ("/account/", 303)
     fresh = Browser()
     sign_in(fresh)
-    assert "The name or the password isn't right." in fresh.page.errors
+    assert "The user name, email address or password isn't right." in fresh.page.errors
     sign_in(fresh, password=NEW_PASSWORD)
     assert fresh.path == "/sign-in/code/"
 

@@ -209,7 +209,7 @@ def test_the_button_ends_all_other_sessions_and_tells_staff(
     ann, other = warned
     press(ann)
     assert ann.path == "/account/"
-    assert "All other browsers and all applications are signed out" in ann.page.flash
+    assert "All other devices and all apps are signed out" in ann.page.flash
     assert TITLE not in ann.page.text
     assert other.go("/account/").address.partition("?")[0].endswith("/sign-in/")
     event = AuditEvent.objects.get(kind="disown")

@@ -50,7 +50,7 @@ def by_both(browser: Browser, user: User) -> None:
 
 
 SEVEN = "The 7 digits from the text message."
-BOTH = "The code from your app has 6 digits, the one from the text message 7."
+BOTH = "The code from your authenticator app has 6 digits, the one from the text message 7."
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 def sentence(browser: Browser) -> str:
     """What the page of a code says after the state of the text."""
-    after = browser.page.text.split("Not confirmed as delivered yet.")[1]
+    after = re.split(r"Sent at \d\d:\d\d \w+\.", browser.page.text)[1]
     return re.split("You can resend|Send it again", after)[0].strip()
 
 
