@@ -95,7 +95,6 @@ def tiles(client: Client) -> dict[str, list[str]]:
 def needs(client: Client) -> list[tuple[str, str]]:
     """What needs somebody, and where each leads."""
     block = home(client).partition('<ul class="needs">')[2].partition("</ul>")[0]
-    block = re.sub(r'<time [^>]*title="([^"]*)">[^<]*</time>', r"\1", block)
     return [(words, address) for address, words in re.findall(r'<a href="(.*?)">(.*?)</a>', block)]
 
 
