@@ -210,7 +210,7 @@ ACTIONS = (
         "Removes the number, the app and the recovery codes in 24 hours. Then the password alone "
         "is enough to sign in. The person gets an email at once and can cancel the removal.",
         _revoke_later,
-        hits=lambda user: f"They go at {moment_by(timezone.now() + STAFF_REVOKE_DELAY)}.",
+        hits=lambda user: f"It happens at {moment_by(timezone.now() + STAFF_REVOKE_DELAY)}.",
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
         needs=_KNOWN,

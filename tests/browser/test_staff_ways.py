@@ -64,7 +64,7 @@ def test_a_day_of_support_by_keyboard(open_page: Window, site: Site, crowd: Crow
     hand.sees(f"Account {somebody.name}")
     hand.skip()
     hand.follow("Suspend")
-    hand.sees("Suspend")
+    hand.sees(f"Suspend: {somebody.name}")
     hand.skip()
     hand.fill("Reason:", "The phone was stolen.")
     hand.press("Suspend")
