@@ -92,6 +92,7 @@ SAVED = {
     "Numbers of two accounts": "?outcome=mobile_number_in_use",
     "Numbers seen in full": "?kind=reveal",
     "Numbers searched": "?kind=search",
+    "Exports": "?kind=export",
 }
 """Filters that are often asked for, as links."""
 

@@ -1,7 +1,7 @@
 """The page of figures: how much there was of what, today and in the last 30 days (P-20).
 
-It reads what ``statistics`` keeps. Each chart is drawn here, to scale, with a table that says the
-same; each table is also a file.
+It reads what ``statistics`` keeps, and the few counters of budgets that are running. Each
+chart is drawn here, to scale, with a table that says the same; each table is also a file.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
-from optin.conf import conf
-from optin.models import Figure
+from optin.conf import ALARM_SHARE, conf
+from optin.models import Figure, File
 from optin.models.messages import State
-from optin.support import health, statistics
+from optin.support import budgets, health, statistics
 from optin.support.cells import cell, lines
 from optin.support.charts import (
     Chart,
@@ -25,17 +25,21 @@ from optin.support.charts import (
     Share,
     Table,
     Value,
+    bar_width,
     columns,
     day_name,
     raw,
 )
 from optin.support.statistics import Amount, Figures
-from optin.support.wording import moment
+from optin.support.wording import a_span, moment
 
 MAY_SEE = "optin.view_auditevent"
 
 STALE = timedelta(minutes=15)
 """Figures older than that are said to be: they are counted each 5 minutes."""
+
+SHOWN = 10
+"""Rows of a table of what stands out."""
 
 What = Figure.What
 Step = tuple[date, Callable[..., Amount]]
@@ -53,7 +57,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "figures": {
             **about(found, now),
             "sums": _sums(found),
-            "charts": _charts(found),
+            "budgets": _budgets(found, now),
+            "charts": [chart(found) for chart in _CHARTS],
             "jobs": _jobs(),
         }
     }
@@ -66,7 +71,7 @@ def file(request: HttpRequest, slug: str) -> HttpResponse:
     """
     now = timezone.now()
     found = counted(request, now)
-    table = next((table for table in _tables(found) if table.slug == slug), None)
+    table = next((table for table in _tables(found, now) if table.slug == slug), None)
     if table is None:
         raise Http404
     rows = [(row.head, *row.cells) for row in table.rows]
@@ -112,9 +117,10 @@ def _since(found: Figures) -> str:
     return moment(found.since)
 
 
-def _tables(found: Figures) -> Iterator[Table]:
+def _tables(found: Figures, now: datetime) -> Iterator[Table]:
     yield _sums(found)
-    yield from (chart.table for chart in _charts(found))
+    yield _budgets(found, now)
+    yield from (chart(found).table for chart in _CHARTS)
     yield _jobs()
 
 
@@ -155,6 +161,26 @@ def conversion(found: Figures, days: Iterable[date]) -> Share:
     """Return the share of opt-ins that were verified, of those that ended in *days*."""
     ended = found.within(What.OPT_IN, "proved", "failed", days=days).count
     return Share(found.within(What.OPT_IN, "proved", days=days).count, ended)
+
+
+def _budgets(found: Figures, now: datetime) -> Table:
+    """How much the running windows have used: of all texts, and of the files that used most."""
+    file_ids = found.files[:SHOWN]
+    names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
+    running = sorted(
+        budgets.running(now, file_ids), key=lambda one: (one.file_id is not None, -one.share)
+    )
+    rows = [
+        Row(
+            budgets.name(one, names),
+            (one.used, one.limit, a_span(one.seconds), Share(one.used, one.limit), one.ends),
+            bar_width(one.share),
+            "bad" if one.share * 100 >= ALARM_SHARE else "good",
+        )
+        for one in running
+    ]
+    columns = ("Budget", "Texts", "Limit", "Each", "Used", "Begins again")
+    return Table("budgets", "Budgets that are running now", columns, rows)
 
 
 def _jobs() -> Table:
@@ -273,6 +299,9 @@ def _locks(steps: list[Step]) -> Chart:
     return columns([name for name, _ in steps], table, parts)
 
 
-def _charts(found: Figures) -> list[Chart]:
-    steps = by_day(found)
-    return [opt_ins(steps), texts(steps), _spend(steps), _locks(steps)]
+_CHARTS: list[Callable[[Figures], Chart]] = [
+    lambda found: opt_ins(by_day(found)),
+    lambda found: texts(by_day(found)),
+    lambda found: _spend(by_day(found)),
+    lambda found: _locks(by_day(found)),
+]

@@ -60,6 +60,7 @@ class Figure(models.Model):
         OPT_IN = "opt_in", "Opt-ins, by what became of them"
         TEXT = "text", "Texts, by state"
         BUDGET = "budget", "Texts that count for the budget of all"
+        FILE = "file", "Texts that count for the budget of a file, by its id"
         LOCK = "lock", "Locks and disablings"
         REFUSED = "refused", "Requests for a text that a limit refused"
 

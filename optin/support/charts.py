@@ -1,12 +1,14 @@
-"""Tables of figures, and drawings of them: columns for days.
+"""Tables of figures, and drawings of them: columns for days and bars for shares.
 
 A table holds values. ``words`` writes one for a page, ``raw`` for a file.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+
+from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
 """The size of a drawing, in units of its own."""
@@ -32,7 +34,7 @@ class Share:
         return round(self.part * 100 / self.whole)
 
 
-Value = str | int | Decimal | date | Share
+Value = str | int | Decimal | date | Share  # a datetime is a date
 
 
 def day_name(day: date) -> str:
@@ -42,6 +44,8 @@ def day_name(day: date) -> str:
 def words(value: Value) -> str:
     """Write *value* as people read it."""
     match value:
+        case datetime():
+            return moment(value)
         case date():
             return day_name(value)
         case Decimal():
@@ -51,13 +55,17 @@ def words(value: Value) -> str:
     return str(value) or "-"
 
 
-def raw(value: Value) -> str:
+def raw(value: Value) -> str | int:
     """Write *value* as a spreadsheet reads it."""
     match value:
+        case datetime():
+            return moment(value)
         case date():
             return value.isoformat()
         case Decimal():
             return f"{value:.2f}"
+        case int():
+            return value
     return str(value)
 
 
@@ -66,10 +74,12 @@ def raw(value: Value) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table."""
+    """A row of a table, with a bar for the share that it names, if it has one."""
 
     head: Value
     cells: tuple[Value, ...]
+    bar: str = ""  # its width
+    look: str = "good"  # a class of the sheet
 
     @property
     def is_empty(self) -> bool:
@@ -213,3 +223,7 @@ def _round_up(count: int) -> int:
 def _at(place: float) -> str:
     """Return a place in a drawing, without what nobody sees."""
     return f"{place:.2f}".rstrip("0").rstrip(".")
+
+
+def bar_width(share: float) -> str:
+    return _at(min(share, 1) * WIDTH)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import models
 from django.db.models import Count, F, Q, Sum
 
 from optin.conf import conf
@@ -22,11 +23,14 @@ from optin.models import (
 from optin.models.messages import State
 from optin.outcomes import WITHHELD, SendOutcome
 
+SHOWN_AT_MOST = 20
+"""Files that a span keeps, and that are shown: those with most texts."""
+
 What = Figure.What
 
 
 def figures_of(span: Span, now: datetime) -> Iterator[Figure]:
-    for count in (_opt_ins, _texts, _decisions):
+    for count in (_opt_ins, _texts, _files, _decisions):
         for figure in count(span, now):
             if figure.count:
                 figure.span, figure.day = span, span.day
@@ -58,13 +62,20 @@ def _opt_ins(span: Span, now: datetime) -> Iterator[Figure]:
     yield Figure(what=What.OPT_IN, name="failed", count=failed)
 
 
+def _sent_in(span: Span) -> "models.QuerySet[SmsMessage]":
+    return SmsMessage.objects.filter(_within(span, "created_at")).exclude(state=State.WITHHELD)
+
+
+_COUNTS_FOR_BUDGET = Q(pending_otp__purpose__in=[Purpose.OPT_IN, Purpose.OPT_OUT])
+"""The texts that ``OPTIN_SENDS_TOTAL`` and ``OPTIN_SENDS_PER_FILE`` count."""
+
+
 def _texts(span: Span, now: datetime) -> Iterator[Figure]:
     """Texts by state, and those that count for the budget, with their cost."""
-    sent = SmsMessage.objects.filter(_within(span, "created_at")).exclude(state=State.WITHHELD)
-    # The texts that ``OPTIN_SENDS_TOTAL`` counts.
-    own = Q(pending_otp__purpose__in=[Purpose.OPT_IN, Purpose.OPT_OUT])
+    own = _COUNTS_FOR_BUDGET
     found = (
-        sent.values_list("state")
+        _sent_in(span)
+        .values_list("state")
         .annotate(
             n=Count("pk"),
             price=Sum("cost"),
@@ -78,6 +89,13 @@ def _texts(span: Span, now: datetime) -> Iterator[Figure]:
         yield Figure(what=What.TEXT, name=state, count=count, cost=cost)
         budget.count, budget.cost = budget.count + of_budget, budget.cost + of_cost
     yield budget
+
+
+def _files(span: Span, now: datetime) -> Iterator[Figure]:
+    texts = _sent_in(span).filter(_COUNTS_FOR_BUDGET, pending_otp__file__isnull=False)
+    most = texts.values_list("pending_otp__file").annotate(n=Count("pk"), price=Sum("cost"))
+    for file_id, count, cost in most.order_by("-n", "pending_otp__file")[:SHOWN_AT_MOST]:
+        yield Figure(what=What.FILE, name=str(file_id), count=count, cost=cost)
 
 
 def _decisions(span: Span, now: datetime) -> Iterator[Figure]:

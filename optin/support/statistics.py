@@ -150,6 +150,7 @@ class Figures:
     since: datetime | None  # nothing before it was counted
     as_of: datetime | None
     amounts: dict[tuple[str, str], dict[date, Amount]]  # by what and name
+    files: list[int]  # those with most texts, today and yesterday
 
     @property
     def days(self) -> list[date]:
@@ -190,17 +191,17 @@ def lately(now: datetime, hours: int, *whats: str) -> tuple[datetime, dict[str, 
 
 
 def read(now: datetime) -> Figures:
-    """Return what was counted by *now*: two statements, however many rows were counted."""
+    """Return what was counted by *now*: three statements, however many rows were counted."""
     today = day_of(now)
     first = today - timedelta(days=DAYS - 1)
     spans = Span.objects.filter(day__gte=first).aggregate(since=Min("start"), as_of=Max("made_at"))
-    rows = Figure.objects.filter(what__in=What.values, day__range=(first, today)).values_list(
+    rows = Figure.objects.filter(what__in=_FEW, day__range=(first, today)).values_list(
         "what", "name", "day"
     )
     amounts: dict[tuple[str, str], dict[date, Amount]] = {}
-    for what, name, day, *sums in rows.annotate(n=Sum("count"), price=Sum("cost")).order_by():
+    for what, name, day, *sums in rows.annotate(**_SUMS).order_by():
         amounts.setdefault((what, name), {})[day] = Amount(*sums)
-    return Figures(today, spans["since"], spans["as_of"], amounts)
+    return Figures(today, spans["since"], spans["as_of"], amounts, _busiest(today))
 
 
 def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
@@ -213,7 +214,7 @@ def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
     spans = Span.objects.filter(day__in=days).values_list("day", "start", "end")
     # A day that was missed was counted as a whole.
     whole = {day for day, start, end in spans if end - start > HOUR}
-    rows = Figure.objects.filter(what__in=What.values, day__in=days).values_list(
+    rows = Figure.objects.filter(what__in=_FEW, day__in=days).values_list(
         "what", "name", "day", "span__start", "count", "cost"
     )
     amounts: dict[tuple[str, str], dict[date, Amount]] = {}
@@ -223,3 +224,16 @@ def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
             of_day[day] = of_day.get(day, Amount()) + Amount(count, cost)
     known = [day for day in days if found.is_whole_from(day) and day not in whole]
     return replace(found, amounts=amounts), known
+
+
+_FEW = [what for what in What.values if what != What.FILE]
+"""Counts with few names."""
+
+_SUMS = {"n": Sum("count"), "price": Sum("cost")}
+
+
+def _busiest(today: date) -> list[int]:
+    lately = (today - timedelta(days=1), today)
+    rows = Figure.objects.filter(what=What.FILE, day__in=lately).values_list("name")
+    most = rows.annotate(n=Sum("count")).order_by("-n", "name")[: counting.SHOWN_AT_MOST]
+    return [int(name) for name, _ in most]

@@ -163,10 +163,15 @@ def test_it_says_what_happened(
     }
     left = {slug: len(rows) for slug, rows in told.items() if slug}
     days = {"opt-ins": 2, "texts": 2, "spend": 2}
-    assert left == {"sums": 9, **days}
+    assert left == {"sums": 9, "budgets": 4, **days}
     assert told["opt-ins"][1] == ["Mon 2 Nov", "2", "1", "0", "1", "100 %"]
     assert told["texts"][1] == ["Mon 2 Nov", "2", "0", "2", "0", "0", "0", "0.10"]
     assert told["spend"][1] == ["Mon 2 Nov", "2", "0 %", "0.10", "1"]
+    assert told["budgets"][1:] == [
+        ["All files", "2", "10,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
+        ["Signing in and changes", "0", "100,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
+        ["Harbour Books (777)", "2", "1,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
+    ]
 
 
 def test_it_sums_30_days(signed_in: In, month: None) -> None:
@@ -435,11 +440,14 @@ def csv_of(client: Client, slug: str) -> list[list[str]]:
 
 
 def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
-    """With all rows, numbers as a spreadsheet reads them."""
+    """With all rows, numbers as a spreadsheet reads them, and no formula."""
     client = signed_in("auditor")
+    file = File.objects.create(id=900, name="=cmd|' /C calc'!A0")
+    put("file", str(file.pk), 5)
+    assert ["'=cmd|' /C calc'!A0 (900)"] in [row[:1] for row in csv_of(client, "budgets")]
     addresses = re.findall(r'href="(/admin/figures/[^"]+\.csv)"', figures(client))
     slugs = [address.rpartition("/")[2].removesuffix(".csv") for address in addresses]
-    assert {"sums", "opt-ins", "texts", "spend", "locks"} == set(slugs)
+    assert {"sums", "budgets", "opt-ins", "texts", "spend", "locks"} == set(slugs)
     for slug in slugs:
         assert len(csv_of(client, slug)) > 1
     assert ["Opt-ins started", "41", "1230"] in csv_of(client, "sums")

@@ -17,6 +17,7 @@ names = {
     "opt_in": {"proved": 900, "failed": 160, "waiting": 0},
     "text": {"delivered": 2400, "sent": 240, "failed": 130, "expired": 30},
     "budget": {"": 1300},
+    "file": {"777": 800},
     "lock": {"locked": 14, "disabled": 1},
     "refused": {"": 70},
 }
@@ -34,7 +35,7 @@ for n in range(1, 30):
         for name, much in amounts.items():
             much *= 4 if n == 9 and name == "failed" else 1
             count = int(much * busy * chance.uniform(0.7, 1.3))
-            cost = count * 5 / 100 if what in ("text", "budget") else 0
+            cost = count * 5 / 100 if what in ("text", "budget", "file") else 0
             Figure.objects.create(
                 span=span, day=day, what=what, name=name, count=count, cost=cost,
             )

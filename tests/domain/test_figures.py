@@ -151,6 +151,7 @@ def test_texts_by_state_and_their_cost(
     assert found.of(What.TEXT, State.DELIVERED) == Amount(1, Decimal("0.0450"))
     assert found.of(What.TEXT, State.FAILED) == Amount(1, Decimal("0.0450"))
     assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, Decimal("0.0900"))
+    assert found.files == [777]
 
 
 # -- locks and refusals ------------------------------------------------------------
