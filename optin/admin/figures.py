@@ -31,7 +31,7 @@ from optin.support.charts import (
     raw,
 )
 from optin.support.statistics import Amount, Figures
-from optin.support.wording import a_span, moment
+from optin.support.wording import a_span, country, moment, plain
 
 MAY_SEE = "optin.view_auditevent"
 
@@ -59,6 +59,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             "sums": _sums(found),
             "budgets": _budgets(found, now),
             "charts": [chart(found) for chart in _CHARTS],
+            "shares": list(_shares(found)),
             "jobs": _jobs(),
         }
     }
@@ -121,6 +122,7 @@ def _tables(found: Figures, now: datetime) -> Iterator[Table]:
     yield _sums(found)
     yield _budgets(found, now)
     yield from (chart(found).table for chart in _CHARTS)
+    yield from _shares(found)
     yield _jobs()
 
 
@@ -305,3 +307,36 @@ _CHARTS: list[Callable[[Figures], Chart]] = [
     lambda found: _spend(by_day(found)),
     lambda found: _locks(by_day(found)),
 ]
+
+
+# -- which share was verified --------------------------------------------------------
+
+
+def _shares(found: Figures) -> Iterator[Table]:
+    for what, column, nameless in (
+        (What.COUNTRY, "Country", "other"),
+        (What.GATEWAY, "Gateway", "none took it"),
+    ):
+        rows = [
+            _share(
+                (country(name) if what is What.COUNTRY else name) or nameless,
+                found.of(what, name, day=found.today),
+                found.of(what, name),
+            )
+            for name in found.names(what)[:SHOWN]
+        ]
+        yield _by(what, column, rows)
+
+
+def _by(slug: str, column: str, rows: list[Row]) -> Table:
+    columns = (column, "Texts today", "Verified", "Share", "Texts in 30 days", "Verified", "Share")
+    return Table(slug, f"By {column.lower()}", columns, rows)
+
+
+def _share(name: str, today: Amount, all_days: Amount) -> Row:
+    share = all_days.verified / all_days.count if all_days.count else 0
+    return Row(plain(name), (*_of_texts(today), *_of_texts(all_days)), bar_width(share))
+
+
+def _of_texts(amount: Amount) -> tuple[int, int, Share]:
+    return amount.count, amount.verified, Share(amount.verified, amount.count)

@@ -61,6 +61,8 @@ class Figure(models.Model):
         TEXT = "text", "Texts, by state"
         BUDGET = "budget", "Texts that count for the budget of all"
         FILE = "file", "Texts that count for the budget of a file, by its id"
+        COUNTRY = "country", "Texts of opt-ins, by country"
+        GATEWAY = "gateway", "Texts of opt-ins, by gateway"
         LOCK = "lock", "Locks and disablings"
         REFUSED = "refused", "Requests for a text that a limit refused"
 
@@ -69,8 +71,7 @@ class Figure(models.Model):
     what = ChoiceField(max_length=8, choices=What.choices)
     name = models.CharField(max_length=32, blank=True)
     count = models.PositiveBigIntegerField()
-    # Of those, until 0.24.0: no figure is of codes that were verified any more.
-    verified = models.PositiveBigIntegerField(default=0)
+    verified = models.PositiveBigIntegerField(default=0)  # of those
     cost = models.DecimalField(max_digits=14, decimal_places=4, default=0)
 
     class Meta:

@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, Sum
 
+from optin import keys, limits
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
@@ -17,6 +18,7 @@ from optin.models import (
     PendingOtp,
     Purpose,
     RefusalCount,
+    SendCounter,
     SmsMessage,
     Span,
 )
@@ -30,7 +32,7 @@ What = Figure.What
 
 
 def figures_of(span: Span, now: datetime) -> Iterator[Figure]:
-    for count in (_opt_ins, _texts, _files, _decisions):
+    for count in (_opt_ins, _texts, _files, _gateways, _countries, _decisions):
         for figure in count(span, now):
             if figure.count:
                 figure.span, figure.day = span, span.day
@@ -96,6 +98,45 @@ def _files(span: Span, now: datetime) -> Iterator[Figure]:
     most = texts.values_list("pending_otp__file").annotate(n=Count("pk"), price=Sum("cost"))
     for file_id, count, cost in most.order_by("-n", "pending_otp__file")[:SHOWN_AT_MOST]:
         yield Figure(what=What.FILE, name=str(file_id), count=count, cost=cost)
+
+
+def _gateways(span: Span, now: datetime) -> Iterator[Figure]:
+    """Texts of opt-ins; a verified code counts for its newest text."""
+    newer = SmsMessage.objects.exclude(state=State.WITHHELD).filter(
+        pending_otp=OuterRef("pending_otp"), pk__gt=OuterRef("pk")
+    )
+    verified_by_it = Q(
+        ~Exists(newer),
+        pending_otp__closed_as=PendingOtp.Closed.VERIFIED,
+        pending_otp__provider_user__verified_at__gte=F("pending_otp__closed_at"),
+    )
+    found = (
+        _sent_in(span)
+        .filter(pending_otp__purpose=Purpose.OPT_IN)
+        .values_list("gateway")
+        .annotate(n=Count("pk"), n_verified=Count("pk", filter=verified_by_it))
+        .order_by()
+    )
+    for gateway, count, verified in found:
+        yield Figure(what=What.GATEWAY, name=gateway, count=count, verified=verified)
+
+
+def _countries(span: Span, now: datetime) -> Iterator[Figure]:
+    # Their names stand in no row; there are few.
+    names = {keys.digest("counter", region): region for region in conf.sms_regions}
+    others = Figure(what=What.COUNTRY, count=0, verified=0)
+    # What ``limits`` counted against pumping in the windows that began in *span*: as the partial
+    # index of the table has it.
+    begun = SendCounter.objects.filter(
+        _within(span, "window_start"), scope__startswith=f"{limits.Rule.REGION}/"
+    )
+    counts = begun.values_list("key").annotate(n=Sum("count"), n_verified=Sum("verified"))
+    for key, count, verified in counts.order_by():
+        if key in names:
+            yield Figure(what=What.COUNTRY, name=names[key], count=count, verified=verified)
+        else:
+            others.count, others.verified = others.count + count, others.verified + verified
+    yield others
 
 
 def _decisions(span: Span, now: datetime) -> Iterator[Figure]:

@@ -133,13 +133,16 @@ def _count(pk: int, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A count, and the cost."""
+    """A count, how many of these were verified, and their cost."""
 
     count: int = 0
+    verified: int = 0
     cost: Decimal = Decimal(0)
 
     def __add__(self, other: "Amount") -> "Amount":
-        return Amount(self.count + other.count, self.cost + other.cost)
+        return Amount(
+            self.count + other.count, self.verified + other.verified, self.cost + other.cost
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,11 @@ class Figures:
         ]
         return sum((of_day.get(day, Amount()) for of_day in found for day in days), Amount())
 
+    def names(self, what: str) -> list[str]:
+        """Return the names that *what* is counted by, the most frequent first."""
+        names = [name for its_what, name in self.amounts if its_what == what]
+        return sorted(names, key=lambda name: (-self.of(what, name).count, name))
+
 
 def lately(now: datetime, hours: int, *whats: str) -> tuple[datetime, dict[str, int]]:
     """Return when the last *hours* began, that of *now* among them, and the counts of *whats*."""
@@ -215,13 +223,13 @@ def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
     # A day that was missed was counted as a whole.
     whole = {day for day, start, end in spans if end - start > HOUR}
     rows = Figure.objects.filter(what__in=_FEW, day__in=days).values_list(
-        "what", "name", "day", "span__start", "count", "cost"
+        "what", "name", "day", "span__start", "count", "verified", "cost"
     )
     amounts: dict[tuple[str, str], dict[date, Amount]] = {}
-    for what, name, day, start, count, cost in rows:
+    for what, name, day, start, count, verified, cost in rows:
         if start - _midnight(day) < passed:
             of_day = amounts.setdefault((what, name), {})
-            of_day[day] = of_day.get(day, Amount()) + Amount(count, cost)
+            of_day[day] = of_day.get(day, Amount()) + Amount(count, verified, cost)
     known = [day for day in days if found.is_whole_from(day) and day not in whole]
     return replace(found, amounts=amounts), known
 
@@ -229,7 +237,7 @@ def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
 _FEW = [what for what in What.values if what != What.FILE]
 """Counts with few names."""
 
-_SUMS = {"n": Sum("count"), "price": Sum("cost")}
+_SUMS = {"n": Sum("count"), "n_verified": Sum("verified"), "price": Sum("cost")}
 
 
 def _busiest(today: date) -> list[int]:

@@ -130,6 +130,9 @@ def month(db: None) -> None:
         put("text", "delivered", 50, day, cost=Decimal("2.2500"))
         put("text", "failed", 5, day)
         put("budget", "", 45, day, cost=Decimal("2.0000"))
+        put("country", "AU", 45, day, verified=30)
+        put("gateway", "first", 40, day, verified=20)
+        put("gateway", "second", 5, day, verified=5)
         put("lock", "locked", 2, day)
         put("refused", "", 3, day)
     put("opt_in", "proved", 1_000_000, TODAY - 30 * DAY)  # that is before the month
@@ -163,10 +166,12 @@ def test_it_says_what_happened(
     }
     left = {slug: len(rows) for slug, rows in told.items() if slug}
     days = {"opt-ins": 2, "texts": 2, "spend": 2}
-    assert left == {"sums": 9, "budgets": 4, **days}
+    assert left == {"sums": 9, "budgets": 4, **days, "country": 2, "gateway": 2}
     assert told["opt-ins"][1] == ["Mon 2 Nov", "2", "1", "0", "1", "100 %"]
     assert told["texts"][1] == ["Mon 2 Nov", "2", "0", "2", "0", "0", "0", "0.10"]
     assert told["spend"][1] == ["Mon 2 Nov", "2", "0 %", "0.10", "1"]
+    assert told["country"][1] == ["Australia", "2", "1", "50 %", "2", "1", "50 %"]
+    assert told["gateway"][1] == ["phone", "2", "1", "50 %", "2", "1", "50 %"]
     assert told["budgets"][1:] == [
         ["All files", "2", "10,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
         ["Signing in and changes", "0", "100,000", "a day", "0 %", "2026-11-03 11:00 AEDT"],
@@ -447,7 +452,9 @@ def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
     assert ["'=cmd|' /C calc'!A0 (900)"] in [row[:1] for row in csv_of(client, "budgets")]
     addresses = re.findall(r'href="(/admin/figures/[^"]+\.csv)"', figures(client))
     slugs = [address.rpartition("/")[2].removesuffix(".csv") for address in addresses]
-    assert {"sums", "budgets", "opt-ins", "texts", "spend", "locks"} == set(slugs)
+    assert {"sums", "budgets", "opt-ins", "texts", "spend", "locks", "country", "gateway"} == set(
+        slugs
+    )
     for slug in slugs:
         assert len(csv_of(client, slug)) > 1
     assert ["Opt-ins started", "41", "1230"] in csv_of(client, "sums")

@@ -18,6 +18,8 @@ names = {
     "text": {"delivered": 2400, "sent": 240, "failed": 130, "expired": 30},
     "budget": {"": 1300},
     "file": {"777": 800},
+    "country": {"AU": 1100, "NZ": 150},
+    "gateway": {"first": 900, "second": 300, "": 20},
     "lock": {"locked": 14, "disabled": 1},
     "refused": {"": 70},
 }
@@ -37,7 +39,8 @@ for n in range(1, 30):
             count = int(much * busy * chance.uniform(0.7, 1.3))
             cost = count * 5 / 100 if what in ("text", "budget", "file") else 0
             Figure.objects.create(
-                span=span, day=day, what=what, name=name, count=count, cost=cost,
+                span=span, day=day, what=what, name=name, count=count,
+                verified=int(count * 0.7), cost=cost,
             )
 """
 """Figures of 29 days before today: more on weekdays, and one day on which much failed."""

@@ -134,7 +134,7 @@ def test_asking_again_is_no_second_opt_in(
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
 
 
-# -- texts, cost, files --------------------------------------------------
+# -- texts, cost, gateways, files --------------------------------------------------
 
 
 def test_texts_by_state_and_their_cost(
@@ -148,10 +148,43 @@ def test_texts_by_state_and_their_cost(
     statistics.roll_up(timezone.now())
 
     found = statistics.read(timezone.now())
-    assert found.of(What.TEXT, State.DELIVERED) == Amount(1, Decimal("0.0450"))
-    assert found.of(What.TEXT, State.FAILED) == Amount(1, Decimal("0.0450"))
-    assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, Decimal("0.0900"))
+    assert found.of(What.TEXT, State.DELIVERED) == Amount(1, 0, Decimal("0.0450"))
+    assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
+    assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
+    assert found.names(What.TEXT) == [State.DELIVERED, State.FAILED]
     assert found.files == [777]
+
+
+def test_conversion_by_gateway_counts_a_proof_for_the_newest_text(
+    user: User, file: File, phone: Phone, clock: Clock
+) -> None:
+    phone.name = "first"
+    ask(user, file)
+    clock.shift(40)
+    phone.name = "second"
+    ask(user, file)
+    prove(user, file, phone)
+    statistics.roll_up(timezone.now())
+    found = statistics.read(timezone.now())
+    assert found.of(What.GATEWAY, "first") == Amount(1, 0)
+    assert found.of(What.GATEWAY, "second") == Amount(1, 1)
+
+
+def test_conversion_by_country_is_what_the_breakers_count(
+    user: User, stranger: User, file: File, phone: Phone, settings: LazySettings
+) -> None:
+    settings.OPTIN_SMS_REGIONS = ["AU", "NZ"]
+    ask(user, file)
+    prove(user, file, phone)
+    ask(stranger, file, "+64211234567")
+    statistics.roll_up(timezone.now())
+    found = statistics.read(timezone.now())
+    assert (found.of(What.COUNTRY, "AU"), found.of(What.COUNTRY, "NZ")) == (Amount(1, 1), Amount(1))
+
+    settings.OPTIN_SMS_REGIONS = ["AU"]  # a country that is not allowed any more still counts
+    Span.objects.update(made_at=NOON - DAY)
+    statistics.roll_up(timezone.now())
+    assert statistics.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
 
 
 # -- locks and refusals ------------------------------------------------------------
@@ -279,10 +312,12 @@ def test_purge_loses_nothing_that_was_not_counted(
     for _ in range(3):
         clock.shift(9 * 3600)
         retention.purge(origin=COMMAND)
-        told = rolled_up(What.TEXT, What.OPT_IN, day=TODAY)
+        told = rolled_up(What.TEXT, What.OPT_IN, What.GATEWAY, What.COUNTRY, day=TODAY)
         assert told == {
             ("text", "sent"): 1,
             ("opt_in", "proved"): 1,
+            ("gateway", "phone"): 1,
+            ("country", "AU"): 1,
         }
     assert not SmsMessage.objects.exists()
 
