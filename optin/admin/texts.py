@@ -28,7 +28,7 @@ class TextAdmin(ReadOnlyAdmin):
         reason(),
         "tries",
     )
-    list_filter = (choice("state", State.choices),)
+    list_filter = (choice("state", State.choices), by_id("pending_otp_id", "code id"))
     list_select_related = ("pending_otp__provider_user__user", "news_to__user")
     shown = (
         *list_display,

@@ -64,8 +64,8 @@ def _credentials(gateway: Gateway, days: int | None, is_told: bool) -> Iterator[
     if asked is None:
         if not is_told:
             yield ok(
-                f"{gateway.name} is reached{valid}. It has no free call: only a text shows whether "
-                "it accepts the credentials."
+                f"{gateway.name} is reached{valid}. It has no free call: only --send-test shows "
+                "whether it accepts the credentials."
             )
         return
     try:

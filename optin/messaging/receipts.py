@@ -7,7 +7,7 @@ from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.gateways import Receipt, Report
 from optin.gateways.sandbox import Sandbox, receipts_of
-from optin.messaging import delivery
+from optin.messaging import delivery, trials
 from optin.messaging.handover import keep
 from optin.models import GatewayTry, SmsMessage
 from optin.models.messages import LEASE, State
@@ -37,7 +37,7 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
     if asks and receipt.report in _WISHES:
         stop = receipt.report is Report.OPTED_OUT
         delivery.record_opt_out(asks, stop, now, origin, _named(gateway, receipt))
-    return bool(asks)
+    return bool(asks) or trials.take(gateway, receipt, now, origin)
 
 
 def report_of_sandboxes(now: datetime) -> None:

@@ -4,13 +4,16 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.core.management import base
 from django.core.management.base import CommandParser
 
-from optin.doctor import running
+from optin.conf import CHECKS
+from optin.doctor import running, send_test
 from optin.doctor.findings import Check, Finding, Level
+from optin.management.commands import ORIGIN
 from optin.support.wording import some
 
 _WIDTH = 100
@@ -31,11 +34,30 @@ class Command(base.BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+        parser.add_argument(
+            "--send-test",
+            metavar="NUMBER",
+            help="Check nothing, but send a text to this number of yours through each gateway that "
+            "serves it, and wait for the receipts.",
+        )
+        parser.add_argument(
+            "--wait",
+            type=int,
+            default=60,
+            help="Seconds to wait for the receipts (default: %(default)s).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         every: list[tuple[Check, Finding]] = []
+        if options["send_test"] is None:
+            examined = running.examine()
+        else:
+            if not options.get("skip_checks"):  # as Django does for other commands
+                self.check(tags=[CHECKS])
+            test = _test(options["send_test"], options["wait"])
+            examined = running.examine([test], patience=test.seconds)
         with _silent():
-            for check, findings in running.examine():
+            for check, findings in examined:
                 every += [(check, finding) for finding in findings]
                 for finding in () if options["json"] else findings:
                     if not finding.text.startswith(running.NOT_LOOKED):
@@ -100,6 +122,11 @@ def _silent() -> Iterator[None]:
         yield
     finally:
         throttle.setLevel(before)
+
+
+def _test(number: str, wait: int) -> Check:
+    look = partial(send_test.send, number, wait=wait, origin=ORIGIN)
+    return Check("send-test", look, seconds=wait + send_test.LONGEST)
 
 
 def _wrapped(text: str, head: str = _INDENT) -> str:
