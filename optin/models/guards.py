@@ -38,6 +38,10 @@ class GuardQuerySet(models.QuerySet["Guard"]):
         """Whether no text may leave."""
         return bool(_OF_KIND.rows(kind=Guard.Kind.STOP, key=""))
 
+    def has_opted_out(self, number_digest: str) -> bool:
+        """Whether the person answered STOP from this number."""
+        return bool(_OF_KIND.rows(kind=Guard.Kind.OPTED_OUT, key=number_digest))
+
     def opt_out(self, number_digest: str, last_three: str, now: datetime) -> bool:
         """Remember a STOP, until somebody takes it back; return whether it is new.
 

@@ -20,13 +20,12 @@ from optin.conf import conf
 from optin.gateways import Fate, SmsError, Text
 from optin.gateways.call import MAX_ANSWER
 from optin.gateways.twilio import Twilio
-from optin.models import AuditEvent, File, GatewayTry, SmsMessage, User
+from optin.models import AuditEvent, File, GatewayTry, Guard, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
-from tests.kit.stops import has_opted_out
 from tests.kit.wire import (
     BODY,
     CODE,
@@ -374,7 +373,7 @@ def test_what_a_receipt_says(
     assert text_now() == (state, reason)
     stopped = state == State.FAILED and said.get("ErrorCode") == "21610"
     digest = SmsMessage.objects.get().provider_user.number_digest
-    assert has_opted_out(digest) is stopped
+    assert Guard.objects.has_opted_out(digest) is stopped
 
 
 def with_other(name: str, value: str) -> Callable[[str, dict[str, str]], int]:

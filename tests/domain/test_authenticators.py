@@ -27,7 +27,6 @@ from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.stops import has_opted_out
 from tests.kit.trail import audit_trail_full, decided_by, one_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
 
@@ -541,7 +540,7 @@ def stopped(person: Person) -> None:
 
 
 def is_stopped() -> bool:
-    return has_opted_out(ProviderUser.digest_of(NUMBER))
+    return Guard.objects.has_opted_out(ProviderUser.digest_of(NUMBER))
 
 
 def claimed(person: Person) -> None:

@@ -83,7 +83,6 @@ from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import make_staff
-from tests.kit.stops import has_opted_out
 from tests.kit.tamper import remove, spoil_the_time
 from tests.kit.trail import database_now
 from tests.kit.world import PAGE, Person, proved
@@ -412,7 +411,7 @@ class Town:
         digest = ProviderUser.digest_of(mobile.e164)
         return Change(
             lambda: delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN),
-            lambda: not has_opted_out(digest),
+            lambda: not Guard.objects.has_opted_out(digest),
         )
 
     def all_texts_stopped(self) -> Change:
