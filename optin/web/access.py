@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -26,6 +27,9 @@ def access_page(request: HttpRequest) -> HttpResponse:
         return _page(request, places)
     if "name" in request.POST:
         return _rename(request, places)
+    for name in ("key", "application"):  # sent from a page of 0.24: these have pages of their own
+        if (pk := request.POST.get(name, "")).isdecimal() and len(pk) < 19:
+            return SeeOther(reverse(f"revoke-{name}", args=[int(pk)]))
     try:
         _end(request, places)
     except FactorNeeded:
@@ -89,11 +93,6 @@ def _sign_out_others(request: HttpRequest) -> None:
 
 def _applications(request: HttpRequest) -> list[access.Allowed]:
     return access.applications_of(user_of(request), timezone.now())
-
-
-def connected(request: HttpRequest) -> list[str]:
-    """The names of the applications that can act for whoever asks."""
-    return [_title(allowed.application) for allowed in _applications(request)]
 
 
 def _in_words(allowed: access.Allowed) -> dict[str, Any]:

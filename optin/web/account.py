@@ -9,12 +9,11 @@ from django.views.decorators.http import require_safe
 
 from optin.audit import repeats
 from optin.errors import FactorNeeded, PasswordNeeded
-from optin.models import AuditEvent, File, User, WebhookEndpoint
+from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
 from optin.operations import access, authenticators, email_changes, not_me, revocations
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions
-from optin.web.access import connected
 from optin.web.activity import Told, lines
 from optin.web.last_visit import since
 from optin.web.pages import form_page, page, signed_in
@@ -56,10 +55,7 @@ def account(request: HttpRequest) -> HttpResponse:
         manages=File.objects.managed_by(user).exists(),
         since=since(request, events, factors.number),
         events=lines(events, 1)[0],
-        browsers=len(sessions.places(request)),
-        applications=connected(request),
-        keys=access.keys_of(user).count(),
-        endpoints=WebhookEndpoint.objects.managed_by(user).count(),
+        has_keys=access.keys_of(user).exists(),
     )
 
 

@@ -144,7 +144,7 @@ class CodePage(View):
             request,
             self.template,
             recovery if recovery.errors else form,
-            focus="code" if self.sends_itself else "",
+            focus="code" if self.sends_itself or "expired" in context else "",
             code_form=form,
             recovery=recovery if takes_recovery else None,
             **context,
@@ -170,8 +170,7 @@ class CodePage(View):
 
     def _is_off(self, factors: Overview) -> bool:
         """Whether no texted code is accepted, by a count or by staff."""
-        number = factors.number if self.purpose is not Purpose.OPT_IN else None
-        return bool(self.person.otp_disabled_at or (number and number.suspended_at))
+        return factors.is_disabled if self.purpose is Purpose.OPT_IN else factors.takes_no_texts
 
     def _no_texts(self, factors: Overview) -> str:
         """Say why no text can be sent, and what else there is; "" if one can."""

@@ -1,6 +1,7 @@
 """The page of a file: all that belongs to it, and what can be done there (P-24)."""
 
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -40,13 +41,15 @@ def test_a_file_gets_a_member_and_a_key_and_nobody_enters_its_id(
     (add,) = forms(made)
     added = send(client, add, who=user.username, file_id=str(file.pk)).content.decode()
     assert Membership.objects.get(file=shop).user == user
-    make = next(each for each in forms(added) if "accesskey" in each)
+    (make,) = (
+        unescape(each) for each in re.findall(r'href="([^"]*accesskey/make/[^"]*who[^"]*)"', added)
+    )
     asked = client.get(make).content.decode()
     assert f": &lt;b&gt;Shop&lt;/b&gt; ({shop.pk}), {user.username}</h1>" in asked
     assert not re.search('name="(file_id|who)"', asked.partition('id="content"')[2])
-    shown = send(client, make, file_id=str(file.pk), who="superuser").content.decode()
+    shown = send(client, make, file_id=str(file.pk), who="superuser", name="till").content.decode()
     key = AccessKey.objects.get(file=shop)
-    assert key.user == user
+    assert (key.user, key.name) == (user, "till")
     assert re.search(rf'id="secret">{key.prefix}[0-9a-f]{{58}}<', shown)
     assert 'data-copy="secret"' in shown
     assert f'<a href="{PAGE.format(shop.pk)}">Done</a>' in shown

@@ -285,6 +285,9 @@ def test_each_page_tells_that_all_texts_are_stopped(signed_in: In, user: User) -
     assert all("Allow again" in banner for _, (banner,) in told(signed_in("administrator")))
     asked = signed_in("administrator").get("/admin/optin/guard/stop/").content.decode()
     assert "it would have stopped 0 texts to sign in" in asked
+    make_staff("support").groups.clear()
+    assert "All texts are stopped" in (html := support.get("/admin/").content.decode())
+    assert "by administrator" not in html
 
 
 def test_what_needs_somebody_leads_there(

@@ -437,6 +437,8 @@ def test_expired_code(
 
     assert code_page.page.title.startswith("Error:")
     assert code_page.page.heading == "That code has expired"
+    (focused,) = re.findall(r"<button[^>]*autofocus[^>]*>([^<]*)<", code_page.page.html)
+    assert focused.strip() == "Text me a new code"
     assert code_page.page.errors == ""  # the heading and one button say all
     assert "Text me a new code" in code_page.page.text
     assert "reference" in code_page.page.text
