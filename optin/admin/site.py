@@ -139,19 +139,19 @@ class StaffSite(AdminSite):
             "may_find": user.has_perm("optin.view_user"),
             "desk": navigation.groups(request),
             "here": navigation.above(request),
-            "stop": _stop() if self.has_permission(request) else "",
+            "stop": _stop(user) if self.has_permission(request) else "",
             "may_allow": user.has_perm(staff.SEND_CONTROLS),
             "session": _session(request),
         }
         return {**super().each_context(request), **more}
 
 
-def _stop() -> str:
-    """Say since when all texts are stopped, and by whom; "" if they are not."""
+def _stop(user: Any) -> str:
+    """Say since when all texts are stopped, and by whom to who has a role; "" if they are not."""
     stop: Any = health.stop_of_texts()
     if stop is None:
         return ""
-    by = f", by {plain(stop.by)}" if stop.by else ""
+    by = f", by {plain(stop.by)}" if stop.by and user.get_all_permissions() else ""
     return f"since {moment(stop.made_at)}{by}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -35,21 +35,14 @@ from optin.models.users import WrongCodes
 from optin.origin import Origin
 from optin.outcomes import By
 
+if TYPE_CHECKING:
+    from optin.operations.authenticators import Overview
+
 Closed = PendingOtp.Closed
 Told = WebhookEvent.Kind
 
 FRESH = timedelta(minutes=15)
 """How long a password or code counts for changes of a factor (OWASP ASVS 5.0, 7.5.1)."""
-
-
-class Asked(Protocol):
-    """What ``Standing.demand`` asks of the factors of a person."""
-
-    @property
-    def is_on(self) -> bool: ...
-
-    @property
-    def takes_no_texts(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,11 @@ class Standing:
         return self.factor_by in {By.APP, By.RECOVERY}
 
     def demand(
-        self, now: datetime, factors: "Asked | None" = None, *, since: datetime | None = None
+        self,
+        now: datetime,
+        factors: "Factors | Overview | None" = None,
+        *,
+        since: datetime | None = None,
     ) -> None:
         """Let pass whoever proved the password lately, and one of *factors*, if any is on.
 

@@ -500,9 +500,7 @@ def name_number(request: HttpRequest, provider_user_id: int, *, typed: bool) -> 
     """
     others = [pk for pk in named_numbers(request) if pk != str(provider_user_id)]
     request.session["numbers"] = [*others, str(provider_user_id)]
-    request.session["typed"] = provider_user_id
-    if not typed:
-        leave_number(request)
+    request.session["typed"] = provider_user_id if typed else None
 
 
 def named_numbers(request: HttpRequest) -> list[str]:
