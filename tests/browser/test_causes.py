@@ -18,7 +18,7 @@ from tests.browser.hands import Pointer, another, sign_in
 from tests.kit.chromium import WIDE, Site, Window, beside, shoot
 
 PHONE_WIDTH = 375
-AT = r"(\d+ \w{3} )?\d\d:\d\d, in \d+ minutes?"
+AT = r"\d{4}-\d\d-\d\d \d\d:\d\d \w+"
 """A time, with how far it is."""
 
 
