@@ -205,6 +205,7 @@ def _invite(file: File, data: dict[str, Any], origin: Origin) -> Done:
     return Done(f"{words} {left} are left: do it again for them." if left else words)
 
 
+ABOUT_FILES = "A file is one organisation: its members, access keys and webhooks."
 INVITE = Action(
     "invite",
     "Invite the members",
@@ -217,7 +218,7 @@ MAKE_FILE = Action(
     "make",
     "Make a file",
     staff.TENANTS,
-    "A file is a tenant.",
+    ABOUT_FILES,
     _make_file,
     NewFileForm,
     command="file create",

@@ -13,7 +13,7 @@ from optin.models import Figure
 from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
-from optin.support import statistics
+from optin.support import health, statistics
 from optin.support.wording import exact, some
 
 What = Figure.What
@@ -99,6 +99,7 @@ EVERY = (
         calls(send_controls.stop_texts, "All texts are stopped.", "They were stopped already."),
         hits=_hit,
         is_destructive=True,
+        changes=lambda _: not health.stop_of_texts(),
         command="texts stop",
     ),
     Action(
@@ -107,11 +108,12 @@ EVERY = (
         staff.SEND_CONTROLS,
         "Ends the stop of all texts. People who were refused must ask again.",
         calls(send_controls.allow_texts, "Texts leave again.", "They were not stopped."),
+        changes=lambda _: health.stop_of_texts(),
         command="texts allow",
     ),
     Action(
         "deny",
-        "Deny opt-ins",
+        "Deny opt-ins of a number or prefix",
         staff.SEND_CONTROLS,
         "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
         "working.",
@@ -121,7 +123,7 @@ EVERY = (
     ),
     Action(
         "safe",
-        "Keep safe",
+        "Never close a number or prefix",
         staff.SEND_CONTROLS,
         "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
         _put(send_controls.keep_safe, "On the safe list"),
@@ -130,7 +132,7 @@ EVERY = (
     ),
     Action(
         "lift",
-        "Open a prefix",
+        "Open a closed prefix",
         staff.SEND_CONTROLS,
         "Opens a prefix that a breaker closed.",
         _put(send_controls.lift_breaker, "The prefix is open"),
@@ -139,7 +141,7 @@ EVERY = (
     ),
     Action(
         "unlist",
-        "Take off the lists",
+        "Remove from a list",
         staff.SEND_CONTROLS,
         "Takes a number or prefix off the deny or safe list.",
         calls(send_controls.unlist, "Taken off the lists.", "It was not on a list."),

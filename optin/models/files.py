@@ -86,6 +86,7 @@ class Membership(models.Model):
     manages = models.BooleanField(default=False, db_default=False)
 
     class Meta:
+        verbose_name = "member"
         constraints = [models.UniqueConstraint(fields=["user", "file"], name="membership_unique")]
 
     def __str__(self) -> str:

@@ -337,8 +337,7 @@ class GatewayHealth(models.Model):
     objects = GatewayHealthQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "gateway that failed"
-        verbose_name_plural = "gateways that failed"
+        verbose_name = "gateway"
 
     def __str__(self) -> str:
         return f"health of {self.gateway}"
@@ -422,7 +421,7 @@ class Notice(Outgoing):
     disowned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "mail"
+        verbose_name = "email"
         indexes = [
             models.Index(
                 fields=["created_at"],

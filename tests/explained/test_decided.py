@@ -540,7 +540,7 @@ CASES = [
     Case("number denied by staff", number_denied, opt_in_page, None,
         Why.DENIED, "withheld, but they were told|a shop window", reads=SENT, withheld=True),
     Case("number closed by its owner", closed_by_owner, opt_in_page, None,
-        Why.DENIED, "withheld, but they were told|that was not me|Take off the lists", reads=SENT,
+        Why.DENIED, "withheld, but they were told|that was not me|Remove from a list", reads=SENT,
         withheld=True),
     Case("STOP from a number of somebody else", stop_of_another, opt_in_page, None,
         Why.ANSWERED_STOP, "withheld, but they were told|answered STOP", reads=SENT, withheld=True),
