@@ -133,6 +133,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "happened",
         "about",
         "asked",
+        "through",
         reason(),
         "number",
         "file",
@@ -150,7 +151,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
     shown = (
         when("at"),
         "happened",
-        "kind",
         text("outcome"),
         "facts",
         reason(),
@@ -162,7 +162,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "through",
         "actor",
         "client_name",
-        "ip",
+        text("ip", "IP address"),
         text("user_agent"),
         text("request_id"),
     )
@@ -190,12 +190,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="by")
     def asked(self, event: AuditEvent) -> str:
-        """Who asked, and how: in one column, for lists."""
-        way = event.get_face_display()
-        if event.actor_id is None:
-            who = self.client_name(event) if application_of(event) else ""
-            return format_html("{} <small>{}</small>", who, way) if who else way
-        return format_html("{} <small>{}</small>", self.actor(event), way)
+        """Who asked, a member of staff or an application: in one column, for lists."""
+        is_application = event.actor_id is None and application_of(event)
+        return self.client_name(event) if is_application else self.actor(event)
 
     @admin.display(description="client")
     def client_name(self, event: AuditEvent) -> str:
@@ -221,7 +218,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         names: dict[int, str] = event.file_names  # type: ignore[attr-defined]
         return f"{plain(names.get(event.file_id, ''))} ({event.file_id})".strip()
 
-    @admin.display(description="facts that decided")
+    @admin.display(description="facts")
     def facts(self, event: AuditEvent) -> str:
         data, times = _facts(event)
         span = self._span(event)

@@ -89,5 +89,7 @@ def groups(request: HttpRequest) -> list[tuple[str, list[Page]]]:
 def above(request: HttpRequest) -> tuple[str, Page] | None:
     """Return the group and the page of it to which the page that was asked for belongs."""
     here = (request.resolver_match and request.resolver_match.url_name) or ""
+    if here.endswith("_make") and "file_id" in request.GET:
+        here = "optin_file_change"  # from which they came
     found = ((title, page) for title, pages in GROUPS.items() for page in pages)
     return next((each for each in found if each[1].is_above(here)), None)

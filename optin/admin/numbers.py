@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 
 from optin.actions.accounts import REVEAL
-from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, tagged, text, when
 from optin.admin.site import site
 from optin.models import ProviderUser
 
@@ -54,5 +54,6 @@ class NumberAdmin(ReadOnlyAdmin):
     def state(self, row: ProviderUser) -> str:
         if row.confirmed:
             here = "" if row.is_proved else ", taken over, not yet proved here"
-            return f"{'suspended' if row.suspended_at else 'active'}{here}"
-        return "released" if row.released_at else "not verified"
+            word = "suspended" if row.suspended_at else "active"
+            return tagged(f"{word}{here}", is_bad=bool(row.suspended_at))
+        return "released" if row.released_at else tagged("not verified", is_bad=True)

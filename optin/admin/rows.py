@@ -7,8 +7,9 @@ for; any other look-up by the address is refused.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
+from itertools import compress
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -27,7 +28,7 @@ from django.views.decorators.http import require_safe
 from optin.actions.base import Action
 from optin.admin.actions import links, name_of, url_of
 from optin.conf import conf
-from optin.models import AuthenticatorApp, ProviderUser, User
+from optin.models import AuthenticatorApp, File, ProviderUser, User
 from optin.support import wording
 from optin.support.wording import plain
 
@@ -51,18 +52,19 @@ def at(moment: datetime | None, zone: tzinfo | None = None) -> str:
 
 
 def clock(moment: datetime | None) -> str:
-    """Write a time with how long ago it is.
+    """Write a time, and within a day how long ago it is.
 
     Its zone is not shown in a list, where the head of the column names it once.
     """
     if moment is None:
         return "-"
-    exact = at(moment)
+    exact, now = at(moment), timezone.now()
     time, zone = exact.rsplit(" ", 1)
+    ago = wording.ago(moment, now) if abs(now - moment) < timedelta(days=1) else ""
     return format_html(
         '<time datetime="{}" title="{}">{}<span class="zone"> {}</span></time>'
         ' <small class="ago">{}</small>',
-        *(moment.isoformat(), exact, time, zone, wording.ago(moment, timezone.now())),
+        *(moment.isoformat(), exact, time, zone, ago),
     )
 
 
@@ -86,9 +88,27 @@ when = partial(text, says=clock, css="time")
 reason = partial(text, "reason", says=masked, css="reason")  # there may be a number in it
 
 
-def flag(field: str, title: str, *, yes: str, no: str = "-") -> Shown:
-    """Return the column of a yes or no in words: Django's red cross would look like an error."""
-    return text(field, title, says=lambda value: yes if value else no)
+def flag(field: str, title: str, *, yes: str, no: str = "-", is_bad: bool = False) -> Shown:
+    """Return the column of a yes or no in words: Django's red cross would look like an error.
+
+    :param is_bad: whether the no is a bad state.
+    """
+    return text(field, title, says=lambda value: yes if value else tagged(no, is_bad=is_bad))
+
+
+def state(*bad: str) -> Shown:
+    """Return the column of the ``state`` of a row, which is one of its choices."""
+
+    @admin.display(description="state")
+    def shown(row: Any) -> str:
+        return tagged(row.get_state_display(), is_bad=row.state in bad)
+
+    return shown
+
+
+def tagged(words: str, *, is_bad: bool) -> str:
+    """Return the words of a state, as a tag if it is a bad one."""
+    return format_html('<span class="tag bad">{}</span>', words) if is_bad else words
 
 
 def whole_number(asked: str) -> int | None:
@@ -171,19 +191,32 @@ class Pages(ChangeList):
     def table(self) -> tuple[list[Any], list[list[str]]]:
         """Return the heads of the columns, and the cells of each row, each with its head.
 
-        On a phone a row is a card, so each cell has to say what it is.
+        On a phone a row is a card, so each cell has to say what it is. A column in which no row
+        has anything is left out.
         """
-        heads = list(result_headers(self))
-        rows = [
-            [_with_head(*each) for each in zip(row, heads, strict=True)] for row in results(self)
-        ]
-        return heads, rows
+        heads, rows = list(result_headers(self)), [list(row) for row in results(self)]
+        kept = [any(not row[n].endswith(">-</td>") for row in rows) for n in range(len(heads))]
+        heads = list(compress(heads, kept))
+        return heads, [[*map(_with_head, compress(row, kept), heads)] for row in rows]
 
     @property
-    def asked(self) -> list[str]:
-        """The filters that are set, in words."""
+    def asked(self) -> list[tuple[str, str]]:
+        """The filters that are set, in words, each with the address of the list without it."""
         specs: list[Any] = self.filter_specs
-        return [f"{spec.title} “{spec.said}”" for spec in specs if spec.value()]
+        return [
+            (
+                f"{capfirst(spec.title.removesuffix(' id'))}: {spec.said}",
+                self.get_query_string(remove=[spec.parameter_name]),
+            )
+            for spec in specs
+            if spec.value()
+        ]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a filter asks for what cannot be."""
+        specs: list[Any] = self.filter_specs
+        return any(spec.is_wrong for spec in specs)
 
     def read(self, before: int | None) -> int | None:
         """Read the rows of the page; return after which one the next page begins."""
@@ -225,6 +258,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The page after an action on one row: the list, or ``change``, the page of the row."""
     shown: ClassVar[tuple[Any, ...]] = ()
     in_file: tuple[Any, ...] = ()  # the columns on the page of a file
+    says = ""  # what the rows are, above the list
     nothing = "There are none."  # what a list says that has no rows
 
     def __init_subclass__(cls) -> None:
@@ -283,7 +317,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        tools = {"tools": links(self, self.of_list, request)}
+        useful = [each for each in self.of_list if each.changes(None)]
+        tools = {"tools": links(self, useful, request)}
         return super().changelist_view(request, {**tools, **(extra_context or {})})
 
     def _row(self, request: HttpRequest, object_id: int) -> Any:
@@ -387,6 +422,21 @@ class Typed(Filter):
         }
 
 
-def by_id(field: str, title: str) -> type[Typed]:
+class ById(Typed):
+    """A filter by the id of a row that has a name, or of one that has none."""
+
+    names: ClassVar[dict[str, Any]] = {
+        "user_id": User.objects.values_list("username", flat=True),
+        "file_id": File.objects.values_list("name", flat=True),
+    }
+
+    @property
+    def said(self) -> str:
+        names = self.names.get(str(self.parameter_name))
+        found = names.filter(pk=self.wanted()).first() if names is not None else None
+        return plain(found or self.asked)
+
+
+def by_id(field: str, title: str) -> type[ById]:
     """Return the filter by an id, typed in."""
-    return type(f"By_{field}", (Typed,), {"title": title, "parameter_name": field})
+    return type(f"By_{field}", (ById,), {"title": title, "parameter_name": field})

@@ -1,6 +1,7 @@
 """Files, who belongs to them, and what acts for people (P-24)."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from oauth2_provider.models import get_application_model
 
 from optin.actions.base import Action
 from optin.actions.tenants import (
+    ABOUT_FILES,
     ADD_MEMBER,
     INVITE,
     MAKE_APPLICATION,
@@ -76,11 +78,12 @@ class FileAdmin(ReadOnlyAdmin):
     of_list = (MAKE_FILE,)
     of_one = (INVITE,)
     leads_to = "change"
-    nothing = "No file yet. A file is a tenant: people and access keys belong to one."
+    says = ABOUT_FILES
+    nothing = "No file yet."
     list_display = (
         "id",
         text("name"),
-        flag("active", "state", yes="active", no="not active"),
+        flag("active", "state", yes="active", no="not active", is_bad=True),
         flag("is_sandbox", "sandbox", yes="sandbox"),
     )
     shown = list_display
@@ -126,7 +129,7 @@ def _hub(file: File, request: HttpRequest) -> dict[str, Any]:
 
 _PARTS: dict[type[Model], dict[str, Any]] = {
     Membership: {"active": True},
-    AccessKey: {"revoked_at": None},
+    AccessKey: {},
     WebhookEndpoint: {},
 }
 """The rows on the page of a file, each with what is left out there."""
@@ -140,7 +143,9 @@ def _part(request: HttpRequest, model: type[Model], file: File, only: Any) -> di
     listed.look_up(rows)
     name = name_of(listed)
     make = links(listed, listed.of_list, request)
-    columns = [label_for_field(each, model, listed) for each in listed.in_file]
+    cells = [[lookup_field(each, row, listed)[2] for each in listed.in_file] for row in rows]
+    kept = [any(row[n] != "-" for row in cells) for n in range(len(listed.in_file))]
+    columns = [*compress((label_for_field(each, model, listed) for each in listed.in_file), kept)]
     return {
         "name": model._meta.model_name,
         "title": capfirst(str(model._meta.verbose_name_plural)),
@@ -151,13 +156,10 @@ def _part(request: HttpRequest, model: type[Model], file: File, only: Any) -> di
             {
                 "row": row,
                 "address": reverse(f"admin:{name}_change", args=[row.pk]),
-                "cells": [
-                    (head, lookup_field(each, row, listed)[2])
-                    for head, each in zip(columns, listed.in_file, strict=True)
-                ],
+                "cells": [*zip(columns, compress(said, kept), strict=True)],
                 "key": _key_of(request, row) if model is Membership else "",
             }
-            for row in rows
+            for row, said in zip(rows, cells, strict=True)
         ],
     }
 
@@ -189,7 +191,7 @@ def _used(file: File) -> list[tuple[str, str]]:
 
 
 class _HowFar(Choice):
-    title, parameter_name = "how far", "how_far"
+    title, parameter_name = "state", "how_far"
     choices_of = (
         ("members", "with an active account"),
         ("invited", "invited"),
@@ -209,28 +211,34 @@ def _counts(file: File) -> list[tuple[int, str, str]]:
     """Count the members: how many, who, and the list of those."""
     address = _list_of(Membership, file)
     found = invitations.progress(file)
-    return [(found[name], words, f"{address}&how_far={name}") for name, words in _HowFar.choices_of]
+    shown = {
+        "members": "members",
+        "not_invited": "not invited",
+        "not_two_factor": "without two-factor sign-in",
+    }
+    return [(found[name], words, f"{address}&how_far={name}") for name, words in shown.items()]
 
 
 @admin.register(Membership, site=site)
 class MembershipAdmin(ReadOnlyAdmin):
     of_list = (ADD_MEMBER,)
     of_one = OF_MEMBERSHIP
-    nothing = "No member yet. A member may act in a file."
+    nothing = "No member yet."
     list_display = (
         account,
         file,
-        flag("manages", "integrations", yes="manages", no="-"),
-        flag("active", "state", yes="active", no="ended"),
+        flag("manages", "manages integrations", yes="yes"),
+        flag("active", "state", yes="active", no="ended", is_bad=True),
         "invited",
         "password",
         "two_factor",
+        "opens",
     )
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"), _HowFar)
     list_select_related = ("user", "file")
-    list_display_links = (list_display[3],)
+    list_display_links = ("opens",)
     shown = list_display[:4]
-    in_file = (account, flag("manages", "integrations", yes="manages"), "two_factor")
+    in_file = (account, list_display[2], "two_factor")
 
     def look_up(self, rows: Sequence[Any]) -> None:
         note_factors([row.user for row in rows])
@@ -247,6 +255,11 @@ class MembershipAdmin(ReadOnlyAdmin):
     def two_factor(self, row: Any) -> str:
         return "on" if row.user.is_on else "off"
 
+    @admin.display(description="member")
+    def opens(self, row: Any) -> str:
+        name = plain(row.user.get_username())
+        return format_html('Open<span class="visually-hidden"> {}</span>', name)
+
 
 @admin.register(AccessKey, site=site)
 class AccessKeyAdmin(ReadOnlyAdmin):
@@ -262,7 +275,7 @@ class AccessKeyAdmin(ReadOnlyAdmin):
         when("last_used_at"),
         when("revoked_at"),
     )
-    in_file = (list_display[0], text("name"), account, when("last_used_at"))
+    in_file = (*list_display[:3], *list_display[5:])
     list_filter = (by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     shown = list_display

@@ -4,10 +4,23 @@ from django.contrib import admin
 
 from optin import phones
 from optin.actions.texts import EVERY
-from optin.admin.rows import ReadOnlyAdmin, account, by_id, choice, masked, reason, text, when
+from optin.admin.rows import (
+    ReadOnlyAdmin,
+    account,
+    by_id,
+    choice,
+    masked,
+    reason,
+    state,
+    tagged,
+    text,
+    when,
+)
 from optin.admin.site import site
 from optin.models import GatewayHealth, Guard, Notice, SmsMessage
 from optin.models.messages import State
+
+_STATE = state(State.FAILED, State.EXPIRED, State.WITHHELD)
 
 # Several values of one kind of row stand beside each other, as staff compare them.
 
@@ -23,7 +36,7 @@ class TextAdmin(ReadOnlyAdmin):
         "owner",
         "number",
         "about",
-        "state",
+        _STATE,
         text("gateway"),
         reason(),
         "tries",
@@ -69,8 +82,16 @@ class TextAdmin(ReadOnlyAdmin):
 class MailAdmin(ReadOnlyAdmin):
     """Emails to people about their account: how far each came. Not their links."""
 
-    nothing = "No mails. This list shows each mail about a change until it is deleted."
-    list_display = ("id", when("created_at"), account, "kind", "state", reason(), "tries")
+    nothing = "No emails. This list shows each email about a change until it is deleted."
+    list_display = (
+        "id",
+        when("created_at"),
+        account,
+        "kind",
+        state(State.FAILED),
+        reason(),
+        "tries",
+    )
     list_filter = (choice("state", State.choices), by_id("user_id", "account id"))
     list_select_related = ("user",)
     shown = (*list_display, when("sent_at"), when("disowned_at", "taken back"))
@@ -78,15 +99,20 @@ class MailAdmin(ReadOnlyAdmin):
 
 @admin.register(GatewayHealth, site=site)
 class GatewayAdmin(ReadOnlyAdmin):
-    nothing = "No gateway has failed. This list shows each one that fails, and how often."
-    list_display = ("gateway", "failures", when("tripped_until", "not used until"))
+    says = "A gateway that has never failed may be missing here."
+    nothing = "No gateway has failed."
+    list_display = ("gateway", "works", "failures", when("tripped_until", "not used until"))
     shown = list_display
+
+    @admin.display(description="state")
+    def works(self, health: GatewayHealth) -> str:
+        return tagged("fails", is_bad=True) if health.failures else "works"
 
 
 @admin.register(Guard, site=site)
 class SendControlAdmin(ReadOnlyAdmin):
     of_list = EVERY
-    nothing = "No stop and no list entry. Numbers that are denied, kept safe or closed stand here."
+    nothing = "No stop, no closed prefix and no number on a list."
     list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
     list_filter = (choice("kind", Guard.Kind.choices),)
     shown = (*list_display, "unverified")

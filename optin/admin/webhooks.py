@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from optin.actions.base import Action, Done, FileField, NoForm, calls
-from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, text, when
+from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, tagged, text, when
 from optin.admin.site import site
 from optin.models import WebhookEndpoint
 from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
@@ -163,12 +163,14 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     @admin.display(description="state")
     def state(self, row: WebhookEndpoint) -> str:
         if row.off_at:
-            return f"{row.get_off_why_display()} at {at(row.off_at)}"
-        if row.paused:
-            return f"paused: {row.paused.label}"
-        if row.failures:
-            return f"failing: next attempt at {at(row.due_at)}"
-        return "on"
+            words = f"{row.get_off_why_display()} at {at(row.off_at)}"
+        elif row.paused:
+            words = f"paused: {row.paused.label}"
+        elif row.failures:
+            words = f"failing: next attempt at {at(row.due_at)}"
+        else:
+            return "on"
+        return tagged(words, is_bad=True)
 
     @admin.display(description="events that wait")
     def waiting(self, row: WebhookEndpoint) -> int:
