@@ -119,6 +119,7 @@ Application = get_application_model()
 WRITTEN: dict[type[models.Model], set[str]] = {
     User: {"username", "email"},
     File: {"name"},
+    AccessKey: {"name"},
     AuditEvent: {"user_agent", "reason", "data"},
     Guard: {"reason"},
     SmsMessage: {"reason", "gateway_message_id"},
@@ -227,7 +228,7 @@ class Attack:
     def texts(self) -> None:
         """What gateways and carriers say, and what those who ask call themselves."""
         self.phone.fail_with = SmsError(evil("gatewayreason"))
-        key = AccessKey.objects.make(self.user, self.file, timezone.now())[1]
+        key = AccessKey.objects.make(self.user, self.file, timezone.now(), evil("key")[:60])[1]
         api = f"/User/opt-in-to-2fa?FileId=777&WsAccessKey={key}"
         asked = {"MobileNumber": NUMBER}
         theirs = "=clientcallsit<zz+onzz=1>\"'"
