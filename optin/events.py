@@ -220,7 +220,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "resent": done(_("Code sent again to verify a number")),
         WITHHELD: refused(
             staff="A code to verify a number was withheld; the person was told that it was sent"),
-        MALFORMED: refused(_("Something that isn't a mobile number was entered"), counted=True),
+        MALFORMED: refused(_("Invalid mobile number entered"), counted=True),
         OTHERS: refused(_("A code to verify a number was asked for and not sent"), ocsf=CHANGED),
     },
     Kind.VERIFY_OPT_IN: {

@@ -37,9 +37,7 @@ def staff(browser: Browser, user: User) -> Browser:
     browser.send(username="ann", password=PASSWORD)
     assert browser.path == TWO_FACTOR
     assert browser.page.heading == "Two-factor sign-in is off"
-    assert browser.page.flash.startswith(
-        "You need two-factor sign-in to open the page that you asked for."
-    )
+    assert "You need two-factor sign-in to open the page that you asked for." in browser.page.text
     return browser
 
 
