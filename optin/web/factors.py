@@ -417,7 +417,8 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
             headers = {"Content-Disposition": 'attachment; filename="recovery-codes.txt"'}
             return HttpResponse(as_file, "text/plain; charset=utf-8", headers=headers)
         again = request.POST["codes"]
-        return page(request, "recovery_codes.html", codes=texts, signed=again, then=then)
+        made = timezone.now()
+        return page(request, "recovery_codes.html", codes=texts, signed=again, then=then, made=made)
     if kept.outcome is FactorOutcome.NOTHING_WAITING:
         sessions.flash(
             request, _("That page was out of date. Nothing was changed. Try again."), refused=True
