@@ -703,7 +703,7 @@ def test_this_was_not_me(
     assert "Two-factor sign-in is off now." in owner.page.text
     assert "/sign-in/?next=/account/password/" in owner.page.links
     assert ann.go("/account/").address.endswith("/sign-in/?ended=1&next=%2Faccount%2F")
-    assert "Your session expired." in ann.page.flash
+    assert "Your session expired." in ann.page.text
     owner.go(path)
     assert owner.path == "/not-me/done/"  # the second half of a double click
     clock.shift(60)
