@@ -125,7 +125,9 @@ def test_a_sign_in_through_an_application_is_listed(
         "ann", PASSWORD, scope="", verification_code="", client=client, origin=origin
     )
     visit(ann, phone, clock)
-    assert f"Signed in with the password from {THIEF_IP}, through an application" in told(ann)
+    words = told(ann)
+    assert "Signed in with the password" in words
+    assert f"from {THIEF_IP}, through an application" in words
 
 
 def test_an_application_that_was_let_act_elsewhere_is_listed(
@@ -143,7 +145,9 @@ def test_an_application_that_was_let_act_elsewhere_is_listed(
     scope = other.page.inputs["scope"]["value"]
     other.client.post(authorize(), {"allow": "Allow", "scope": scope}, secure=True)
     visit(ann_on, phone, clock)
-    assert f"An application was allowed to act for the account from {THIEF_IP}" in told(ann_on)
+    words = told(ann_on)
+    assert "An application was allowed to act for the account" in words
+    assert f"from {THIEF_IP}" in words
 
 
 def test_texts_to_the_number_for_other_accounts_are_one_line(
