@@ -169,6 +169,7 @@ class NotCompared(StrEnum):
     OTHER_LENGTH = "another length"
     NO_NUMBER = "no number"
     APP_KEY_GONE = "the app's key is gone"
+    MADE_SINCE = "made since the sign-in"  # right, and asked for one from before
     CODE_KEY_GONE = "its key is gone"
     FIRST_OF_TWO = "the first of two"  # right, and the app takes two codes in a row
 

@@ -197,6 +197,7 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     with asked_by_session(user, standing) as factors:
+        standing.to_replace(factors.app).demand(factors.now, factors)
         result = _barred(factors, standing) or Change(FactorOutcome.STARTED)
         if result.outcome is FactorOutcome.STARTED:
             AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
@@ -236,7 +237,7 @@ def confirm_app(
         if verification.repeated(factors, None, attempt):  # only a right one is remembered
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
-        standing.demand(now, factors)
+        standing.to_replace(factors.app).demand(now, factors)
         result = _barred(factors, standing) or _confirm(factors, code, origin)
         if result.outcome is FactorOutcome.OK:
             right = Verification(CodeOutcome.OK, by=By.APP)
@@ -347,7 +348,9 @@ def turn_off(
     code = codes.parse_any(otp)
     with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:
         row = factors.active
-        result = verification.check_any(factors, code, Purpose.OPT_OUT, removal, origin=origin)
+        result = verification.check_any(
+            factors, code, Purpose.OPT_OUT, removal, origin=origin, standing=standing
+        )
         if result.repeated:
             return result
         removed = remove(factors, removal) if result.outcome is CodeOutcome.OK else []

@@ -22,6 +22,7 @@ from optin.models import (
 from optin.operations import sandbox, verification
 from optin.operations.factors import (
     Factors,
+    Standing,
     forget_recovery_codes,
     read_caller_locked,
     record,
@@ -62,10 +63,17 @@ def challenge_locked(
 
 
 def check(
-    user: User, purpose: Purpose, otp: str, *, origin: Origin, file: File | None = None
+    user: User,
+    purpose: Purpose,
+    otp: str,
+    *,
+    origin: Origin,
+    file: File | None = None,
+    standing: Standing | None = None,
 ) -> Verification:
     """Check one attempt at any of the user's factors, for *purpose*; it can be right once.
 
+    :param standing: as for ``verification.check_any``.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     data = {"purpose": purpose}
@@ -75,7 +83,7 @@ def check(
         factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
         if origin.session:
             refuse_ended(factors, user)
-        result = check_locked(factors, purpose, code, origin=origin, file=file)
+        result = check_locked(factors, purpose, code, origin=origin, file=file, standing=standing)
     return result
 
 
@@ -86,9 +94,10 @@ def check_locked(
     *,
     origin: Origin,
     file: File | None = None,
+    standing: Standing | None = None,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = verification.check_any(factors, code, purpose, origin=origin)
+    result = verification.check_any(factors, code, purpose, origin=origin, standing=standing)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "purpose": purpose}

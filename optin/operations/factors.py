@@ -52,12 +52,26 @@ class Standing:
     password_at: datetime | None = None
     factor_at: datetime | None = None
     factor_by: By | None = None
-    is_of_sign_in: bool = False  # the factor
+    signed_in_at: datetime | None = None  # if no factor from before was verified again since
 
     @property
     def after_sign_in(self) -> "Standing":
         """The same without the factor of the sign-in, for what cannot be taken back."""
-        return replace(self, factor_at=None) if self.is_of_sign_in else self
+        return replace(self, factor_at=None) if self.signed_in_at else self
+
+    def to_replace(self, old: object) -> "Standing":
+        """The same for putting another factor in the place of *old*, which is removed with it.
+
+        A recovery code is enough at the sign-in: it is for somebody whose phone is lost.
+        """
+        return self if old is None or self.factor_by is By.RECOVERY else self.after_sign_in
+
+    def made_itself(self, made_at: datetime | None) -> bool:
+        """Whether a factor made then may come from somebody who has only the session's cookie.
+
+        With the sign-in's proof alone, one can add a factor. It proves nothing in this session.
+        """
+        return bool(self.signed_in_at and made_at and made_at > self.signed_in_at)
 
     @property
     def is_beyond_texts(self) -> bool:

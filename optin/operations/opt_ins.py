@@ -91,7 +91,7 @@ def _opt_in(
         now = factors.now
         if standing:
             refuse_ended(factors, user)
-            standing.demand(now, factors)
+            standing.to_replace(factors.active).demand(now, factors)
         sandbox.refuse_unfit(number, factors)
         digest = ProviderUser.digest_of(number.e164, factors.user)
         result = (

@@ -28,7 +28,7 @@ from optin.models import (
     User,
 )
 from optin.models.users import WrongCodes
-from optin.operations.factors import Factors
+from optin.operations.factors import Factors, Standing
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
 
@@ -225,10 +225,17 @@ def _incorrect(why: NotCompared) -> Verification:
     return Verification(CodeOutcome.OTP_INCORRECT, data={"why": why.value})
 
 
-def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Verification:
+def check_any(
+    factors: Factors,
+    code: str,
+    *aims: object,
+    origin: Origin,
+    standing: Standing | None = None,
+) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
     :param aims: as for ``attempt_digest``.
+    :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
     now = factors.now
     attempt = attempt_digest(origin, code, *aims)
@@ -238,6 +245,9 @@ def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Ver
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
     result = judge(factors, code, origin.place, recovery=recovery)
+    made_at = _made_at(factors, recovery, result.by)
+    if standing and standing.made_itself(made_at):
+        return _incorrect(NotCompared.MADE_SINCE)
     if factors.app and result.step is not None and not result.compared:
         factors.app.keep_first(result.step, origin.place)
         remember(factors, attempt, result)
@@ -259,6 +269,14 @@ def check_any(factors: Factors, code: str, *aims: object, origin: Origin) -> Ver
         factors.count.set(disabled_at=None)
     count_right(factors, result, attempt)
     return result
+
+
+def _made_at(factors: Factors, recovery: RecoveryCode | None, by: By | None) -> datetime | None:
+    """Return when the factor *by* which a code was right was added."""
+    if by is By.RECOVERY and recovery:
+        return recovery.created_at
+    row = {By.TEXT: factors.active, By.APP: factors.app}.get(by) if by else None
+    return row.verified_at if row else None
 
 
 def _first_code(result: Verification, number: ProviderUser) -> Verification:

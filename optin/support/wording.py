@@ -387,6 +387,7 @@ _WHY: dict[str, str] = {
     NotCompared.NO_NUMBER: "no number is active",
     NotCompared.APP_KEY_GONE: "the key of the app is no longer in the key ring",
     NotCompared.FIRST_OF_TWO: "it is right, but the app takes two codes in a row now",
+    NotCompared.MADE_SINCE: "it is right, but its factor was added after this sign-in",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
 }
 _FAULTS: dict[str, str] = {

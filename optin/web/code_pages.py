@@ -16,7 +16,7 @@ from optin.operations.authenticators import Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import CodeOutcome, whole_seconds
+from optin.outcomes import CodeOutcome, NotCompared, whole_seconds
 from optin.runtime.redirects import SeeOther
 from optin.support import references
 from optin.web import sessions, typed, words
@@ -212,6 +212,8 @@ class CodePage(View):
         by_text = waiting.code.digits if waiting else 0
         if result is None:
             return words.malformed(field, text, by_text=by_text, by_app=by_app)
+        if result.data.get("why") == NotCompared.MADE_SINCE:
+            return words.made_since()
         # It has the length of another code, so it was compared with none.
         unheard = result.outcome is CodeOutcome.OTP_INCORRECT and not result.compared
         awaited = words.code_lengths(by_text, by_app=by_app) if by_text or by_app else set()

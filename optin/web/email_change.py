@@ -23,7 +23,7 @@ from optin.web.sessions import user_of, who_asks
 @signed_in
 def email(request: HttpRequest) -> HttpResponse:
     """Name a new address; the link that confirms it goes there."""
-    user = demand(request, after_sign_in=True)
+    user = demand(request, sessions.standing(request).after_sign_in)
     form = EmailForm(request.POST or None)
     if form.is_valid():
         address = form.cleaned_data["email"]

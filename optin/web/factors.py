@@ -98,8 +98,8 @@ def success(request: HttpRequest) -> HttpResponse:
 @signed_in
 def number(request: HttpRequest) -> HttpResponse:
     """Name a number, to opt in or to take the place of the present one (P-03, P-08)."""
-    user = demand(request)
-    factors = authenticators.overview(user)
+    factors = authenticators.overview(user_of(request))
+    user = demand(request, sessions.standing(request).to_replace(factors.number))
     files = list(File.objects.open_to(user).order_by("name"))
     proposed = None if factors.number else ProposedNumber.objects.filter(user=user).first()
     form = NumberForm(files, request.POST or None, proposed=proposed)
@@ -240,6 +240,9 @@ class ProveCode(CodePage):
         sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
 
+    def check(self, text: str) -> Verification:
+        return challenges.check(self.person, self.purpose, text, **who_asks(self.request))
+
     def verified(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)
         return SeeOther(next_page(self.request, "two-factor"))
@@ -304,7 +307,7 @@ class OffCode(CodePage):
         if authenticators.overview(self.person).is_on:
             sessions.flash(self.request, _("The second factor was removed."))
         else:
-            sessions.forget_factor(self.request)
+            sessions.forget_factors(self.request)
             said = _("Two-factor sign-in is off.")
             if _is_mailed(self.person):
                 said = _("Two-factor sign-in is off. We sent you an email.")
@@ -331,8 +334,8 @@ def app(request: HttpRequest) -> HttpResponse:
     """Set an authenticator app up: a secret to scan, and a code that shows that it was."""
     if request.method == "POST":
         return _set_up(request, user_of(request))
-    user = demand(request)
-    factors = authenticators.overview(user)
+    factors = authenticators.overview(user_of(request))
+    user = demand(request, sessions.standing(request).to_replace(factors.app))
     waiting = authenticators.waiting_secret(user, origin=sessions.origin_of(request))
     secret, address = waiting or ("", "")
     return page(

@@ -20,6 +20,7 @@ from oauth2_provider.models import get_application_model
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.models import EmailChange, Revocation, User
 from optin.operations import authenticators
+from optin.operations.factors import Standing
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome, whole_seconds
@@ -74,15 +75,14 @@ def _has_ended(request: HttpRequest) -> bool:
     return has_cookie and request.session.session_key is None
 
 
-def demand(request: HttpRequest, *, after_sign_in: bool = False) -> User:
+def demand(request: HttpRequest, standing: Standing | None = None) -> User:
     """Return who is signed in, if they have proved lately that it is them, by a factor too.
 
     Each operation asks again, under its lock.
 
-    :param after_sign_in: the code of the sign-in is not enough: ``Standing.after_sign_in``.
+    :param standing: what counts of that of the session, if not all of it.
     """
-    user, standing = sessions.user_of(request), sessions.standing(request)
-    standing = standing.after_sign_in if after_sign_in else standing
+    user, standing = sessions.user_of(request), standing or sessions.standing(request)
     standing.demand(timezone.now(), authenticators.overview(user))
     return user
 

@@ -178,7 +178,9 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     request.session["password_at"] = half["at"] if half else now
     _arrive(request, request.GET.get("next", ""), request.session["password_at"])
     if verification and verification.by:
-        prove(request, verification.by, at_sign_in=True)
+        prove(request, verification.by)
+        # Not the moment of the code, so that another server's clock may be behind.
+        request.session["signed_in_at"] = request.session["password_at"]
 
 
 def _last_visit(user: User) -> float | None:
@@ -198,7 +200,8 @@ def began_at(request: HttpRequest) -> datetime:
 def renew_for_others(request: HttpRequest, **both: Any) -> Callable[[User], None]:
     """``renew`` for what ends the sessions elsewhere. It uses up the proof of a factor.
 
-    So each press needs a proof of its own: whoever stole the cookie has none (G-02).
+    So each press needs a proof of its own. Whoever stole the cookie has that of the sign-in at
+    most, for one press (G-02).
     """
     carry_on = renew(request, **both)
 
@@ -440,41 +443,52 @@ def prove_password(request: HttpRequest, step: Step = Step.CONFIRM) -> None:
     _go_on(request, step, new={"password_at": timezone.now().timestamp()}, join=True)
 
 
-def prove(request: HttpRequest, by: By, *, at_sign_in: bool = False) -> None:
-    """Remember that a second factor was verified, for changes of the account."""
+def prove(request: HttpRequest, by: By) -> None:
+    """Remember that a second factor was verified, at the sign-in or as it was added.
+
+    One that was added with the proof of the sign-in proves no more than that.
+    """
     if not has_ended(request):
-        request.session.update(_proof(request, by, at_sign_in=at_sign_in))
+        request.session.update(_proof(request, by))
 
 
 def prove_again(request: HttpRequest, verification: Verification) -> None:
-    """``prove`` for somebody who is signed in: a step of its own."""
+    """``prove`` by a factor from before the sign-in: a step of its own."""
     if verification.by:
         join = verification.repeated or not has_ended(request)
-        _go_on(request, Step.PROVE, new=_proof(request, verification.by), join=join)
+        proof = {**_proof(request, verification.by), "signed_in_at": None}
+        _go_on(request, Step.PROVE, new=proof, join=join)
 
 
-def _proof(request: HttpRequest, by: By, *, at_sign_in: bool = False) -> dict[str, Any]:
-    at = timezone.now().timestamp()
-    proof = {"factor_at": at, "factor_by": by.value, "factor_at_sign_in": at_sign_in}
+def _proof(request: HttpRequest, by: By) -> dict[str, Any]:
+    proof = {"factor_at": timezone.now().timestamp(), "factor_by": by.value}
     return {**proof, **_verified(request.user, by)}
 
 
 def forget_factor(request: HttpRequest) -> None:
-    """Drop what was proved of a factor: there is none any more."""
+    """Drop what was proved of a factor. How the person signed in stays."""
     for key in ("factor_at", "factor_by"):
         request.session.pop(key, None)
 
 
+def forget_factors(request: HttpRequest) -> None:
+    """Drop what was proved, also at the sign-in: two-factor sign-in was turned off."""
+    forget_factor(request)
+    request.session.pop("signed_in_at", None)
+
+
 def standing(request: HttpRequest) -> Standing:
     """Return what the session has proved, and when: nothing once another took its place."""
+    at_sign_in = request.session.get("signed_in_at")
+    signed_in_at = _from(at_sign_in) if at_sign_in else None
     if has_ended(request):
-        return Standing()
+        return Standing(signed_in_at=signed_in_at)
     by = request.session.get("factor_by")
     return Standing(
         _time(request.session, "password_at"),
         _time(request.session, "factor_at"),
         By(by) if by else None,
-        request.session.get("factor_at_sign_in", False),
+        signed_in_at,
     )
 
 

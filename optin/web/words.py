@@ -278,6 +278,14 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
+def made_since() -> str:
+    """Refuse a right code of what was added after this sign-in."""
+    return _(
+        "You added that after you signed in. Use the phone or app that you had before, or sign "
+        "out and sign in again."
+    )
+
+
 def takes_two() -> str:
     """Say that the app takes two codes in a row; not whether the first one was right."""
     return _(
