@@ -67,8 +67,8 @@ def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
             f"Until {moment(control.until)}, accounts that never verified the number "
             f"{phones.mask(control.last_three)} get no code to it: its owner said “that was not "
             "me”.",
-            "If the caller proves that the number is now theirs, an administrator can press “Take "
-            "off the lists”.",
+            "If the caller proves that the number is now theirs, an administrator can press "
+            "“Remove from a list”.",
         )
 
 

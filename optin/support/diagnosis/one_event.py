@@ -51,7 +51,7 @@ def _of_text(event: AuditEvent, known: Known) -> Cause | None:
         Why.FORGOTTEN,
         f"A text for the number {number} was asked for at {moment(event.at)}, and another one "
         "since.",
-        "Only the code of the newest text works. See “What may be wrong now” for what became of "
+        "Only the code of the newest text works. See “What may be wrong” for what became of "
         "that one.",
     )
 

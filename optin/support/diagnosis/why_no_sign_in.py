@@ -69,7 +69,7 @@ def token_ended(event: AuditEvent) -> Cause:
     return no_entry(
         Why.TOKEN_ENDED,
         f"{wording.decided(event)}, at {moment(event.at)}: its token has expired or was ended, as "
-        "by a new password, a second factor that was added or removed, or “That was not me”.",
+        "by a new password, a second factor that was added or removed, or “That wasn't me”.",
         "Tell them to sign in again in the application.",
     )
 
