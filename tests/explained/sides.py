@@ -102,8 +102,8 @@ class Stage:
 
 def first_on(page: Page) -> str:
     """What stands first on *page*: a refusal, or what the page is about."""
-    lead = page.texts.get(".lead", "")
-    return page.errors or page.flash or lead or page.text
+    about = f"{page.heading}. {page.texts['.lead']}" if ".lead" in page.texts else page.text
+    return page.errors or page.flash or about
 
 
 def reference_on(page: Page) -> str:

@@ -44,6 +44,7 @@ from tests.kit.browser import (
     NUMBER_CODE,
     NUMBER_PAGE,
     Page,
+    prove,
     sign_in,
 )
 from tests.kit.clients import Answer, Api, bearer
@@ -233,9 +234,11 @@ def nothing(at: Stage) -> None:
 
 
 def change_to_the_same(at: Stage) -> Page:
-    """On the page that changes the number, after a sign-in with its code."""
+    """On the page that changes the number, after a code to the number of now."""
     at.enter()
     at.code(at.phone.code())
+    at.clock.shift(BEYOND_WAITS)
+    prove(at.browser, at.phone)
     at.browser.go(NUMBER_PAGE)
     at.clock.shift(1)
     return at.browser.send(number=NUMBER)
@@ -564,7 +567,7 @@ CASES = [
         WRONG),
     Case("expired code", expired, stale_form, verify_right,
         Why.CODE_REFUSED, "Expired code|ask for another", "otp_expired",
-        "has expired|Text me a new code"),
+        "has expired|Ask for a new one"),
     Case("code entered wrongly too often", used_up, stale_form, verify_right,
         Why.CODE_REFUSED, "entered wrongly too often|ask for another", "otp_exhausted",
         "entered wrongly too often|Ask for a new one"),
@@ -607,7 +610,7 @@ CASES = [
         "The user name, email address or password isn't right"),
     Case("wrong code to set up an app", nothing, app_page, None,
         Why.CODE_REFUSED, "Wrong code entered while adding an app|next code",
-        reads=f"{WRONG}|check the clock"),
+        reads=f"{WRONG}|Check the clock"),
     # -- files and tokens: no page
     Case("file of others", nothing, None, foreign_file_call,
         Why.NOT_A_MEMBER, "is not a member of file 888|add them", "file_access_denied"),
@@ -668,7 +671,7 @@ def met_by_page(case: Case, stage: Stage, meets: Callable[[Stage], Page]) -> lis
     if case.withheld:
         faults += hidden_on(shown)
         shown = stage.not_received()
-    whole = case.withheld or meets is delivery_page
+    whole = case.withheld or meets in {delivery_page, app_page}
     faults += missing("the person", shown.text if whole else first_on(shown), case.for_person)
     faults += led_to(stage, case, reference_on(shown))
     if case.withheld:

@@ -93,7 +93,7 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
     half.send(code=code)
     assert half.path == "/account/"
     assert "the removal of your second factors was cancelled" in half.page.flash
-    assert half.page.flash.endswith("change it now. Change your password")
+    assert half.page.leads_to("/account/password/")
     assert Revocation.objects.get().closed_as == "signed_in"
     assert mail.outbox[-1].subject == "Two-factor sign-in stays on"
 
@@ -130,6 +130,6 @@ def test_where_it_cannot_work_it_is_not_offered(half: Browser, settings: Setting
 def test_after_support_was_asked_the_page_says_so(half: Browser, user: User) -> None:
     revocations.plan(user, reason="x", origin=COMMAND)
     half.go(LOST)
-    assert "Support was asked to remove them." in half.page.text
+    assert "Support was asked to do this." in half.page.text
     assert "3 November 2026, 23:01 AEDT" in half.page.text
     assert all(form.action != LOST for form in half.page.forms)
