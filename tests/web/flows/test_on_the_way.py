@@ -62,7 +62,7 @@ def begin_app(staff: Browser) -> str:
 def test_by_text(staff: Browser, phone: Phone) -> None:
     name_number(staff)
     staff.send(code=wrong(phone.code()))
-    assert "not right" in staff.page.errors
+    assert "isn't right" in staff.page.errors
     staff.send(code="12")
     staff.send(code=phone.code())
     assert staff.path == SUCCESS
@@ -77,7 +77,7 @@ def test_with_recovery_codes(staff: Browser) -> None:
     staff.click(RECOVERY)
     staff.send()
     assert "These codes work from now on." in staff.page.text
-    staff.click(LOG)
+    staff.send(press="saved")
     assert is_there(staff)
 
 
