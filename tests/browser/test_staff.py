@@ -21,6 +21,7 @@ Ids = dict[str, int]
 NO_PAGES = {
     "login": "leads on",
     "logout": "leads on",
+    "stay": "numbers for a script",
     "jsi18n": "words for scripts",
     "optin_auditevent_export": "a file",
     "figures_csv": "a file",
