@@ -271,7 +271,7 @@ REVEAL = Action(
     "reveal",
     "Show the number in full",
     staff.REVEAL,
-    "The number is shown once. The audit trail keeps who looked at it and why.",
+    "The number is shown once. The audit log keeps who looked at it and why.",
     _reveal,
 )
 

@@ -43,7 +43,7 @@ class ReasonForm(NoForm):
     reason = forms.CharField(
         max_length=MAX_REASON,
         label="Reason",
-        help_text="Kept in the audit trail. Do not enter a phone number or a password.",
+        help_text="Kept in the audit log. Do not enter a phone number or a password.",
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
     )
 

@@ -242,10 +242,10 @@ def not_me(now: datetime) -> Iterator[Need]:
     )
     found = {*said.order_by().values_list("user_id", flat=True).distinct()[:LOOKED_AT]}
     if len(found) == 1:
-        yield Need("One person said “that was not me” in the last day.", User, found.pop())
+        yield Need("One person said “that wasn't me” in the last day.", User, found.pop())
     elif found:
         filters = {"kind": AuditEvent.Kind.DISOWN.value}
-        words = f"{len(found)} people said “that was not me” in the last day."
+        words = f"{len(found)} people said “that wasn't me” in the last day."
         yield Need(words, AuditEvent, filters=filters)
 
 

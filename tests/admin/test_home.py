@@ -381,12 +381,12 @@ def test_that_was_not_me_is_told_for_a_day(
     assert needs(signed_in("auditor")) == []
     for _ in range(2):
         tell("disown", "secured", user_id=user.pk)
-    one = "One person said “that was not me” in the last day: ann."
+    one = "One person said “that wasn't me” in the last day: ann."
     assert needs(signed_in("auditor")) == [(one, f"/admin/optin/user/{user.pk}/change/")]
     clock.shift(timedelta(hours=23))
     for _ in range(3):
         tell("disown", "ok", user_id=stranger.pk)
-    two = "2 people said “that was not me” in the last day."
+    two = "2 people said “that wasn't me” in the last day."
     monkeypatch.setattr("optin.support.health.LOOKED_AT", 2)  # who says it often hides nobody
     assert (two, "/admin/optin/auditevent/?kind=disown") in needs(signed_in("auditor"))
     clock.shift(timedelta(hours=2))
