@@ -13,7 +13,7 @@ from optin.models import File, User
 from optin.operations import opt_ins, staff_actions
 from optin.web.context import link_to
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
-from tests.kit.browser import APP, NUMBER_CODE, NUMBER_PAGE, TWO_FACTOR, Browser, sign_in
+from tests.kit.browser import APP, NUMBER_CODE, NUMBER_PAGE, TWO_FACTOR, Browser, prove, sign_in
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -274,6 +274,7 @@ def test_what_became_of_an_own_number_since_is_not_told(
     ann_on: Browser, user: User, stranger: User, file: File, phone: Phone
 ) -> None:
     """S-38: once it was theirs, that somebody has it now is news to them."""
+    prove(ann_on, phone)
     ann_on.go(NUMBER_PAGE)
     ann_on.send(number=OTHER_NUMBER)
     page = ann_on.page.address
