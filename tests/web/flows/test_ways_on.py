@@ -164,14 +164,14 @@ def test_a_disabled_account_that_signs_in_with_its_app_may_change_again(
     assert [path for path in changes if browser.page.leads_to(path)] == []
     assert browser.page.leads_to(f"{TWO_FACTOR}off/")  # it takes a code of the app
     browser.go(APP)
-    assert says in browser.page.text
+    assert "Use your authenticator app, or contact support." in browser.page.text
     browser.send("/sign-out/")
     clock.shift(120)
     sign_in(browser)
     browser.send(code=app_code(secret))
-    browser.go(APP)
-    assert "switched off" not in browser.page.text
-    assert browser.page.form("", set())
+    browser.go(TWO_FACTOR)
+    assert says not in browser.page.text
+    assert browser.page.leads_to(APP)
 
 
 @pytest.mark.parametrize("state", [disable, suspend])
