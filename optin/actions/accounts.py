@@ -63,6 +63,10 @@ def _from_where(user: User) -> str:
     return f"{FIRST}{said}" if is_foreign else said
 
 
+def _in_24_hours() -> str:
+    return moment_by(timezone.now() + STAFF_REVOKE_DELAY)
+
+
 def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
     result = staff_actions.resend(user, reason=data["reason"], origin=origin)
     if not isinstance(result, Sending):
@@ -197,6 +201,7 @@ ACTIONS = (
         "Removes the number, the app and the recovery codes. Then the password alone is "
         "enough to sign in. The person gets an email.",
         calls(staff_actions.revoke, "All second factors were removed."),
+        hits=_from_where,
         is_destructive=True,
         command="person revoke-factor",
         by=PersonForm,
@@ -210,7 +215,7 @@ ACTIONS = (
         "Removes the number, the app and the recovery codes in 24 hours. Then the password alone "
         "is enough to sign in. The person gets an email at once and can cancel the removal.",
         _revoke_later,
-        hits=lambda user: f"It happens at {moment_by(timezone.now() + STAFF_REVOKE_DELAY)}.",
+        hits=lambda user: f"{_from_where(user)} It happens at {_in_24_hours()}.".strip(),
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
         needs=_KNOWN,

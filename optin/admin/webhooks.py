@@ -29,7 +29,8 @@ class EndpointForm(NoForm):
         max_length=MAX_KINDS,
         required=False,
         label="Kinds of events, with spaces between",
-        help_text="Leave it empty for all, also kinds that are added later.",
+        help_text="Leave it empty for all, also kinds that are added later. Or some of: "
+        f"{', '.join(webhooks.KINDS)}.",
     )
 
     def __init__(self, data: Any, row: WebhookEndpoint | None) -> None:

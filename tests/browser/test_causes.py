@@ -71,7 +71,7 @@ def test_the_page_of_the_account_names_the_cause_first(support: Pointer, crowd: 
     to_do, said = " ".join(cause.inner_text().split()).split("Why: ")
     words = rf"No code is accepted, and no text sent, until {AT}, after 3 wrong codes"
     assert re.search(words, said), said
-    assert to_do.strip() == "Press “Unlock”, which is above."
+    assert to_do.strip() == "See above, at “Unlock”."
     first = page.locator("[data-question=no_text] > li").first
     advice = "Tell them to wait until then; or, if you're sure who it is, press “Unlock”"
     expect(first).to_contain_text(advice)

@@ -194,7 +194,8 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "Tell them to set one up after the password, as they are led to.",
         )
     if active and not (known.app or known.recovery_codes or waits):
-        suspend = "" if active.suspended_at else "press “Suspend” so that nobody else uses it, "
+        has_texts = not (active.suspended_at or known.user.otp_disabled_at)
+        suspend = "press “Suspend” so that nobody else uses it, " if has_texts else ""
         yield no_entry(
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
