@@ -170,7 +170,7 @@ class Bound:
         statements = [query["sql"] for query in captured.captured_queries]
         # Names of what stands on the page are looked up where there is something.
         self.counts[name or address] = sum('"optin_auditevent"' in sql for sql in statements)
-        assert len(statements) <= 38, address
+        assert len(statements) <= 39, address
         setting = ""
         for sql in statements:
             if sql.startswith(("SET LOCAL", "COMMIT")):
