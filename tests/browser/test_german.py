@@ -75,7 +75,7 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     page.goto("/account/")
     look(page, "account-revocation", "Ihr Konto")
     page.goto(path)
-    look(page, "revocation", "Möchten Sie Ihre zweiten Faktoren behalten")
+    look(page, "revocation", "Soll die Zwei-Faktor-Anmeldung eingeschaltet bleiben")
     new = f"{ann.name}@neu.example.org"
     page.goto("/account/email/")
     look(page, "email", "E-Mail-Adresse ändern")
