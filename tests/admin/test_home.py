@@ -95,7 +95,10 @@ def tiles(client: Client) -> dict[str, list[str]]:
 def needs(client: Client) -> list[tuple[str, str]]:
     """What needs somebody, and where each leads."""
     block = home(client).partition('<ul class="needs">')[2].partition("</ul>")[0]
-    return [(words, address) for address, words in re.findall(r'<a href="(.*?)">(.*?)</a>', block)]
+    return [
+        (unescape(words), address)
+        for address, words in re.findall(r'<a href="(.*?)">(.*?)</a>', block)
+    ]
 
 
 def sums(client: Client) -> dict[str, tuple[str, str]]:
