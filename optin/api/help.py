@@ -132,6 +132,9 @@ class Call:
     more_parameters: tuple[Property, ...] = ()
     """Parameters of its address, besides the credential and the file."""
 
+    headers: tuple[Property, ...] = ()
+    """Headers of its own that it reads."""
+
     @property
     def title(self) -> str:
         return f"{self.method} {self.path}"
@@ -221,6 +224,13 @@ _LIMIT = Property(
     "Optional. 100 if left out.",
 )
 
+_CLIENT_REFERENCE = Property(
+    "Client-Reference",
+    "What you call this opt-in: 1 to 64 visible ASCII characters. Events about the number have it.",
+    "string",
+    "Optional",
+)
+
 _EVERY_CALL = (
     "invalid_request",
     "method_not_allowed",
@@ -266,6 +276,7 @@ CALLS = (
             "already_opted_in",
             "send_limit",
         ),
+        headers=(_CLIENT_REFERENCE,),
     ),
     Call(
         "POST",

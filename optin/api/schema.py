@@ -38,6 +38,7 @@ from optin.api.serializers import Boolean, IdField, SequenceField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf
 from optin.models import WebhookEvent
+from optin.models.factors import MAX_REFERENCE
 from optin.models.files import MAX_FILE_ID
 from optin.models.webhooks import MAX_SEQUENCE
 from optin.runtime import references
@@ -54,8 +55,9 @@ _PARAMETERS: dict[str, Schema] = {
     "FileId": _ID,
     "after": _SEQUENCE | {"default": 0},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
+    "Client-Reference": _TEXT | {"minLength": 1, "maxLength": MAX_REFERENCE, "pattern": "^[!-~]+$"},
 }
-"""Parameters of addresses. A ``WsAccessKey`` is a credential."""
+"""Parameters of addresses, and headers. A ``WsAccessKey`` is a credential."""
 
 
 def calls_only(endpoints: list[Endpoint]) -> list[Endpoint]:
@@ -112,6 +114,15 @@ class CallSchema(AutoSchema):
                 )
                 for parameter in self.call.uri_parameters
                 if parameter.name in _PARAMETERS
+            ),
+            *(
+                OpenApiParameter(
+                    header.name,
+                    _PARAMETERS[header.name],
+                    OpenApiParameter.HEADER,
+                    description=header.description,
+                )
+                for header in self.call.headers
             ),
             *_response_headers([status for status, _ in _by_status(self.call)]),
         ]

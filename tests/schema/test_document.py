@@ -109,15 +109,21 @@ def test_every_error_is_told_under_its_status_and_nowhere_else(call: Call) -> No
 
 
 @each_call
-def test_user_calls_take_a_file_id(call: Call) -> None:
-    parameters = operation(call).get("parameters", [])
+def test_a_call_takes_its_parameters_and_headers(call: Call) -> None:
+    described = {p["name"]: p for p in operation(call).get("parameters", [])}
 
-    own = [(p["in"], p["name"], p.get("required", False)) for p in parameters]
-    assert own[:1] == ([] if call.is_token_call else [("query", "FileId", call.needs_file)])
-    for parameter in parameters[:1]:
-        assert parameter["schema"] == {"type": "integer", "minimum": 1, "maximum": MAX_FILE_ID}
-    more = [("query", "after", False), ("query", "limit", False)]
-    assert own[1:] == (more if call.path == "events" else [])
+    own = {} if call.is_token_call else {"FileId": ("query", call.needs_file)}
+    more = {
+        "events": {"after": ("query", False), "limit": ("query", False)},
+        "User/opt-in-to-2fa": {"Client-Reference": ("header", False)},
+    }
+    assert {name: (p["in"], p.get("required", False)) for name, p in described.items()} == {
+        **own,
+        **more.get(call.path, {}),
+    }
+    for name in own:
+        schema = described[name]["schema"]
+        assert schema == {"type": "integer", "minimum": 1, "maximum": MAX_FILE_ID}
 
 
 @each_call
