@@ -1,6 +1,7 @@
 """``python -m conformance BASE_URL``, or ``--serve``.
 
-Exit status: 0 nothing failed, 1 something did, 2 no run.
+Exit status: 0 nothing failed, 1 something did, 2 no run, 3 something was not checked and the run is
+strict.
 """
 
 import http.client
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.show(results)
     if command.junit:
         report.write_junit(report.cases(results), command.junit)
-    return 1 if any(result.state == "failed" for result in results) else 0
+    states = {result.state for result in results}
+    if "failed" in states:
+        return 1
+    return 3 if command.strict and "not checked" in states else 0
 
 
 def run(command: options.Command) -> list[Result]:

@@ -1,6 +1,7 @@
 """What a run is told: options of the command line, or the same names in a file of TOML."""
 
 import argparse
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -60,6 +61,7 @@ class Command:
     options: Options
     junit: Path | None
     only: tuple[str, ...] = ()
+    strict: bool = False
     serve: str = ""
     rotate: bool = False
 
@@ -94,6 +96,12 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=None, **how)
     parser.add_argument("--junit", type=Path, help="write the results to this file too")
     parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
+    parser.add_argument(
+        "--strict",
+        action=argparse.BooleanOptionalAction,
+        default=os.environ.get("CI") == "true",
+        help="exit with status 3 if something was not checked (default where CI=true)",
+    )
     given = vars(parser.parse_args(arguments))
     if bool(given["base_url"]) == bool(given["serve"]):
         parser.error("give one of BASE_URL and --serve")
@@ -104,6 +112,7 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         Options((given["base_url"] or "").rstrip("/"), **values),
         given["junit"],
         tuple(given["only"]),
+        given["strict"],
         given["serve"],
         given["rotate"],
     )

@@ -1,7 +1,7 @@
 """The table for people, and JUnit's XML for machines."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -9,23 +9,43 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from conformance.session import Deviation, Result
 
-_SHOWN = 2  # deviations of one check; often all have one cause
+_SHOWN = 2  # deviations of one check, each of another cause
+_LISTED = 9  # checks with one cause
 _DOCUMENT = "docs/contract.md"
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print the table by section, then what failed and what nobody looked at."""
+    """Print the table by section, then what failed and what was not checked, by cause."""
     print(f"{'Section':<34}{'Passed':>8}{'Failed':>8}{'Not checked':>13}")
     for section, group in groupby(results, lambda result: result.check.section):
         print(_row(section, list(group)))
     print(_row("All", results))
+    for first, *others in _by_cause(results, "failed", lambda r: r.deviations[0].cause):
+        print(f"\nFAILED  {_title(first)} ({_DOCUMENT}, {first.check.contract})")
+        print("\n".join(_lines(first.deviations)))
+        if others:
+            print("  Other checks that failed in the same way:")
+            print("\n".join(_listed(others)))
+    for left in _by_cause(results, "not checked", lambda r: r.reason):
+        print(f"\nNOT CHECKED  {left[0].reason}")
+        print("\n".join(_listed(left)))
+
+
+def _by_cause(
+    results: Sequence[Result], state: str, cause: Callable[[Result], str]
+) -> Iterator[list[Result]]:
+    """Yield the results in this state: those with the same cause together."""
+    found: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
-        if result.state == "failed":
-            print(f"\nFAILED  {_title(result)}")
-            print("\n".join(_lines(result.deviations)))
-    for result in results:
-        if result.state == "not checked":
-            print(f"\nNOT CHECKED  {_title(result)}\n  {result.reason}")
+        if result.state == state:
+            found[cause(result)].append(result)
+    yield from found.values()
+
+
+def _listed(results: Sequence[Result]) -> Iterator[str]:
+    yield from (f"    {_title(result)} ({result.check.contract})" for result in results[:_LISTED])
+    if len(results) > _LISTED:
+        yield f"    and {len(results) - _LISTED} other checks"
 
 
 def _row(title: str, results: Sequence[Result]) -> str:
@@ -34,12 +54,14 @@ def _row(title: str, results: Sequence[Result]) -> str:
 
 
 def _title(result: Result) -> str:
-    check = result.check
-    return f"{check.section}: {check.name} ({_DOCUMENT}, {check.contract})"
+    return f"{result.check.section}: {result.check.name}"
 
 
 def _lines(deviations: Sequence[Deviation]) -> Iterator[str]:
-    for deviation in deviations[:_SHOWN]:
+    """Yield one deviation of each cause, as far as they are shown."""
+    of_cause = {deviation.cause: deviation for deviation in reversed(deviations)}
+    shown = [each for each in deviations if each is of_cause[each.cause]][:_SHOWN]
+    for deviation in shown:
         for label, text in (
             ("sent", deviation.sent),
             ("expected", deviation.expected),
@@ -49,8 +71,8 @@ def _lines(deviations: Sequence[Deviation]) -> Iterator[str]:
             yield f"  {label:<10}{first}"
             yield from (f"  {'':<10}{line}" for line in rest)
         yield ""
-    if len(deviations) > _SHOWN:
-        yield f"  and {len(deviations) - _SHOWN} more like these"
+    if len(deviations) > len(shown):
+        yield f"  and {len(deviations) - len(shown)} other requests"
 
 
 @dataclass(frozen=True)

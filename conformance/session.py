@@ -24,8 +24,12 @@ _TEXT_TAKES = 10  # seconds until a text is there; one that stays as it was is t
 
 @dataclass(frozen=True)
 class Deviation:
-    """What was sent, what the contract wants, what came."""
+    """What was sent, what the contract wants, what came.
 
+    Deviations of the same *cause* tell a reader the same: one of them is enough.
+    """
+
+    cause: str
     sent: str
     expected: str
     got: str
@@ -84,7 +88,8 @@ class Session:
         except NotChecked as exc:
             self._result.reason = str(exc)
         except (OSError, http.client.HTTPException) as exc:
-            self._note(str(self._last), "an answer", f"none: {type(exc).__name__}")
+            got = f"none: {type(exc).__name__}"
+            self._note(got, str(self._last), "an answer", got)
         if not self._result.looked and not self._result.reason:
             self._result.reason = "the server gave no answer of this kind"
         self._result.seconds = time.monotonic() - began
@@ -94,16 +99,18 @@ class Session:
         """Note a deviation unless *got* is *expected*; *what* names it."""
         self._result.looked += 1
         if got != expected:
-            self._note(
-                str(answer.request), f"{what} {_shown(expected)}", f"{_shown(got)}\n{answer}"
-            )
+            wanted = f"{what} {_shown(expected)}"
+            self._note(what, str(answer.request), wanted, f"{_shown(got)}\n{answer}")
         return got == expected
 
     def expect(self, answer: Answer, status: int, code: str = "") -> Answer:
         """Note a deviation unless *answer* has this status and this code."""
         self._result.looked += 1
-        if answer.brief != f"{status} {code}".strip():
-            self._note(str(answer.request), f"{status} {code}".strip(), str(answer))
+        wanted = f"{status} {code}".strip()
+        if answer.brief != wanted:
+            is_without_code = answer.status == status and not answer.code
+            cause = "no code" if is_without_code else answer.brief
+            self._note(cause, str(answer.request), wanted, str(answer))
         return answer
 
     def require(self, answer: Answer, status: int, code: str = "") -> Answer:
@@ -114,10 +121,10 @@ class Session:
             raise NotChecked(f"the server answered {answer.brief}")
         return answer
 
-    def _note(self, sent: str, expected: str, got: str) -> None:
+    def _note(self, cause: str, sent: str, expected: str, got: str) -> None:
         hide = self.secrets.hide
         self._result.looked += 1
-        self._result.deviations.append(Deviation(hide(sent), hide(expected), hide(got)))
+        self._result.deviations.append(Deviation(cause, hide(sent), hide(expected), hide(got)))
 
     # -- sending -------------------------------------------------------------------
 
@@ -285,7 +292,7 @@ class Session:
         :raises NotChecked: if it did not come so far.
         """
         if name not in self.kept:
-            raise NotChecked(f"a step before gave no {name}")
+            raise NotChecked("a step before did not succeed, or was not checked")
         return self.kept[name]
 
     # -- what all answers have in common -------------------------------------------
@@ -310,4 +317,6 @@ class Session:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
     return value if isinstance(value, str) else json.dumps(value, default=repr)

@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,14 +97,16 @@ QUICK = ("Ping", "Addresses, methods and the query", "The type of the answer")
 LAWS = "Every answer of the run"
 
 
-def test_nothing_is_wrong_with_our_own_service(bench: Bench) -> None:
+def test_nothing_is_wrong_with_our_own_service(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The checks of the kit are the examples of the contract: it is not slow, to run each time."""
     bench.proxy.alter = unaltered
-    results = run(Command(bench.options, junit=None, only=()))
-    told = [(r.check.name, r.state, r.reason, r.deviations[:1]) for r in results]
-    assert [each for each in told if each[1] != "passed"] == []
+    status = main(arguments(bench.options, tmp_path, "--strict"))
+    told = capsys.readouterr().out
+    assert status == 0, told
     usual = [check for check in CHECKS if check.section != sandbox.TITLE]
-    assert len(results) == len(usual)
+    assert f"\nAll{len(usual):>39}" in told
 
 
 LONG = {"Token calls", "A code that is used up", "Opting in and out, in XML"}
@@ -148,15 +149,37 @@ def test_a_failure_names_the_request_and_the_section(
     assert (suite.get("failures"), suite.get("tests")) == ("1", str(len(suite)))
 
 
-@pytest.mark.slow
-def test_what_is_not_given_is_not_checked(bench: Bench) -> None:
+def test_one_cause_is_printed_once(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An access key that nobody has lets nearly every check fail."""
     bench.proxy.alter = unaltered
-    results = run(Command(Options(bench.options.base_url), junit=None, only=()))
-    by_state = Counter(result.state for result in results)
-    assert by_state["failed"] == 0
-    reasons = {result.reason for result in results if result.state == "not checked"}
-    assert {"not given: --texts, --numbers", "not given: --username, --password"} <= reasons
-    assert by_state["not checked"] > by_state["passed"] > 20
+    only = ["--only", "Ping", "Bodies of requests"]
+    assert main(arguments(replace(bench.options, access_key="x"), tmp_path, *only)) == 1
+    told = capsys.readouterr().out
+    assert len(re.findall("^FAILED", told, re.MULTILINE)) == 2  # and HEAD, whose 401 has no code
+    assert told.count("WsAccessKey=<access key>") <= 3
+    assert "\n  Other checks that failed in the same way:\n    Ping: " in told
+    assert re.search(r"\n    and \d\d other checks\n", told)
+
+
+@pytest.mark.parametrize(
+    ("ci", "more", "status"), [("true", [], 3), ("true", ["--no-strict"], 0), ("", [], 0)]
+)
+def test_what_is_not_given_is_not_checked(
+    bench: Bench,
+    ci: str,
+    more: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In CI that is no success."""
+    bench.proxy.alter = unaltered
+    monkeypatch.setenv("CI", ci)
+    assert main([bench.options.base_url, "--only", "Ping", *more]) == status
+    missing = "NOT CHECKED  not given: --file, --access-key\n    Ping: An access key is answered"
+    assert missing in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -179,7 +202,7 @@ def test_no_secret_is_printed(
     told = capsys.readouterr().out + junit.read_text()
     assert "WsAccessKey=<access key>" in told
     assert "Bearer <token>" in told
-    assert '"Otp": "<code>"' in told
+    assert '"Otp": "&lt;code&gt;"' in told
     texts = bench.texts.read_text()
     codes = [code[n : n + 6] for code in re.findall(r'"body": "(\d{7})', texts) for n in (0, 1)]
     tokens = [token.decode() for token in issued]
