@@ -8,7 +8,7 @@ import re
 from conformance.goldens import SANDBOX
 from conformance.server.answers import Refused
 from conformance.server.bodies import clean
-from conformance.server.people import RIGHTS, Count, Grant, Number, People, Person
+from conformance.server.people import GRACE, RIGHTS, Count, Grant, Number, People, Person
 from conformance.server.visits import Visit
 
 _ENDINGS = {number[-2:]: asked for number, asked in SANDBOX.items()}
@@ -158,7 +158,7 @@ def _refresh(visit: Visit) -> object:
     if not grant:
         fault = ("No such refresh_token was ever given out", "3.5")
         raise Refused("invalid_grant", which=2, fault=fault)
-    if grant.was_replaced and grant.person:
+    if grant.replaced and grant.person and people.now() >= grant.replaced + GRACE:
         people.end_refresh_tokens(grant.person)
         fault = ("The refresh_token was replaced by another, in the answer to its use", "3.4")
         raise Refused("invalid_grant", which=2, fault=fault)
@@ -166,7 +166,7 @@ def _refresh(visit: Visit) -> object:
         raise Refused("invalid_grant", which=2)
     scope = _scope(visit, grant, grant.rights)
     if people.rotate:
-        grant.was_replaced = True
+        grant.replaced = grant.replaced or people.now()
         people.end_access_token(grant)
         token = people.new_refresh_token(scope)
     return people.issue(token, scope)

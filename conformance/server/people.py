@@ -8,7 +8,7 @@ from conformance.server.answers import Refused
 from conformance.server.bodies import CODES, clean
 
 RIGHTS = ("full", "2fa", "modify", "view")
-ACCESS_LIFETIME, REFRESH_LIFETIME = 3600, 30 * 86400  # seconds (3.4)
+ACCESS_LIFETIME, REFRESH_LIFETIME, GRACE = 3600, 30 * 86400, 10  # seconds (3.4)
 _CODE_LIFETIME, _TRIES, _LOCK_AFTER, _LOCK, _RESEND_WAIT = 600, 5, 10, 900, 30  # (4.2, 6)
 
 
@@ -65,7 +65,8 @@ class Grant:
     ends: float
     newest: str = ""
     """The last access token that came from a refresh token."""
-    was_replaced: bool = False
+    replaced: float = 0
+    """When a refresh token was replaced by another; 0 if it was not."""
     was_refused: bool = False
 
     @property

@@ -37,7 +37,6 @@ from oauthlib.openid.connect.core.exceptions import InvalidTokenError
 from optin import keys
 from optin.api.answers import CLIENT_REALM, RETRY_UNAVAILABLE, ApiError
 from optin.api.credentials import CUSTOMER_ADDRESS, credential, find_client, take_address
-from optin.conf import conf
 from optin.models import AuditEvent, ScimClient, UsedCode, User
 from optin.operations import openid, sign_in
 from optin.operations.tenants import SCIM_SCOPE
@@ -149,7 +148,7 @@ class Validator(IdTokens):
                 user_id = None
                 if request.grant_type != "client_credentials":
                     user_id = request.user.pk
-                    self._use_grant(User.objects.locked(user_id), request)
+                    self._use_grant(request)
                 answer = save(token, request, *args, **kwargs)
                 if request.grant_type == "authorization_code":
                     _remember_code(token, request)
@@ -187,22 +186,32 @@ class Validator(IdTokens):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
     ) -> bool:
+        """Judge the token by the rules of the token calls, in place of the toolkit's.
+
+        The toolkit would answer a repeated refresh with the same tokens, of which only the digests
+        are stored.
+        """
         tokens = get_refresh_token_model().objects.all()
         known = tokens.filter(token_checksum=keys.sha256(refresh_token)).first()
-        with transaction.atomic():
-            if known:
-                User.objects.locked(known.user_id)
-            valid: bool = super().validate_refresh_token(
-                refresh_token, client, request, *args, **kwargs
-            )
-            if known and not valid:
-                family = str(known.token_family)
-                _record(TokenOutcome.INVALID_REFRESH, known.user_id, request, family)
-        if valid and request.scope:
-            granted = request.refresh_token_instance.access_token.scope
+        stands = None
+        if known:
+            with transaction.atomic():
+                stands = _to_refresh(known, request)
+                if not stands:
+                    family = str(known.token_family)
+                    _record(TokenOutcome.INVALID_REFRESH, known.user_id, request, family)
+        if stands:
+            request.granted = stands.granted
+        if stands and request.scope:
             # A scope that asks for more is left as it is, for oauthlib to refuse.
-            request.scope = sign_in.narrowed(request.scope, granted) or request.scope
-        return valid
+            request.scope = sign_in.narrowed(request.scope, stands.granted) or request.scope
+        return bool(stands)
+
+    def get_original_scopes(
+        self, refresh_token: str, request: Any, *args: Any, **kwargs: Any
+    ) -> str:
+        granted: str = request.granted
+        return granted
 
     def revoke_token(
         self, token: str, token_type_hint: str, request: Any, *args: Any, **kwargs: Any
@@ -212,7 +221,7 @@ class Validator(IdTokens):
             for refresh_token in _refresh_tokens_of(token, request.client):
                 # A refresh that runs at the same time must not leave a token behind.
                 User.objects.locked(refresh_token.user_id)
-                sign_in.end_refresh_token(refresh_token)
+                sign_in.end_family(refresh_token)
             super().revoke_token(token, token_type_hint, request, *args, **kwargs)
 
     def save_authorization_code(
@@ -237,23 +246,39 @@ class Validator(IdTokens):
     ) -> None:
         """Nothing is left to do: ``save_bearer_token`` has used the code up."""
 
-    def _use_grant(self, user: User, request: Any) -> None:
+    def _use_grant(self, request: Any) -> None:
         if request.grant_type == "refresh_token":
-            lifetime = timedelta(seconds=conf.refresh_token_lifetime)
-            stands = (
-                get_refresh_token_model()
-                .objects.filter(pk=request.refresh_token_instance.pk, revoked=None)
-                # The toolkit adds the lifetime of the access token to it.
-                .filter(created__gt=timezone.now() - lifetime)
-                .exists()
-            )
+            stands = _to_refresh(request.refresh_token_instance, request)
+            if stands and stands is request.refresh_token_instance:
+                sign_in.end_family(stands)
         else:
+            user = User.objects.locked(request.user.pk)
             codes = get_grant_model().objects.filter(code=request.code, application=request.client)
             found = codes.filter(expires__gt=timezone.now()).first()
             request.code_challenge = found.code_challenge if found else ""
-            stands = codes.filter(pk=found.pk).delete()[0] == 1 if found else False
-        if not (stands and user.is_active):
+            used = codes.filter(pk=found.pk).delete()[0] == 1 if found else False
+            stands = used and user.is_active
+        if not stands:
             raise InvalidGrantError(request=request)
+
+    def _create_access_token(
+        self, expires: datetime, request: Any, token: Any, source_refresh_token: Any = None
+    ) -> Any:
+        """Leave the replaced refresh token out: the toolkit lets it give one access token only."""
+        return super()._create_access_token(expires, request, token)
+
+
+def _to_refresh(found: Any, request: Any) -> Any:
+    """Return ``sign_in.to_refresh`` for *request*, and keep in it what the toolkit reads."""
+    locked = sign_in.lock_refresh_token(found)
+    if not locked:
+        return None
+    user, token = locked
+    now, client = timezone.now(), request.client
+    stands = sign_in.to_refresh(token, user, now, client=client, rotates=True)
+    if stands:
+        request.user, request.refresh_token_instance = user, token
+    return stands
 
 
 def _refresh_tokens_of(token: str, client: Any) -> QuerySet[Any]:

@@ -52,6 +52,9 @@ Kind = AuditEvent.Kind
 RIGHTS = ("full", "2fa", "modify", "view", "events")
 """The words of a scope that say what a token allows; ``fileid:N`` says for which file."""
 
+GRACE = timedelta(seconds=10)
+"""For so long after a refresh replaced a refresh token, its client may use it again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -219,31 +222,31 @@ def refresh_grant(
 ) -> TokenAnswer:
     """Give a new access token for a refresh token, which does not change.
 
-    With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token replaces it. If the old one is used
-    again, all tokens that came from it end.
+    With ``OPTIN_PASSWORD_CLIENTS_ROTATE`` a new refresh token replaces it: see ``to_refresh``.
     """
     digest = keys.sha256(refresh_token)
     found = _BY_TEXT.row(token_checksum=digest, application=client.pk)
     if found is None:
         return TokenAnswer(TokenOutcome.INVALID_REFRESH)
     with transaction.atomic(durable=True):
-        users, tokens = read((LOCK, {"id": found.user_id}), (_BY_ID, {"id": found.pk}))
-        if not users or not tokens:
-            return TokenAnswer(TokenOutcome.INVALID_REFRESH)  # purged or erased just now
-        user, token, now = users[0], tokens[0], timezone.now()
-        outcome = _judge_refresh(token, user, now)
+        locked = lock_refresh_token(found)
+        if not locked:
+            return TokenAnswer(TokenOutcome.INVALID_REFRESH)
+        (user, token), now, rotates = locked, timezone.now(), conf.password_clients_rotate
+        stands = to_refresh(token, user, now, client=client, rotates=rotates)
         given = None
-        if outcome is TokenOutcome.ISSUED:
-            granted = narrowed(scope, token.granted)
-            if granted is None:
-                outcome = TokenOutcome.INVALID_SCOPE
-            elif conf.password_clients_rotate:
-                end_refresh_token(token)
-                given = _issue(user, client, granted, now, replaces=token)
-            else:
+        if stands is None:
+            outcome = TokenOutcome.INVALID_REFRESH
+        elif (granted := narrowed(scope, stands.granted)) is None:
+            outcome = TokenOutcome.INVALID_SCOPE
+        else:
+            outcome = TokenOutcome.ISSUED
+            if not rotates:
                 given = _renew(user, client, token, refresh_token, granted, now)
-        elif token.revoked and conf.password_clients_rotate:
-            end_family(token)
+            else:
+                if stands is token:
+                    end_family(token)
+                given = _issue(user, client, granted, now, family=token.token_family)
         # A family ends once: its first refusal has an event of its own.
         family = str(token.token_family)
         AuditEvent.objects.record(
@@ -252,11 +255,50 @@ def refresh_grant(
     return TokenAnswer(outcome, given)
 
 
-def end_refresh_token(token: RefreshToken) -> None:
-    """End *token*, and every access token that came from it; call with its user locked."""
-    AccessToken.objects.filter(renewal__refresh_token=token).delete()
-    AccessToken.objects.filter(pk=token.access_token_id).delete()
-    token.revoke()
+def lock_refresh_token(found: RefreshToken) -> tuple[User, RefreshToken] | None:
+    """Lock the user of *found*; return both as they are now, if none was purged or erased."""
+    users, tokens = read((LOCK, {"id": found.user_id}), (_BY_ID, {"id": found.pk}))
+    return (users[0], tokens[0]) if users and tokens else None
+
+
+def to_refresh(
+    token: RefreshToken,
+    user: User,
+    now: datetime,
+    *,
+    client: AbstractApplication,
+    rotates: bool,
+) -> RefreshToken | None:
+    """Return the refresh token whose scope is given for *token*; nothing if *token* is refused.
+
+    If *token* is valid, this is *token* itself. If it *rotates*, the caller ends its family, and
+    gives new tokens of the same family.
+
+    The answer may be lost, or two threads of a client may refresh at the same time. So for
+    ``GRACE`` after *token* was replaced, this is the newest valid token of its family. The caller
+    gives more tokens of the family, and ends none. If the sign-in was ended in another way, the
+    family has no valid token left. A later use of *token* ends the family, because two parties may
+    have it (RFC 9700 4.14.2).
+
+    Call with *user* locked.
+    """
+    lifetime = timedelta(seconds=conf.refresh_token_lifetime)
+    reused = token.revoked if rotates else None
+    stands: RefreshToken | None = token
+    if reused and now < reused + GRACE:
+        stands = _NEWEST.row(family=token.token_family)
+    if (
+        stands
+        and not stands.revoked
+        and stands.access_token_id
+        and user.is_active
+        and token.application_id == client.pk
+        and now < token.created + lifetime
+    ):
+        return stands
+    if reused:
+        end_family(token)
+    return None
 
 
 def end_family(token: RefreshToken) -> None:
@@ -350,31 +392,18 @@ def narrowed(scope: str, granted: str) -> str | None:
     return " ".join([*kept[0], *kept[1]])
 
 
-def _judge_refresh(token: RefreshToken, user: User, now: datetime) -> TokenOutcome:
-    lifetime = timedelta(seconds=conf.refresh_token_lifetime)
-    if token.revoked or token.access_token_id is None or not user.is_active:
-        return TokenOutcome.INVALID_REFRESH
-    if now >= token.created + lifetime:
-        return TokenOutcome.INVALID_REFRESH
-    return TokenOutcome.ISSUED
-
-
 def _issue(
     user: User,
     client: AbstractApplication,
     scope: str,
     now: datetime,
     *,
-    replaces: RefreshToken | None = None,
+    family: uuid.UUID | None = None,
 ) -> Tokens:
     """Make an access token and its refresh token; call with the user locked."""
-    access, access_token = _access_token(user, client, scope, now, source=replaces)
+    access, access_token = _access_token(user, client, scope, now)
     refresh_token = secrets.token_urlsafe(32)
-    refresh = RefreshToken(
-        user=user,
-        application=client,
-        token_family=replaces.token_family if replaces else uuid.uuid4(),
-    )
+    refresh = RefreshToken(user=user, application=client, token_family=family or uuid.uuid4())
     set_token_value(refresh, refresh_token)
     _INSERT_REFRESH.run_later(refresh, access_checksum=access.token_checksum)
     return Tokens(access_token, refresh_token, conf.access_token_lifetime, scope)
@@ -399,12 +428,7 @@ def _renew(
 
 
 def _access_token(
-    user: User,
-    client: AbstractApplication,
-    scope: str,
-    now: datetime,
-    *,
-    source: RefreshToken | None = None,
+    user: User, client: AbstractApplication, scope: str, now: datetime
 ) -> tuple[AccessToken, str]:
     """Return a new access token, as it is stored and as the client gets it."""
     access = AccessToken(
@@ -412,7 +436,6 @@ def _access_token(
         application=client,
         scope=scope,
         expires=now + timedelta(seconds=conf.access_token_lifetime),
-        source_refresh_token=source,
     )
     text = secrets.token_urlsafe(32)
     set_token_value(access, text)
@@ -443,6 +466,17 @@ _BY_TEXT = Select(
 _BY_ID = Select(
     lambda: RefreshToken.objects.filter(pk=param("id", RefreshToken)).annotate(
         granted=F("access_token__scope")
+    )
+)
+_NEWEST = Select(
+    lambda: (
+        RefreshToken.objects.filter(
+            token_family=param("family", RefreshToken, "token_family"),
+            revoked=None,
+            access_token__isnull=False,
+        )
+        .annotate(granted=F("access_token__scope"))
+        .order_by("-pk")
     )
 )
 _END_EARLIER = Update(

@@ -463,7 +463,7 @@ def test_what_was_granted_before(
 
 @pytest.mark.parametrize("generations", [1, 2])
 def test_it_rotates_and_reuse_ends_the_family(
-    user: User, client_app: AbstractApplication, generations: int
+    user: User, client_app: AbstractApplication, generations: int, clock: time_machine.Traveller
 ) -> None:
     """S-34, S-52: access tokens too. An unknown token is nobody's, and leaves no event."""
     old = newest = exchange(grant(user, client_app))
@@ -474,6 +474,7 @@ def test_it_rotates_and_reuse_ends_the_family(
     assert [works(tokens) for tokens in (old, newest)] == [False, True]
     assert AuditEvent.objects.latest("pk").outcome == "refresh_token"
 
+    clock.shift(10)
     assert error(refresh(old)) == (400, "invalid_grant")
     event = AuditEvent.objects.latest("pk")
     assert (event.outcome, event.user_id) == ("invalid_refresh", user.pk)
@@ -483,6 +484,55 @@ def test_it_rotates_and_reuse_ends_the_family(
     events = AuditEvent.objects.count()
     post("token", {"grant_type": "refresh_token", "refresh_token": "unknown"})
     assert AuditEvent.objects.count() == events
+
+
+@pytest.mark.parametrize("client_type", [Application.CLIENT_CONFIDENTIAL, "public"])
+def test_a_refresh_is_repeated_within_ten_seconds(
+    user: User, client_app: AbstractApplication, client_type: str, clock: time_machine.Traveller
+) -> None:
+    """Its answer was lost, or another thread has it: both serve, until one of them goes on."""
+    Application.objects.update(client_type=client_type)
+    secret = "" if client_type == "public" else SECRET
+
+    def ask(response: HttpResponse) -> HttpResponse:
+        body = {"grant_type": "refresh_token", "refresh_token": data(response)["refresh_token"]}
+        return post("token", body, secret=secret)
+
+    old = exchange(grant(user, client_app), secret=secret)
+    other = ask(old)
+    clock.shift(9.9)
+    again = ask(old)
+    assert data(again)["scope"] == data(other)["scope"]
+    assert [works(tokens) for tokens in (old, other, again)] == [False, True, True]
+
+    newest = ask(again)
+    assert [works(tokens) for tokens in (other, again, newest)] == [False, False, True]
+    clock.shift(10)
+    assert error(ask(other)) == (400, "invalid_grant")
+    assert not works(newest)
+
+
+def test_another_client_repeats_no_refresh(user: User, client_app: AbstractApplication) -> None:
+    make_client(Application.GRANT_AUTHORIZATION_CODE, "another")
+    old = exchange(grant(user, client_app))
+    new = refresh(old)
+    body = {"grant_type": "refresh_token", "refresh_token": data(old)["refresh_token"]}
+    assert error(post("token", body, "another")) == (400, "invalid_grant")
+    assert not works(new)
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+def test_ended_before_a_refresh_was_repeated(
+    user: User,
+    file: File,
+    phone: Phone,
+    client_app: AbstractApplication,
+    end: Callable[[User, File, Phone], None],
+) -> None:
+    old = exchange(grant(user, client_app))
+    refresh(old)
+    end(user, file, phone)
+    assert error(refresh(old)) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize("generations", [0, 2])

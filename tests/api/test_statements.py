@@ -152,7 +152,7 @@ COSTS = {
     "token": (14, 8),
     "token_with_code": (16, 8),
     "refresh": (8, 4),
-    "refresh_of_an_application": (20, 24),
+    "refresh_of_an_application": (19, 22),
     "sign_in": (13, 8),
     "sign_in_with_number": (24, 17),
     "code_page": (19, 13),

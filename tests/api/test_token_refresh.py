@@ -11,7 +11,7 @@ from oauth2_provider.models import RefreshToken, get_application_model
 
 from optin.models import AuditEvent, File, Membership, User
 from optin.operations import sign_in
-from tests.kit.clients import Answer, Api, Tokens, bearer, error
+from tests.kit.clients import BODIES, Answer, Api, Tokens, bearer, error
 from tests.kit.oauth import post
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
@@ -114,7 +114,9 @@ def test_it_is_refreshed_here_alone(old: Answer) -> None:
     assert refresh(old).status == 200
 
 
-def test_rotation_turned_off_and_on(old: Answer, settings: LazySettings) -> None:
+def test_rotation_turned_off_and_on(
+    old: Answer, settings: LazySettings, clock: time_machine.Traveller
+) -> None:
     """What was used up stays so; that its family ends by it depends on the setting."""
     settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
     new = refresh(old)
@@ -124,6 +126,7 @@ def test_rotation_turned_off_and_on(old: Answer, settings: LazySettings) -> None
     assert works(later)
 
     settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
+    clock.shift(10)
     assert error(refresh(old)) == REFUSED
     assert not works(later)
     assert error(refresh(new)) == REFUSED
@@ -141,7 +144,9 @@ def test_narrowed_once_is_not_narrowed_for_ever(user: User, two_files: None) -> 
 
 @pytest.mark.usefixtures("rotating")
 @pytest.mark.parametrize("generations", [1, 3])
-def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
+def test_reuse_ends_the_family(
+    old: Answer, generations: int, clock: time_machine.Traveller
+) -> None:
     """S-34: access tokens too, however old the token is that was used again."""
     other = Tokens().sign_in()
     newest = old
@@ -152,6 +157,7 @@ def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
     assert newest.data["scope"] == old.data["scope"]
     assert [works(tokens) for tokens in (old, newest)] == [False, True]
 
+    clock.shift(10)
     assert error(refresh(old)) == REFUSED
     assert not works(newest)
     assert error(refresh(newest)) == REFUSED
@@ -164,14 +170,51 @@ def test_reuse_ends_the_family(old: Answer, generations: int) -> None:
 
 
 @pytest.mark.usefixtures("rotating")
-def test_one_body_for_all_that_is_wrong_with_a_token(user: User, old: Answer) -> None:
+def test_one_body_for_all_that_is_wrong_with_a_token(
+    user: User, old: Answer, clock: time_machine.Traveller
+) -> None:
     refresh(old)
+    clock.shift(10)
     unknown = ("unknown", "x" * 512, bearer(user))
     answers = [refresh(old), *(Tokens().refresh(token) for token in unknown)]
 
     assert {error(answer) for answer in answers} == {REFUSED}
     assert len({answer.content for answer in answers}) == 1
     assert error(Tokens().refresh("x" * 513)) == (400, "invalid_request")
+
+
+@pytest.mark.usefixtures("rotating")
+@pytest.mark.parametrize("media_type", BODIES)
+def test_a_refresh_is_repeated_within_ten_seconds(
+    user: User, media_type: str, clock: time_machine.Traveller
+) -> None:
+    """Its answer was lost, or another thread has it: both serve, until one of them goes on."""
+    client = Tokens(media_type=media_type)
+    old = client.sign_in()
+    other = client.refresh(old.data["refresh_token"])
+    clock.shift(9.9)
+    again = client.refresh(old.data["refresh_token"])
+    assert again.data["scope"] == other.data["scope"]
+    assert again.data["refresh_token"] != other.data["refresh_token"]
+    assert [works(tokens) for tokens in (old, other, again)] == [False, True, True]
+
+    newest = client.refresh(again.data["refresh_token"])
+    assert [works(tokens) for tokens in (other, again, newest)] == [False, False, True]
+    clock.shift(3600)
+    newest = client.refresh(newest.data["refresh_token"])
+    assert works(newest)
+    # Whoever has the other answer is not the one who went on.
+    assert error(client.refresh(other.data["refresh_token"])) == REFUSED
+    assert not works(newest)
+    assert error(client.refresh(newest.data["refresh_token"])) == REFUSED
+
+
+@pytest.mark.usefixtures("rotating", "two_files")
+def test_a_repeated_refresh_gets_no_more_than_the_first(user: User) -> None:
+    old = Tokens().sign_in(scope="full 2fa")
+    refresh(old, "2fa fileid:777")
+    assert refresh(old).data["scope"] == "2fa fileid:777"
+    assert error(refresh(old, "full")) == (400, "invalid_scope")
 
 
 @pytest.mark.usefixtures("rotating")
@@ -263,6 +306,43 @@ def test_ended(user: User, old: Answer, change: Callable[[User], None]) -> None:
     """S-34."""
     change(user)
 
+    assert error(refresh(old)) == REFUSED
+
+
+@pytest.mark.usefixtures("rotating")
+@pytest.mark.parametrize(
+    "change", [change_password, deactivate, deactivate_by_sql, disable_password_clients]
+)
+def test_ended_before_it_was_repeated(
+    user: User, old: Answer, change: Callable[[User], None]
+) -> None:
+    new = refresh(old)
+    change(user)
+
+    assert error(refresh(old)) == REFUSED
+    assert error(refresh(new)) == REFUSED
+
+
+@pytest.mark.usefixtures("rotating")
+@pytest.mark.parametrize(
+    ("which", "kind"),
+    [(0, "refresh_token"), (1, "refresh_token"), (1, "access_token"), (2, "refresh_token")],
+)
+def test_revoked_before_it_was_repeated(old: Answer, which: int, kind: str) -> None:
+    """Also by the token that was replaced, if its client has no other."""
+    given = [old, refresh(old), refresh(old)]
+
+    assert revoke(given[which], kind).status_code == 200
+
+    assert [works(tokens) for tokens in given] == [False] * 3
+    assert [error(refresh(tokens)) for tokens in given] == [REFUSED] * 3
+
+
+@pytest.mark.usefixtures("rotating")
+def test_too_old_before_it_was_repeated(old: Answer, clock: time_machine.Traveller) -> None:
+    clock.shift(30 * DAY - 1)
+    assert refresh(old).status == 200
+    clock.shift(1)
     assert error(refresh(old)) == REFUSED
 
 
