@@ -140,7 +140,7 @@ class UnfitReason(Refusal):
     """A staff action was asked for without a reason, or with one that is too long."""
 
     code = "reason_unfit"
-    message = "Give a reason of at most 500 characters; it is kept in the audit trail."
+    message = "Give a reason of at most 500 characters; it is kept in the audit log."
 
 
 class NumberInReason(UnfitReason):
@@ -160,7 +160,7 @@ class TellingReason(Refusal):
     """A person is to be erased for a reason that names them."""
 
     code = "reason_tells"
-    message = "Leave the name and the email address out of the reason: the audit trail keeps it."
+    message = "Leave the name and the email address out of the reason: the audit log keeps it."
 
 
 class FileIdTaken(Refusal):

@@ -197,8 +197,8 @@ _TEXT_REFUSED: dict[str, Row] = {
 _TAKEN_OVER: dict[str, Row] = {
     "taken over": done(_("Mobile number taken over from another system")),
 }
-_NOT_DONE = _("Removal of all second factors cancelled")
-_ASKED_IN_VAIN = _("Removal of all second factors asked for on the sign-in page; nothing changed")
+_NOT_DONE = _("Removal of two-factor sign-in cancelled")
+_ASKED_IN_VAIN = _("Removal of two-factor sign-in asked for on the sign-in page; nothing changed")
 
 # The formatter would give each argument a line.
 # fmt: off
@@ -254,12 +254,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.OPT_OUT: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Second factor removed"), ocsf=FACTOR_OFF, ledger=TOLD,
+        "ok": done(_("Mobile number removed"), ocsf=FACTOR_OFF, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "opted_out")],
-            when={"number removed": done(_("Mobile number removed"),
+            when={"number and app removed": done(_("Two-factor sign-in turned off"),
                       news=[(News.NUMBER_REMOVED, "opted_out")]),
                   "app removed": done(_("Authenticator app removed"))}),
-        OTHERS: refused(_("Wrong code entered to remove a second factor"), ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered to turn two-factor sign-in off"), ocsf=CHANGED),
     },
     Kind.SIGN_IN: {
         "issued": done(_("Signed in with the password")),
@@ -267,25 +267,25 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "2fa_code_required": done(_("Right password entered; a code is needed too"),
             ocsf=AUTHENTICATED, counted=True),
         "temporarily_unavailable": refused(_("Sign-in refused: too many tries"), counted=True),
-        "invalid_scope": refused(_("An application asked for more access than allowed"),
+        "invalid_scope": refused(_("An app asked for more access than allowed"),
             counted=True),
         "invalid_grant": refused(counted=True),
         OTHERS: refused(_("Wrong password entered"), ocsf=LOGON),
     },
     Kind.REFRESH: {
-        "issued": done(_("An application renewed its sign-in")),
+        "issued": done(_("An app renewed its sign-in")),
         "invalid_refresh": refused(counted=True),
         "invalid_scope": refused(counted=True),
         "temporarily_unavailable": refused(counted=True),
-        OTHERS: refused(_("An application couldn't renew its sign-in"), ocsf=AUTHENTICATED),
+        OTHERS: refused(_("An app couldn't renew its sign-in"), ocsf=AUTHENTICATED),
     },
     Kind.TOKEN: {
-        "refresh_token": done(_("An application renewed its sign-in")),
-        "invalid_refresh": refused(_("An application couldn't renew its sign-in"), counted=True),
-        "code_reused": refused(_("An application used its code twice: it was signed out")),
-        "client_credentials": done(staff="An application fetched a token for itself",
+        "refresh_token": done(_("An app renewed its sign-in")),
+        "invalid_refresh": refused(_("An app couldn't renew its sign-in"), counted=True),
+        "code_reused": refused(_("An app used its code twice: it was signed out")),
+        "client_credentials": done(staff="An app fetched a token for itself",
             ocsf=AUTHENTICATED),
-        OTHERS: done(_("An application signed in"), ocsf=AUTHENTICATED),
+        OTHERS: done(_("An app signed in"), ocsf=AUTHENTICATED),
     },
     Kind.ACCESS: {
         "file_access_denied": refused(counted=True),
@@ -307,17 +307,17 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("Staff tried to unlock the account; nothing changed"), ocsf=CHANGED),
     },
     Kind.REVOKE: {
-        "ok": done(_("All second factors removed by staff"),
+        "ok": done(_("Two-factor sign-in turned off by staff"),
             ocsf=FACTOR_OFF, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "revoked"),
                   (News.REVOCATION_DONE, "revoked")]),
         "set_up_since": refused(
-            staff="The second factors weren't removed: the person has set one up since"),
+            staff="Two-factor sign-in wasn't turned off: the person has set it up again since"),
         "untold": refused(
-            staff="The second factors weren't removed: the person wasn't told of it in time"),
+            staff="Two-factor sign-in wasn't turned off: the person wasn't told of it in time"),
         "deactivated": refused(
-            staff="The second factors weren't removed: the account is deactivated"),
-        OTHERS: refused(_("Staff tried to remove all second factors; nothing changed"),
+            staff="Two-factor sign-in wasn't turned off: the account is deactivated"),
+        OTHERS: refused(_("Staff tried to turn two-factor sign-in off; nothing changed"),
             ocsf=CHANGED),
     },
     Kind.FILE: {
@@ -330,9 +330,9 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             ledger=GIVES_BACK),
         "ended": done(_("You were removed from an organisation"), "Removed from a file", ocsf=TAKEN,
             ledger=TOLD),
-        "manager": done(_("You may manage the integrations of an organisation"),
+        "manager": done(_("You can manage the integrations of an organisation"),
             "May manage the integrations of a file"),
-        "manager_ended": done(_("You may not manage the integrations of an organisation any more"),
+        "manager_ended": done(_("You can't manage the integrations of an organisation any more"),
             "May not manage the integrations of a file any more", ledger=TOLD),
         OTHERS: refused(_("Staff tried to change your organisations; nothing changed"),
             "Staff tried to change the files; nothing changed", ocsf=CHANGED),
@@ -398,12 +398,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("“This wasn't me”: wrong password entered"), ocsf=CHANGED),
     },
     Kind.CONSENT: {
-        "ok": done(_("An application was allowed to act for the account"),
+        "ok": done(_("An app was allowed to act for the account"),
             news=[(News.CONSENT_GIVEN, "person")]),
-        "signed_in": done(_("Signed in to an application with the account"), ocsf=LOGON),
-        "revoked": done(_("Access of an application ended")),
+        "signed_in": done(_("Signed in to an app with the account"), ocsf=LOGON),
+        "revoked": done(_("Access of an app ended")),
         "denied": refused(counted=True),
-        OTHERS: refused(_("An application wasn't allowed to act for the account"), ocsf=CHANGED),
+        OTHERS: refused(_("An app wasn't allowed to act for the account"), ocsf=CHANGED),
     },
     Kind.STOP: {
         "ok": done(staff="All texts stopped by staff", ledger=TOLD,
@@ -467,12 +467,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: done(staff="Full number searched by staff", ocsf=READ),
     },
     Kind.REVOCATION: {
-        "planned": done(_("Removal of all second factors asked for by staff"),
+        "planned": done(_("Removal of two-factor sign-in asked for by staff"),
             news=[(News.REVOCATION_PLANNED, "support")]),
         "cancelled": done(_NOT_DONE, news=[(News.REVOCATION_CANCELLED, "person")]),
-        "withdrawn": done(_("Removal of all second factors cancelled by staff"),
+        "withdrawn": done(_("Removal of two-factor sign-in cancelled by staff"),
             news=[(News.REVOCATION_CANCELLED, "staff")]),
-        "asked": done(_("Removal of all second factors asked for on the sign-in page"),
+        "asked": done(_("Removal of two-factor sign-in asked for on the sign-in page"),
             news=[(News.REVOCATION_PLANNED, "person")]),
         "waits": refused(_ASKED_IN_VAIN, f"{_ASKED_IN_VAIN}: a removal waits already",
             counted=True),
@@ -480,12 +480,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             f"{_ASKED_IN_VAIN}: it was too soon after a cancelled request", counted=True),
         "not_offered": refused(_ASKED_IN_VAIN, f"{_ASKED_IN_VAIN}: this person can't ask",
             counted=True),
-        "reminded": done(_("Told once more that all second factors will be removed")),
-        "signed_in": done(_("Removal of all second factors cancelled by a sign-in"),
+        "reminded": done(_("Told once more that two-factor sign-in will be turned off")),
+        "signed_in": done(_("Removal of two-factor sign-in cancelled by a sign-in"),
             news=[(News.REVOCATION_CANCELLED, "signed_in")]),
         "unchanged": done(counted=True),
         OTHERS: refused(
-            _("Staff tried to plan or cancel the removal of all second factors; nothing changed"),
+            _("Staff tried to plan or cancel the removal of two-factor sign-in; nothing changed"),
             ocsf=CHANGED),
     },
     Kind.RESTORE: {
@@ -579,7 +579,7 @@ EVENTS: Mapping[str, Mapping[str, Row]] = {
 _NOT_REMOVED = "The removal that was asked for at sign-in wasn't carried out: "
 _OWN_REMOVALS: dict[str, Row] = {
     "ok": done(
-        _("All second factors removed, as asked for on the sign-in page"),
+        _("Two-factor sign-in turned off, as asked for on the sign-in page"),
     ),
     "signed_in": refused(staff=f"{_NOT_REMOVED}the person has verified one since"),
     "switched_off": refused(staff=f"{_NOT_REMOVED}the operators don't allow it any more"),

@@ -296,7 +296,7 @@ EVERY = (
         "erase",
         "Erase a person",
         "",
-        "Deletes all that is known of a person, for good. The audit trail keeps the id and the "
+        "Deletes all that is known of a person, for good. The audit log keeps the id and the "
         "reason: write no name into it.",
         calls(erasure.erase, "Erased.", "Erased again."),
         command="person erase",

@@ -297,7 +297,7 @@ OF_APPLICATION = (
         "trust",
         "Let it name its users' addresses",
         staff.TENANTS,
-        "For a server that signs people in. Limits and the audit trail then go by the address "
+        "For a server that signs people in. Limits and the audit log then go by the address "
         "that it names: it can name any. Its operator must know how each address was found.",
         calls(tenants.trust_application, "Changed.", trusted=True),
         changes=lambda it: _is_confidential(it) and not hasattr(it, "trust"),

@@ -106,7 +106,7 @@ def _farewell() -> str:
 
 def _warning(due_at: datetime, link: str) -> str:
     # Translators: 50 GSM-7 characters at most, without the name and the link, with a day of 6.
-    words = _("%(service)s removes your second factors on %(day)s. Cancel: %(link)s")
+    words = _("%(service)s turns off two-factor sign-in on %(day)s. Cancel: %(link)s")
     # Translators: the day of a text message, in 6 characters at most.
     day = date_format(timezone.localtime(due_at), _("j M"))
     return words % {"service": conf.service_name, "day": day, "link": link}

@@ -367,14 +367,14 @@ class Notice(Outgoing):
 
         ACTIVATED = "activated", _("Two-factor sign-in is on")
         RELEASED = "released", _("Your mobile number was removed from your account")
-        REVOKED = "revoked", _("Your second factor was removed by staff")
+        REVOKED = "revoked", _("Two-factor sign-in was turned off by staff")
         LOCKED = "locked", _("Too many wrong codes: your account is locked for a while")
         DISABLED = "disabled", _("Codes by text message are switched off for your account")
         PROGRAMS_LOCKED = (
             "programs_locked",
-            _("Too many wrong codes from an application: applications are locked for a while"),
+            _("Too many wrong codes from a connected app: such apps are locked for a while"),
         )
-        PROGRAMS_OFF = "programs_off", _("Applications can't use your codes any more")
+        PROGRAMS_OFF = "programs_off", _("Connected apps can't use your codes any more")
         SUSPENDED = "suspended", _("Your mobile number was suspended by staff")
         RESUMED = "resumed", _("Your mobile number works again")
         UNLOCKED = "unlocked", _("Your account was unlocked by staff")
@@ -390,7 +390,7 @@ class Notice(Outgoing):
         DISOWNED = "disowned", _("A change was taken back")
         SECURED = "secured", _("Everybody else was signed out of your account")
         NO_TEXTS = "no_texts", _("No text messages go to your mobile number any more")
-        REVOKE_PLANNED = "revoke_planned", _("Staff will remove your second factors")
+        REVOKE_PLANNED = "revoke_planned", _("Staff will turn off two-factor sign-in")
         REVOKE_OFF = "revoke_off", _("Two-factor sign-in stays on")
         OWN_REMOVAL = "own_removal", _("Two-factor sign-in will be turned off")
         OWN_REMOVAL_OFF = "own_removal_off", _("Two-factor sign-in stays on")
@@ -404,8 +404,8 @@ class Notice(Outgoing):
         EMAIL_OFF = "email_off", _("Your email address stays the same")
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
         ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
-        CONSENT = "consent", _("An application was allowed to act for your account")
-        SIGNED_IN_TO = "signed_in_to", _("You signed in to an application with your account")
+        CONSENT = "consent", _("An app was allowed to act for your account")
+        SIGNED_IN_TO = "signed_in_to", _("You signed in to an app with your account")
 
     is_known = Q(kind__in=Kind.values)
 

@@ -366,7 +366,7 @@ def seals(now: datetime) -> Iterator[Metric | Need]:
     yield metrics.UNSEALED_OLDEST.of(waits)
     if oldest and waits > SEALED_WITHIN.total_seconds():
         yield Need(
-            f"The audit trail has not been sealed since {moment(oldest.at)}.",
+            f"The audit log hasn't been sealed since {moment(oldest.at)}.",
             AuditEvent,
             oldest.pk,
             do="Look in the log for 'nothing sealed' and 'could not be sealed'. Then: manage "

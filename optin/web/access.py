@@ -108,7 +108,7 @@ def _in_words(allowed: access.Allowed) -> dict[str, Any]:
 
 def _title(application: Any) -> str:
     if application.client_id == PASSWORD_CLIENTS:
-        return _("Applications that sign in with your password")
+        return _("Apps that sign in with your password")
     name: str = application.name
     return name
 

@@ -129,5 +129,5 @@ def _where(run: list[AuditEvent], span: repeats.Span) -> str:
 
 def _program(event: AuditEvent) -> str:
     if event.face in {Face.API, Face.TOKEN}:
-        return _("through an application")
+        return _("through an app")
     return browser(event.user_agent)

@@ -60,7 +60,7 @@ def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
 _REFUSED = {
     EmailOutcome.UNCHANGED: lambda: _("That's already your email address."),
     EmailOutcome.EMAIL_LIMIT: lambda: _(
-        "You have asked for another email address too often today. Try again tomorrow."
+        "You've asked for another email address too often today. Try again tomorrow."
     ),
     EmailOutcome.NO_MAIL: lambda: _(
         "This service sends no emails, so nobody can confirm an address. Contact support."

@@ -96,8 +96,8 @@ class SignInCode(CodePage):
         sessions.begin(self.request, self.person, result)
         if revocations.signed_in(self.person, origin=sessions.origin_of(self.request)):
             said = _(
-                "You're signed in, so the removal of your second factors was cancelled. If you "
-                "didn't ask for the removal, somebody knows your password: change it now."
+                "You're signed in, so two-factor sign-in stays on: the request to turn it off was "
+                "cancelled. If you didn't make it, somebody knows your password: change it now."
             )
             sessions.flash(self.request, said, refused=True, to_password=True)
         if result.by is By.RECOVERY:

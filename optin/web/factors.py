@@ -304,8 +304,10 @@ class OffCode(CodePage):
         return authenticators.turn_off(self.person, text, removal=self._removal, **asking)
 
     def verified(self, result: Verification) -> HttpResponse:
-        if authenticators.overview(self.person).is_on:
-            sessions.flash(self.request, _("The second factor was removed."))
+        left = authenticators.overview(self.person)
+        if left.is_on:
+            app, number = _("Authenticator app removed."), _("Mobile number removed.")
+            sessions.flash(self.request, app if left.number else number)
         else:
             sessions.forget_factors(self.request)
             said = _("Two-factor sign-in is off.")

@@ -199,12 +199,12 @@ def programs_barred(person: User) -> str:
     """Say that applications can use no code of *person*; "" if they can."""
     if person.program_disabled_at:
         return _(
-            "Too many wrong codes came from applications. They can do nothing with "
+            "Too many wrong codes came from connected apps. They can do nothing with "
             "your codes until support allows it again. You can sign in as usual."
         )
     if left := person.programs.locked_for(timezone.now()):
         return _(
-            "Too many wrong codes came from applications. They can do nothing with "
+            "Too many wrong codes came from connected apps. They can do nothing with "
             "your codes until %(time)s. You can sign in as usual."
         ) % {"time": _end_of(left)}
     return ""

@@ -73,7 +73,7 @@ def test_a_token_of_no_person(okta: Provider, signed_in: In) -> None:
     asked = {"grant_type": "client_credentials", "scope": "scim"}
     assert post("token", asked, client_id="okta").status_code == 200
     log = read(signed_in("auditor"), "optin/auditevent/")
-    assert "An application fetched a token for itself" in log
+    assert "An app fetched a token for itself" in log
     assert "for this person" not in log
 
 

@@ -130,7 +130,7 @@ def test_who_has_no_factor_turns_it_on_by_text_and_is_in(
 ) -> None:
     person, browser = next(service.people), Browser(program)
     sign_in(browser, person)
-    assert "lets in only people who sign in with a second factor" in browser.page.html
+    assert "lets in only people who use two-factor sign-in" in browser.page.html
     browser.click("/account/two-factor/?next=")
     browser.click("/account/two-factor/number/")
     browser.send(number=person.number)

@@ -22,7 +22,7 @@ FAREWELL = (
     "Your %(service)s account now uses another mobile number. If this was not you, look "
     "at our email or contact support."
 )
-REMOVAL = "%(service)s removes your second factors on %(day)s. Cancel: %(link)s"
+REMOVAL = "%(service)s turns off two-factor sign-in on %(day)s. Cancel: %(link)s"
 OPT_OUT = "to turn OFF two-factor sign-in"
 SIGN_IN = "to sign in"
 

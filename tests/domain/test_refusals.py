@@ -390,7 +390,7 @@ def test_networks_that_count_together_are_told_as_several(
         assert (told.ip, told.data["networks"]) == (None, "several")
     (line,) = lines(flood.user)
     assert line.what.endswith(", 4 times")
-    assert line.where == "from several networks, through an application"
+    assert line.where == "from several networks, through an app"
     (entry,) = timeline.timeline(flood.user).entries
     assert entry.where.startswith("from several networks; the last event ")
 

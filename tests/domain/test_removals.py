@@ -131,7 +131,7 @@ def ended_as(waits: Revocation) -> str:
 
 def warnings(person: Person) -> list[str]:
     """The bodies of the texts that warned the person."""
-    return [body for _, body in person.phone.messages if "removes your" in body]
+    return [body for _, body in person.phone.messages if "turns off two-factor" in body]
 
 
 # -- what happens to people ----------------------------------------------------------
@@ -353,7 +353,7 @@ def test_it_waits_and_the_person_is_told_on_all_channels(ann: Person) -> None:
     assert "This happens on 5 November 2026, 23:01 AEDT" in body
     assert wording.revocation_of(body.partition("/revocation/")[2].partition("/")[0]) == waits
     (text,) = warnings(ann)
-    assert text.startswith("Two-Factor removes your second factors on 5 Nov. Cancel: https://")
+    assert text.startswith("Two-Factor turns off two-factor sign-in on 5 Nov. Cancel: https://")
     assert ann.phone.messages[-1][0] == NUMBER
     assert wording.revocation_of_text(text.rpartition("/r/")[2]) == waits
 

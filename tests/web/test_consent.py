@@ -228,7 +228,7 @@ def test_who_has_not_proved_enough_is_asked_and_led_back(
     mail.outbox.clear()
     assert answer(http.post(authorize(), shown))["code"]
     (told,) = mail.outbox
-    assert "An application was allowed to act for your account" in told.subject
+    assert "An app was allowed to act for your account" in told.subject
     assert "Client can now act for your account" in str(told.body)
 
 

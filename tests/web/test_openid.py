@@ -193,7 +193,7 @@ def test_one_mail_tells_of_an_application_that_only_knows_who_somebody_is(user: 
     for _ in range(2):
         sign_in_to(http)
     (told,) = mail.outbox[before:]
-    assert "You signed in to an application with your account" in told.subject
+    assert "You signed in to an app with your account" in told.subject
     assert "You signed in to Client with your account at" in str(told.body)
     assert "act for" not in str(told.body)
 
@@ -324,7 +324,7 @@ def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone:
     sign_in(browser)
     url = ask(acr_values=MULTI_FACTOR, prompt="consent")
     browser.go(url)
-    assert "lets in only people who sign in with a second factor" in browser.page.html
+    assert "lets in only people who use two-factor sign-in" in browser.page.html
     stubborn = decide(browser.client, url, allow="Allow", scope="openid")
     assert stubborn.status_code == 200
     assert not Grant.objects.exists()

@@ -379,7 +379,7 @@ def test_a_revocation_is_carried_out_and_told_by_job(
     assert AuditEvent.objects.latest("pk").client == "worker"
     assert [job["task_name"] for job in jobs()] == ["send_mail"]
     work()
-    assert mail.outbox[-1].subject == "Your second factor was removed by staff"
+    assert mail.outbox[-1].subject == "Two-factor sign-in was turned off by staff"
 
 
 def test_a_new_address_is_put_to_use_and_told_by_job(user: User) -> None:

@@ -158,7 +158,7 @@ REASONS: dict[Undecided, Reason] = {
         f"Tell them to try again now. Does it happen again? {_OPERATORS_KNOW}",
     ),
     Undecided.NOT_WRITTEN: Reason(
-        "The database did not let the service write, for example into the audit trail. Without "
+        "The database did not let the service write, for example into the audit log. Without "
         "its event, nothing is done.",
         f"Trying again does not help. {_OPERATORS_KNOW}",
     ),

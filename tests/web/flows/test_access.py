@@ -401,7 +401,7 @@ def test_client_that_signs_in_with_the_password(ann: Browser) -> None:
     token = Tokens().sign_in().data["access_token"]
     assert Api(token=token).ping().status == 200
     ann.go(ACCESS)
-    assert "Applications that sign in with your password" in ann.page.text
+    assert "Apps that sign in with your password" in ann.page.text
     assert "In these organisations only: Harbour Books" in " ".join(ann.page.text.split())
     press(ann, app=named(ann, "app")[0])
     assert Api(token=token).ping().status == 401
@@ -427,7 +427,7 @@ def test_revoked_application_can_do_nothing(
         {"client_id": client_app.client_id},
     )
     ann.go("/account/activity/")
-    assert "Access of an application ended" in ann.page.text
+    assert "Access of an app ended" in ann.page.text
 
 
 # -- access keys -------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_no_refusal_is_told_as_a_success_nor_the_reverse() -> None:
 
 def test_a_removal_that_was_called_off_is_not_one_of_staff() -> None:
     said_of = said(Kind.REVOKE, RevocationOutcome.SIGNED_IN, own=True)
-    assert said_of == "Removal of all second factors cancelled"
+    assert said_of == "Removal of two-factor sign-in cancelled"
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_a_removal_that_was_called_off_is_not_one_of_staff() -> None:
         (Kind.VERIFY_OPT_IN, {"replaced": 3}, "Mobile number changed"),
         (Kind.CHECK, {"purpose": "sign_in", "by": "app"}, "Signed in with an app code"),
         (Kind.CHECK, {"purpose": "change", "by": "app"}, "Right code entered"),
-        (Kind.OPT_OUT, {"removed": ["number", "app"]}, "Second factor removed"),
+        (Kind.OPT_OUT, {"removed": ["number", "app"]}, "Two-factor sign-in turned off"),
         (Kind.OPT_OUT, {"removed": ["app"]}, "Authenticator app removed"),
         (Kind.DISOWN, {"removed": ["email"]}, "“This wasn't me”: email address changed back"),
         (Kind.DISOWN, {"removed": []}, "“This wasn't me”: everybody signed out"),
-        (Kind.REVOKE, {"own": True}, "All second factors removed, as asked for"),
+        (Kind.REVOKE, {"own": True}, "Two-factor sign-in turned off, as asked for"),
     ],
 )
 def test_people_and_staff_read_one_label(kind: Kind, data: dict[str, Any], label: str) -> None:
@@ -178,7 +178,7 @@ def test_events_of_applications_and_commands(ann: Browser, user: User, file: Fil
     tenants.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
     ann.go("/account/activity/")
     assert "by an administrator" in ann.page.text
-    assert "through an application" in ann.page.text
+    assert "through an app" in ann.page.text
 
 
 def test_last_use_is_told(ann_on: Browser, user: User) -> None:

@@ -127,7 +127,7 @@ def test_a_sign_in_through_an_application_is_listed(
     visit(ann, phone, clock)
     words = told(ann)
     assert "Signed in with the password" in words
-    assert f"from {THIEF_IP}, through an application" in words
+    assert f"from {THIEF_IP}, through an app" in words
 
 
 def test_an_application_that_was_let_act_elsewhere_is_listed(
@@ -146,7 +146,7 @@ def test_an_application_that_was_let_act_elsewhere_is_listed(
     other.client.post(authorize(), {"allow": "Allow", "scope": scope}, secure=True)
     visit(ann_on, phone, clock)
     words = told(ann_on)
-    assert "An application was allowed to act for the account" in words
+    assert "An app was allowed to act for the account" in words
     assert f"from {THIEF_IP}" in words
 
 

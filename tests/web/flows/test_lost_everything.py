@@ -92,7 +92,7 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
     half.go("/sign-in/code/")
     half.send(code=code)
     assert half.path == "/account/"
-    assert "the removal of your second factors was cancelled" in half.page.flash
+    assert "the request to turn it off was cancelled" in half.page.flash
     assert half.page.leads_to("/account/password/")
     assert Revocation.objects.get().closed_as == "signed_in"
     assert mail.outbox[-1].subject == "Two-factor sign-in stays on"

@@ -115,7 +115,7 @@ def test_a_warning_with_a_button_while_it_waits(
     assert Revocation.objects.get().closed_as == "cancelled"
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.outcome, event.actor_id) == ("revocation", "cancelled", user.pk)
-    assert "Removal of all second factors cancelled" in ann_on.go("/account/").text
+    assert "Removal of two-factor sign-in cancelled" in ann_on.go("/account/").text
 
 
 def test_nobody_cancels_for_another(
