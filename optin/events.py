@@ -33,7 +33,7 @@ class Kind(TextChoices):
     SUSPEND = "suspend", "Suspended by staff"
     RESUME = "resume", "Suspension ended by staff"
     UNLOCK = "unlock", "Unlocked by staff"
-    REVOKE = "revoke", "All second factors removed by staff, or as asked at sign-in"
+    REVOKE = "revoke", "Two-factor sign-in turned off by staff, or as asked at sign-in"
     FILE = "file", "File"
     MEMBER = "member", "Member of a file"
     ACCESS_KEY = "access_key", "Access key"
@@ -45,7 +45,7 @@ class Kind(TextChoices):
     APP = "app", "Authenticator app"
     RECOVERY_CODES = "recovery_codes", "Recovery codes"
     DISOWN = "disown", "This was not me"
-    CONSENT = "consent", "Access of an application"
+    CONSENT = "consent", "Access of an app"
     STOP = "stop", "All texts stopped, or allowed again, by staff"
     BREAKER = "breaker", "Closed prefix opened by staff"
     DENY = "deny", "Deny list"
@@ -607,6 +607,21 @@ def words_of(kind: str, outcome: str, data: _Data) -> Row:
         if said := row.when.get(facts):
             return replace(row, owner=said.owner, staff=said.staff, news=said.news)
     return row
+
+
+def labels(kind: Kind) -> dict[str, list[str]]:
+    """Return the outcomes of *kind* by their label for staff; ``OTHERS`` is every further one.
+
+    Where the data of an event decide between labels, these are one: "Code entered / Signed in".
+    """
+    own = _OWN_REMOVALS if kind is Kind.REVOKE else {}
+    found: dict[str, list[str]] = {}
+    for outcome in {**EVENTS[kind], **own}:
+        row = row_of(kind, outcome)
+        said = [row, *row.when.values(), *filter(None, [own.get(outcome)])]
+        label = " / ".join(dict.fromkeys(each.staff for each in said if each.staff))
+        found.setdefault(label, []).append(outcome)
+    return found
 
 
 def _facts(data: _Data) -> Iterator[str]:

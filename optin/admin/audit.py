@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
@@ -19,6 +21,7 @@ from django.views.decorators.http import require_POST
 from optin import phones
 from optin.admin.actions import origin_of
 from optin.admin.rows import (
+    Choice,
     Pages,
     ReadOnlyAdmin,
     Typed,
@@ -36,6 +39,7 @@ from optin.audit import repeats
 from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
 from optin.audit.search import LOOKED_AT, Found, Search
+from optin.events import OTHERS, labels
 from optin.models import AuditEvent, File, User
 from optin.operations import staff
 from optin.origin import Face
@@ -83,6 +87,47 @@ class Outcome(Typed):
         return asked if asked.isprintable() else None
 
 
+def _options(kind: AuditEvent.Kind) -> Iterator[tuple[str, tuple[str, Search]]]:
+    """Yield the searches for *kind*, each by its value, with its words: all, and each label."""
+    found, all_of_it = labels(kind), {"kind": kind.value}
+    if len(found) == 1:
+        yield kind.value, (kind.label, Search(all_of_it))
+        return
+    yield kind.value, (f"{kind.label} (all)", Search(all_of_it))
+    known = set(chain(*found.values()))
+    for label, outcomes in found.items():
+        name, facts, rest = outcomes[0], all_of_it, Q(outcome__in=outcomes)
+        if OTHERS in outcomes:
+            name = "others"
+            rest = ~Q(outcome__in=sorted(known.difference(outcomes)))
+        elif len(outcomes) == 1:
+            facts = {**all_of_it, "outcome": outcomes[0]}  # may be rarer than the kind
+        if label:
+            yield f"{kind}:{name}", (label, Search(facts, rest=rest))
+
+
+class Happened(Choice):
+    """A filter by the label of events, or by their kind."""
+
+    title, parameter_name = "what happened", "kind"
+    groups: ClassVar = {kind.label: dict(_options(kind)) for kind in AuditEvent.Kind}
+    choices_of = tuple(
+        (title, [(value, words) for value, (words, _) in options.items()])
+        for title, options in groups.items()
+    )
+    options: ClassVar = dict(chain.from_iterable(each.items() for each in groups.values()))
+
+    @property
+    def said(self) -> str:
+        return str(self.options[self.asked][0] if self.wanted() else plain(self.asked))
+
+    def read(self, asked: str) -> Search | None:  # type: ignore[override]
+        return self.options[asked][1] if asked in self.options else None
+
+    def narrow(self, queryset: models.QuerySet[Any], value: Search) -> models.QuerySet[Any]:
+        return queryset  # see Log
+
+
 SAVED = {
     "By staff": "?face=admin",
     "By command": "?face=command",
@@ -114,7 +159,9 @@ class Log(Pages):
         asked = {spec.parameter_name: spec.wanted() for spec in specs}
         facts = {name: value for name, value in asked.items() if value is not None}
         first, last = facts.pop("from", None), facts.pop("until", None)
-        return Search(facts, first, last + timedelta(days=1) if last else None)
+        happened = facts.pop("kind", Search())
+        end = last + timedelta(days=1) if last else None
+        return Search({**happened.facts, **facts}, first, end, happened.rest)
 
     def read(self, before: int | None) -> int | None:
         search = self.search
@@ -140,7 +187,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
     nothing = "No event yet. Each decision of the service is kept here, with who asked for it."
     list_filter = (
-        choice("kind", AuditEvent.Kind.choices, "event"),
+        Happened,
         Outcome,
         choice("face", Face.choices, "through"),
         by_id("user_id", "account id"),

@@ -17,6 +17,7 @@ from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.contrib.admin.templatetags.admin_list import result_headers, results
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
+from django.forms import Select
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -385,10 +386,9 @@ class Choice(Filter):
         return self.choices_of
 
     def choices(self, changelist: Any) -> Any:
-        yield {
-            "name": self.parameter_name,
-            "options": [(value, text, value == self.value()) for value, text in self.choices_of],
-        }
+        select = Select(choices=[("", "All"), *self.choices_of])
+        at = f"filter-{self.parameter_name}"
+        yield {"id": at, "select": select.render(str(self.parameter_name), self.asked, {"id": at})}
 
     @property
     def said(self) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from optin.models import AuditEvent
 from optin.models.audit import LAST
@@ -60,11 +60,12 @@ def _in_order() -> Iterator[None]:
 @dataclass(frozen=True)
 class Search:
     """The events of which all *facts* are true (columns that have an index, and their
-    values), and that began at *first* or later, and before *end*."""
+    values), and *rest*, and that began at *first* or later, and before *end*."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     first: datetime | None = None
     end: datetime | None = None
+    rest: Q = field(default_factory=Q)
 
     def look(self, limit: int, *, below: int | None = None, columns: Sequence[str] = ()) -> Found:
         """Return the newest events whose id is under *below*, *limit* at most.
@@ -79,7 +80,7 @@ class Search:
         span = (above, min(below or LAST, top))
         names = list(self.facts) or [""]
         with _in_order():
-            if len(names) == 1 and not self.first and not self.end:
+            if len(names) == 1 and not (self.first or self.end or self.rest):
                 events: Any = self._led(names[0], span)
                 if columns:
                     events = events.values_list("pk", *columns, named=True)
@@ -146,7 +147,7 @@ class Search:
             rest["at__gte"] = self.first
         if self.end:
             rest["at__lt"] = self.end
-        fitting = AuditEvent.objects.filter(**rest).order_by(*led.query.order_by)[:limit]
+        fitting = AuditEvent.objects.filter(self.rest, **rest).order_by(*led.query.order_by)[:limit]
         within, given = led.query.sql_with_params()
         sql, compared = fitting.query.sql_with_params()
         table = f'FROM "{AuditEvent._meta.db_table}"'

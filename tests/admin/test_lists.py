@@ -13,8 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from optin.admin import site
+from optin.admin.audit import Happened
 from optin.admin.navigation import GROUPS
 from optin.audit import repeats
+from optin.events import EVENTS, OTHERS, words_of
 from optin.models import (
     AccessKey,
     AuditEvent,
@@ -208,7 +210,10 @@ def test_the_rarest_of_what_is_asked_for_leads(
             {"from": "2026-11-02", "until": "2026-11-02"}, ["wrong", "suspend"], id="one-day"
         ),
         pytest.param({"user_id": "41", "kind": "check"}, ["wrong"], id="both"),
+        pytest.param({"kind": "check:ok"}, ["late", "early"], id="label"),
+        pytest.param({"kind": "check:ok", "outcome": "expired"}, [], id="another-outcome"),
         pytest.param({"kind": "nonsense"}, [], id="unknown-event"),
+        pytest.param({"kind": "check:nonsense"}, [], id="unknown-label"),
         pytest.param({"kind": "a\0"}, [], id="event-with-nul"),
         pytest.param({"outcome": "ok\0"}, [], id="outcome-with-nul"),
         pytest.param({"face": "\0"}, [], id="face-with-nul"),
@@ -229,6 +234,27 @@ def test_filters(signed_in: In, query: dict[str, str], found: list[str]) -> None
     pks = ids(read(signed_in("auditor"), LOG, **query))
 
     assert [AuditEvent.objects.get(pk=pk).reason for pk in pks] == found
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_each_event_is_found_by_its_label_alone(kind: str) -> None:
+    """One for each outcome, also of a later release, and for facts that have their own words."""
+    own = {"own": kind == AuditEvent.Kind.REVOKE}
+    facts = [{}, own, {"replaced": True}, {"stopped": False}, {"removed": ["app"]}]
+    for outcome in {*EVENTS[kind], "signed_in", "later"} - {OTHERS}:
+        for number, data in enumerate(facts):
+            record(kind=kind, outcome=outcome, data=data, user_id=number)
+    labels: dict[int, str] = {}
+    whole, *parts = Happened.groups[AuditEvent.Kind(kind).label].items()
+    for _, (words, search) in parts:
+        for event in search.look(500).events:
+            assert event.pk not in labels
+            labels[event.pk] = words
+    events = whole[1][1].look(500).events
+    for event in events if parts else ():
+        said = words_of(kind, event.outcome, event.data).staff
+        assert said in labels.get(event.pk, "").split(" / ")
+    assert len(events) == AuditEvent.objects.count()
 
 
 @pytest.mark.parametrize(
