@@ -9,14 +9,11 @@ from django.utils import timezone
 from optin import phones
 from optin.actions.base import Action, Do, Done, ReasonForm, calls
 from optin.errors import InvalidMobileNumber
-from optin.models import Figure
 from optin.operations import send_controls, staff
 from optin.operations.send_controls import Target
 from optin.origin import Origin
-from optin.support import health, statistics
+from optin.support import counting, health
 from optin.support.wording import exact, some
-
-What = Figure.What
 
 
 class NumberForm(ReasonForm):
@@ -80,13 +77,13 @@ def _put(operation: Any, done: str) -> Do:
 
 
 def _hit(row: None) -> str:
-    """Say how many texts there were of late, as the figures have it."""
-    found = statistics.lately(timezone.now(), 24, What.TEXT, What.BUDGET)[1]
-    opting = found.get(What.BUDGET, 0)
-    own = some(found.get(What.TEXT, 0) - opting, "text")
+    """Say how many texts there were of late, and to how many people."""
+    found = counting.texts_since(timezone.now() - timedelta(hours=24))
+    own = some(found["texts"] - found["opting"], "text")
+    people = some(found["people"], "person", "people")
     return (
-        f"In the last 24 hours, it would have stopped {own} to sign in and {opting:,} to opt in or "
-        "out."
+        f"In the last 24 hours, it would have hit {people}: {own} to sign in and "
+        f"{found['opting']:,} to opt in or out."
     )
 
 

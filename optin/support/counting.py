@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
+from django.db.models.functions import Coalesce
 
 from optin import keys, limits
 from optin.conf import conf
@@ -91,6 +92,17 @@ def _texts(span: Span, now: datetime) -> Iterator[Figure]:
         yield Figure(what=What.TEXT, name=state, count=count, cost=cost)
         budget.count, budget.cost = budget.count + of_budget, budget.cost + of_cost
     yield budget
+
+
+def texts_since(start: datetime) -> dict[str, int]:
+    """Return how many ``texts`` there were, to how many ``people``, and ``opting`` in or out."""
+    whose = Coalesce("pending_otp__provider_user__user", "news_to__user")
+    texts = SmsMessage.objects.filter(created_at__gte=start).exclude(state=State.WITHHELD)
+    return texts.aggregate(
+        texts=Count("pk"),
+        opting=Count("pk", filter=_COUNTS_FOR_BUDGET),
+        people=Count(whose, distinct=True),
+    )
 
 
 def _files(span: Span, now: datetime) -> Iterator[Figure]:

@@ -191,13 +191,6 @@ class Figures:
         return sorted(names, key=lambda name: (-self.of(what, name).count, name))
 
 
-def lately(now: datetime, hours: int, *whats: str) -> tuple[datetime, dict[str, int]]:
-    """Return when the last *hours* began, that of *now* among them, and the counts of *whats*."""
-    start = _hour(now) - (hours - 1) * HOUR
-    rows = Figure.objects.filter(what__in=whats, span__start__gte=start).values_list("what")
-    return start, dict(rows.annotate(n=Sum("count")).order_by())
-
-
 def read(now: datetime) -> Figures:
     """Return what was counted by *now*: three statements, however many rows were counted."""
     today = day_of(now)

@@ -37,6 +37,7 @@ from optin.models import (
     Span,
     User,
 )
+from optin.models.messages import State
 from optin.operations import opt_ins, send_controls
 from optin.support import statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER
@@ -287,10 +288,30 @@ def test_each_page_tells_that_all_texts_are_stopped(signed_in: In, user: User) -
         assert "Allow again" not in banner
     assert all("Allow again" in banner for _, (banner,) in told(signed_in("administrator")))
     asked = signed_in("administrator").get("/admin/optin/guard/stop/").content.decode()
-    assert "it would have stopped 0 texts to sign in" in asked
+    assert "it would have hit 0 people: 0 texts to sign in" in asked
     make_staff("support").groups.clear()
     assert "All texts are stopped" in (html := support.get("/admin/").content.decode())
     assert "by administrator" not in html
+
+
+def test_a_stop_says_how_many_people_it_would_have_hit(
+    signed_in: In, active: ProviderUser, stranger: User, clock: time_machine.Traveller
+) -> None:
+    """Who had two texts counts once; who had one earlier, or one that was withheld, does not."""
+    other = ProviderUser.objects.get(pk=active.pk)
+    other.pk, other.user, other.number_digest = None, stranger, "other"
+    other.save()
+    now = timezone.now()
+    before = now - timedelta(hours=25)
+    for number, at, state in (
+        (active, now, State.SENT),
+        (active, now, State.FAILED),
+        (other, now, State.WITHHELD),
+        (other, before, State.SENT),
+    ):
+        SmsMessage.objects.create(news_to=number, created_at=at, state=state)
+    asked = signed_in("administrator").get("/admin/optin/guard/stop/").content.decode()
+    assert "it would have hit 1 person: 2 texts to sign in and 1 to opt in or out." in asked
 
 
 def test_what_needs_somebody_leads_there(
@@ -354,7 +375,7 @@ def test_what_needs_somebody_leads_there(
     client = signed_in("auditor")
     oldest = AuditEvent.objects.earliest("pk")
     assert needs(client)[-1] == (
-        "The audit trail has not been sealed since 2026-11-02 23:00 AEDT.",
+        "The audit log hasn't been sealed since 2026-11-02 23:00 AEDT.",
         f"{at}/auditevent/{oldest.pk}/change/",
     )
     seals.seal(timezone.now())
