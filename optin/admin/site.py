@@ -12,6 +12,7 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import Resolver404, URLPattern, URLResolver, path, resolve, reverse
 from django.utils import timezone, translation
@@ -128,6 +129,14 @@ class StaffSite(AdminSite):
     @method_decorator(require_safe)
     def figures_csv(self, request: HttpRequest, table: str) -> HttpResponse:
         return figures.file(request, table)
+
+    def not_found(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the page for an address below this site that is none; only staff have one."""
+        if not (request.path.startswith(reverse("admin:index")) and self.has_permission(request)):
+            return None
+        with translation.override("en-au"):
+            context = {**self.each_context(request), "title": "Page not found"}
+            return render(request, "admin/404.html", context, status=404)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = f"{conf.service_name} staff".strip()

@@ -196,7 +196,10 @@ def test_a_reason_of_10_megabytes_is_not_read(
     "path", ["autocomplete/", "r/1/1/", "password_change/", "password_change/done/", "auth/user/"]
 )
 def test_pages_of_the_site_that_are_not_there(signed_in: In, path: str) -> None:
-    assert signed_in("superuser").get(f"/admin/{path}").status_code == 404
+    page = signed_in("superuser").get(f"/admin/{path}")
+    assert page.status_code == 404
+    assert "staff.css" in page.content.decode()
+    assert "staff.css" not in Client().get(f"/admin/{path}").content.decode()
 
 
 OPERATIONS = ("suspend", "resume", "unlock", "revoke", "revoke-later", "withdraw", "resend")
