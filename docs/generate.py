@@ -16,14 +16,14 @@ import phonenumbers
 import optin
 from optin import fiction, sandbox
 from optin.conf import Rate, Setting, parse
-from optin.events import EVENTS, OTHERS
+from optin.events import EVENTS, OTHERS, News, reasons_of
 from optin.gateways import SUBJECTS
 from optin.models import AuditEvent
 from optin.runtime import metrics
 
 PAGES = [
     Path(__file__).parent / name
-    for name in ("architecture.md", "reference.md", "audit-events.md", "sandbox.md")
+    for name in ("architecture.md", "reference.md", "audit-events.md", "sandbox.md", "events.md")
 ]
 
 
@@ -108,6 +108,14 @@ def _with_words(kind: AuditEvent.Kind) -> list[str]:
     return [outcome for outcome, row in rows.items() if row.staff != rows[OTHERS].staff]
 
 
+def news() -> Iterator[str]:
+    """What endpoints are told."""
+    yield table(
+        ("`type`", "What happened", "`Reason`"),
+        [(code(kind), kind.label, ", ".join(map(code, reasons_of(kind)))) for kind in News],
+    )
+
+
 # -- the sandbox -------------------------------------------------------------------
 
 
@@ -142,6 +150,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "settings": settings,
     "metrics": every_metric,
     "kinds": kinds,
+    "news": news,
     "endings": endings,
 }
 

@@ -8,7 +8,7 @@ Rules have their words in ``support.wording``, causes in ``support.diagnosis``.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Final
 
 from django.db.models import TextChoices
@@ -67,23 +67,50 @@ class Kind(TextChoices):
     WEBHOOK = "webhook", "Webhook endpoint"
 
 
-class News(StrEnum):
-    """The kinds of events that the endpoints of a file are told (``models.webhooks``)."""
+class News(TextChoices):
+    """The kinds of events that the endpoints of a file are told (``models.webhooks``).
+
+    Their words are in the docs, in ``/Help``, in the schema and on the pages of endpoints.
+    """
 
     # A released value is never renamed or used for something else.
-    NUMBER_ACTIVATED = "number.activated"
-    NUMBER_CHANGED = "number.changed"
-    NUMBER_REMOVED = "number.removed"
-    FACTOR_LOCKED = "factor.locked"
-    FACTOR_UNLOCKED = "factor.unlocked"
-    FACTOR_DISABLED = "factor.disabled"
-    REVOCATION_PLANNED = "revocation.planned"
-    REVOCATION_CANCELLED = "revocation.cancelled"
-    REVOCATION_DONE = "revocation.done"
-    TEXT_REFUSED = "text.refused"
-    TEXT_FAILED = "text.failed"
-    CONSENT_GIVEN = "consent.given"
-    TEST = "endpoint.test"
+    NUMBER_ACTIVATED = "number.activated", _("A person verified a number and had none.")
+    NUMBER_CHANGED = "number.changed", _("A person verified this number in place of another.")
+    NUMBER_REMOVED = "number.removed", _("The number is not active any more.")
+    FACTOR_LOCKED = (
+        "factor.locked",
+        _(
+            "After too many wrong codes, no code is accepted for a while. If applications sent "
+            "them, the lock is for applications only."
+        ),
+    )
+    FACTOR_UNLOCKED = (
+        "factor.unlocked",
+        _("Staff ended a lock, or switched texted codes on again."),
+    )
+    FACTOR_DISABLED = (
+        "factor.disabled",
+        _(
+            "After too many wrong codes, texted codes were switched off. If applications sent "
+            "them, codes are off for applications only."
+        ),
+    )
+    REVOCATION_PLANNED = (
+        "revocation.planned",
+        _("A removal of all second factors was planned."),
+    )
+    REVOCATION_CANCELLED = "revocation.cancelled", _("The planned removal was cancelled.")
+    REVOCATION_DONE = "revocation.done", _("All second factors were removed.")
+    TEXT_REFUSED = (
+        "text.refused",
+        _("A text was asked for, but it was refused and will not be sent."),
+    )
+    TEXT_FAILED = (
+        "text.failed",
+        _("A carrier reported that a text was not delivered, or all attempts to send it failed."),
+    )
+    CONSENT_GIVEN = "consent.given", _("A person let an application act for them.")
+    TEST = "endpoint.test", _("Somebody sent a test.")
 
 
 _Data = Mapping[str, Any]
@@ -639,9 +666,38 @@ def _facts(data: _Data) -> Iterator[str]:
     yield f"{data.get('purpose', '')} {data.get('by', '')}"
 
 
+_WRONG_CODES, _OF_PROGRAMS = "wrong_codes", "wrong_codes_of_programs"
+
+_MORE_REASONS: Mapping[News, Sequence[str]] = {
+    News.FACTOR_LOCKED: (_WRONG_CODES, _OF_PROGRAMS),
+    News.FACTOR_DISABLED: (_WRONG_CODES, _OF_PROGRAMS),
+    News.REVOCATION_CANCELLED: (
+        SECURED,
+        # Why one that was due was not carried out.
+        *(
+            outcome
+            for rows in (_ROWS[Kind.REVOKE], _OWN_REMOVALS)
+            for outcome, row in rows.items()
+            if outcome != OTHERS and not row.is_done
+        ),
+    ),
+    News.TEXT_REFUSED: ("opted_out", "gateway"),
+    News.TEXT_FAILED: ("not_delivered", "not_sent", "opted_out"),
+}
+"""The reasons that no row has."""
+
+
+def reasons_of(news: News) -> list[str]:
+    """Return every reason that an event of this kind can have."""
+    rows = [row for rows in EVENTS.values() for row in rows.values()]
+    given = [pair for row in rows for one in (row, *row.when.values()) for pair in one.news]
+    found = [reason for kind, reason in given if kind is news]
+    return list(dict.fromkeys([*found, *_MORE_REASONS.get(news, ())]))
+
+
 def news_of(kind: str, outcome: str, data: _Data) -> Iterator[tuple[News, str]]:
     """Say what the endpoints of a file are told of a decision, and the reason."""
-    reason = "wrong_codes_of_programs" if data.get("programs") else "wrong_codes"
+    reason = _OF_PROGRAMS if data.get("programs") else _WRONG_CODES
     if "locked_until" in data:
         yield News.FACTOR_LOCKED, reason
     if "disabled" in data:

@@ -12,7 +12,7 @@ from optin.actions.base import Action, Done, FileField, NoForm, calls
 from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, tagged, text, when
 from optin.admin.site import site
 from optin.models import WebhookEndpoint
-from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
+from optin.models.webhooks import MAX_DESCRIPTION
 from optin.operations import staff, webhooks
 from optin.origin import Origin
 from optin.runtime import outside
@@ -25,25 +25,20 @@ SHOWN_TRIES = 50
 class EndpointForm(NoForm):
     url = forms.CharField(max_length=outside.MAX_URL, label="Address (https)")
     description = forms.CharField(max_length=MAX_DESCRIPTION, required=False, label="Description")
-    kinds = forms.CharField(
-        max_length=MAX_KINDS,
+    kinds = forms.MultipleChoiceField(
+        choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.KINDS],
         required=False,
-        label="Kinds of events, with spaces between",
-        help_text="Leave it empty for all, also kinds that are added later. Or some of: "
-        f"{', '.join(webhooks.KINDS)}.",
+        label="Events",
+        help_text="Leave all empty for every event, also kinds that are added later.",
+        widget=forms.CheckboxSelectMultiple,
     )
 
     def __init__(self, data: Any, row: WebhookEndpoint | None) -> None:
         super().__init__(data, row)
         if row:
-            for name in ("url", "description", "kinds"):
-                self.fields[name].initial = getattr(row, name)
-
-    def clean_kinds(self) -> list[str]:
-        kinds: list[str] = self.cleaned_data["kinds"].split()
-        if not set(kinds) <= set(webhooks.KINDS):
-            raise forms.ValidationError(f"Kinds of events: {', '.join(webhooks.KINDS)}.")
-        return kinds
+            now = {"url": row.url, "description": row.description, "kinds": row.wanted}
+            for name, value in now.items():
+                self.fields[name].initial = value
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]

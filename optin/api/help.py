@@ -44,6 +44,7 @@ from optin.api.serializers import (
 )
 from optin.api.urls import any_case
 from optin.conf import conf
+from optin.events import News, reasons_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +391,7 @@ def events(request: HttpRequest) -> HttpResponse:
     headers, body = webhooks.sample()
     event = Resource(Event)
     context = {
-        "kinds": webhooks.KINDS,
+        "kinds": [(kind, reasons_of(kind)) for kind in News],
         "header_fields": [
             Property(name, text, "string", "None.") for name, text in webhooks.HEADERS.items()
         ],

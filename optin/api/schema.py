@@ -37,7 +37,7 @@ from optin.api.samples import as_xml, sample_body
 from optin.api.serializers import Boolean, IdField, SequenceField, TextField
 from optin.api.urls import any_case
 from optin.conf import conf
-from optin.models import WebhookEvent
+from optin.events import News, reasons_of
 from optin.models.factors import MAX_REFERENCE
 from optin.models.files import MAX_FILE_ID
 from optin.models.webhooks import MAX_SEQUENCE
@@ -279,16 +279,16 @@ def document() -> Schema:
     """Return the description of the calls, and of what the service sends by itself."""
     found: Schema = SchemaGenerator().get_schema(public=True)
     models = found["components"]["schemas"]
-    told = {kind: {"post": _webhook(kind, models)} for kind in webhooks.KINDS}
+    told = {kind.value: {"post": _webhook(kind, models)} for kind in News}
     return {**found, "webhooks": told}
 
 
-def _webhook(kind: str, models: Schema) -> Schema:
+def _webhook(kind: News, models: Schema) -> Schema:
     # Written by hand: drf-spectacular describes no headers of webhooks.
     body = {"application/json": {"schema": _event(kind, models)}}
     return {
         "operationId": re.sub(r"\W", "_", kind),
-        "summary": webhooks.KINDS[kind].meaning,
+        "summary": kind.label,
         "externalDocs": {"url": f"{conf.base_url}/Help/Events#{kind}"},
         "tags": ["Events"],
         "parameters": [
@@ -308,18 +308,18 @@ def _webhook(kind: str, models: Schema) -> Schema:
     }
 
 
-def _event(kind: str, models: Schema) -> Schema:
+def _event(kind: News, models: Schema) -> Schema:
     """Describe what is sent, by the models of ``GET /events``."""
     event: Schema = deepcopy(models["Event"])
     data: Schema = deepcopy(models["EventData"])
-    event["properties"]["type"]["const"] = kind
+    event["properties"]["type"]["const"] = kind.value
     event["properties"]["timestamp"]["format"] = "date-time"
     event["properties"]["data"] = data
     data["required"] = list(data["properties"])  # XML leaves one out, and is not sent
-    if reasons := webhooks.KINDS[kind].reasons:
+    if reasons := reasons_of(kind):
         # No ``enum``: clients must accept the reasons of later releases.
-        data["properties"]["Reason"]["examples"] = list(reasons)
-    if kind == WebhookEvent.Kind.TEST:
+        data["properties"]["Reason"]["examples"] = reasons
+    if kind is News.TEST:
         data["properties"]["Sequence"] = {"type": "null"}
     return event
 

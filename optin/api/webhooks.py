@@ -1,71 +1,15 @@
 """The words that describe the events for endpoints, in ``/Help`` and in the schema.
 
-Add a new kind of event to ``KINDS``, and a new property to ``serializers``: ``/Help`` and the
-schema then show it. Tests compare both with what is sent, and with docs/events.md.
+The kinds of events have theirs in ``optin.events``, and the properties in ``serializers``. Tests
+compare all with what is sent.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from optin.messaging import webhooks
 from optin.models import WebhookEvent
 from optin.models.webhooks import OLD_SECRET_FOR
 from optin.operations.retention import EVENTS_KEPT
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """One kind of event: what happened, and the reasons that it can have."""
-
-    meaning: str
-    reasons: tuple[str, ...] = ()
-    others: str = ""
-    """Further reasons, in words."""
-
-
-_WRONG_CODES = ("wrong_codes", "wrong_codes_of_programs")
-
-KINDS = {
-    "number.activated": News("A person verified a number and had none.", ("verified",)),
-    "number.changed": News(
-        "A person verified this number in place of another.",
-        ("verified",),
-    ),
-    "number.removed": News(
-        "The number is not active any more.", ("opted_out", "not_me", "revoked")
-    ),
-    "factor.locked": News(
-        "No code is accepted for a while. The lock ends by itself. With wrong_codes_of_programs, "
-        "it bars applications only.",
-        _WRONG_CODES,
-    ),
-    "factor.disabled": News(
-        "Texted codes were switched off. With wrong_codes_of_programs, for applications only.",
-        _WRONG_CODES,
-    ),
-    "factor.unlocked": News("Staff ended a lock or a disabling.", ("staff",)),
-    "revocation.planned": News(
-        "A removal of all second factors was planned.", ("support", "person")
-    ),
-    "revocation.cancelled": News(
-        "The planned removal was cancelled.",
-        ("person", "staff", "signed_in", "secured"),
-        "or why it was not carried out",
-    ),
-    "revocation.done": News("All second factors were removed.", ("revoked",)),
-    "text.refused": News(
-        "A text was asked for, but it was refused and will not be sent.",
-        ("send_limit", "region_not_allowed", "opted_out", "gateway"),
-    ),
-    "text.failed": News(
-        "A carrier reported that a text was not delivered, or all attempts to send it failed.",
-        ("not_delivered", "not_sent", "opted_out"),
-    ),
-    "consent.given": News(
-        "The person let an application act for them in this file, at /o/authorize/.", ("person",)
-    ),
-    "endpoint.test": News("Somebody sent a test. It has no Sequence."),
-}
 
 HEADERS = {
     "webhook-id": "The id of the event. It is the same in each attempt.",

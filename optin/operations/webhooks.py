@@ -41,7 +41,7 @@ from optin.runtime import outside
 MAX_ENDPOINTS = 5
 """Endpoints of one file."""
 
-KINDS = [kind.value for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
+KINDS = [kind for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
 """The kinds that an endpoint can choose."""
 
 Off = WebhookEndpoint.Off

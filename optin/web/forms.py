@@ -153,7 +153,7 @@ class EndpointForm(Form):
     kinds = forms.MultipleChoiceField(
         label=_("Events"),
         help_text=_("Leave all empty to get every event, including new kinds."),
-        choices=[(kind, kind) for kind in webhooks.KINDS],
+        choices=[(kind.value, _(kind.label)) for kind in webhooks.KINDS],
         required=False,
         widget=forms.CheckboxSelectMultiple,
         error_messages={"invalid_choice": _("Choose events from the list.")},

@@ -22,7 +22,8 @@ from optin.api.serializers import (
     EventData,
 )
 from optin.api.views import NotFound
-from optin.api.webhooks import HEADERS, KINDS
+from optin.api.webhooks import HEADERS
+from optin.events import News
 from optin.outcomes import CodeOutcome, SendOutcome
 
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.slug)
@@ -125,9 +126,9 @@ def test_errors_page_shows_each_code_once_with_message_status_and_meaning() -> N
 def test_events_page_has_all_that_is_said_of_events() -> None:
     page = get("/Help/Events")
     words = " ".join(page.words)
-    assert {*KINDS} <= {*page.ids}  # where the schema leads
+    assert {*News} <= {*page.ids}  # where the schema leads
     fields = {**Event().fields, **EventData().fields}
-    told = {kind: news.meaning for kind, news in KINDS.items()}
+    told = {kind.value: kind.label for kind in News}
     told |= {**HEADERS, **{name: str(field.help_text) for name, field in fields.items()}}
     assert [name for name, text in told.items() if f"{name} {text}" not in words] == []
     waits = "5 seconds, 5 minutes, 30 minutes, 2 hours, 5 hours, 10 hours, 14 hours, 20 hours and "

@@ -9,8 +9,7 @@ from django.utils import timezone
 from jsonschema import Draft202012Validator
 
 from optin.api import schema
-from optin.api.webhooks import KINDS, sample
-from optin.events import EVENTS
+from optin.api.webhooks import sample
 from optin.models import WebhookEvent
 from tests.kit.documents import CLIENTS
 from tests.kit.pasting import blocks, paste, pattern, service
@@ -19,22 +18,6 @@ from tests.kit.world import World
 from tests.webhooks.kit import Client, send
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-
-
-def test_the_table_is_that_of_the_help() -> None:
-    rows = re.findall(r"^\| `([a-z]+[.][a-z]+)` \| (.+?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
-    told = {
-        kind: (news.meaning, ", ".join(filter(None, [*news.reasons, news.others])))
-        for kind, news in KINDS.items()
-    }
-    plain = {kind: (meaning.replace("`", ""), why.replace("`", "")) for kind, meaning, why in rows}
-    assert plain == told
-
-
-def test_each_reason_is_told() -> None:
-    rows = [row for rows in EVENTS.values() for row in rows.values()]
-    given = {news for row in rows for news in row.news}
-    assert {(kind, reason) for kind, reason in given if reason not in KINDS[kind].reasons} == set()
 
 
 def test_the_sample_is_that_of_the_help() -> None:

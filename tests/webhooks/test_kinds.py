@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin.conf import conf
-from optin.events import news_of
+from optin.events import News, news_of, reasons_of
 from optin.gateways import Receipt, Report
 from optin.messaging import delivery, receipts
 from optin.models import (
@@ -53,9 +53,14 @@ def endpoint(file: File) -> WebhookEndpoint:
 
 
 def told() -> list[Told]:
-    """The kinds, reasons and numbers of what is told, in its order."""
+    """The kinds, reasons and numbers of what is told, in its order.
+
+    Clients know each reason: it is in the docs, in ``/Help`` and in the schema.
+    """
     rows = WebhookEvent.objects.order_by("pk")
-    return list(rows.values_list("kind", "reason", "provider_user_id"))
+    found = list(rows.values_list("kind", "reason", "provider_user_id"))
+    assert [(kind, why) for kind, why, _ in found if why not in reasons_of(News(kind))] == []
+    return found
 
 
 def activate(world: World) -> int:
@@ -305,3 +310,4 @@ def test_a_removal_that_ends(
 )
 def test_the_facts_decide(kind: str, outcome: str, data: Any, news: tuple[str, str]) -> None:
     assert [*news_of(kind, outcome, data)] == [news]
+    assert news[1] in reasons_of(News(news[0]))
