@@ -100,8 +100,6 @@ def page(
 
     :param focus: the field that is the one task of the page. What is wrong comes before it.
     """
-    if not request.path.startswith(reverse("number-code")):
-        sessions.leave_number(request)
     refused = form is not None and form.errors and request.method == "POST"
     if status == 404:
         references.mark(request.META, Undecided.LINK_GONE)

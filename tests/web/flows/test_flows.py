@@ -74,7 +74,7 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert ann.page.leads_to(OFF)
 
 
-@pytest.mark.parametrize("leave", [TWO_FACTOR, "/account/", NUMBER_PAGE])
+@pytest.mark.parametrize("leave", [TWO_FACTOR, "/account/", NUMBER_PAGE, "/Help"])
 def test_the_typed_number_is_shown_whole_until_it_is_left(
     leave: str, ann: Browser, user: User, phone: Phone
 ) -> None:
