@@ -21,7 +21,7 @@ from optin.models.files import MAX_FILE_ID, MAX_KEY_NAME
 from optin.operations import invitations, staff, tenants
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome
-from optin.support.wording import plain
+from optin.support.wording import plain, some
 
 
 def _is_seen(name: str) -> None:
@@ -205,6 +205,11 @@ def _invite(file: File, data: dict[str, Any], origin: Origin) -> Done:
     return Done(f"{words} {left} are left: do it again for them." if left else words)
 
 
+def _mails(file: File) -> str:
+    """Say how many mails the next press of the button sends."""
+    return f"{some(min(len(invitations.plan(file).due), AT_ONCE), 'email')} will be sent."
+
+
 ABOUT_FILES = "A file is one organisation: its members, access keys and webhooks."
 INVITE = Action(
     "invite",
@@ -213,6 +218,7 @@ INVITE = Action(
     "Mails an invitation to each member who was not invited before and has no two-factor sign-in: "
     f"to {AT_ONCE} at once. For more, operators have the command invite_people.",
     _invite,
+    hits=_mails,
 )
 MAKE_FILE = Action(
     "make",
