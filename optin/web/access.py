@@ -123,7 +123,11 @@ def revoke_application(request: HttpRequest, pk: int) -> HttpResponse:
     sessions.standing(request).demand(timezone.now())
     allowed = {each.application.pk: each for each in _applications(request)}.get(pk)
     if allowed and request.method != "POST":
-        return page(request, "revoke.html", application=_in_words(allowed))
+        facts = [
+            (_("App"), _title(allowed.application)),
+            (_("Allowed since"), words.moment(allowed.since)),
+        ]
+        return page(request, "revoke.html", facts=facts)
     ended = allowed and access.revoke_application(
         user_of(request), allowed.application, **who_asks(request)
     )
@@ -138,7 +142,14 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
     sessions.standing(request).demand(timezone.now())
     key = {each.pk: each for each in access.keys_of(user_of(request))}.get(pk)
     if key and request.method != "POST":
-        return page(request, "revoke.html", key=key)
+        used = words.moment(key.last_used_at) if key.last_used_at else _("Not used yet")
+        facts = [
+            (_("Name"), key.name),
+            (_("Begins with"), key.prefix),
+            (_("Organisation"), key.file.name),
+            (_("Last used"), used),
+        ]
+        return page(request, "revoke.html", key=key, facts=facts)
     ended = key and access.revoke_key(user_of(request), key.pk, **who_asks(request))
     return _revoked(request, _("Access key revoked.") if ended else "")
 
