@@ -314,6 +314,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "optin.web.context.service",
             ],
+            "libraries": {"times": "optin.admin.times"},
         },
     }
 ]

@@ -57,8 +57,8 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display_links = (list_display[0],)
     list_filter = (IsStaff,)
     shown = (
-        text("failures", "wrong codes in a row", says=str),
-        when("date_joined", "since"),
+        text("failures", "wrong codes in a row", says=lambda count: str(count or "")),
+        when("date_joined", "account since"),
         when("sign_ins_ended_at", "sign-ins ended"),
     )
 

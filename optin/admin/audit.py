@@ -35,6 +35,7 @@ from optin.admin.rows import (
     when,
 )
 from optin.admin.site import site
+from optin.admin.times import times
 from optin.audit import repeats
 from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
@@ -267,12 +268,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="facts")
     def facts(self, event: AuditEvent) -> str:
-        data, times = _facts(event)
+        data, several = _facts(event)
         span = self._span(event)
-        if span.count > 1 and not times:
-            times = f"{span.count} times by now, the last time at {at(span.last_at)}"
+        if span.count > 1 and not several:
+            several = f"{span.count} times by now, the last time at {at(span.last_at)}"
         told = [f"{k}: {masked(v)}" for k, v in data.items()]
-        return ", ".join(filter(None, [*told, times])) or "-"
+        return times(", ".join(filter(None, [*told, several])) or "-")
 
     def _span(self, event: Any) -> Span:
         """Return how many equal refusals *event* tells of by now."""

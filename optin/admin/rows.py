@@ -28,6 +28,7 @@ from django.views.decorators.http import require_safe
 
 from optin.actions.base import Action
 from optin.admin.actions import links, name_of, url_of
+from optin.admin.times import short
 from optin.conf import conf
 from optin.models import AuthenticatorApp, File, ProviderUser, User
 from optin.support import wording
@@ -53,20 +54,12 @@ def at(moment: datetime | None, zone: tzinfo | None = None) -> str:
 
 
 def clock(moment: datetime | None) -> str:
-    """Write a time, and within a day how long ago it is.
-
-    Its zone is not shown in a list, where the head of the column names it once.
-    """
+    """Write a time, and within a day how long ago it is. The head of its column names its zone."""
     if moment is None:
         return "-"
-    exact, now = at(moment), timezone.now()
-    time, zone = exact.rsplit(" ", 1)
+    now = timezone.now()
     ago = wording.ago(moment, now) if abs(now - moment) < timedelta(days=1) else ""
-    return format_html(
-        '<time datetime="{}" title="{}">{}<span class="zone"> {}</span></time>'
-        ' <small class="ago">{}</small>',
-        *(moment.isoformat(), exact, time, zone, ago),
-    )
+    return format_html('{} <small class="ago">{}</small>', short(moment, at(moment)), ago)
 
 
 def text(

@@ -11,6 +11,7 @@ from django.utils import timezone
 from optin.actions.base import Action, Done, FileField, NoForm, calls
 from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, tagged, text, when
 from optin.admin.site import site
+from optin.admin.times import times
 from optin.models import WebhookEndpoint
 from optin.models.webhooks import MAX_DESCRIPTION
 from optin.operations import staff, webhooks
@@ -166,7 +167,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
             words = f"failing: next attempt at {at(row.due_at)}"
         else:
             return "on"
-        return tagged(words, is_bad=True)
+        return tagged(times(words), is_bad=True)
 
     @admin.display(description="events that wait")
     def waiting(self, row: WebhookEndpoint) -> int:
@@ -183,7 +184,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     @admin.display(description="old secret")
     def old_secret(self, row: WebhookEndpoint) -> str:
         ends = row.old_secret_ends_at
-        return f"signs until {at(ends)}" if ends and ends > timezone.now() else "-"
+        return times(f"signs until {at(ends)}") if ends and ends > timezone.now() else "-"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm(staff.sees(self.model)))

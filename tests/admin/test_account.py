@@ -25,7 +25,7 @@ from optin.origin import Face, Origin
 from optin.support.diagnosis import Why
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
-from tests.kit.staff import In, OnStaff, ask
+from tests.kit.staff import In, OnStaff, ask, whole_times
 from tests.kit.trail import tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,11 +42,6 @@ def page_of(client: Client, user: User, query: str = "") -> str:
     response = client.get(f"/admin/optin/user/{user.pk}/change/{query}")
     assert response.status_code == 200
     return unescape(whole_times(response.content.decode()))
-
-
-def whole_times(html: str) -> str:
-    """Write each time as it is on hover."""
-    return re.sub(r'<time [^>]*title="([^"]*)">[^<]*</time>', r"\1", html)
 
 
 def offered(html: str) -> tuple[list[str], list[str]]:

@@ -42,7 +42,7 @@ from optin.operations import opt_ins, send_controls
 from optin.support import statistics
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
-from tests.kit.staff import In, OnStaff, make_staff
+from tests.kit.staff import In, OnStaff, make_staff, whole_times
 from tests.kit.trail import tell
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -95,7 +95,7 @@ def tiles(client: Client) -> dict[str, list[str]]:
 
 def needs(client: Client) -> list[tuple[str, str]]:
     """What needs somebody, and where each leads."""
-    block = home(client).partition('<ul class="needs">')[2].partition("</ul>")[0]
+    block = whole_times(home(client)).partition('<ul class="needs">')[2].partition("</ul>")[0]
     return [
         (unescape(words), address)
         for address, words in re.findall(r'<a href="(.*?)">(.*?)</a>', block)
@@ -508,7 +508,7 @@ def test_without_workers_who_looks_has_it_counted(
     signed_in: In, pending: ProviderUser, clock: time_machine.Traveller
 ) -> None:
     client = signed_in("auditor")
-    assert "As of <strong>2026-11-02 23:00 AEDT</strong>" in figures(client)
+    assert "As of <strong>2026-11-02 23:00 AEDT</strong>" in whole_times(figures(client))
     ProviderUser.objects.all().delete()
     clock.shift(59)
     assert sums(client)["Opt-ins started"] == ("1", "1")

@@ -187,12 +187,15 @@ LISTS: dict[str, type[models.Model]] = {
 
 
 def ask(client: Client, path: str, status: int = 303, **body: Any) -> str:
-    """POST to *path* and return the page that follows, or that answers. What is to be ticked is."""
+    """POST to *path* and return the page that follows, or that answers. What is to be ticked is.
+
+    Times are whole.
+    """
     response = client.post(f"/admin/{path}", {"ready": "on", **body})
     assert response.status_code == status, response.content.decode()
     if status == 303:
         response = client.get(response["Location"])
-    return response.content.decode()
+    return whole_times(response.content.decode())
 
 
 def code_of(user: User) -> str:
@@ -219,3 +222,13 @@ def lead(client: Client, reference: str) -> str:
     why, _, entries = story.partition('<ol class="events timeline">')
     said = why.partition("<nav")[0] + entries.partition("</li>")[0]
     return " ".join(re.sub(r"<[^>]+>", " ", said).split())
+
+
+_SHORT = re.compile(
+    r'<time [^>]*title="([^"]*)">[^<]*</time>(?: \((?:[^)]* ago|in [^)]*|just now)\))?'
+)
+
+
+def whole_times(html: str) -> str:
+    """Write each time as it is on hover."""
+    return _SHORT.sub(r"\1", html)
