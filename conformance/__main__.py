@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = options.parse(arguments, checks.sections())
     try:
         if command.serve:
-            return door.serve(command.serve, command.junit, rotate=command.rotate)
+            how = {"rotate": command.rotate, "expire": command.expire, "vary": command.vary}
+            return door.serve(command.serve, command.junit, **how)
         results = run(command)
     except (OSError, ValueError, http.client.HTTPException) as exc:
         print(f"Could not run: {exc}", file=sys.stderr)

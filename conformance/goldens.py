@@ -25,6 +25,10 @@ class Call:
         return self.result == "OAuthAccessTokenGrant"
 
     @property
+    def method(self) -> str:
+        return self.allow.partition(",")[0]
+
+    @property
     def is_user_call(self) -> bool:
         return self.path.startswith("/User/")
 
@@ -39,6 +43,7 @@ CALLS = {
     "token-2fa": Call("/authorisation/token-2fa", _SIGN_IN, "OAuthAccessTokenGrant"),
     "refresh": Call("/authorisation/refresh", _REFRESH, "OAuthAccessTokenGrant"),
     "ping": Call("/authorisation/ping", "", "boolean", allow="GET, HEAD"),
+    "events": Call("/events", "", "EventList", allow="GET, HEAD"),
 }
 USER_CALLS = [name for name, call in CALLS.items() if call.is_user_call]
 TOKEN_CALLS = [name for name, call in CALLS.items() if call.is_token_call]
@@ -57,6 +62,7 @@ MODELS: dict[str, dict[str, type]] = {
         "scope": str,
     },
     "OAuthGrantRequestError": {"error": str, "error_description": str},
+    "EventList": {"events": list, "next": int},
 }
 
 # Section 4.1. The sentence of invalid_request names the fault: it is any.
@@ -82,6 +88,7 @@ SENTENCES: dict[str, tuple[int, str]] = {
     "already_opted_in": (409, "Two-factor authentication is on already."),
     "not_opted_in": (409, "Two-factor authentication is not on."),
     "mobile_number_in_use": (409, "Another account uses this mobile number. Contact support."),
+    "cursor_gone": (410, "The events after this one are not kept. Begin again with after=0."),
     "too_large": (413, "The body is too large."),
     "unsupported_media_type": (415, "This content type is not accepted."),
     "locked": (429, "Too many wrong codes. Try again in {wait}."),
@@ -115,6 +122,13 @@ TOKEN_SENTENCES: dict[tuple[int, str], tuple[str, ...]] = {
         "The service cannot do this now. Nothing happened; try again later.",
         "The service cannot do this now. Try again later.",
     ),
+}
+
+# Section 5.3: the code in a Link, where it is not the error of a token call.
+HELP = {
+    (405, "invalid_request"): "method_not_allowed",
+    (413, "invalid_request"): "too_large",
+    (415, "invalid_request"): "unsupported_media_type",
 }
 
 # Section 5.1.

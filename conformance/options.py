@@ -64,6 +64,8 @@ class Command:
     strict: bool = False
     serve: str = ""
     rotate: bool = False
+    expire: int | None = None
+    vary: bool = False
 
 
 def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
@@ -85,6 +87,12 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     )
     parser.add_argument(
         "--rotate", action="store_true", help="with --serve: each refresh token works once"
+    )
+    parser.add_argument(
+        "--expire", type=int, metavar="SECONDS", help="with --serve: how long access tokens live"
+    )
+    parser.add_argument(
+        "--vary", action="store_true", help="with --serve: other sentences in each run"
     )
     parser.add_argument("--config", type=Path, help="TOML file with the options below")
     told = [option for option in fields(Options) if option.name != "base_url"]
@@ -115,6 +123,8 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         given["strict"],
         given["serve"],
         given["rotate"],
+        given["expire"],
+        given["vary"],
     )
 
 

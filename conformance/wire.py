@@ -114,8 +114,8 @@ class Answer:
 def _value(element: Element) -> Any:
     if element.tag == "boolean":
         return element.text == "true"
-    if element.tag == "_links":
-        return [{part.tag: part.text or "" for part in link} for link in element]
+    if element.tag in {"_links", "events"}:
+        return [_value(child) for child in element]
     if len(element):
         return {child.tag: _value(child) for child in element}
     return element.text or ""

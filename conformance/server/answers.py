@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 from xml.etree.ElementTree import Element
@@ -29,23 +29,28 @@ class Refused(Exception):
     :param wait: seconds of ``Retry-After``.
     :param which: which of the sentences that the code has in token calls.
     :param fault: what the client did wrong, if it is the client, and the section.
+    :param advice: what a careful client would do better, and the section.
     """
 
     code: str
     wait: int = 0
     which: int = 0
     fault: tuple[str, str] | None = None
+    advice: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a request is answered: its call, its file, the type of the answer."""
+    """How a request is answered: its call, its file, the type of the answer.
+
+    :param words: what all sentences say in place of their own words, if not "".
+    """
 
     base_url: str
     call: str
     file: str
     media_type: str
-    headers: dict[str, str] = field(default_factory=dict)
+    words: str = ""
 
     @property
     def _is_token_call(self) -> bool:
@@ -55,17 +60,21 @@ class Way:
         """Return the 200: *data*, or the sentence and the links of the call."""
         model = CALLS[self.call].result
         if model == "BaseResponseModel":
-            data = self._told(SUCCESSES[self.call][0], "")
+            data = self._told(self._worded(SUCCESSES[self.call][0]), "")
         return self._reply(200, "", model, data)
 
     def refused(self, status: int, code: str, told: str = "", wait: int = 0) -> Reply:
         """Return the refusal *code*; *told* stands for its sentence."""
         headers = {"Retry-After": str(wait)} if wait else {}
+        reference = headers["Support-Reference"] = new_reference()
+        about = goldens.HELP.get((status, code), code)
+        page = f"{self.base_url}/Help/Errors?reference={reference}#{about}"
+        headers["Link"] = f'<{page}>; rel="help"'
         if code in CHALLENGES:
             headers["WWW-Authenticate"] = CHALLENGES[code]
         if status == 405:
             headers["Allow"] = CALLS[self.call].allow
-        told = told.replace("{wait}", f"{wait} second{'s' if wait != 1 else ''}")
+        told = self._worded(told, wait)
         if self._is_token_call:
             data = {"error": code, "error_description": told}
             return self._reply(status, code, "OAuthGrantRequestError", data, headers)
@@ -88,6 +97,11 @@ class Way:
         if self._is_token_call and code in SENTENCES:
             code = "invalid_request"
         return self.refused(status, code, known or told)
+
+    def _worded(self, told: str, wait: int = 0) -> str:
+        if self.words:
+            told = f"{self.words}: {{wait}}." if wait else f"{self.words}."
+        return told.replace("{wait}", f"{wait} second{'s' if wait != 1 else ''}")
 
     def _told(self, sentence: str, code: str) -> dict[str, object]:
         links = goldens.links(self.base_url, self.call, code, self.file)
@@ -112,14 +126,20 @@ def in_common() -> dict[str, str]:
     return {"Cache-Control": "no-store", "X-Request-Id": uuid4().hex}
 
 
+def new_reference() -> str:
+    """Return a ``Support-Reference``, which here leads to nothing."""
+    letters = uuid4().hex.upper()
+    return f"{letters[:3]}-{letters[3:7]}"
+
+
 def _tree(tag: str, data: Any) -> Element:
-    """Return the element that holds *data*: links before the rest (2.3)."""
+    """Return the element that holds *data*: links before the rest, nothing for None (2.3)."""
     element = Element(tag)
     if isinstance(data, dict):
         for name, value in sorted(data.items(), key=lambda item: item[0] != "_links"):
             element.append(_tree(name, value))
     elif isinstance(data, list):
-        element.extend([_tree("Link", link) for link in data])
+        element.extend([_tree("Event" if tag == "events" else "Link", each) for each in data])
     else:
         element.text = "true" if data is True else str(data)
     return element

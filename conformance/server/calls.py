@@ -25,6 +25,8 @@ def decide(visit: Visit) -> object:
         return True
     if not visit.person:
         return _refresh(visit) if visit.call == "refresh" else _token(visit)
+    if visit.call == "events":
+        return _events(visit)
     if visit.call == "opt-in":
         return _opt_in(visit, visit.person)
     if visit.person.is_disabled:
@@ -32,6 +34,15 @@ def decide(visit: Visit) -> object:
     if wait := visit.people.lock(visit.person.own, visit.person.programs):
         raise Refused("locked", wait)
     return (_verify if visit.call == "verify" else _opt_out)(visit, visit.person)
+
+
+def _events(visit: Visit) -> object:
+    known = visit.people.events.get(int(visit.parameter("fileid") or 0), [])
+    after, limit = (int(visit.parameter(name) or n) for name, n in (("after", 0), ("limit", 100)))
+    if after > len(known):
+        raise Refused("cursor_gone")
+    found = known[after : after + limit]
+    return {"events": found, "next": after + len(found)}
 
 
 def mobile(text: str) -> str:
@@ -71,6 +82,7 @@ def _opt_in(visit: Visit, person: Person) -> object:
     if wait := people.wait(number, "opt-in"):
         raise Refused("send_limit", wait)
     own = people.number(person, number, int(visit.parameter("fileid") or 0))
+    own.reference = visit.request.headers.get("client-reference", "")
     own.code = people.send(number, "opt-in", own.code)
     return {"ProviderUserId": own.id}
 
@@ -93,6 +105,7 @@ def _verify(visit: Visit, person: Person) -> object:
     if asked == "mobile_number_in_use" or people.is_in_use(number, person):
         raise Refused("mobile_number_in_use")
     person.active = number
+    people.happened("number.activated", "verified", number)
     people.end_refresh_tokens(person)
     return None
 
@@ -109,6 +122,7 @@ def _opt_out(visit: Visit, person: Person) -> object:
         # Not the next one: else the number would stay active for good.
         code.ends, number.was_late = 0, True
     people.prove(person, code, otp, person.programs)
+    people.happened("number.removed", "opted_out", number)
     person.numbers.remove(number)
     person.active = None
     person.codes.clear()
@@ -141,6 +155,9 @@ def _token(visit: Visit) -> object:
         except Refused:
             raise Refused("invalid_grant", which=1) from None
         del person.codes["sign-in"]
+    if people.are_wasted(person):
+        told = "The two tokens of before were used once at most: use a token until it ends"
+        visit.advise(told, "3.4")
     return people.issue(people.new_refresh_token(scope), scope)
 
 

@@ -6,20 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from conformance import report
 from conformance.server import calls, oauth
 from conformance.server.answers import Refused, Reply, in_common
 from conformance.server.bodies import CODES
-from conformance.server.people import People
-from conformance.server.visits import Visit
+from conformance.server.people import ACCESS_LIFETIME, People
+from conformance.server.visits import HEADERS, Visit
 from conformance.wire import Request
 
+_AT_ONCE = 10  # seconds after a 500
 _MOST_READ = 1 << 20  # bytes of a body that is too large, read so that its client gets an answer
 
 
@@ -47,20 +49,25 @@ class Desk:
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.time
     rotate: bool = False
+    expire: int | None = None
+    vary: bool = False
     seen: list[Seen] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.people = People(self._text, self.clock, rotate=self.rotate)
-        self._waits: dict[tuple[object, ...], float] = {}
+        lifetime = ACCESS_LIFETIME if self.expire is None else self.expire
+        self.people = People(self._text, self.clock, rotate=self.rotate, lifetime=lifetime)
+        self._words = f"Run {uuid4().hex[:8]}" if self.vary else ""
+        self._waits: dict[tuple[object, ...], tuple[float, str]] = {}
+        self._first: dict[tuple[object, ...], tuple[float, bytes, Reply]] = {}
         self._lock = threading.Lock()
 
     def answer(self, request: Request, peer: str) -> Reply:
         with self._lock:
             reply = oauth.answer(request, self.people, self.base_url)
-            visit = Visit(request, self.people, self.base_url)
+            visit = Visit(request, self.people, self.base_url, self._words)
             if not reply:
-                reply = visit.refusal() or self._decided(visit)
+                reply = visit.refusal() or self._once(visit)
                 self._wait(visit, reply)
             if not ipaddress.ip_address(peer).is_loopback:
                 visit.advise("The request came without TLS", "3.1")
@@ -69,12 +76,34 @@ class Desk:
             self.tell(str(self.seen[-1]))
             return reply
 
+    def _once(self, visit: Visit) -> Reply:
+        """Return the first answer that was given for an ``Idempotency-Key`` (1.4)."""
+        key = visit.request.headers.get("idempotency-key")
+        if key is None or "Idempotency-Key" not in HEADERS.get(visit.call, ()):
+            return self._decided(visit)
+        credential = "token" if visit.bearer is not None else visit.parameter("wsaccesskey")
+        body = visit.request.body
+        call = (key, visit.person and visit.person.name, credential, visit.way.file, visit.call)
+        ends, first_body, first = self._first.get(call, (0.0, b"", None))
+        if first and ends > self.clock():
+            if first_body != body:
+                told = "The Idempotency-Key came before with another body"
+                visit.tell(told, "1.4")
+                return visit.way.faulty("body", f"{told}.")
+            return replace(first, headers=first.headers | in_common())
+        reply = self._decided(visit)
+        if reply.code in {"", "2fa_code_required"}:
+            self._first[call] = (self.clock() + 86400, body, reply)
+        return reply
+
     def _decided(self, visit: Visit) -> Reply:
         try:
             return visit.way.granted(calls.decide(visit))
         except Refused as refused:
             if refused.fault:
                 visit.tell(*refused.fault)
+            if refused.advice:
+                visit.advise(*refused.advice)
             return visit.way.decided(refused)
 
     def _wait(self, visit: Visit, reply: Reply) -> None:
@@ -82,10 +111,15 @@ class Desk:
         who = visit.person.name if visit.person else visit.properties.get("username")
         body = "" if reply.code == "locked" else repr(visit.properties)
         call = (visit.call, who, body)
-        if self._waits.get(call, 0) > self.clock():
-            visit.advise("Retry-After of the answer before is not over", "5.3")
+        until, told = self._waits.get(call, (0.0, ""))
+        if until > self.clock():
+            visit.advise(told, "5.3")
         if wait := int(reply.headers.get("Retry-After", 0)):
-            self._waits[call] = self.clock() + wait
+            told = "Retry-After of the answer before is not over"
+            self._waits[call] = (self.clock() + wait, told)
+        elif reply.status == 500:
+            told = "The answer before was 500: report it, and do not repeat the request at once"
+            self._waits[call] = (self.clock() + _AT_ONCE, told)
 
     def unreadable(self, status: int) -> None:
         """Tell of what came and is no HTTP."""
@@ -182,16 +216,17 @@ def serving(host: str, port: int, **how: Any) -> Iterator[Desk]:
             server.shutdown()
 
 
-def serve(address: str, junit: Path | None, *, rotate: bool) -> int:
+def serve(address: str, junit: Path | None, **how: Any) -> int:
     """Serve until Ctrl-C; return 1 if a request was wrong, 2 if none came, else 0.
 
+    :param how: that of ``Desk``.
     :raises OSError, ValueError: where nothing can be served at *address*.
     """
     host, _, port = address.rpartition(":")
     # SIGINT too: a shell lets what it starts in the background ignore it.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.default_int_handler)
-    open_door = serving(host or "127.0.0.1", int(port), tell=_print, rotate=rotate)
+    open_door = serving(host or "127.0.0.1", int(port), tell=_print, **how)
     with open_door as desk, suppress(KeyboardInterrupt):
         _introduce(desk)
         threading.Event().wait()

@@ -3,11 +3,12 @@
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from conformance.server.answers import Refused
 from conformance.server.bodies import CODES, clean
 
-RIGHTS = ("full", "2fa", "modify", "view")
+RIGHTS = ("full", "2fa", "modify", "view", "events")
 ACCESS_LIFETIME, REFRESH_LIFETIME, GRACE = 3600, 30 * 86400, 10  # seconds (3.4)
 _CODE_LIFETIME, _TRIES, _LOCK_AFTER, _LOCK, _RESEND_WAIT = 600, 5, 10, 900, 30  # (4.2, 6)
 
@@ -19,6 +20,7 @@ class Code:
     value: str
     ends: float
     tries: int = 0
+    was_refused: bool = False  # because it had ended
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Number:
     mobile: str
     file: int
     code: Code | None = None
+    reference: str = ""  # the Client-Reference of its opt-in
     was_late: bool = False  # its first code has expired on purpose
 
 
@@ -68,6 +71,7 @@ class Grant:
     replaced: float = 0
     """When a refresh token was replaced by another; 0 if it was not."""
     was_refused: bool = False
+    uses: int = 0
 
     @property
     def scope(self) -> str:
@@ -78,9 +82,14 @@ class People:
     """All state of the server. ``text`` is called with each text: the number, and the words."""
 
     def __init__(
-        self, text: Callable[[str, str], None], clock: Callable[[], float], *, rotate: bool
+        self,
+        text: Callable[[str, str], None],
+        clock: Callable[[], float],
+        *,
+        rotate: bool,
+        lifetime: int,
     ) -> None:
-        self.now, self.rotate = clock, rotate
+        self.now, self.rotate, self.lifetime = clock, rotate, lifetime
         self._text = text
         ann = Person("ann", "ann-password", (777, 778))
         ben = Person("ben", "ben-password", (888,))
@@ -89,6 +98,7 @@ class People:
         self.access: dict[str, Grant] = {}
         self.refresh: dict[str, Grant] = {}
         self._waits: dict[tuple[str, str], float] = {}
+        self.events: dict[int, list[dict[str, object]]] = {}  # by file
         self._ids = self._texts = 0
 
     # -- credentials ---------------------------------------------------------------
@@ -108,7 +118,7 @@ class People:
     def issue(self, refresh_token: str, grant: Grant) -> dict[str, object]:
         """Return the body of a grant with a new access token."""
         token = secrets.token_urlsafe(24)
-        ends = self.now() + ACCESS_LIFETIME
+        ends = self.now() + self.lifetime
         self.access[token] = Grant(grant.person, grant.rights, grant.files, ends)
         if held := self.refresh.get(refresh_token):
             self.end_access_token(held)
@@ -116,7 +126,7 @@ class People:
         return {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": ACCESS_LIFETIME,
+            "expires_in": self.lifetime,
             "refresh_token": refresh_token,
             "scope": grant.scope,
         }
@@ -126,6 +136,11 @@ class People:
         ends = self.now() + REFRESH_LIFETIME
         self.refresh[token] = Grant(grant.person, grant.rights, grant.files, ends)
         return token
+
+    def are_wasted(self, person: Person) -> bool:
+        """Whether the last two access tokens of *person* work, and neither was used twice."""
+        own = [grant for grant in self.access.values() if grant.person is person][-2:]
+        return len(own) == 2 and all(g.ends > self.now() and g.uses < 2 for g in own)
 
     def end_access_token(self, refresh: Grant) -> None:
         """End the access token that came from *refresh*: the next one takes its place (3.4)."""
@@ -149,6 +164,19 @@ class People:
         if found.file != file:
             found.file, found.code = file, None
         return found
+
+    def happened(self, kind: str, reason: str, number: Number) -> None:
+        """Add an event about *number* to those of its file."""
+        events = self.events.setdefault(number.file, [])
+        at = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
+        data = {
+            "FileId": number.file,
+            "ProviderUserId": number.id,
+            "Sequence": len(events) + 1,
+            "Reason": reason,
+            "Reference": number.reference,
+        }
+        events.append({"type": kind, "timestamp": at.replace("+00:00", "Z"), "data": data})
 
     def wait(self, mobile: str, purpose: str) -> int:
         """Return the seconds until *mobile* may get another text for *purpose*."""
@@ -178,10 +206,12 @@ class People:
         """
         if not code:
             raise Refused("otp_incorrect")
-        if code.ends <= self.now():
-            raise Refused("otp_expired")
-        if code.tries >= _TRIES:
-            raise Refused("otp_exhausted")
+        if code.ends <= self.now() or code.tries >= _TRIES:
+            told = "The code has ended, as was answered before: ask for a new one"
+            advice = (told, "4.2") if code.was_refused else None
+            code.was_refused = True
+            is_late = code.ends <= self.now()
+            raise Refused("otp_expired" if is_late else "otp_exhausted", advice=advice)
         if clean(otp) != code.value:
             code.tries += 1
             count.failures += 1

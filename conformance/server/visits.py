@@ -4,6 +4,7 @@ Each rule checks the request by itself, so that the server finds all faults. The
 first one in the order of refusals.
 """
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +21,19 @@ from conformance.server.oauth import CLIENT
 from conformance.server.people import RIGHTS, Grant, People, Person
 from conformance.wire import FORM, MEDIA_TYPES, Request
 
+HEADERS = {"opt-in": ("Client-Reference", "Idempotency-Key"), "opt-out": ("Idempotency-Key",)}
+"""The headers that a call reads (1.1)."""
 ORDER = (
     *("host", "not_found", "method_not_allowed", "too_large", "key twice"),
     *("invalid_client", "not_authenticated", "invalid_token"),
     *("query", "insufficient_scope", "file_access_denied"),
-    *("unsupported_media_type", "unsupported_grant_type", "body"),
+    *("unsupported_media_type", "unsupported_grant_type", "body", "header"),
 )
 """Kinds of faults in the order of refusals (2.4): codes, or what ``invalid_request`` stands for."""
 
+_ALLOW = {"events": {"full", "events"}, "ping": {*RIGHTS}}
+"""The rights that allow a call (3.2); for others, ``_USER_CALLS``."""
+_USER_CALLS = {"full", "2fa", "modify"}
 _IDS = "1 to 2147483647, in digits, without a leading zero"
 
 
@@ -54,6 +60,7 @@ class Visit:
     request: Request
     people: People
     base_url: str
+    words: str = ""
     wrong: list[str] = field(default_factory=list)
     better: list[str] = field(default_factory=list)
     person: Person | None = None
@@ -87,7 +94,7 @@ class Visit:
     @property
     def way(self) -> Way:
         kind = negotiated(self.request.headers.get("accept"), self.media_type)
-        return Way(self.base_url, self.call, self.parameter("fileid") or "", kind)
+        return Way(self.base_url, self.call, self.parameter("fileid") or "", kind, self.words)
 
     @property
     def is_token_call(self) -> bool:
@@ -115,7 +122,7 @@ class Visit:
 
     def refusal(self) -> Reply | None:
         """Return the answer to the first fault, if there is any, and tell all."""
-        found = [*self._address(), *self._body()]
+        found = [*self._address(), *self._body(), *self._headers()]
         if self.is_token_call:
             found += self._client()
         elif self.call:
@@ -153,6 +160,19 @@ class Visit:
         elif file is not None and not bodies.is_id(file):
             yield Fault("query", f"FileId is no id: {_IDS}.", "1.3")
 
+        for name, least, most in (("after", 0, 2**63 - 1), ("limit", 1, 100)):
+            text = self.parameter(name) if self.call == "events" else None
+            is_number = text is None or re.fullmatch("0|[1-9][0-9]{0,18}", text)
+            if not is_number or not least <= int(text or least) <= most:
+                yield Fault("query", f"{name} is no number from {least} to {most}.", "1.1")
+
+    def _headers(self) -> Iterator[Fault]:
+        for name in HEADERS.get(self.call, ()):
+            value = self.request.headers.get(name.lower(), "x")
+            if not re.fullmatch("[!-~]{1,64}", value):
+                told = f"{name} does not have 1 to 64 visible ASCII characters."
+                yield Fault("header", told, "1.1")
+
     def _client(self) -> Iterator[Fault]:
         pair = b64encode(":".join(CLIENT.values()).encode()).decode()
         if self.basic not in (None, pair):
@@ -179,7 +199,7 @@ class Visit:
             told = "The WsAccessKey and the bearer token belong to two people."
             yield Fault("invalid_token", told, "3.1")
             return
-        if self.call != "ping" and holders[-1].rights == ("view",):
+        if not {*holders[-1].rights} & _ALLOW.get(self.call, _USER_CALLS):
             told = "The scope of the token does not allow this call."
             yield Fault("insufficient_scope", told, "3.2")
         file = self.parameter("fileid") or ""
@@ -197,6 +217,7 @@ class Visit:
             if grant.was_refused:
                 self.advise("The token has ended, as was answered before: refresh it", "3.4")
             grant.was_refused = True
+        grant.uses += 1
 
     def _body(self) -> Iterator[Fault]:
         call = CALLS[self.call] if self.call else None
@@ -224,7 +245,8 @@ class Visit:
 
     def _advise(self) -> None:
         headers = self.request.headers
-        for name in {name for name, _ in self.query} - {"fileid", "wsaccesskey"}:
+        known = {"fileid", "wsaccesskey"} | ({"after", "limit"} if self.call == "events" else set())
+        for name in {name for name, _ in self.query} - known:
             if any(word in name for word in ("token", "password", "code", "otp", "secret")):
                 self.advise("There is a secret in the query: addresses are logged", "3.1")
             else:

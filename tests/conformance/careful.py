@@ -1,7 +1,7 @@
 """A careful client that makes all the calls, and the mistakes that it does not make."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -47,7 +47,7 @@ class Careful:
                 urlencode(properties).encode() if is_form else write(call.model, properties, kind)
             )
         target = f"{call.path}?{urlencode(query)}" if query else call.path
-        return Request("GET" if name == "ping" else "POST", target, headers, body)
+        return Request(call.method, target, headers, body)
 
     def steps(self) -> dict[str, Callable[[], Request]]:
         """All its requests, by name, in order: each is made once those before are answered."""
@@ -184,5 +184,209 @@ MISTAKES = [
         "There is a secret in the query: addresses are logged (section 3.1)", is_wrong=False),
     Mistake("misspelt", "opt in", properties(Mobile="1"),
         "The property 'Mobile' is unknown, and ignored (section 1.2)", is_wrong=False),
+    Mistake("token in place of Bearer", "verify by key", headers(authorization="Token x"),
+        "Authorization is not of the scheme Bearer: it is ignored (section 3.1)", is_wrong=False),
+    Mistake("cookie", "ping", headers(cookie="a=b"),
+        "There is a Cookie: it is ignored (section 3.1)", is_wrong=False),
+    Mistake("unknown parameter", "ping", query("page=1"),
+        "The parameter 'page' is unknown, and ignored (section 1.1)", is_wrong=False),
+    Mistake("password in the query", "sign in", target("token", "token?password=x"),
+        "There is a secret in the query: addresses are logged (section 3.1)", is_wrong=False),
+    Mistake("key made up", "verify by key", target("ann-key-777", "nobody"),
+        "The WsAccessKey is unknown (section 3.1)"),
+    Mistake("key of another file", "verify by key", target("FileId=777", "FileId=778"),
+        "FileId is not open to this person, token or key (section 3.1)"),
+    Mistake("file with a zero", "opt in", target("=777", "=0777"),
+        f"FileId is no id: {_IDS} (section 1.3)"),
+    Mistake("no body", "opt in", lambda r: replace(r, body=b""),
+        "MobileNumber is missing (section 1.2)"),
+    Mistake("array", "opt in", lambda r: replace(r, body=b"[]"),
+        "The body is not one JSON object (section 2.2)"),
+    Mistake("UTF-16", "opt in", lambda r: replace(r, body=r.body.decode().encode("utf-16")),
+        "The body is not UTF-8 (section 2.2)"),
+    Mistake("NUL", "opt in", body("}", "}\0"), "The body has a NUL in it (section 2.2)"),
+    Mistake("NaN", "opt in", body("{", '{"x": NaN, '),
+        "NaN and Infinity are no JSON (section 2.2)"),
+    Mistake("nested too deep", "opt in", body("{", '{"x": ' + "[" * 16 + "]" * 16 + ", "),
+        "The body is nested over 16 levels deep (section 2.2)"),
+    Mistake("id as a decimal", "mistype", properties(ProviderUserId=1.0),
+        f"ProviderUserId is no id: {_IDS} (section 1.3)"),
+    Mistake("code of an app", "mistype", properties(Otp="123 450"),
+        "Otp is not 7 digits (section 1.3)"),
+    Mistake("namespace", "verify by key", body("OptInRequest>", 'OptInRequest xmlns="urn:x">', 1),
+        "An element of the XML is in a namespace (section 2.2)"),
+    Mistake("DTD", "verify by key", body("<Verify", "<!DOCTYPE x><Verify"),
+        "The body is not well-formed XML, or has a DTD (section 2.2)"),
+    Mistake("XML in another encoding", "verify by key",
+        body("<Verify", '<?xml version="1.0" encoding="utf-16"?><Verify'),
+        "The XML declares another encoding than UTF-8 (section 2.2)"),
+    Mistake("element twice", "verify by key", body("</Otp>", "</Otp><Otp>1</Otp>"),
+        "A property was given twice in the XML (section 2.2)"),
+    Mistake("element in a value", "verify by key", body("<Otp>", "<Otp><b/>"),
+        "A property of the XML has elements in it (section 2.2)"),
+    Mistake("form", "opt in", headers(content_type=FORM),
+        "Content-Type is none that this call reads (section 2.2)"),
+    Mistake("no type", "opt in", headers(content_type=None),
+        "Content-Type is none that this call reads (section 2.2)"),
+    Mistake("grant of a client", "sign in", body("grant_type=password", "grant_type=client"),
+        "grant_type is not password (section 3.5)"),
+    Mistake("scope of nobody", "sign in", body("&password", "&scope=delete&password"),
+        "scope names a word or a file that cannot be granted (section 3.2)"),
+    Mistake("password as a number", "ask for a code", properties(password=1),
+        "password is not a string (section 1.2)"),
+    Mistake("form with a name twice", "sign in", body("&password", "&scope=&SCOPE=&password"),
+        "A name was given twice in the body (section 2.2)"),
+    Mistake("long reference", "opt in", headers(client_reference="x" * 65),
+        "Client-Reference does not have 1 to 64 visible ASCII characters (section 1.1)"),
+    Mistake("key with a blank", "opt in", headers(idempotency_key="a b"),
+        "Idempotency-Key does not have 1 to 64 visible ASCII characters (section 1.1)"),
 ]
 # fmt: on
+
+
+# -- habits ------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """The clock of the strict server."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+Steps = Iterator[None]
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What a client gets wrong over several requests: ``go`` yields before the one that shows it.
+
+    The server has nothing to say until then.
+    """
+
+    go: Callable[[Careful, Clock], Steps]
+    told: str
+    rotate: bool = False
+
+
+def too_early(client: Careful, clock: Clock) -> Steps:
+    client.go("opt in")
+    again = client.steps()["opt in"]()
+    client.send(again)  # the first call said nothing of a wait
+    yield
+    client.send(again)
+    clock.now += 30
+    client.send(again)
+
+
+def with_an_ended_token(client: Careful, clock: Clock) -> Steps:
+    """A client may learn from the answer that its token has ended: once."""
+    client.go("sign in")
+    clock.now += 3600
+    ping = client.steps()["ping"]()
+    client.send(ping)
+    yield
+    client.send(ping)
+
+
+def with_a_replaced_token(client: Careful, clock: Clock) -> Steps:
+    client.go("sign in")
+    refresh = client.steps()["refresh"]()
+    assert [client.send(refresh).status for _ in range(2)] == [200, 200]  # within 10 seconds
+    clock.now += 10
+    yield
+    client.send(refresh)
+
+
+def a_token_for_each_request(client: Careful, clock: Clock) -> Steps:
+    for _ in range(2):
+        client.go("ping")
+    yield
+    client.go("sign in")
+
+
+def with_the_refresh_token(client: Careful, clock: Clock) -> Steps:
+    client.go("sign in")
+    yield
+    token = client.tokens[-1]["refresh_token"]
+    client.go("ping", headers(authorization=f"Bearer {token}"))
+
+
+def with_a_scope_that_is_too_narrow(client: Careful, clock: Clock) -> Steps:
+    client.tokens.append(client.send(client.request("token", PASSWORD | {"scope": "view"})).data)
+    yield
+    client.send(client.steps()["opt in"]())
+
+
+def codes_after_the_last_try(client: Careful, clock: Clock) -> Steps:
+    client.go("opt in")
+    mistype = client.steps()["mistype"]()
+    codes = [client.send(mistype).code for _ in range(6)]
+    assert codes == ["otp_incorrect"] * 5 + ["otp_exhausted"]
+    yield
+    client.send(mistype)
+
+
+def a_500_at_once(client: Careful, clock: Clock) -> Steps:
+    client.go("sign in")
+    opt_in = properties(MobileNumber="0491 573 770")(client.steps()["opt in"]())
+    assert client.send(opt_in).status == 500
+    yield
+    client.send(opt_in)
+
+
+def an_idempotency_key_for_all(client: Careful, clock: Clock) -> Steps:
+    key = headers(idempotency_key="always-the-same")
+    client.go("opt in", key)
+    again = client.send(key(client.steps()["opt in"]()))
+    assert again.status == 200
+    yield
+    client.send(properties(MobileNumber="0491 570 157")(key(client.steps()["opt in"]())))
+
+
+HABITS = [
+    Habit(too_early, "Retry-After of the answer before is not over (section 5.3)"),
+    Habit(
+        with_an_ended_token,
+        "The token has ended, as was answered before: refresh it (section 3.4)",
+    ),
+    Habit(
+        with_a_replaced_token,
+        "The refresh_token was replaced by another, in the answer to its use (section 3.4)",
+        rotate=True,
+    ),
+    Habit(
+        a_token_for_each_request,
+        "The two tokens of before were used once at most: use a token until it ends (section 3.4)",
+    ),
+    Habit(with_the_refresh_token, "The bearer token is a refresh token (section 3.1)"),
+    Habit(
+        with_a_scope_that_is_too_narrow,
+        "The scope of the token does not allow this call (section 3.2)",
+    ),
+    Habit(
+        codes_after_the_last_try,
+        "The code has ended, as was answered before: ask for a new one (section 4.2)",
+    ),
+    Habit(
+        a_500_at_once,
+        "The answer before was 500: report it, and do not repeat the request at once (section 5.3)",
+    ),
+    Habit(
+        an_idempotency_key_for_all,
+        "The Idempotency-Key came before with another body (section 1.4)",
+    ),
+]
+
+NOT_NOTICEABLE = {
+    "It does not check the certificate of the server": "there is no TLS here",
+    "It follows redirects with its credentials": "no answer is a redirect",
+    "It waits for an answer forever": "each answer comes at once",
+    "It decides by the words of an answer": "only you see what it does then. Try `--vary`",
+    "It takes `already_verified` after a lost answer for a failure": "no answer is lost here",
+    "It logs passwords, tokens or codes": "only its own logs show that",
+}
+"""What no request shows, and why."""

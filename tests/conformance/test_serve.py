@@ -21,28 +21,22 @@ from conformance.server.door import Desk, serving
 from conformance.wire import JSON, Answer, Request, Wire
 from tests.conformance.careful import (
     FILE,
+    HABITS,
     KEY,
     MISTAKES,
+    NOT_NOTICEABLE,
     NUMBER,
     OPT_IN,
     PASSWORD,
     Careful,
+    Clock,
+    Habit,
     Mistake,
     headers,
 )
 from tests.conformance.proxy import Forward, Reply, proxying
 from tests.kit.documents import CONFORMANCE
 from tests.kit.server import ROOT
-
-
-@dataclass
-class Clock:
-    """The clock of the strict server."""
-
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -124,7 +118,9 @@ def test_an_answer_of_a_sandbox_that_is_another_is_found() -> None:
     assert failed == {
         "opt-in of a number that ends in 04 is locked.",
         "No input of a client leads to a 500.",
-        "Each answer has the links of the table, and no others.",  # the proxy's address is another
+        # The proxy's address is another.
+        "Each answer has the links of the table, and no others.",
+        "Link on each refusal of a call leads to the help for its reference and its code.",
     }
 
 
@@ -157,44 +153,42 @@ def test_all_mistakes_of_a_request_are_told(bench: Bench) -> None:
     assert len(seen.wrong) == 5  # method, FileId twice, no id, no credential, no number
 
 
-def test_a_call_before_its_time_is_told(bench: Bench) -> None:
-    client = bench.client
-    client.go("opt in")
-    again = client.steps()["opt in"]()
-    client.send(again)  # the first call said nothing of a wait
-    assert bench.told() == []
-    client.send(again)
-    bench.clock.now += 30
-    client.send(again)
-    assert [seen.answer for seen in bench.desk.seen[-3:]] == ["429 send_limit"] * 2 + ["200"]
-    assert bench.told() == ["Retry-After of the answer before is not over (section 5.3)"]
-
-
-def test_an_ended_token_is_told_when_it_comes_again(bench: Bench) -> None:
-    """A client may learn from the answer that its token has ended."""
-    client = bench.client
-    client.go("sign in")
-    bench.clock.now += 3600
-    ping = client.steps()["ping"]()
-    client.send(ping)
-    assert bench.told() == []
-    client.send(ping)
-    assert bench.told() == ["The token has ended, as was answered before: refresh it (section 3.4)"]
-
-
-def test_a_replaced_refresh_token_is_told() -> None:
+@pytest.mark.parametrize("habit", HABITS, ids=lambda habit: habit.go.__name__)
+def test_a_habit_is_told_by_its_name(habit: Habit) -> None:
     clock = Clock()
-    with serving("127.0.0.1", 0, tell=lambda told: None, clock=clock, rotate=True) as desk:
+    with serving("127.0.0.1", 0, tell=lambda told: None, clock=clock, rotate=habit.rotate) as desk:
         bench = Bench(desk, clock)
-        bench.client.go("sign in")
-        refresh = bench.client.steps()["refresh"]()
-        answers = [bench.client.send(refresh) for _ in range(2)]  # the second within 10 seconds
-        clock.now += 10
-        answers.append(bench.client.send(refresh))
-    assert [answer.brief for answer in answers] == ["200", "200", "400 invalid_grant"]
-    assert bench.told() == [
-        "The refresh_token was replaced by another, in the answer to its use (section 3.4)"
-    ]
+        steps = habit.go(bench.client, clock)
+        next(steps)
+        assert bench.told() == []
+        next(steps, None)
+    assert bench.told() == [habit.told]
+
+
+def test_62_faults_of_clients_are_told_or_listed() -> None:
+    names = [*(m.name for m in MISTAKES), *(h.go.__name__ for h in HABITS), *NOT_NOTICEABLE]
+    assert len(set(names)) == len(names) >= 62
+    listed = re.findall(r"^- (It .+?): (.+)\.$", CONFORMANCE, re.MULTILINE)
+    assert dict(listed) == NOT_NOTICEABLE
+
+
+def test_tokens_end_early_and_sentences_differ_where_that_is_asked_for() -> None:
+    sentences = set()
+    for _ in range(2):
+        how, clock = {"expire": 5, "vary": True}, Clock()
+        with serving("127.0.0.1", 0, tell=lambda told: None, clock=clock, **how) as desk:
+            bench = Bench(desk, clock)
+            bench.client.go("mistype")
+            ping, opt_in = (bench.client.steps()[name]() for name in ("ping", "opt in"))
+            waiting = bench.client.send(opt_in)
+            bench.clock.now += 5
+            ended = bench.client.send(ping)
+        assert bench.client.tokens[0]["expires_in"] == 5
+        assert (waiting.brief, ended.brief) == ("429 send_limit", "401 invalid_token")
+        assert "30 seconds" in waiting.get("StatusMessage")  # some clients read them there
+        sentences |= {waiting.get("StatusMessage"), ended.get("StatusMessage")}
+    assert len(sentences) == 4
+    assert not any("again" in told or "valid" in told for told in sentences)
 
 
 def test_it_prints_what_the_page_shows() -> None:
