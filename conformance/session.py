@@ -179,7 +179,7 @@ class Session:
         :param query: all of the query, in place of what the call needs.
         """
         call = CALLS[name]
-        method = method or ("GET" if name == "ping" else "POST")
+        method = method or call.method
         if isinstance(body, Mapping):
             form = kind == FORM
             body = urlencode(body).encode() if form else write(call.model, body, kind or JSON)
@@ -302,10 +302,10 @@ class Session:
         path = answer.request.path
         if path.removesuffix("/") in CALL_OF_PATH:
             return CALL_OF_PATH[path.removesuffix("/")]
-        return "" if path.startswith(("/user/", "/authorisation/")) else None
+        return "" if path.startswith(("/user/", "/authorisation/", "/events/")) else None
 
     def api_answers(self) -> Iterator[tuple[str, Answer]]:
-        """All answers below ``/User/`` and ``/authorisation/`` so far, with their calls."""
+        """All answers to calls so far, and to other paths of the API, with their calls."""
         for answer in self.answers:
             call = self.call_of(answer)
             if call is not None:

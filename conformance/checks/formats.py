@@ -107,5 +107,5 @@ def token_errors(s: Session) -> None:
 def no_redirect(s: Session) -> None:
     """A call with a slash more or in another case is answered, not redirected. [1.1]"""
     for call in CALLS.values():
-        answer = s.send("POST", call.path.upper() + "/", b"{}", {"Content-Type": JSON})
+        answer = s.send(call.method, call.path.upper() + "/", b"{}", {"Content-Type": JSON})
         s.equal(answer, answer.headers.get("Location"), None, "Location")

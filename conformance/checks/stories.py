@@ -6,7 +6,9 @@ them: without a second factor. Codes are read by the command of ``--texts``.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import uuid4
 
+from conformance.checks.events import read_events
 from conformance.options import NotChecked
 from conformance.registry import add
 from conformance.session import Looks, Session
@@ -32,8 +34,9 @@ def _number(s: Session, story: Story) -> str:
     return s.options.numbers[story.place]
 
 
-def _opt_in(s: Session, number: str, kind: str) -> Answer:
-    return s.call("opt-in", {"MobileNumber": number}, kind)
+def _opt_in(s: Session, number: str, kind: str, key: str = "", **more: str) -> Answer:
+    headers = {"Client-Reference": key, "Idempotency-Key": key} if key else {}
+    return s.call("opt-in", {"MobileNumber": number} | more, kind, headers=headers)
 
 
 def _verify(s: Session, kind: str, id_: object, otp: str, accept: str | None = None) -> Answer:
@@ -63,9 +66,26 @@ def opt_in(s: Session, story: Story) -> None:
     """An opt-in texts a code, and answers with a ProviderUserId. [4.2]"""
     s.keeping("start")
     number = _number(s, story)
-    answer, code = s.code_sent_by(lambda: _opt_in(s, number, story.kind), number)
+    key = f"kit-{uuid4()}"
+    answer, code = s.code_sent_by(lambda: _opt_in(s, number, story.kind, key), number)
     s.require(answer, 200)
-    s.keep(id=str(answer.get("ProviderUserId")), code=code)
+    s.keep(id=str(answer.get("ProviderUserId")), code=code, key=key, answer=answer.body.decode())
+
+
+def lost_answer(s: Session, story: Story) -> None:
+    """The same Idempotency-Key gets the first answer again, and no text. [1.4]"""
+    number, key = _number(s, story), s.keeping("key")
+    text = s.newest(number)
+    for _ in range(2):
+        answer = s.expect(_opt_in(s, number, story.kind, key), 200)
+        s.equal(answer, answer.body.decode(), s.keeping("answer"), "the body")
+    s.equal(answer, s.newest(number) == text, True, "no other text:")
+
+
+def another_body(s: Session, story: Story) -> None:
+    """The same Idempotency-Key with another body is invalid_request. [1.4]"""
+    answer = _opt_in(s, _number(s, story), story.kind, s.keeping("key"), Other="1")
+    s.expect(answer, 400, "invalid_request")
 
 
 def id_is_a_number(s: Session, story: Story) -> None:
@@ -131,6 +151,17 @@ def verify(s: Session, story: Story) -> None:
     s.keep(active=s.keeping("id"))
 
 
+def event(s: Session, story: Story) -> None:
+    """The file has an event about it, with the Client-Reference of the opt-in. [1.1]"""
+    id_ = int(s.keeping("active"))
+    answer = read_events(s)
+    while len(answer.get("events")) == 100:
+        answer = read_events(s, answer.get("next"))
+    newest = (answer.get("events") or [{"type": "", "data": {}}])[-1]
+    told = [newest["type"], *(newest["data"].get(n) for n in ("ProviderUserId", "Reference"))]
+    s.equal(answer, told, ["number.activated", id_, s.keeping("key")], "the newest event")
+
+
 def verify_again(s: Session, story: Story) -> None:
     """The second of two equal calls is 409 already_verified. [4.2]"""
     answer = _verify(s, story.kind, s.keeping("active"), s.keeping("code"))
@@ -174,9 +205,16 @@ def opt_out_asks(s: Session, story: Story) -> None:
     s.keeping("active")
     number = _number(s, story)
     body: bytes | dict[str, object] = {} if story.kind == JSON else b""
-    answer, code = s.code_sent_by(lambda: s.call("opt-out", body, story.kind), number)
+    key = {"Idempotency-Key": f"kit-{uuid4()}"}
+
+    def ask() -> Answer:
+        return s.call("opt-out", body, story.kind, headers=key)
+
+    answer, code = s.code_sent_by(ask, number)
     s.require(answer, 401, "2fa_code_required")
     s.keep(out=code)
+    again = s.expect(ask(), 401, "2fa_code_required")
+    s.equal(again, again.body, answer.body, "the same answer again:")
     s.expect(s.call("opt-out", b"null", JSON), 401, "2fa_code_required")
 
 
@@ -188,8 +226,11 @@ def opt_out_wrong(s: Session, story: Story) -> None:
 
 
 def opt_out(s: Session, story: Story) -> None:
-    """The right code turns two-factor off; keys and tokens stay. [4.2]"""
-    s.expect(s.call("opt-out", {"Otp": s.keeping("out")}, story.kind), 200)
+    """The right code turns two-factor off, once for each key; access keys and tokens stay. [4.2]"""
+    key, body = {"Idempotency-Key": f"kit-{uuid4()}"}, {"Otp": s.keeping("out")}
+    first = s.require(s.call("opt-out", body, story.kind, headers=key), 200)
+    again = s.expect(s.call("opt-out", body, story.kind, headers=key), 200)
+    s.equal(again, again.body, first.body, "the same answer again:")
     s.expect(s.call("ping"), 200)
     s.expect(s.call("opt-out", {}, story.kind), 409, "not_opted_in")
 
@@ -203,8 +244,19 @@ def exhausted(s: Session, story: Story) -> None:
 
 
 WHOLE: list[Step] = [
-    *(nothing_active, opt_in, id_is_a_number, again, malformed, wrong_code, unknown_id, of_others),
-    *(verify, verify_again, opt_in_again, sign_in, sign_in_wrong, sign_in_right),
+    *(
+        nothing_active,
+        opt_in,
+        id_is_a_number,
+        lost_answer,
+        another_body,
+        again,
+        malformed,
+        wrong_code,
+        unknown_id,
+        of_others,
+    ),
+    *(verify, event, verify_again, opt_in_again, sign_in, sign_in_wrong, sign_in_right),
     *(opt_out_asks, opt_out_wrong, opt_out),
 ]
 # The third number's code is used up before the story of the second: its right code sets the
