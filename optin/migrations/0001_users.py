@@ -11,7 +11,6 @@ from optin.migrations._tables import table
 
 
 class Migration(migrations.Migration):
-    replaces = [("optin", "0001_initial")]
     dependencies = [("auth", "0012_alter_user_first_name_max_length")]
 
     operations = [
@@ -78,6 +77,14 @@ class Migration(migrations.Migration):
                 db_default=False, default=False, verbose_name="test account"
             ),
             app_failures_until=models.DateTimeField(blank=True, null=True),
+            program_disabled_at=models.DateTimeField(blank=True, null=True),
+            program_failures=models.PositiveSmallIntegerField(db_default=0, default=0),
+            program_locked_until=models.DateTimeField(blank=True, null=True),
+            language=models.CharField(blank=True, db_default="", default="", max_length=8),
+            invited_at=models.DateTimeField(blank=True, null=True),
+            invitation_used_at=models.DateTimeField(blank=True, null=True),
+            proved_email=models.EmailField(blank=True, db_default="", default="", max_length=254),
+            named_for_one_file=models.BooleanField(db_default=False, default=False),
             indexes=[Index(condition=Q(is_staff=True), fields=["-id"], name="user_who_is_staff")],
             constraints=[
                 UniqueConstraint(Lower("username"), name="user_name_unique_without_case"),

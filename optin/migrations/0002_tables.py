@@ -1,4 +1,4 @@
-"""The tables of 0.17.0, from which one can upgrade."""
+"""The tables of 0.25.0, from which one can upgrade."""
 
 import django.core.validators
 from django.conf import settings
@@ -17,22 +17,7 @@ from django.db.models import (
 from optin.migrations._tables import Together, table
 
 USER = settings.AUTH_USER_MODEL
-REPLACED = """
-    0003_audit_kinds_and_other_user 0004_audit_seals 0005_keys
-    0006_numbers_bound_to_their_row 0007_pages 0008_gateways
-    0009_doubts 0011_revocations 0012_figures
-    0013_indexes_of_lists 0014_renewals 0015_count_refusals
-    0016_known_networks 0017_used_codes 0019_withheld_texts
-    0020_networks_of_refusals 0021_verified_labels 0022_unknown_attempts
-    0023_last_attempt 0024_verified_columns 0025_restores
-    0027_session_owners 0028_text_first 0029_email_changes
-    0030_own_removals 0031_kinds_of_events 0032_webhooks
-    0033_client_reference 0034_webhook_endpoints 0035_sandbox
-    0036_audit_stream 0037_webhook_sending 0038_managers
-    0040_two_codes 0041_audit_notes 0042_references
-    0043_rehearsals 0044_not_me
-"""
-
+APPLICATION = settings.OAUTH2_PROVIDER_APPLICATION_MODEL
 
 TABLES = [
     table(
@@ -40,18 +25,7 @@ TABLES = [
         gateway=models.CharField(max_length=32, unique=True),
         failures=models.PositiveIntegerField(default=0),
         tripped_until=models.DateTimeField(blank=True, null=True),
-        options={
-            "verbose_name": "gateway that failed",
-            "verbose_name_plural": "gateways that failed",
-        },
-    ),
-    table(
-        "Rehearsal",
-        attack=models.CharField(max_length=20, unique=True),
-        at=models.DateTimeField(),
-        is_short=models.BooleanField(),
-        bounds=models.JSONField(),
-        settings=models.JSONField(),
+        options={"verbose_name": "gateway"},
     ),
     table(
         "UsedCode",
@@ -119,19 +93,6 @@ TABLES = [
         options={"permissions": [("export_events", "Can take audit events away as a file")]},
     ),
     table(
-        "AuditNote",
-        place=models.CharField(max_length=300),
-        seals=models.PositiveBigIntegerField(),
-        last_id=models.BigIntegerField(),
-        line=models.CharField(max_length=600),
-        stamp=models.TextField(blank=True, help_text="The answer of the authority, in base64."),
-        at=models.DateTimeField(),
-        constraints=[
-            UniqueConstraint(fields=("place", "seals"), name="audit_note_once_to_each_place"),
-            CheckConstraint(condition=Q(seals__gt=0), name="audit_note_tells_of_a_seal"),
-        ],
-    ),
-    table(
         "AuditSeal",
         first_id=models.BigIntegerField(),
         last_id=models.BigIntegerField(),
@@ -172,6 +133,7 @@ TABLES = [
         verified_at=models.DateTimeField(blank=True, null=True),
         user=models.ForeignKey(USER, CASCADE, related_name="authenticator_apps"),
         first_step=models.BigIntegerField(db_default=0, default=0),
+        first_at=models.CharField(blank=True, db_default="", default="", max_length=64),
         constraints=[
             UniqueConstraint(
                 fields=("user", "confirmed"), name="authenticator_app_one_active_one_waiting"
@@ -188,6 +150,7 @@ TABLES = [
         id=models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False),
         sealed=models.TextField(),
         digest=models.CharField(max_length=64),
+        home=models.CharField(blank=True, db_default="", default="", max_length=48),
         constraints=[CheckConstraint(condition=Q(id=1), name="canary_is_one")],
     ),
     table(
@@ -236,6 +199,7 @@ TABLES = [
         name=models.CharField(max_length=200),
         active=models.BooleanField(default=True),
         webhook_sequence=models.BigIntegerField(db_default=0, default=0),
+        external_id=models.CharField(blank=True, db_default="", default="", max_length=255),
         is_sandbox=models.BooleanField(db_default=False, default=False, verbose_name="sandbox"),
         constraints=[
             CheckConstraint(condition=Q(id__gte=1, id__lte=2147483647), name="file_id_in_range")
@@ -255,6 +219,7 @@ TABLES = [
         revoked_at=models.DateTimeField(blank=True, null=True),
         user=models.ForeignKey(USER, CASCADE, related_name="access_keys"),
         file=models.ForeignKey("optin.file", CASCADE, related_name="access_keys"),
+        name=models.CharField(blank=True, db_default="", default="", max_length=60),
     ),
     table(
         "Guard",
@@ -303,6 +268,7 @@ TABLES = [
         user=models.ForeignKey(USER, CASCADE, related_name="memberships"),
         manages=models.BooleanField(db_default=False, default=False),
         constraints=[UniqueConstraint(fields=("user", "file"), name="membership_unique")],
+        options={"verbose_name": "member"},
     ),
     table(
         "Notice",
@@ -331,7 +297,7 @@ TABLES = [
                 name="notice_not_sent",
             ),
         ],
-        options={"verbose_name": "mail"},
+        options={"verbose_name": "email"},
     ),
     table(
         "ProviderUser",
@@ -348,6 +314,8 @@ TABLES = [
         file=models.ForeignKey("optin.file", PROTECT, related_name="provider_users"),
         user=models.ForeignKey(USER, CASCADE, related_name="provider_users"),
         client_reference=models.CharField(blank=True, db_default="", default="", max_length=64),
+        taken_over_at=models.DateTimeField(blank=True, null=True),
+        taken_over_by=models.CharField(blank=True, db_default="", default="", max_length=64),
         indexes=[
             Index(fields=["number_digest"], name="provider_user_by_number"),
             Index(
@@ -634,7 +602,6 @@ TABLES = [
         made_by=models.ForeignKey(
             USER, SET_NULL, blank=True, db_index=False, null=True, related_name="+"
         ),
-        slow=models.BooleanField(db_default=False, default=False),
         constraints=[
             CheckConstraint(
                 condition=Q(off_at__isnull=True, off_why="")
@@ -673,18 +640,6 @@ TABLES = [
         options={"verbose_name": "webhook event"},
     ),
     table(
-        "WebhookRepeat",
-        cursor=models.BigIntegerField(),
-        last=models.BigIntegerField(),
-        due_at=models.DateTimeField(),
-        failures=models.PositiveSmallIntegerField(default=0),
-        endpoint=models.ForeignKey("optin.webhookendpoint", CASCADE, related_name="repeats"),
-        constraints=[
-            CheckConstraint(condition=Q(cursor__lt=F("last")), name="webhook_repeat_has_an_event")
-        ],
-        options={"verbose_name": "repeat of webhook events"},
-    ),
-    table(
         "WebhookTry",
         message_id=models.CharField(max_length=40),
         kind=models.CharField(max_length=24),
@@ -698,11 +653,54 @@ TABLES = [
         indexes=[Index(fields=["at"], name="webhook_try_by_time")],
         options={"verbose_name": "attempt at a webhook"},
     ),
+    table(
+        "TrustedClient",
+        application=models.OneToOneField(
+            APPLICATION, CASCADE, primary_key=True, related_name="trust", serialize=False
+        ),
+        options={"default_permissions": ()},
+    ),
+    table(
+        "ExternalId",
+        user=models.OneToOneField(
+            USER, CASCADE, primary_key=True, related_name="external", serialize=False
+        ),
+        text=models.CharField(max_length=255, unique=True),
+        constraints=[CheckConstraint(condition=~Q(text=""), name="external_id_never_empty")],
+        options={"default_permissions": ()},
+    ),
+    table(
+        "ProposedNumber",
+        user=models.OneToOneField(
+            USER, CASCADE, primary_key=True, related_name="proposed", serialize=False
+        ),
+        number_encrypted=models.TextField(),
+        last_three=models.CharField(max_length=3),
+        source=models.CharField(max_length=16),
+        proposed_at=models.DateTimeField(),
+        options={"default_permissions": ()},
+    ),
+    table(
+        "ScimClient",
+        application=models.OneToOneField(
+            APPLICATION, CASCADE, primary_key=True, related_name="scim", serialize=False
+        ),
+        file=models.ForeignKey("optin.file", PROTECT, blank=True, null=True, related_name="+"),
+        options={"default_permissions": ()},
+    ),
+    table(
+        "ScimEnd",
+        deleted=models.BooleanField(db_default=False, default=False),
+        application=models.ForeignKey(APPLICATION, CASCADE, related_name="+"),
+        user=models.ForeignKey(USER, CASCADE, related_name="scim_ends"),
+        of_account=models.BooleanField(db_default=False, default=False),
+        constraints=[UniqueConstraint(fields=("application", "user"), name="scim_end_unique")],
+        options={"default_permissions": ()},
+    ),
 ]
 
 
 class Migration(migrations.Migration):
-    replaces = [("optin", name) for name in REPLACED.split()]
     dependencies = [
         ("contenttypes", "0002_remove_content_type_name"),
         ("oauth2_provider", "0022_refreshtoken_token_family_index"),

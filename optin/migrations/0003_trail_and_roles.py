@@ -192,12 +192,6 @@ def make_roles(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    replaces = [
-        ("optin", "0002_append_only_audit"),
-        ("optin", "0010_staff"),
-        ("optin", "0018_copies_of_audit_events"),
-        ("optin", "0026_months_of_audit_events"),
-    ]
     dependencies = [
         ("optin", "0002_tables"),
         ("contenttypes", "0002_remove_content_type_name"),

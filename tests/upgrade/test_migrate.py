@@ -9,19 +9,16 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections, models
+from django.db import connection, connections, migrations, models
 from django.db.migrations.loader import MigrationLoader
 
 from optin.audit import months
 from optin.migrations._concurrently import AddIndexConcurrently
 from tests.kit.races import waiting
 from tests.kit.server import database_url, until
+from tests.upgrade.rules import make_migration
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-BEFORE = "0047_trusted_clients"
-"""The next one, 0050, changes three tables in one transaction: on the way back ``optin_user``
-first, and ``optin_canary`` last."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,15 +26,34 @@ def clock() -> None:
     """Real time: locks are waited for."""
 
 
+@pytest.fixture
+def last(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The last migration. Another one was applied after it, which changes two tables of requests:
+    on the way back ``optin_user`` first, and ``optin_canary`` last."""
+    last = max(name for app, name in MigrationLoader(None).disk_migrations if app == "optin")
+    column: models.IntegerField[int, int] = models.IntegerField(db_default=0)
+    two = [migrations.AddField(model, "x", column) for model in ("canary", "user")]
+    load = MigrationLoader.load_disk
+
+    def load_both(self: MigrationLoader) -> None:
+        load(self)
+        following = make_migration(two)
+        vars(following)["dependencies"] = [("optin", last)]
+        self.disk_migrations["optin", following.name] = following
+
+    monkeypatch.setattr(MigrationLoader, "load_disk", load_both)
+    migrate()
+    return last
+
+
 @contextmanager
-def migrating() -> Iterator["Future[None]"]:
-    """Let ``migrate`` go back in a thread while it waits for a lock; then forward again."""
+def migrating(to: str) -> Iterator["Future[None]"]:
+    """Let ``migrate`` go back in a thread while it waits for a lock."""
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(migrate, BEFORE)
+        done = pool.submit(migrate, to)
         until(lambda: waiting() == 1)
         yield done
     done.result()
-    migrate()
 
 
 def migrate(*to: str) -> None:
@@ -48,24 +64,24 @@ def migrate(*to: str) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_migration_deadlocks_with_no_request() -> None:
+def test_a_migration_deadlocks_with_no_request(last: str) -> None:
     """A request reads one table and then writes another, which a migration locks before it.
 
     S-66.
     """
     with psycopg.connect(database_url()) as request:
         request.execute("SELECT count(*) FROM optin_canary")
-        with migrating():
+        with migrating(last):
             request.execute("LOCK TABLE optin_user IN ROW EXCLUSIVE MODE")
             request.commit()
 
 
 @pytest.mark.postgresql
-def test_requests_do_not_wait_behind_a_migration_that_waits() -> None:
+def test_requests_do_not_wait_behind_a_migration_that_waits(last: str) -> None:
     """S-66. A transaction that lasts long keeps ``migrate`` waiting, but no other request."""
     with psycopg.connect(database_url()) as long:
         long.execute("SELECT count(*) FROM optin_user")
-        with migrating() as done:
+        with migrating(last) as done:
             try:
                 for _ in range(20):
                     read_within_a_second()

@@ -10,8 +10,10 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from optin.migrations._tables import Together
 
-FIRST, LAST = ("optin", "0001_initial"), ("optin", "0044_not_me")
-"""Of what the migrations 0001 to 0003 replace, which 0.17.0 has all."""
+EARLIER = {("optin", "0001_initial"), ("optin", "0047_trusted_clients")}
+"""A database that 0.25.0 or an earlier release made has one of these."""
+LAST = ("optin", "0063_names_of_lists")
+"""The last of those that the migrations 0001 to 0003 replace, which 0.25.0 has all."""
 PAUSE = 1.0
 """Seconds in which the requests that waited behind a migration are answered."""
 PATIENCE = 600.0
@@ -29,9 +31,10 @@ class Command(migrate.Command):
         labels = import_module("oauth2_provider.migrations.0021_translatable_field_labels")
         labels.Migration.operations = [Together(labels.Migration.operations)]
         applied = MigrationRecorder(connection).applied_migrations()
-        if FIRST in applied and LAST not in applied:
+        if EARLIER & applied.keys() and LAST not in applied:
             raise CommandError(
-                "The database is older than release 0.17.0: first migrate it with 0.19.0."
+                "The database is older than release 0.25.0: first migrate it with 0.25.0. If it is "
+                "older than 0.17.0, migrate it with 0.19.0 before that."
             )
         until = time.monotonic() + PATIENCE
         while True:
