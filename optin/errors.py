@@ -251,6 +251,13 @@ class EndpointPaused(Refusal):
     message = "The endpoint is paused: no test is sent to it."
 
 
+class OldSecretSigns(Refusal):
+    """Another secret was asked for within a day, which would end the old one at once."""
+
+    code = "old_secret_signs"
+    message = "The old secret still signs. Another new secret ends it at once: confirm that."
+
+
 class TooManyEndpoints(Refusal):
     """The file has as many webhook endpoints as it may have."""
 

@@ -80,8 +80,8 @@ class News(TextChoices):
     FACTOR_LOCKED = (
         "factor.locked",
         _(
-            "After too many wrong codes, no code is accepted for a while. If applications sent "
-            "them, the lock is for applications only."
+            "After too many wrong codes, no code is accepted for a while. If apps sent them, "
+            "the lock is for apps only."
         ),
     )
     FACTOR_UNLOCKED = (
@@ -91,16 +91,16 @@ class News(TextChoices):
     FACTOR_DISABLED = (
         "factor.disabled",
         _(
-            "After too many wrong codes, texted codes were switched off. If applications sent "
-            "them, codes are off for applications only."
+            "After too many wrong codes, texted codes were switched off. If apps sent them, "
+            "codes are off for apps only."
         ),
     )
     REVOCATION_PLANNED = (
         "revocation.planned",
-        _("A removal of all second factors was planned."),
+        _("The removal of two-factor sign-in was planned."),
     )
     REVOCATION_CANCELLED = "revocation.cancelled", _("The planned removal was cancelled.")
-    REVOCATION_DONE = "revocation.done", _("All second factors were removed.")
+    REVOCATION_DONE = "revocation.done", _("Two-factor sign-in was turned off.")
     TEXT_REFUSED = (
         "text.refused",
         _("A text was asked for, but it was refused and will not be sent."),
@@ -109,7 +109,7 @@ class News(TextChoices):
         "text.failed",
         _("A carrier reported that a text was not delivered, or all attempts to send it failed."),
     )
-    CONSENT_GIVEN = "consent.given", _("A person let an application act for them.")
+    CONSENT_GIVEN = "consent.given", _("A person let an app act for them.")
     TEST = "endpoint.test", _("Somebody sent a test.")
 
 
@@ -585,6 +585,9 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "switched_on": done(_("Webhook endpoint switched on")),
         "switched_off": done(_("Webhook endpoint switched off"), ledger=TOLD),
         "failing": refused(_("Webhook endpoint switched off: all attempts failed")),
+        "gone": refused(_("Webhook endpoint switched off: it answered 410 Gone")),
+        "skipped": done(_("Event for a webhook endpoint skipped")),
+        "given_up": refused(_("Event for a webhook endpoint skipped: ten attempts failed")),
         "tested": done(_("Test sent to a webhook endpoint")),
         "unchanged": done(_("Webhook endpoint switched on or off, as it was already")),
         "removed": done(_("Webhook endpoint removed"), ledger=TOLD),

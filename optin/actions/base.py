@@ -37,6 +37,11 @@ class NoForm(forms.Form):
         return found
 
 
+def tick(what: str) -> forms.BooleanField:
+    """Return a field that asks staff to confirm *what*."""
+    return forms.BooleanField(label=what, error_messages={"required": f"Tick this first: {what}"})
+
+
 class ReasonForm(NoForm):
     """The reason. The audit trail keeps it for as long as the event."""
 
@@ -183,8 +188,5 @@ class Action:
         """Return the form by which staff ask for it, with the tick if it needs one."""
         form = self.form(data, row)
         if self.needs:
-            form.fields["ready"] = forms.BooleanField(
-                label=self.needs,
-                error_messages={"required": f"Tick this first: {self.needs}"},
-            )
+            form.fields["ready"] = tick(self.needs)
         return form

@@ -8,12 +8,12 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from optin.actions.base import Action, Done, FileField, NoForm, calls
+from optin.actions.base import Action, Done, FileField, NoForm, calls, tick
 from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, tagged, text, when
 from optin.admin.site import site
 from optin.admin.times import times
-from optin.models import WebhookEndpoint
-from optin.models.webhooks import MAX_DESCRIPTION
+from optin.models import WebhookEndpoint, WebhookTry
+from optin.models.webhooks import MAX_DESCRIPTION, MAX_SEQUENCE
 from optin.operations import staff, webhooks
 from optin.origin import Origin
 from optin.runtime import outside
@@ -53,13 +53,61 @@ class NewEndpointForm(EndpointForm):
     field_order = ("file_id", "url", "description", "kinds")
 
 
+class SampleForm(NoForm):
+    kind = forms.ChoiceField(
+        choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.TESTS],
+        label="Event",
+    )
+
+
+class SequenceForm(NoForm):
+    sequence = forms.IntegerField(min_value=1, max_value=MAX_SEQUENCE, label="Sequence")
+
+
+class SkipForm(SequenceForm):
+    def __init__(self, data: Any, row: WebhookEndpoint) -> None:
+        super().__init__(data, row)
+        self.fields["sequence"].initial = row.failed and row.failed.sequence
+
+
+class SecretForm(NoForm):
+    def __init__(self, data: Any, row: WebhookEndpoint) -> None:
+        super().__init__(data, row)
+        if row.has_old_secret(timezone.now()):
+            self.fields["ends_old"] = tick("The old secret may stop at once: no server needs it.")
+
+
+def _cells(made: WebhookTry) -> dict[str, Any]:
+    return {
+        "at": at(made.at),
+        "id": made.message_id,
+        "kind": made.kind,
+        "sequence": made.sequence or "-",
+        "status": made.status or "no answer",
+        "ms": made.milliseconds,
+        "said": masked(made.answer or made.reason) or "-",
+    }
+
+
+def _failed(row: WebhookEndpoint) -> str:
+    if row.failed is None:
+        return ""
+    last = _cells(row.failed)
+    return f"{last['kind']} ({last['sequence']}): {last['status']}, {last['said']}"
+
+
 def _make(row: None, data: dict[str, Any], origin: Origin) -> Done:
     _endpoint, secret = webhooks.make(data.pop("file_id"), **data, origin=origin)
     return Done("This is the secret of the new endpoint. It is shown only once.", secret=secret)
 
 
+def _old_secret(row: WebhookEndpoint) -> str:
+    ends, now = row.old_secret_ends_at, timezone.now()
+    return f"The old secret signs too, until {at(ends)}." if row.has_old_secret(now) else ""
+
+
 def _replace_secret(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    secret = webhooks.replace_secret(row, origin=origin)
+    secret = webhooks.replace_secret(row, **data, origin=origin)
     words = "This is the new secret. It is shown only once. The old one signs too for 24 hours."
     return Done(words, secret=secret)
 
@@ -78,12 +126,37 @@ OF_ONE = (
         "test",
         "Send a test event",
         staff.TENANTS,
-        "Sends endpoint.test once, also to an endpoint that is off, but not to one that is paused.",
+        "Sends a sample once, also to an endpoint that is off, but not to one that is paused. It "
+        "is about nobody, and has no Sequence.",
         calls(
             webhooks.send_test,
             "The test is on its way. Load this page again to see what became of it.",
         ),
-        NoForm,
+        SampleForm,
+    ),
+    Action(
+        "skip",
+        "Skip the failing event",
+        staff.TENANTS,
+        "Leaves this event out and goes on with the next one. The page lists what was skipped.",
+        calls(
+            webhooks.skip, "The event was skipped.", "The endpoint does not wait there any more."
+        ),
+        SkipForm,
+        hits=_failed,
+    ),
+    Action(
+        "again",
+        "Send events again",
+        staff.TENANTS,
+        "Sends the event with this Sequence again, and all after it, up to 30 days old. Each has "
+        "the same webhook-id as before.",
+        calls(
+            webhooks.send_again,
+            "The events are on their way.",
+            "The endpoint was not sent this event yet.",
+        ),
+        SequenceForm,
     ),
     Action(
         "edit",
@@ -99,7 +172,8 @@ OF_ONE = (
         staff.TENANTS,
         "Makes a new secret. For 24 hours, each event is signed with both.",
         _replace_secret,
-        NoForm,
+        SecretForm,
+        hits=_old_secret,
     ),
     Action(
         "on",
@@ -183,8 +257,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="old secret")
     def old_secret(self, row: WebhookEndpoint) -> str:
-        ends = row.old_secret_ends_at
-        return times(f"signs until {at(ends)}") if ends and ends > timezone.now() else "-"
+        return times(_old_secret(row)) or "-"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm(staff.sees(self.model)))
@@ -194,6 +267,8 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
     def offered(self, row: Any) -> list[Action]:
         hidden = {"off"} if row.off_at else set()
+        if row.failed is None:
+            hidden.add("skip")
         if row.paused:
             hidden.add("test")
         if not (row.off_at or row.paused):
@@ -204,17 +279,10 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         row = WebhookEndpoint.objects.filter(pk=object_id).first()
-        tries = row.tries.order_by("-pk")[:SHOWN_TRIES] if row else []
-        shown = [
-            {
-                "at": at(each.at),
-                "id": each.message_id,
-                "kind": each.kind,
-                "sequence": each.sequence or "-",
-                "status": each.status or "no answer",
-                "ms": each.milliseconds,
-                "said": masked(each.answer or each.reason) or "-",
-            }
-            for each in tries
-        ]
-        return super().change_view(request, object_id, form_url, {"tries": shown})
+        tries = row.tries.order_by("-pk") if row else WebhookTry.objects.none()
+        shown = {
+            "Skipped events": tries.filter(skipped=True)[:SHOWN_TRIES],
+            "Attempts": tries[:SHOWN_TRIES],
+        }
+        tables = [(head, [_cells(each) for each in found]) for head, found in shown.items()]
+        return super().change_view(request, object_id, form_url, {"tables": tables})

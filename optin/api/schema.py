@@ -319,8 +319,8 @@ def _event(kind: News, models: Schema) -> Schema:
     if reasons := reasons_of(kind):
         # No ``enum``: clients must accept the reasons of later releases.
         data["properties"]["Reason"]["examples"] = reasons
-    if kind is News.TEST:
-        data["properties"]["Sequence"] = {"type": "null"}
+    sequence = data["properties"]["Sequence"]
+    sequence["type"] = "null" if kind is News.TEST else [sequence["type"], "null"]  # of a test
     return event
 
 

@@ -28,7 +28,7 @@ _WORDS: dict[str, str] = {
     Rule.TOTAL: "The budget for all texts is nearly used up",
     Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",
     STAFF: "A member of staff searched numbers, or had factors removed, as often as they may",
-    WEBHOOK: "A webhook endpoint was switched off: all attempts failed for three days",
+    WEBHOOK: "A webhook endpoint was switched off: all attempts failed, or it answered 410 Gone",
 }
 """Each alarm, by the name that it has in the log and in the metrics."""
 

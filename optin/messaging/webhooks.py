@@ -4,6 +4,7 @@
 the endpoint that has waited longest, and a thread sends that one its next few events over one
 connection, until an attempt fails. So no endpoint gets two at once. If an attempt fails, the
 endpoint waits, and all its later events with it: they arrive in their order, each at least once.
+Only after the tenth failure is the next event tried too. If that arrives, the first is skipped.
 
 A slow endpoint delays others only if ``PLACES`` of them are slow at once.
 """
@@ -15,10 +16,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.http import parse_http_date_safe
 from standardwebhooks.webhooks import Webhook
 
 from optin import keys
@@ -29,6 +32,7 @@ from optin.models import (
     AuditEvent,
     File,
     Notice,
+    User,
     WebhookEndpoint,
     WebhookEvent,
     WebhookTry,
@@ -46,7 +50,7 @@ WAITS = tuple(
     for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
 """After each failure in a row, as Standard Webhooks proposes: the tenth is three days after the
-first. Then the endpoint is switched off."""
+first. A ``Retry-After`` can make each longer, up to the last one."""
 
 PLACES = 40
 """Endpoints to which a call of ``send_due`` sends at once."""
@@ -130,8 +134,8 @@ class _Sending:
             # It may be removed by now.
             locked = WebhookEndpoint.objects.select_for_update(no_key=True)
             if locked.filter(pk=endpoint.pk).first():
+                tries[0].skipped = _finish(endpoint, made)
                 WebhookTry.objects.bulk_create(tries)
-                _finish(endpoint, made)
         self.sent += sum(each.answer.is_good for each in made)
 
 
@@ -170,6 +174,7 @@ class Answer:
     status: int = 0  # 0: there was no answer
     text: str = ""  # its beginning
     reason: str = ""  # why there was none
+    retry_after: timedelta = timedelta()
 
     @property
     def is_good(self) -> bool:
@@ -210,6 +215,7 @@ class _Talk:
     def run(self, ends: float) -> list[Attempt]:
         """Send one event after the other until one fails; begin none after *ends* but the first.
 
+        If the first fails for the tenth time, the next one shows whether all fail.
         It waits for the network, and does not use the database.
         """
         ends, made = min(ends, self.began + TALK), []
@@ -224,9 +230,16 @@ class _Talk:
                 at, began = timezone.now(), time.monotonic()
                 answer = self._send(line, event, at)
                 made.append(Attempt(event, at, time.monotonic() - began, answer))
-                if not answer.is_good or time.monotonic() > ends:
+                if not self._goes_on(made, ends):
                     break
         return made
+
+    def _goes_on(self, made: list[Attempt], ends: float) -> bool:
+        answer = made[-1].answer
+        if answer.is_good:
+            return time.monotonic() <= ends
+        is_tenth = len(made) == 1 and self.endpoint.failures == len(WAITS)
+        return is_tenth and answer.status != HTTPStatus.GONE
 
     def _send(self, line: Line, event: WebhookEvent, at: datetime) -> Answer:
         try:
@@ -237,7 +250,16 @@ class _Talk:
             return Answer(reason=str(exc))
         # PostgreSQL keeps no NUL.
         text = (answer or b"").decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return Answer(status, text[:ANSWER_KEPT])
+        return Answer(status, text[:ANSWER_KEPT], retry_after=_wait(line.retry_after, at))
+
+
+def _wait(retry_after: str, now: datetime) -> timedelta:
+    """Return how long this header asks to wait, at most the last of ``WAITS``; 0 if it is wrong."""
+    if retry_after.isascii() and retry_after.isdigit():
+        seconds = float(retry_after)
+    else:
+        seconds = (parse_http_date_safe(retry_after) or 0) - now.timestamp()
+    return timedelta(seconds=min(max(0, seconds), WAITS[-1].total_seconds()))
 
 
 def signed(event: WebhookEvent, secrets: list[str], at: datetime) -> tuple[dict[str, str], bytes]:
@@ -254,45 +276,66 @@ def signed(event: WebhookEvent, secrets: list[str], at: datetime) -> tuple[dict[
     return headers, body.encode()
 
 
-def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> None:
+def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> bool:
     """Record what became of its events with the *endpoint*, and give it back, in the transaction.
 
-    :param made: attempts; all but the last are good.
+    :param made: attempts; all are good but the last, and maybe the first.
+    :return: whether the first event is skipped: it failed for the tenth time, and others arrived.
     """
     now, last = timezone.now(), made[-1]
-    is_test = last.event.sequence is None
-    arrived = [each.event.sequence for each in made if each.answer.is_good and not is_test]
-    failures = 0 if arrived else endpoint.failures
-    changes: dict[str, Any] = {}
-    if arrived:
-        changes["cursor"] = arrived[-1]
-    if last.answer.is_good:
-        changes |= {"failures": 0, "due_at": now}
-    elif not is_test and failures < len(WAITS):
-        changes |= {"failures": failures + 1, "due_at": now + WAITS[failures]}
-    elif not is_test:
-        changes |= {"failures": 0, "off_at": now, "off_why": Off.FAILING}
-    if is_test:
-        last.event.delete()  # it has one attempt
+    changes: dict[str, Any] = {"failures": 0, "due_at": now} if last.answer.is_good else {}
+    if last.event.sequence is None:
+        last.event.delete()  # a test has one attempt
         if endpoint.due_at < now:
             changes["due_at"] = now  # at the end of the line, also after a failure
-    if endpoint.finish(**changes) and "off_at" in changes:
-        _tell_off(endpoint, now)
+        endpoint.finish(**changes)
+        return False
+    arrived = [each.event.sequence for each in made if each.answer.is_good]
+    if arrived:
+        changes["cursor"] = arrived[-1]
+    if not last.answer.is_good:
+        changes |= _failed(last.answer, 0 if arrived else endpoint.failures, now)
+    if not endpoint.finish(**changes):
+        return False
+    if why := changes.get("off_why"):
+        _tell_off(endpoint, why, now)
+    if not arrived or made[0].answer.is_good:
+        return False
+    _record(endpoint, "given_up", now, sequence=made[0].event.sequence)
+    return True
 
 
-def _tell_off(endpoint: WebhookEndpoint, now: datetime) -> None:
-    alarms.sound(alarms.WEBHOOK, file=endpoint.file_id, endpoint=endpoint.pk)
-    owner = endpoint.made_by
-    if owner and not File.objects.managed_by(owner).filter(pk=endpoint.file_id).exists():
-        owner = None
-    if owner:
+def _failed(answer: Answer, failures: int, now: datetime) -> dict[str, Any]:
+    """Return what changes of an endpoint that has failed *failures* times before."""
+    gone = answer.status == HTTPStatus.GONE
+    if gone or failures == len(WAITS):
+        return {"failures": 0, "off_at": now, "off_why": Off.GONE if gone else Off.FAILING}
+    wait = max(WAITS[failures], answer.retry_after)
+    return {"failures": failures + 1, "due_at": now + wait}
+
+
+def _tell_off(endpoint: WebhookEndpoint, why: str, now: datetime) -> None:
+    alarms.sound(alarms.WEBHOOK, file=endpoint.file_id, endpoint=endpoint.pk, why=why)
+    if owner := _owner(endpoint):
         delivery.notify(owner, Notice.Kind.ENDPOINT_OFF, now, about_id=endpoint.pk)
+    _record(endpoint, why, now)
+
+
+def _owner(endpoint: WebhookEndpoint) -> User | None:
+    """Return who answers for *endpoint*, if they still manage its file."""
+    owner = endpoint.made_by
+    managed = owner and File.objects.managed_by(owner).filter(pk=endpoint.file_id)
+    return owner if managed and managed.exists() else None
+
+
+def _record(endpoint: WebhookEndpoint, outcome: str, now: datetime, **data: Any) -> None:
+    owner = _owner(endpoint)
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
-        "failing",
+        outcome,
         now=now,
         origin=_ORIGIN,
         user_id=owner.pk if owner else None,
         file_id=endpoint.file_id,
-        data={"endpoint": endpoint.pk},
+        data={"endpoint": endpoint.pk, **data},
     )

@@ -249,6 +249,7 @@ def _about_endpoint(notice: Notice) -> dict[str, Any]:
     return {
         "in_file": _(" for the organisation %(name)s") % {"name": found.file.name},
         "address": found.url,
+        "is_gone": found.off_why == WebhookEndpoint.Off.GONE,
     }
 
 

@@ -111,6 +111,7 @@ class WebhookEndpoint(models.Model):
         STAFF = "staff", "switched off by staff"
         MEMBER = "member", "switched off by a member of the file"
         FAILING = "failing", "switched off: all attempts failed"
+        GONE = "gone", "switched off: it answered 410 Gone"
         NOT_ME = "not_me", "switched off: whoever answers for it said “that was not me”"
 
     class Paused(models.TextChoices):
@@ -190,8 +191,7 @@ class WebhookEndpoint(models.Model):
 
         :raises keys.UndecryptableError: if they do not open.
         """
-        has_two = self.old_secret_ends_at and now < self.old_secret_ends_at
-        return self.open_secrets()[: 2 if has_two else 1]
+        return self.open_secrets()[: 2 if self.has_old_secret(now) else 1]
 
     @cached_property
     def paused(self) -> "WebhookEndpoint.Paused | None":
@@ -215,6 +215,19 @@ class WebhookEndpoint(models.Model):
         if self.off_at:
             return []
         return list(self.events().filter(sequence__gt=self.cursor)[:count])
+
+    def has_old_secret(self, now: datetime) -> bool:
+        """Whether the secret before the present one signs too."""
+        return self.old_secret_ends_at is not None and now < self.old_secret_ends_at
+
+    @cached_property
+    def failed(self) -> "WebhookTry | None":
+        """The last attempt at the event for which the others wait, if it failed."""
+        first = self.events().filter(sequence__gt=self.cursor).first()
+        if first is None or not (self.failures or self.off_at):
+            return None
+        tries = self.tries.filter(sequence=first.sequence).exclude(status__range=(200, 299))
+        return tries.order_by("-pk").first()
 
     def finish(self, **changes: Any) -> bool:
         """Give the claimed endpoint back, with *changes*; False if its lease was over."""
@@ -360,10 +373,17 @@ class WebhookTry(models.Model):
     milliseconds = models.PositiveIntegerField()
     answer = models.CharField(max_length=ANSWER_KEPT, blank=True)
     reason = models.CharField(max_length=200, blank=True)  # why there was no answer
+    # Whether the endpoint went on to the next event after this attempt failed.
+    skipped = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         verbose_name = "attempt at a webhook"
-        indexes = [models.Index(fields=["at"], name="webhook_try_by_time")]
+        indexes = [
+            models.Index(fields=["at"], name="webhook_try_by_time"),
+            models.Index(
+                fields=["endpoint"], condition=Q(skipped=True), name="webhook_try_skipped"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"attempt {self.pk} at {self.message_id}"

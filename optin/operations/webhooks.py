@@ -17,9 +17,11 @@ from optin.errors import (
     EndpointGone,
     EndpointPaused,
     NotAMember,
+    OldSecretSigns,
     TooManyEndpoints,
     UnfitEndpoint,
 )
+from optin.events import reasons_of
 from optin.messaging import delivery
 from optin.messaging.webhooks import CHUNK, give_numbers
 from optin.models import (
@@ -43,6 +45,9 @@ MAX_ENDPOINTS = 5
 
 KINDS = [kind for kind in WebhookEvent.Kind if kind is not WebhookEvent.Kind.TEST]
 """The kinds that an endpoint can choose."""
+
+TESTS = [WebhookEvent.Kind.TEST, *KINDS]
+"""The kinds of which a sample can be sent."""
 
 Off = WebhookEndpoint.Off
 
@@ -147,12 +152,22 @@ def change(
 
 
 def replace_secret(
-    endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None
+    endpoint: WebhookEndpoint,
+    *,
+    ends_old: bool = False,
+    origin: Origin,
+    member: Member | None = None,
 ) -> str:
-    """Return a new secret. For ``OLD_SECRET_FOR``, the present one signs too."""
+    """Return a new secret. For ``OLD_SECRET_FOR``, the present one signs too.
+
+    :param ends_old: whether an older one, which signs too, may stop at once.
+    :raises OldSecretSigns: if it may not.
+    """
     now, secret = timezone.now(), WebhookEndpoint.new_secret()
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
+        if locked.has_old_secret(now) and not ends_old:
+            raise OldSecretSigns
         both = f"{secret} {locked.open_secrets()[0]}"
         locked.secrets_encrypted = WebhookEndpoint.seal(both, locked.file_id)
         locked.old_secret_ends_at = now + OLD_SECRET_FOR
@@ -193,10 +208,54 @@ def remove(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None =
         locked.delete()
 
 
-def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | None = None) -> None:
-    """Have a test sent to *endpoint*, once, by whoever sends the others.
+def skip(
+    endpoint: WebhookEndpoint, sequence: int, *, origin: Origin, member: Member | None = None
+) -> StaffOutcome:
+    """Leave out the event for which the others wait, if it is the one with this *sequence*."""
+    with transaction.atomic(durable=True):
+        locked = _locked(endpoint, member)
+        failed = locked.failed
+        if failed is None or failed.sequence != sequence:
+            return StaffOutcome.UNCHANGED
+        failed.skipped = True
+        failed.save(update_fields=["skipped"])
+        _go_on_after(sequence, locked)
+        _record("skipped", locked, origin, member, sequence=sequence)
+    return StaffOutcome.OK
 
-    While one waits, there is no second one: it would go out before all else too.
+
+def send_again(
+    endpoint: WebhookEndpoint, sequence: int, *, origin: Origin, member: Member | None = None
+) -> StaffOutcome:
+    """Send the event with this *sequence* again, and all after it, up to 30 days old."""
+    with transaction.atomic(durable=True):
+        locked = _locked(endpoint, member)
+        if sequence > locked.cursor:
+            return StaffOutcome.UNCHANGED
+        locked.tries.filter(skipped=True, sequence__gte=sequence).update(skipped=False)
+        _go_on_after(sequence - 1, locked)
+        _record("sent_again", locked, origin, member, sequence=sequence)
+    return StaffOutcome.OK
+
+
+def _go_on_after(sequence: int, endpoint: WebhookEndpoint) -> None:
+    # Whoever sends at the moment is late: its end changes nothing, and the next one begins when
+    # its lease is over, so that the endpoint does not get two events at once.
+    now, rows = timezone.now(), WebhookEndpoint.objects.filter(pk=endpoint.pk)
+    rows.update(cursor=sequence, failures=0, due_at=now, claims=F("claims") + 1)
+
+
+def send_test(
+    endpoint: WebhookEndpoint,
+    kind: str = WebhookEvent.Kind.TEST,
+    *,
+    origin: Origin,
+    member: Member | None = None,
+) -> None:
+    """Have a sample of *kind* sent to *endpoint*, once, by whoever sends the others.
+
+    It is about nobody, and has no ``Sequence``: so receivers know that it is a test. While one of
+    this kind waits, there is no second one: it would go out before all else too.
 
     :raises EndpointPaused: if nobody answers for it.
     """
@@ -204,12 +263,13 @@ def send_test(endpoint: WebhookEndpoint, *, origin: Origin, member: Member | Non
         locked = _locked(endpoint, member)
         if locked.paused:
             raise EndpointPaused
-        if not locked.tests.exists():
+        if not locked.tests.filter(kind=kind).exists():
             WebhookEvent.objects.create(
                 message_id=WebhookEvent.new_id(),
                 file_id=locked.file_id,
-                kind=WebhookEvent.Kind.TEST,
+                kind=kind,
                 at=timezone.now(),
+                reason=next(iter(reasons_of(WebhookEvent.Kind(kind))), ""),
                 endpoint=locked,
             )
         _record("tested", locked, origin, member)
@@ -255,7 +315,9 @@ def _demand_fit(url: str) -> None:
         raise UnfitEndpoint
 
 
-def _record(outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Member | None) -> None:
+def _record(
+    outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Member | None, **data: Any
+) -> None:
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
         outcome,
@@ -263,5 +325,5 @@ def _record(outcome: str, endpoint: WebhookEndpoint, origin: Origin, member: Mem
         origin=origin,
         user_id=member.user.pk if member else None,
         file_id=endpoint.file_id,
-        data={"endpoint": endpoint.pk},
+        data={"endpoint": endpoint.pk, **data},
     )

@@ -51,6 +51,8 @@ class Line:
         self._connection.dial, self._connection.patience = dial, patience
         self._who, self._patience, self._excerpt = who, patience, excerpt
         self._status, self._answer, self._failure = 0, b"", ""
+        self.retry_after = ""
+        """This header of the last answer."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -64,6 +66,7 @@ class Line:
         :raises NoAnswer: if there was no status in time.
         """
         self._status, self._answer, self._failure = 0, b"", ""
+        self.retry_after = ""
         self._thread = threading.Thread(
             target=self._post, args=[headers, body], name="line", daemon=True
         )
@@ -113,6 +116,7 @@ class Line:
     def _exchange(self, headers: Mapping[str, str], body: bytes) -> None:
         self._connection.request("POST", self._target, body, dict(headers))
         response = self._connection.getresponse()
+        self.retry_after = response.getheader("Retry-After", "").strip()
         self._status = response.status
         self._answer = response.read(self._excerpt)
         if not response.isclosed():  # there is more, which nobody reads

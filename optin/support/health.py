@@ -251,12 +251,12 @@ def not_me(now: datetime) -> Iterator[Need]:
 
 def endpoints(now: datetime) -> Iterator[Need]:
     """The service switched off no webhook endpoint, and somebody answers for each."""
-    off = WebhookEndpoint.objects.filter(off_why=WebhookEndpoint.Off.FAILING)
+    by_service = [WebhookEndpoint.Off.FAILING, WebhookEndpoint.Off.GONE]
+    off = WebhookEndpoint.objects.filter(off_why__in=by_service)
     for row in off.order_by("pk"):
         since = moment(row.off_at) if row.off_at else ""
         yield Need(
-            f"A webhook endpoint of file {row.file_id} is switched off since {since}: all attempts "
-            "failed.",
+            f"A webhook endpoint of file {row.file_id} is {row.get_off_why_display()} ({since}).",
             WebhookEndpoint,
             row.pk,
         )

@@ -15,7 +15,7 @@ from optin.codes import MAX_LENGTH
 from optin.conf import conf
 from optin.keys import UndecryptableError
 from optin.models import File, ProposedNumber
-from optin.models.webhooks import MAX_DESCRIPTION
+from optin.models.webhooks import MAX_DESCRIPTION, MAX_SEQUENCE
 from optin.operations import webhooks
 from optin.runtime import outside
 from optin.support.wording import plain
@@ -164,6 +164,30 @@ class EndpointForm(Form):
         if outside.fault(url):
             raise forms.ValidationError(words.wrong_endpoint())
         return url
+
+
+class SampleForm(Form):
+    kind = forms.ChoiceField(
+        label=_("Event"),
+        help_text=_("We send a sample of it. It's about nobody, and has no Sequence."),
+        choices=[(kind.value, kind.value) for kind in webhooks.TESTS],
+    )
+
+
+class SequenceForm(Form):
+    sequence = forms.IntegerField(
+        label=_("From Sequence"),
+        help_text=_("Each event has the same webhook-id as before."),
+        min_value=1,
+        max_value=MAX_SEQUENCE,
+        error_messages={"required": _("Enter the Sequence of an event.")},
+    )
+
+
+class SecretForm(Form):
+    ends_old = forms.BooleanField(
+        label=_("The old secret may stop at once: no server needs it."), required=False
+    )
 
 
 def _number_hint() -> str:

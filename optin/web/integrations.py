@@ -4,22 +4,25 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from optin.errors import (
     EndpointGone,
     EndpointPaused,
     NotAMember,
+    OldSecretSigns,
     TooManyEndpoints,
     UnfitEndpoint,
 )
 from optin.models import File, WebhookEndpoint, WebhookTry
 from optin.operations import webhooks
 from optin.operations.webhooks import Member
+from optin.outcomes import StaffOutcome
 from optin.runtime.redirects import SeeOther
 from optin.support import wording
 from optin.web import sessions, words
-from optin.web.forms import EndpointForm
+from optin.web.forms import EndpointForm, Form, SampleForm, SecretForm, SequenceForm
 from optin.web.pages import demand, form_page, page, signed_in
 
 _TRIES_SHOWN = 20
@@ -91,23 +94,31 @@ def integration(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404 from None
 
 
-def _of(
-    request: HttpRequest,
-    endpoint: WebhookEndpoint,
-    form: EndpointForm | None = None,
-) -> HttpResponse:
+def _of(request: HttpRequest, endpoint: WebhookEndpoint, **refused: Form) -> HttpResponse:
     before = request.GET.get("before", "")
     tries = endpoint.tries.order_by("-pk")
     if before.isascii() and before.isdigit() and len(before) < 19:
         tries = tries.filter(pk__lt=int(before))
     shown = list(tries[: _TRIES_SHOWN + 1])
+    skipped = endpoint.tries.filter(skipped=True).order_by("-pk")[:_TRIES_SHOWN]
+    failed = endpoint.failed
     now = {"url": endpoint.url, "description": endpoint.description, "kinds": endpoint.wanted}
+    forms: dict[str, Any] = {
+        "change": EndpointForm(initial=now),
+        "test": SampleForm(),
+        "again": SequenceForm(),
+        "secret": SecretForm(),
+        **refused,
+    }
     return page(
         request,
         "integration.html",
-        form,
+        next(iter(refused.values()), None),
         endpoint=endpoint,
-        change=form or EndpointForm(initial=now),
+        **forms,
+        has_old_secret=endpoint.has_old_secret(timezone.now()),
+        failed=failed and (failed, _said(failed)),
+        skipped=[(each, _said(each)) for each in skipped],
         tries=[(each, _said(each)) for each in shown[:_TRIES_SHOWN]],
         older=shown[_TRIES_SHOWN - 1].pk if len(shown) > _TRIES_SHOWN else None,
         is_older=bool(before),
@@ -134,11 +145,17 @@ def _change(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
         else:
             sessions.flash(request, _("The endpoint was changed."))
             return SeeOther(request.path)
-    return _of(request, endpoint, form=form)
+    return _of(request, endpoint, change=form)
 
 
 def _secret(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
-    secret = webhooks.replace_secret(endpoint, **_who(request))
+    form = SecretForm(request.POST)
+    form.full_clean()
+    try:
+        secret = webhooks.replace_secret(endpoint, **form.cleaned_data, **_who(request))
+    except OldSecretSigns:
+        form.add_error("ends_old", _("Tick this first, or wait until the old secret has stopped."))
+        return _of(request, endpoint, secret=form)
     return _show(request, endpoint, secret, replaced=True)
 
 
@@ -148,9 +165,31 @@ def _switch(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
     return _done(request, _("The endpoint is on.") if on else _("The endpoint is off."))
 
 
+def _skip(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    form = SequenceForm(request.POST)
+    if form.is_valid():
+        done = webhooks.skip(endpoint, **form.cleaned_data, **_who(request))
+        if done is StaffOutcome.OK:
+            return _done(request, _("The event was skipped."))
+    return _done(request, _("The endpoint doesn't wait for this event any more."), refused=True)
+
+
+def _again(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    form = SequenceForm(request.POST)
+    if form.is_valid():
+        done = webhooks.send_again(endpoint, **form.cleaned_data, **_who(request))
+        if done is StaffOutcome.OK:
+            return _done(request, _("The events will be sent again."))
+        form.add_error("sequence", _("The endpoint hasn't been sent this event yet."))
+    return _of(request, endpoint, again=form)
+
+
 def _test(request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse:
+    form = SampleForm(request.POST)
+    if not form.is_valid():
+        return _of(request, endpoint, test=form)
     try:
-        webhooks.send_test(endpoint, **_who(request))
+        webhooks.send_test(endpoint, **form.cleaned_data, **_who(request))
     except EndpointPaused:
         return _done(request, _("The endpoint is paused: no test is sent to it."), refused=True)
     return _done(
@@ -174,6 +213,8 @@ _ACTS: dict[str, Callable[[HttpRequest, WebhookEndpoint], HttpResponse]] = {
     "secret": _secret,
     "on": _switch,
     "off": _switch,
+    "skip": _skip,
+    "again": _again,
     "test": _test,
     "remove": _remove,
 }

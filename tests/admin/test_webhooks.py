@@ -57,14 +57,17 @@ def test_replacing_switching_testing_and_removing(endpoint: WebhookEndpoint, sig
     assert "The endpoint is off." in ask(client, f"{LIST}/{endpoint.pk}/off/")
     assert "switched off by staff at" in ask(client, f"{LIST}/{endpoint.pk}/off/")
     assert "The endpoint is on." in ask(client, f"{LIST}/{endpoint.pk}/on/")
-    assert "The test is on its way." in ask(client, f"{LIST}/{endpoint.pk}/test/")
+    assert "Tick this first: The old" in ask(client, f"{LIST}/{endpoint.pk}/secret/", 422)
+    ask(client, f"{LIST}/{endpoint.pk}/secret/", 200, ends_old="on")
+    test = ask(client, f"{LIST}/{endpoint.pk}/test/", kind="number.removed")
+    assert "The test is on its way." in test
     assert WebhookEvent.objects.get().endpoint_id == endpoint.pk
     assert "The endpoint was removed." in ask(client, f"{LIST}/{endpoint.pk}/remove/")
     assert not WebhookEndpoint.objects.exists()
     outcomes = AuditEvent.objects.filter(kind="webhook").order_by("pk")
     assert list(outcomes.values_list("outcome", flat=True)) == [
-        *("made", "secret_replaced", "switched_off", "unchanged", "switched_on", "tested"),
-        "removed",
+        *("made", "secret_replaced", "switched_off", "unchanged", "switched_on"),
+        *("secret_replaced", "tested", "removed"),
     ]
 
 
@@ -83,6 +86,35 @@ def test_the_page_shows_each_attempt(endpoint: WebhookEndpoint, signed_in: In) -
         assert shown in page
     assert "<b>call" not in page
     assert "491570156" not in page  # S-51
+
+
+def test_an_event_is_skipped_and_sent_again(endpoint: WebhookEndpoint, signed_in: In) -> None:
+    client, page = signed_in("administrator"), f"{LIST}/{endpoint.pk}"
+    address = f"/admin/{page}/"
+    assert f"{address}skip/" not in client.get(f"{address}change/").content.decode()
+    event = WebhookEvent.objects.create(
+        message_id="msg_1", file=endpoint.file, kind="text.failed", at=timezone.now(), sequence=7
+    )
+    endpoint.tries.create(
+        message_id=event.message_id,
+        kind=event.kind,
+        sequence=7,
+        at=timezone.now(),
+        status=500,
+        milliseconds=41,
+        answer="boom",
+    )
+    WebhookEndpoint.objects.update(failures=1)
+    assert f"{address}skip/" in client.get(f"{address}change/").content.decode()
+    assert "text.failed (7): 500, boom" in client.get(f"{address}skip/").content.decode()
+    assert "does not wait there" in ask(client, f"{page}/skip/", sequence=8)
+    assert "The event was skipped." in (told := ask(client, f"{page}/skip/", sequence=7))
+    assert "Skipped events" in told
+    assert "was not sent this event yet" in ask(client, f"{page}/again/", sequence=8)
+    assert "on their way" in (told := ask(client, f"{page}/again/", sequence=7))
+    assert "Skipped events" not in told
+    endpoint.refresh_from_db()
+    assert endpoint.cursor == 6
 
 
 @pytest.mark.parametrize("role", ["auditor", "support"])

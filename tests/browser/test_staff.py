@@ -92,7 +92,8 @@ class Tour:
         needed = required.and_(self.page.locator("[required]"))
         if needed.count():
             # A form that changes something is filled in.
-            for field in needed.and_(self.page.locator(":is([type=text], [type=url])")).all():
+            typed = self.page.locator(":is([type=text], [type=url], [type=number])")
+            for field in needed.and_(typed).all():
                 field.fill("")
             self.hand.press(OFFERED[self.name].title)
             expect(self.page.get_by_role("alert")).to_be_focused()

@@ -117,12 +117,22 @@ def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
         created_at=now,
         due_at=now,
         failures=2,
+        old_secret_ends_at=now + timedelta(days=1),
+        cursor=11,
     )
-    for status in (200, 503):
+    waits = WebhookEvent.objects.create(
+        message_id=WebhookEvent.new_id(),
+        file=file,
+        kind=WebhookEvent.Kind.REVOCATION_CANCELLED,
+        at=now,
+        sequence=12,
+    )
+    for status, sequence in ((200, 10), (404, 11), (503, 12)):
         endpoint.tries.create(
-            message_id=WebhookEvent.new_id(),
-            kind=WebhookEvent.Kind.REVOCATION_CANCELLED,
-            sequence=12,
+            message_id=waits.message_id,
+            kind=waits.kind,
+            sequence=sequence,
+            skipped=sequence == 11,
             at=now,
             status=status,
             milliseconds=41,

@@ -11,8 +11,10 @@ from jsonschema import Draft202012Validator
 from optin.api import schema
 from optin.api.webhooks import sample
 from optin.models import WebhookEvent
+from optin.operations.webhooks import TESTS, send_test
 from tests.kit.documents import CLIENTS
 from tests.kit.pasting import blocks, paste, pattern, service
+from tests.kit.people import ORIGIN
 from tests.kit.server import ROOT
 from tests.kit.world import World
 from tests.webhooks.kit import Client, send
@@ -37,12 +39,16 @@ def test_what_is_sent_is_as_the_schema_describes_it(client: Client, world: World
             endpoint=client.endpoint if kind == WebhookEvent.Kind.TEST else None,
         )
     send()
+    for kind in TESTS:
+        send_test(client.endpoint, kind, origin=ORIGIN)
+    send()
 
     requests = client.server.requests
     assert [each["type"] for each in client.received()] == [
         "endpoint.test",
         "number.activated",
         *(kind for kind in WebhookEvent.Kind if kind != WebhookEvent.Kind.TEST),
+        *TESTS,
     ]
     document = schema.document()
     for request in requests:

@@ -179,7 +179,7 @@ def test_after_a_failure_all_come_in_their_order(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("status", [199, 301, 302, 307, 308, 400, 404, 410, 500])
+@pytest.mark.parametrize("status", [199, 301, 302, 307, 308, 400, 404, 500])
 def test_only_2xx_is_a_success(client: Client, status: int) -> None:
     """S-12: a redirect is not followed."""
     where = f"Location: https://{HOST}:{client.server.listener.getsockname()[1]}/other"

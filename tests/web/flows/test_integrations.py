@@ -108,8 +108,9 @@ def test_from_the_account_to_an_endpoint_and_its_end(mia: Browser, user: User) -
     new = post(mia, path(endpoint), do="secret").content.decode()
     endpoint.refresh_from_db()
     assert endpoint.open_secrets()[0] in new
-    for act in ("off", "off", "on", "test"):
+    for act in ("off", "off", "on"):
         assert post(mia, path(endpoint), do=act).status_code == 303
+    assert post(mia, path(endpoint), do="test", kind="text.failed").status_code == 303
     changed: dict[str, Any] = {"url": f"{URL}/2", "description": "", "kinds": []}
     assert post(mia, path(endpoint), do="change", **changed).status_code == 303
     endpoint.refresh_from_db()
@@ -136,7 +137,7 @@ def test_a_paused_endpoint_takes_no_test(mia: Browser, endpoint: WebhookEndpoint
     assert "Send a test" not in page.html
     User.objects.filter(username="gone").update(is_active=False)
     assert "Paused: whoever answers for it is deactivated" in mia.go(path(endpoint)).html
-    post(mia, path(endpoint), do="test")
+    post(mia, path(endpoint), do="test", kind="endpoint.test")
     assert "The endpoint is paused: no test is sent to it." in mia.go(path(endpoint)).html
     assert not WebhookEvent.objects.exists()
 
@@ -148,6 +149,46 @@ def test_the_log(mia: Browser, endpoint: WebhookEndpoint) -> None:
         assert shown in page.html
     for hidden in ("<b>call", "491570156", "\u202e"):  # S-51
         assert hidden not in page.html
+
+
+def test_an_event_is_skipped_and_sent_again(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    attempt(endpoint, sequence=7, answer="it <breaks> me")
+    WebhookEndpoint.objects.update(cursor=6, failures=1)
+    page = mia.go(path(endpoint))
+    assert "Other events wait for" in page.html
+    assert "Skipped events" not in page.html
+    (number,) = [form.fields["sequence"] for form in page.forms if "off" in form.buttons.values()]
+    assert post(mia, path(endpoint), do="skip", sequence=number).status_code == 303
+    page = mia.go(path(endpoint))
+    assert "The event was skipped." in page.html
+    assert "Skipped events" in page.html
+    assert page.html.count("it &lt;breaks&gt; me") == 2
+    assert WebhookEndpoint.objects.get().cursor == 7
+    post(mia, path(endpoint), do="skip", sequence=7)
+    assert "wait for this event any more" in mia.go(path(endpoint)).html
+
+    for sequence in (8, 0, 2**63, "x", ""):
+        answer = post(mia, path(endpoint), do="again", sequence=sequence)
+        assert answer.status_code == 422
+    assert post(mia, path(endpoint), do="again", sequence=7).status_code == 303
+    page = mia.go(path(endpoint))
+    assert "The events will be sent again." in page.html
+    assert "Skipped events" not in page.html
+    assert WebhookEndpoint.objects.get().cursor == 6
+
+
+def test_a_second_new_secret_must_be_confirmed(mia: Browser, endpoint: WebhookEndpoint) -> None:
+    mia.go(path(endpoint))
+    assert "ends_old" not in mia.page.html
+    assert post(mia, path(endpoint), do="secret").status_code == 200
+    assert "the old secret signs until" in mia.go(path(endpoint)).html
+    before = WebhookEndpoint.objects.get().open_secrets()
+    answer = post(mia, path(endpoint), do="secret")
+    assert answer.status_code == 422
+    assert "Tick this first" in answer.content.decode()
+    assert WebhookEndpoint.objects.get().open_secrets() == before
+    assert post(mia, path(endpoint), do="secret", ends_old="on").status_code == 200
+    assert WebhookEndpoint.objects.get().open_secrets()[1] == before[0]
 
 
 def test_the_log_page_by_page(mia: Browser, endpoint: WebhookEndpoint) -> None:
@@ -213,7 +254,9 @@ EVERY_ACT: list[dict[str, Any]] = [
     {"do": "secret"},
     {"do": "on"},
     {"do": "off"},
-    {"do": "test"},
+    {"do": "test", "kind": "endpoint.test"},
+    {"do": "skip", "sequence": 1},
+    {"do": "again", "sequence": 1},
     {"do": "remove"},
     {"do": "change", **FORM},
 ]
@@ -289,7 +332,7 @@ def test_an_endpoint_that_is_removed_meanwhile(
         WebhookEndpoint.objects.all().delete()
 
     monkeypatch.setattr(webhooks.Member, "demand", meanwhile)
-    assert post(mia, path(endpoint), do="test").status_code == 404
+    assert post(mia, path(endpoint), do="test", kind="endpoint.test").status_code == 404
 
 
 def test_those_of_other_files_are_not_there(
