@@ -50,8 +50,9 @@ MAX_LENGTH = 64
 
 _LABEL = b"optin code v1"
 
-# Any Unicode white space, the hyphen and the dashes that people and keyboards put in.
-_SEPARATORS = re.compile(r"[\s\-\u2010-\u2015]")
+SEPARATORS = re.compile(r"[\s\-\u2010-\u2015]")
+"""Any Unicode white space, the hyphen and the dashes that people and keyboards put in."""
+
 # Not str.isdigit or \d: both accept the digits of other scripts.
 _DIGITS = re.compile(r"[0-9]+")
 # Crockford's base 32: no I, L, O, U, which people take for others.
@@ -83,7 +84,7 @@ def clean(text: str) -> str:
     """
     if len(text) > MAX_LENGTH:
         raise MalformedCode
-    return _SEPARATORS.sub("", text)
+    return SEPARATORS.sub("", text)
 
 
 def parse(text: str) -> str:

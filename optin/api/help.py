@@ -40,6 +40,7 @@ from optin.api.serializers import (
     OptInTo2FARequest,
     OptInTo2FAResult,
     OptOutFrom2FARequest,
+    SandboxTexts,
     Verify2FAOptInRequest,
 )
 from optin.api.urls import any_case
@@ -146,7 +147,7 @@ class Call:
 
     @property
     def needs_file(self) -> bool:
-        return self.path.startswith("User/") or self.path == "events"
+        return not self.path.startswith("authorisation/")
 
     @property
     def is_token_call(self) -> bool:
@@ -239,15 +240,19 @@ _EVERY_CALL = (
     "internal_error",
     "unavailable",
 )
-_WITH_BODY = (*_EVERY_CALL, "unsupported_media_type")
-_USER_CALL = (
-    *_WITH_BODY,
+_READS = (
+    *_EVERY_CALL,
     "not_authenticated",
     "invalid_token",
-    "insufficient_scope",
     "file_access_denied",
-    "not_found",
     "throttled",
+)
+_READS_A_FILE = (*_READS, "insufficient_scope")
+_WITH_BODY = (*_EVERY_CALL, "unsupported_media_type")
+_USER_CALL = (
+    *_READS_A_FILE,
+    "unsupported_media_type",
+    "not_found",
     "factor_disabled",
     "locked",
 )
@@ -328,7 +333,7 @@ CALLS = (
         "Find out whether an access token or a WsAccessKey is valid, and may use a file.",
         None,
         Boolean,
-        (*_EVERY_CALL, "not_authenticated", "invalid_token", "file_access_denied", "throttled"),
+        _READS,
     ),
     Call(
         "GET",
@@ -336,16 +341,16 @@ CALLS = (
         "Read what happened to the second factors in a file.",
         None,
         EventList,
-        (
-            *_EVERY_CALL,
-            "not_authenticated",
-            "invalid_token",
-            "insufficient_scope",
-            "file_access_denied",
-            "throttled",
-            "cursor_gone",
-        ),
+        (*_READS_A_FILE, "cursor_gone"),
         more_parameters=(_AFTER, _LIMIT),
+    ),
+    Call(
+        "GET",
+        "sandbox/texts",
+        "Read the texts of a sandbox of the last day, at most 100.",
+        None,
+        SandboxTexts,
+        (*_READS_A_FILE, "not_found"),
     ),
 )
 

@@ -15,15 +15,20 @@ from optin.api.serializers import (
     OAuthGrantRequestError,
     OAuthPasswordCredentialsGrantRequest,
     OAuthRefreshAccessTokenRequest,
+    OptInTo2FARequest,
+    OtpField,
 )
 from optin.conf import conf
 
+_CODE = "0123456"[: conf.otp_digits]
+
 # Values of fields that take only certain texts.
 _FIXED = {
+    (OptInTo2FARequest, "MobileNumber"): "+61 491 570 006",
     (OAuthPasswordCredentialsGrantRequest, "grant_type"): "password",
-    (OAuthPasswordCredentialsGrantRequest, "scope"): "full fileid:1",
+    (OAuthPasswordCredentialsGrantRequest, "scope"): "full",
     (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
-    (OAuthRefreshAccessTokenRequest, "scope"): "full fileid:1",
+    (OAuthRefreshAccessTokenRequest, "scope"): "full",
     (OAuthAccessTokenGrant, "token_type"): "Bearer",
     (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
     (OAuthAccessTokenGrant, "scope"): "full fileid:1",
@@ -42,6 +47,13 @@ def sample(model: type[Model]) -> dict[str, Any]:
 
 def sample_body(model: type[Model]) -> Body | bool:
     return True if model is Boolean else Body(model.model_name(), sample(model))
+
+
+def request_body(model: type[Model]) -> Body:
+    """Return a body of *model* that the service takes: the vendor's samples have no codes."""
+    found = sample(model)
+    codes = [name for name, field in model().fields.items() if isinstance(field, OtpField)]
+    return Body(model.model_name(), found | dict.fromkeys(codes, _CODE))
 
 
 def as_json(body: Body | bool) -> str:

@@ -29,12 +29,20 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from optin import codes
 from optin.api import webhooks
 from optin.api.answers import Body, base_response, help_link
 from optin.api.events import MAX_LIMIT
 from optin.api.help import CALLS, Call, Error
-from optin.api.samples import as_xml, sample_body
-from optin.api.serializers import Boolean, IdField, SequenceField, TextField
+from optin.api.samples import as_xml, request_body, sample_body
+from optin.api.serializers import (
+    AnyCodeField,
+    Boolean,
+    IdField,
+    OtpField,
+    SequenceField,
+    TextField,
+)
 from optin.api.urls import any_case
 from optin.conf import conf
 from optin.events import News, reasons_of
@@ -157,6 +165,8 @@ class CallSchema(AutoSchema):
             field.pop("title", None)  # the name, in words
             if "allOf" in field:  # another model, whose element is called as the property
                 field["xml"] = {"name": name}
+            if "oneOf" in field:  # or an empty text, which the pattern takes too
+                field |= field.pop("oneOf")[0]
             if field.get("type") == "array":
                 field["xml"] = {"wrapped": True}
         if direction == "request" and "grant_type" in schema["properties"]:
@@ -169,10 +179,8 @@ class _Id(OpenApiSerializerFieldExtension):
     target_class = IdField
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Direction) -> Schema:
-        """Describe an id; those of requests may be written as text."""
-        if direction == "response":
-            return dict(_ID)
-        return _ID | {"type": ["integer", "string"], "pattern": "^[1-9][0-9]{0,9}$"}
+        """Describe an id as a number: a client that is generated needs no second way."""
+        return dict(_ID)
 
 
 class _Sequence(OpenApiSerializerFieldExtension):
@@ -193,7 +201,18 @@ class _Text(OpenApiSerializerFieldExtension):
         limits = {"maxLength": self.target.max_length}
         if not self.target.allow_blank:
             limits["minLength"] = 1
+        if isinstance(self.target, OtpField):
+            limits["pattern"] = _code_pattern(self.target)
         return _TEXT | limits
+
+
+def _code_pattern(field: OtpField) -> str:
+    between = f"{codes.SEPARATORS.pattern}*"
+    shapes = [f"(?:[0-9]{between}){{{conf.otp_digits}}}"]
+    if isinstance(field, AnyCodeField):
+        shapes = [f"(?:[0-9]{between}){{{n}}}" for n in codes.LENGTHS]
+        shapes.append(f"(?:[0-9A-TV-Za-tv-z]{between}){{{codes.RECOVERY_LENGTH}}}")
+    return f"^{between}(?:{'|'.join(shapes)}){'?' if field.allow_blank else ''}$"
 
 
 def _security_schemes(call: Call) -> dict[str, Schema]:
@@ -262,7 +281,7 @@ def _examples(call: Call) -> list[OpenApiExample]:
     every = ("application/json", "text/json", "application/xml", "text/xml")
     if call.request:
         form = "application/x-www-form-urlencoded"
-        add(call.request.name, sample_body(call.request.model), *every, form, request_only=True)
+        add(call.request.name, request_body(call.request.model), *every, form, request_only=True)
     add(call.response.name, sample_body(call.response.model), *every, response_only=True)
     for error in call.errors:
         body = (
@@ -290,7 +309,7 @@ def _webhook(kind: News, models: Schema) -> Schema:
         "operationId": re.sub(r"\W", "_", kind),
         "summary": kind.label,
         "externalDocs": {"url": f"{conf.base_url}/Help/Events#{kind}"},
-        "tags": ["Events"],
+        "tags": ["webhooks"],
         "parameters": [
             {
                 "in": "header",

@@ -11,7 +11,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from optin import codes
+from optin import codes, phones
 from optin.api.parsers import fold
 from optin.models.files import MAX_FILE_ID
 
@@ -77,6 +77,17 @@ class TextField(serializers.Field[str, Any, str, Any]):
         return value
 
 
+class NumberField(TextField):
+    """A mobile number."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=phones.MAX_LENGTH, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        # A text that is too long is no mobile number, which is an answer of its own.
+        return data if isinstance(data, str) and data else super().to_internal_value(data)
+
+
 class OtpField(TextField):
     """A one-time code: a string, because leading zeros count."""
 
@@ -86,6 +97,10 @@ class OtpField(TextField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=codes.MAX_LENGTH, **kwargs)
+
+
+class AnyCodeField(OtpField):
+    """A code of a text message or an app, or a recovery code."""
 
 
 class ScopeField(TextField):
@@ -131,10 +146,8 @@ def _made_once(model: type[Model]) -> Model:
 
 
 class OptInTo2FARequest(Model):
-    MobileNumber = TextField(
+    MobileNumber = NumberField(
         source="mobile_number",
-        # Longer texts are no mobile number, which is an answer of its own.
-        max_length=16 * 1024,
         help_text="The mobile number to register for 2FA, at most 32 characters, written in "
         "any usual way: 0499 999 999 or +61 499 999 999.",
     )
@@ -215,6 +228,20 @@ class EventList(Model):
     next = SequenceField(help_text="Send it as after in the next call.")
 
 
+class SandboxText(Model):
+    At = TextField(max_length=32, help_text="When it was asked for, in UTC.")
+    To = TextField(max_length=16, help_text="The mobile number, as +61491570006.")
+    Body = TextField(max_length=1000, help_text="Its words. The code stands first.")
+    State = TextField(
+        max_length=10, help_text="queued, sending, sent, delivered, failed or expired."
+    )
+    Reference = TextField(max_length=64, help_text="The id of the text in the logs.")
+
+
+class SandboxTexts(Model):
+    Texts = SandboxText(many=True, help_text="The newest first.")
+
+
 class Boolean(Model):
     """A bare boolean, no object: the answer of ping."""
 
@@ -233,9 +260,10 @@ class OAuthPasswordCredentialsGrantRequest(Model):
         help_text="full, 2fa, modify, view, events and fileid:N, with spaces between; without it, "
         "full and all files.",
     )
-    verification_code = OtpField(
+    verification_code = AnyCodeField(
         **OPTIONAL,
-        help_text="The code of the text message, where two-factor authentication is on.",
+        help_text="The code of the text message or the app, or a recovery code, where two-factor "
+        "authentication is on.",
     )
 
 

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, re_path
 
 from optin.api import oauth, receipts, scim
 from optin.api.events import EventsView
-from optin.api.sandbox import SandboxTexts
+from optin.api.sandbox import SandboxTextsView
 from optin.api.tokens import RefreshView, TokenView
 from optin.api.views import NotFound, OptInView, OptOutView, PingView, VerifyView
 
@@ -29,10 +29,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ("authorisation/refresh", RefreshView, "refresh"),
         ("authorisation/ping", PingView, "ping"),
         ("events", EventsView, "events"),
+        ("sandbox/texts", SandboxTextsView, "sandbox-texts"),
     ]
 ]
 urlpatterns += [
-    re_path(r"^sandbox/texts/?$", SandboxTexts.as_view(), name="sandbox-texts"),
     re_path(rf"^{any_case('User')}/", NotFound.as_view()),
     re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
     re_path(rf"^{any_case('events')}/", NotFound.as_view()),
