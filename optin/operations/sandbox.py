@@ -6,8 +6,9 @@ the code is too old. An opt-in ends the lock or disabling that an earlier one ca
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
@@ -57,10 +58,13 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     _begin_anew(factors, number)
     user, now = factors.user, factors.now
     code = _answer(Call.OPT_IN, number.last_three, origin)
+    told: dict[str, Any] = {"test": True}
     if code == SendOutcome.LOCKED:
         user.otp_locked_until = now + timedelta(seconds=conf.lock_seconds[0])
+        told["locked_until"] = user.otp_locked_until.isoformat()
     elif code == SendOutcome.FACTOR_DISABLED:
         user.otp_disabled_at = now
+        told["disabled"] = True
     elif code == SendOutcome.SEND_LIMIT:
         data = {"rule": RULE}
         return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data=data)
@@ -69,7 +73,9 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     else:
         return None
     user.save_counts()
-    return barred(factors)
+    refusal = barred(factors)
+    # What is told of a lock or a disabling by wrong codes: the file's endpoints hear of it.
+    return refusal and replace(refusal, data=refusal.data | told)
 
 
 def _begin_anew(factors: Factors, number: MobileNumber) -> None:

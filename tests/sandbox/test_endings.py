@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from conformance.sandbox import ENDINGS as KITS
 from optin import fiction, sandbox
-from optin.models import File, ProviderUser, SmsMessage, User
+from optin.models import File, ProviderUser, SmsMessage, User, WebhookEvent
 from optin.operations import opt_ins
 from optin.operations.sandbox import texts_of
 from optin.outcomes import SendOutcome
@@ -19,6 +19,7 @@ from tests.kit.people import ORIGIN
 
 pytestmark = pytest.mark.django_db
 
+NEWS = {"locked": "factor.locked", "factor_disabled": "factor.disabled"}
 NUMBERS = {number[-2:]: number for number in fiction.AUSTRALIAN}
 
 
@@ -67,6 +68,8 @@ def test_an_opt_in_answers_and_the_next_one_goes_on(caller: Caller, ending: str,
         # For real: every call says so.
         assert caller.opt_out() == code
         assert caller.verify("1234567") == code
+        told = WebhookEvent.objects.latest("pk")
+        assert (told.kind, told.reason) == (NEWS[code], "wrong_codes")
     assert caller.opt_in("06") == "ok"
     assert caller.verify(caller.code()) == "ok"
 
