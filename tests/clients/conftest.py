@@ -24,7 +24,7 @@ import json
 from django.core.management import call_command
 from tests.clients import people
 call_command("migrate", verbosity=0)
-print(json.dumps({"people": people.make()}))
+print(json.dumps({"people": people.make(), "testers": people.make_testers()}))
 """
 
 

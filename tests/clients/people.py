@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from django.contrib.auth.hashers import make_password
 from django.utils import timezone
 
+from optin import fiction
 from optin.models import AccessKey, File, Membership, User
 from optin.operations import sign_in
 
 FILE_ID = 777
 PASSWORD = "tell-the-harbour-9"
 HOW_MANY = 40
+SANDBOX_ID = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,22 @@ def make() -> list[dict[str, str]]:
     file = File.objects.create(id=FILE_ID, name="Harbour Books")
     password = make_password(PASSWORD)  # once, as it is slow by design
     return [asdict(_person(n, file, password)) for n in range(HOW_MANY)]
+
+
+def make_testers() -> list[dict[str, str]]:
+    """Make a sandbox and, for each generated client, a test account that manages it."""
+    file = File.objects.create(id=SANDBOX_ID, name="Harbour Sandbox", is_sandbox=True)
+    password = make_password(PASSWORD)
+    return [asdict(_tester(number, file, password)) for number in fiction.AUSTRALIAN[:2]]
+
+
+def _tester(number: str, file: File, password: str) -> Person:
+    name = f"tester-{number[-2:]}"
+    user = User.objects.create(
+        username=name, email=f"{name}@example.com", password=password, is_test=True
+    )
+    Membership.objects.create(user=user, file=file, manages=True)
+    return Person(name, number, AccessKey.objects.make(user, file, timezone.now())[1])
 
 
 def _person(n: int, file: File, password: str) -> Person:

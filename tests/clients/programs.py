@@ -17,11 +17,13 @@ class Service:
 
     site: bench.Site
     people: Iterator[Person] = field(init=False)
+    testers: Iterator[Person] = field(init=False)
     days: int = 0
     file_id: str = str(FILE_ID)
 
     def __post_init__(self) -> None:
         self.people = iter([Person(**each) for each in self.site.demo["people"]])
+        self.testers = iter([Person(**each) for each in self.site.demo["testers"]])
 
     @property
     def url(self) -> str:
