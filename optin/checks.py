@@ -18,10 +18,7 @@ from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_re
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
-from optin.runtime import hashing
-
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
+from optin.runtime import hashing, outside
 
 Look = Callable[[], Iterator[CheckMessage]]
 
@@ -69,7 +66,7 @@ def check_together() -> Iterator[CheckMessage]:
     base = urlsplit(conf.base_url)
     unknown = sorted(name for name in conf.gateways if not _is_known(name))
     yield from _if(
-        settings.DEBUG and base.hostname not in _LOOPBACK,
+        settings.DEBUG and base.hostname not in outside.LOOPBACK,
         "E101",
         "DEBUG is for this machine only: BASE_URL names another.",
         "Set DEBUG=0, and give the settings of docs/production.env.",
@@ -281,7 +278,7 @@ def check_delivery() -> Iterator[CheckMessage]:
         "See Receipts in docs/gateways.md.",
     )
     yield from _if(
-        Kannel.name in real and url.scheme == "http" and url.hostname not in _LOOPBACK,
+        Kannel.name in real and url.scheme == "http" and url.hostname not in outside.LOOPBACK,
         "W205",
         "Texts go to Kannel on another machine in clear: OPTIN_GATEWAY_KANNEL_URL.",
         "Use https (its sendsms-port-ssl), or a smsbox on this machine.",

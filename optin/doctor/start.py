@@ -36,7 +36,8 @@ def settings_() -> Iterator[Finding]:
         )
     elif settings.DEBUG:
         yield fault(
-            "DEBUG is on: a page about an error shows the code and its values to visitors.",
+            "DEBUG is on: a page about an error shows the code and its values to visitors, and "
+            "webhook endpoints may be on this machine.",
             do=f"Set DEBUG=0, and restart. {section('reference', 'Settings')}",
         )
 

@@ -131,7 +131,8 @@ class _Connection(HTTPConnection):
 
     def __init__(self, host: str, port: int | None, trust: ssl.SSLContext | None) -> None:
         self.default_port = 443 if trust else 80
-        super().__init__(host, port)
+        # With a port, the end of an IPv6 address is not taken for one.
+        super().__init__(host, port or self.default_port)
         self._trust = trust
         self._lock = threading.Lock()
         self.is_open = self.is_over = False

@@ -4,6 +4,8 @@ Otherwise whoever names an address could have the service ask what only it can r
 its network, the metadata of a cloud. A name is resolved and checked as the connection is made, and
 the connection goes to the address that was checked. So a name that points elsewhere a moment later
 (DNS rebinding) gains nothing.
+
+In a development start, this machine may be named too, so that a developer can try a server there.
 """
 
 import ipaddress
@@ -12,9 +14,13 @@ import socket
 import time
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from optin.conf import conf
 
 MAX_URL = 500
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # The last label of a name begins with a letter. Where it does not, some resolvers read the whole as
 # an IPv4 address: 127.1, 0x7f000001, 2130706433.
@@ -78,17 +84,23 @@ def fault(url: str) -> str:
         port = 443 if parts.port is None else parts.port
     except ValueError:
         return "The address cannot be read."
-    if parts.scheme != "https":
-        return "The address must begin with https://."
     if "@" in parts.netloc:
         return "The address must not contain a user name."
     if "#" in url:
         return "The address must not contain #."
+    if _is_home(parts.hostname) and parts.scheme in {"http", "https"}:
+        return ""
+    if parts.scheme != "https":
+        return "The address must begin with https://."
     if not _HOST.fullmatch(parts.hostname or ""):
         return "The address must contain a host name, not an IP address."
     if port not in conf.webhook_ports:
         return f"The port must be one of: {', '.join(map(str, conf.webhook_ports))}."
     return ""
+
+
+def _is_home(host: str | None) -> bool:
+    return settings.DEBUG and host in LOOPBACK
 
 
 def is_public(address: str) -> bool:
@@ -103,7 +115,7 @@ def is_public(address: str) -> bool:
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of *host*, which are all public. It may take long.
+    """Return the addresses of *host*, which may all be called. It may take long.
 
     :raises NotPublic: if one is not.
     :raises Unresolved: if there is none.
@@ -115,7 +127,7 @@ def addresses(host: str, port: int) -> list[str]:
     known = list(dict.fromkeys(str(each[4][0]) for each in found))
     if not known:
         raise Unresolved("the host name has no address")
-    if not all(map(is_public, known)):
+    if not (_is_home(host) or all(map(is_public, known))):
         raise NotPublic("the host name has an address that is not public")
     return known
 

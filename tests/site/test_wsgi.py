@@ -12,7 +12,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.kit.server import ROOT, gunicorn, serving
+from tests.kit.server import PRESENT, ROOT, gunicorn, serving, until
+from tests.kit.wire import says
+from tests.webhooks.kit import serving as receiving
 from twofa_site.handler import Handler
 
 # The handler closes connections, as between two requests: it must not stand in a transaction.
@@ -106,11 +108,24 @@ def test_a_missing_setting_stops_the_server_with_a_sentence(tmp_path: Path) -> N
     assert done.stderr == "SECRET_KEY is not set (optin.E026). See docs/production.env.\n"
 
 
+ENDPOINT = """
+from optin.models import File
+from optin.operations import webhooks
+from optin.origin import Face, Origin
+origin = Origin(Face.COMMAND)
+endpoint, _ = webhooks.make(File.objects.get(pk=777), {!r}, origin=origin)
+webhooks.send_test(endpoint, origin=origin)
+"""
+
+
 @pytest.mark.slow
-def test_a_first_start_and_a_second_are_ready(tmp_path: Path) -> None:
+def test_a_first_start_and_a_second_are_ready_and_send_events(tmp_path: Path) -> None:
     """What ``make run`` serves, on an empty folder and on its own."""
     for _ in range(2):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            receiving(None, says(204)) as receiver,
+        ):
             port = listener.getsockname()[1]
             env = {"PATH": os.environ["PATH"], "PORT": str(port), "DATA_DIR": str(tmp_path)}
             with gunicorn(
@@ -118,3 +133,7 @@ def test_a_first_start_and_a_second_are_ready(tmp_path: Path) -> None:
             ):
                 page = urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60)
                 assert page.read() == b"ok\n"
+                lines = ENDPOINT.format(receiver.url)
+                done = PRESENT.manage("shell", "--no-imports", "-c", lines, env=env)
+                assert done.returncode == 0, done.stderr
+                until(lambda: receiver.requests)

@@ -47,10 +47,10 @@ class Names:
 
 
 @contextmanager
-def serving(certificate: Path, answer: Answer) -> Iterator[Server]:
-    """A server at a port of its own, until the block ends."""
+def serving(certificate: Path | None, answer: Answer) -> Iterator[Server]:
+    """A server at a port of its own, until the block ends; without a *certificate*, of http."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(listener, answer, tls=tls(certificate))
+        server = Server(listener, answer, tls=tls(certificate) if certificate else None)
         threading.Thread(target=server.run, daemon=True).start()
         yield server
         server.stopped.set()

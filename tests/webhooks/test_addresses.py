@@ -2,6 +2,8 @@
 
 import socket
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -13,20 +15,35 @@ from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint
 from optin.operations import webhooks as endpoints
 from optin.runtime import outside
+from optin.runtime.lines import Line, NoAnswer
+from tests.kit.certificates import Authority
 from tests.kit.people import ORIGIN
-from tests.kit.wire import hangs, trickles
-from tests.webhooks.kit import HOST, Client, Names, happen, send
+from tests.kit.wire import hangs, says, trickles
+from tests.webhooks.kit import HOST, Client, Names, happen, send, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+HOME = [
+    *("http://127.0.0.1:8099/", "http://localhost:8099/hook", "https://LOCALHOST:8443/"),
+    *("http://[::1]:8099/", "http://[::1]/", "https://127.0.0.1/", "https://localhost/"),
+]
+"""Of this machine: only a development start calls them."""
+
 BAD_URLS = [
     *("http://hooks.example.com/", "ftp://hooks.example.com/", "//hooks.example.com/"),
-    *("https://", "https:///hook", "https://localhost/", "https://LOCALHOST/"),
-    *("https://127.0.0.1/", "https://127.1/", "https://127.0.0.1./", "https://2130706433/"),
+    *("https://", "https:///hook", "https://localhost./", "http://10.0.0.1/", "http://127.1/"),
+    *(
+        "http://127.0.0.2/",
+        "ftp://localhost/",
+        "http://user@localhost/",
+        "https://127.1/",
+        "https://127.0.0.1./",
+        "https://2130706433/",
+    ),
     *("https://0x7f000001/", "https://0x7f.0.0.1/", "https://0177.0.0.1/"),
     *("https://017700000001/", "https://127.0.0.0x1/", "https://0/", "https://10.0.0.1/"),
-    *("https://169.254.169.254/latest/meta-data/", "https://[::1]/", "https://[::]/"),
+    *("https://169.254.169.254/latest/meta-data/", "https://[::1%25lo]/", "https://[::]/"),
     *("https://[::ffff:127.0.0.1]/", "https://[::ffff:7f00:1]/", "https://[fe80::1%25eth0]/"),
     *("https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/"),
     *("https://user@hooks.example.com/", "https://user:secret@hooks.example.com/"),
@@ -73,13 +90,13 @@ def reason(endpoint: WebhookEndpoint) -> str:
 
 
 def test_refused_by_how_it_looks(file: File, names: Names) -> None:
-    for url in BAD_URLS:
+    for url in BAD_URLS + HOME:
         with pytest.raises(UnfitEndpoint):
             endpoints.make(file, url, origin=ORIGIN)
     assert not names.asked
 
 
-@pytest.mark.parametrize("url", BAD_URLS[::9])
+@pytest.mark.parametrize("url", BAD_URLS[::9] + HOME)
 def test_how_it_looks_is_looked_at_again(file: File, names: Names, url: str) -> None:
     endpoint = stored(file, url)
     assert send() == 0
@@ -189,6 +206,69 @@ def test_the_port_must_be_allowed_when_it_is_sent(client: Client, settings: Sett
     client.happen()
     assert send() == 0
     assert reason(client.endpoint) == "The port must be one of: 443."
+
+
+# -- a development start -----------------------------------------------------------
+
+
+@pytest.fixture
+def development(settings: Settings) -> None:
+    settings.DEBUG = True
+
+
+@pytest.mark.usefixtures("development")
+def test_in_development_this_machine_is_fit_and_nothing_else(names: Names) -> None:
+    assert [outside.fault(url) for url in HOME] == [""] * len(HOME)
+    assert all(map(outside.fault, BAD_URLS))
+    names.known[HOST] = ["127.0.0.2"]
+    with pytest.raises(outside.NotPublic):
+        outside.addresses(HOST, 443)
+
+
+def test_in_production_this_machine_has_no_name() -> None:
+    with pytest.raises(outside.NotPublic):
+        outside.addresses("localhost", 443)
+
+
+@pytest.mark.usefixtures("development")
+def test_in_development_an_event_arrives_at_home(file: File) -> None:
+    with serving(None, says(204)) as server:
+        endpoint = stored(file, server.url)
+        assert send() == 1
+    assert endpoint.tries.get().status == 204
+
+
+def test_an_ipv6_address_without_a_port_is_called_whole() -> None:
+    called: list[tuple[str, int]] = []
+
+    def dial(host: str, port: int, patience: float) -> socket.socket:
+        called.append((host, port))
+        raise OSError
+
+    line = Line("http://[::1]/", webhooks.trust(), who="", patience=1, excerpt=0, dial=dial)
+    with closing(line), pytest.raises(NoAnswer):
+        line.post({}, b"")
+    assert called == [("::1", 80)]
+
+
+@pytest.mark.usefixtures("development")
+def test_in_development_an_own_authority_is_believed(
+    file: File, authority: Authority, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(certificate, says(204)) as server:
+        endpoint = stored(file, server.url)
+        assert send() == 0
+        assert "its certificate is not valid" in reason(endpoint)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+        endpoints.send_test(endpoint, origin=ORIGIN)
+        assert send() == 2  # what failed comes after the test
+
+
+def test_only_public_authorities_are_believed(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    assert webhooks.trust() is call.public_trust()
 
 
 def test_a_file_has_at_most_five(file: File, names: Names) -> None:
