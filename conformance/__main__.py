@@ -1,4 +1,4 @@
-"""``python -m conformance BASE_URL``, or ``--serve``.
+"""``python -m conformance BASE_URL``, or ``--serve``, ``--listen``, ``--send``.
 
 Exit status: 0 nothing failed, 1 something did, 2 no run, 3 something was not checked and the run is
 strict.
@@ -7,8 +7,9 @@ strict.
 import http.client
 import sys
 from collections.abc import Sequence
+from getpass import getpass
 
-from conformance import checks, options, report
+from conformance import checks, listen, options, report, send
 from conformance.server import door
 from conformance.session import Result, Session
 
@@ -22,8 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.serve:
             how = {"rotate": command.rotate, "expire": command.expire, "vary": command.vary}
             return door.serve(command.serve, command.junit, **how)
+        if command.listen or command.send:
+            secrets = command.secrets or (getpass("Secret (whsec_...): "),)
+            if command.listen:
+                return listen.listen(command.listen, secrets, command.junit)
+            return send.send(command.send, secrets[0], command.junit)
         results = run(command)
-    except (OSError, ValueError, http.client.HTTPException) as exc:
+    except (OSError, EOFError, ValueError, http.client.HTTPException) as exc:
         print(f"Could not run: {exc}", file=sys.stderr)
         return 2
     report.show(results)

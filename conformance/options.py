@@ -66,6 +66,9 @@ class Command:
     rotate: bool = False
     expire: int | None = None
     vary: bool = False
+    listen: str = ""
+    send: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
@@ -94,6 +97,22 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     parser.add_argument(
         "--vary", action="store_true", help="with --serve: other sentences in each run"
     )
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        nargs="?",
+        const=_SERVED,
+        default="",
+        help=f"receive webhooks, and verify them (default: {_SERVED})",
+    )
+    parser.add_argument("--send", metavar="URL", default="", help="try a receiver of webhooks")
+    parser.add_argument(
+        "--secret",
+        metavar="SECRET",
+        nargs="+",
+        default=(),
+        help="with --listen and --send: whsec_..., asked for if it is left out",
+    )
     parser.add_argument("--config", type=Path, help="TOML file with the options below")
     told = [option for option in fields(Options) if option.name != "base_url"]
     for option in told:
@@ -111,8 +130,8 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         help="exit with status 3 if something was not checked (default where CI=true)",
     )
     given = vars(parser.parse_args(arguments))
-    if bool(given["base_url"]) == bool(given["serve"]):
-        parser.error("give one of BASE_URL and --serve")
+    if sum(bool(given[name]) for name in ("base_url", "serve", "listen", "send")) != 1:
+        parser.error("give one of BASE_URL, --serve, --listen and --send")
     values = _from_file(parser, given["config"], {option.name for option in told})
     values |= {o.name: given[o.name] for o in told if given[o.name] is not None}
     values["numbers"] = tuple(values.get("numbers", ()))
@@ -125,6 +144,9 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         given["rotate"],
         given["expire"],
         given["vary"],
+        given["listen"],
+        given["send"],
+        tuple(given["secret"]),
     )
 
 

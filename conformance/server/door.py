@@ -216,6 +216,16 @@ def serving(host: str, port: int, **how: Any) -> Iterator[Desk]:
             server.shutdown()
 
 
+@contextmanager
+def until_stopped() -> Iterator[None]:
+    """Run the block until Ctrl-C or SIGTERM."""
+    # SIGINT too: a shell lets what it starts in the background ignore it.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        yield
+
+
 def serve(address: str, junit: Path | None, **how: Any) -> int:
     """Serve until Ctrl-C; return 1 if a request was wrong, 2 if none came, else 0.
 
@@ -223,11 +233,8 @@ def serve(address: str, junit: Path | None, **how: Any) -> int:
     :raises OSError, ValueError: where nothing can be served at *address*.
     """
     host, _, port = address.rpartition(":")
-    # SIGINT too: a shell lets what it starts in the background ignore it.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.default_int_handler)
     open_door = serving(host or "127.0.0.1", int(port), tell=_print, **how)
-    with open_door as desk, suppress(KeyboardInterrupt):
+    with until_stopped(), open_door as desk:
         _introduce(desk)
         threading.Event().wait()
     wrong = [seen for seen in desk.seen if seen.wrong]
