@@ -7,7 +7,6 @@ lets password clients sign in. It prints the answers that each call got, and tho
 sandbox gives (``UNREACHABLE``). Exit status 1: it did not get an answer that it should have got.
 """
 
-import http.client
 import json
 import re
 import sys
@@ -15,9 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from conformance import goldens
+from conformance.wire import JSON, Request, Wire
 
 OPT_IN, VERIFY, OPT_OUT = "opt-in-to-2fa", "verify-2fa-opt-in", "opt-out-from-2fa"
 TOKEN = "token"  # noqa: S105 - the name of a call
@@ -82,26 +82,13 @@ class Person:
         own = {"FileId": self.file, "WsAccessKey": self.access_key}
         asked = "" if name == TOKEN else f"?{urlencode(own if query is None else query)}"
         where = path or (f"/authorisation/{name}" if name == TOKEN else f"/User/{name}")
-        sent = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+        sent = {"Content-Type": JSON, "Accept": JSON, **(headers or {})}
         raw = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        status, self.answer = self._request(method, where + asked, raw, sent)
-        code = OK if status == 200 else _code_of(self.answer)
+        answer = Wire(self.base_url).send(Request(method, where + asked, sent, raw))
+        self.answer = answer.data
+        code = OK if answer.status == 200 else answer.code
         self.reached.setdefault(name, set()).add(code)
         return code
-
-    def _request(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[int, Any]:
-        parts = urlsplit(self.base_url)
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        line = kind(parts.netloc, timeout=30)
-        try:
-            line.request(method, target, body, dict(headers))
-            response = line.getresponse()
-            return response.status, json.loads(response.read() or b"null")
-        finally:
-            line.close()
 
     def opt_in(self, ending: str) -> str:
         code = self.send(OPT_IN, {"MobileNumber": NUMBERS[ending]})
@@ -122,8 +109,8 @@ class Person:
     def code(self, ending: str) -> str:
         """Return the code of the newest text to the number."""
         asked = urlencode({"FileId": self.file, "WsAccessKey": self.access_key})
-        _, answer = self._request("GET", f"/sandbox/texts?{asked}", b"", {})
-        body = next(t["Body"] for t in answer["Texts"] if t["To"] == NUMBERS[ending])
+        answer = Wire(self.base_url).send(Request("GET", f"/sandbox/texts?{asked}"))
+        body = next(t["Body"] for t in answer.get("Texts") if t["To"] == NUMBERS[ending])
         found = re.match(r"[0-9]+", body)
         assert found, body
         return found[0]
@@ -139,12 +126,6 @@ class Person:
     def wrong(self, ending: str) -> str:
         code = self.code(ending)
         return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
-
-
-def _code_of(answer: Any) -> str:
-    if "error" in answer:
-        return str(answer["error"])
-    return str(answer["_links"][-1]["title"])
 
 
 def malformed(person: Person) -> None:
