@@ -188,7 +188,7 @@ def links_first_in_json(reply: Reply) -> Reply:
     return rewritten(reply, lambda data: dict(sorted(data.items(), key=lambda i: i[0] != "_links")))
 
 
-@answers_found_by(stories.id_is_a_number, every_answer.properties)
+@answers_found_by(stories.id_is_a_number, stories.event, every_answer.properties)
 def id_as_a_string(reply: Reply) -> Reply:
     return replace(reply, body=re.sub(rb'UserId":(\d+)', rb'UserId":"\1"', reply.body))
 
@@ -252,6 +252,7 @@ def key_in_a_link(reply: Reply) -> Reply:
     stories.exhausted,
     stories.opt_out_wrong,
     every_answer.code_and_status,
+    every_answer.help_link,
 )
 def another_code(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
@@ -259,7 +260,7 @@ def another_code(request: Request, forward: Forward) -> Reply:
     return reply if is_unknown else reply.with_body(b"otp_incorrect", b"otp_wrong")
 
 
-@answers_found_by(stories.verify_again)
+@answers_found_by(stories.verify_again, every_answer.no_help_link)
 def already_verified_is_fine(reply: Reply) -> Reply:
     return replace(reply, status=200) if reply.read.code == "already_verified" else reply
 
@@ -350,7 +351,7 @@ def view_is_enough(request: Request, forward: Forward) -> Reply:
     return reply
 
 
-@found_by(tokens.ignored_code)
+@found_by(tokens.ignored_code, every_answer.support_reference, every_answer.help_link)
 def codes_are_always_judged(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
     if b'"verification_code": "0000000"' in request.body:
