@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from optin.admin.audit import Happened
 from optin.audit.search import LOOKED_AT
 from optin.models import AuditEvent, File, ProviderUser, User
 from optin.support import statistics
@@ -54,6 +55,8 @@ ALONE = [
 
 TOGETHER = [
     "kind=check&outcome=ok",
+    "kind=check:others",
+    "kind=token:code_reused",
     "kind=sign_in&outcome=otp_incorrect",  # never
     "kind=verify_opt_in&outcome=mobile_number_in_use",
     "kind=token&outcome=nonsense",
@@ -196,6 +199,10 @@ def expected(query: str) -> list[int]:
             day = datetime.fromisoformat(facts.pop(name))
             day += timedelta(days=name == "until")
             days &= Q(**{at: timezone.make_aware(day)})
+    kind, is_label, _ = facts.get("kind", "").partition(":")
+    if is_label:
+        days &= Happened.options[facts["kind"]][1].rest
+        facts["kind"] = kind
     if "before" in facts:
         facts["pk__lt"] = facts.pop("before")
     found = AuditEvent.objects.filter(days, **facts).order_by("-pk")
