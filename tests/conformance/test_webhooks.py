@@ -28,7 +28,7 @@ from optin.events import News
 from tests.kit.server import ROOT
 from tests.kit.wire import Request as Sent
 from tests.kit.wire import Server, says
-from tests.webhooks.kit import serving as receiving
+from tests.kit.wire import serving as receiving
 
 KEY = b"a key of 24 bytes or so."
 SECRET = f"whsec_{b64encode(KEY).decode()}"

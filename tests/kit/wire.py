@@ -4,8 +4,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.kit.certificates import tls
 
 KEY = "sesame-key"
 """The secret in the address and in a header."""
@@ -58,6 +62,17 @@ class Server:
                 self.answer(end)
         except OSError:
             pass  # the other side hung up
+
+
+@contextmanager
+def serving(certificate: Path | None, answer: Answer) -> Iterator[Server]:
+    """A server at a port of its own, until the block ends; without a *certificate*, of http."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener, answer, tls=tls(certificate) if certificate else None)
+        threading.Thread(target=server.run, daemon=True).start()
+        yield server
+        server.stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def read(line: socket.socket) -> Request:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit.server import PRESENT, ROOT, gunicorn, serving, until
 from tests.kit.wire import says
-from tests.webhooks.kit import serving as receiving
+from tests.kit.wire import serving as receiving
 from twofa_site.handler import Handler
 
 # The handler closes connections, as between two requests: it must not stand in a transaction.

@@ -14,8 +14,8 @@ from optin.operations import webhooks as endpoints
 from optin.runtime import outside
 from tests.kit.certificates import Authority
 from tests.kit.people import ORIGIN
-from tests.kit.wire import Server, says
-from tests.webhooks.kit import HOST, Client, Names, serving
+from tests.kit.wire import Server, says, serving
+from tests.webhooks.kit import HOST, Client, Names
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
 """What a client has: an endpoint, its secret, and what arrived."""
 
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -15,8 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
-from tests.kit.certificates import tls
-from tests.kit.wire import Answer, Server
+from tests.kit.wire import Server
 
 HOST = "hooks.example.com"
 
@@ -44,17 +40,6 @@ class Names:
         ]
         self.then()
         return found
-
-
-@contextmanager
-def serving(certificate: Path | None, answer: Answer) -> Iterator[Server]:
-    """A server at a port of its own, until the block ends; without a *certificate*, of http."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(listener, answer, tls=tls(certificate) if certificate else None)
-        threading.Thread(target=server.run, daemon=True).start()
-        yield server
-        server.stopped.set()
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass

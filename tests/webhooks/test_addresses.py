@@ -18,8 +18,8 @@ from optin.runtime import outside
 from optin.runtime.lines import Line, NoAnswer
 from tests.kit.certificates import Authority
 from tests.kit.people import ORIGIN
-from tests.kit.wire import hangs, says, trickles
-from tests.webhooks.kit import HOST, Client, Names, happen, send, serving
+from tests.kit.wire import hangs, says, serving, trickles
+from tests.webhooks.kit import HOST, Client, Names, happen, send
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

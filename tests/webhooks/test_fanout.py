@@ -17,8 +17,8 @@ from optin.messaging import webhooks
 from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.operations import webhooks as endpoints
 from tests.kit.people import ORIGIN
-from tests.kit.wire import Answer, Server, read, says
-from tests.webhooks.kit import HOST, Client, Names, send, serving, settle
+from tests.kit.wire import Answer, Server, read, says, serving
+from tests.webhooks.kit import HOST, Client, Names, send, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
