@@ -26,6 +26,13 @@ class MalformedCode(Refusal):
     message = "The code must be the digits of the text message, nothing else."
 
 
+class KeyReused(Refusal):
+    """An ``Idempotency-Key`` came before, with another body."""
+
+    code = "invalid_request"
+    message = "This Idempotency-Key was sent before, with another body. Use a new one."
+
+
 class Deactivated(Refusal):
     """The user was deactivated or erased after their credentials had been looked at."""
 

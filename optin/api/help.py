@@ -233,6 +233,14 @@ _CLIENT_REFERENCE = Property(
     "Optional",
 )
 
+_IDEMPOTENCY_KEY = Property(
+    "Idempotency-Key",
+    "Send the same request with the same key again if its answer is lost: within 24 hours, it gets "
+    "the first answer, and no text is sent. 1 to 64 visible ASCII characters; new each time.",
+    "string",
+    "Optional",
+)
+
 _EVERY_CALL = (
     "invalid_request",
     "method_not_allowed",
@@ -282,7 +290,7 @@ CALLS = (
             "already_opted_in",
             "send_limit",
         ),
-        headers=(_CLIENT_REFERENCE,),
+        headers=(_CLIENT_REFERENCE, _IDEMPOTENCY_KEY),
     ),
     Call(
         "POST",
@@ -299,6 +307,7 @@ CALLS = (
         OptOutFrom2FARequest,
         BaseResponseModel,
         (*_USER_CALL, *_CHECKS_A_CODE, "2fa_code_required", "not_opted_in", "send_limit"),
+        headers=(_IDEMPOTENCY_KEY,),
     ),
     Call(
         "POST",

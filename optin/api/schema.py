@@ -59,11 +59,13 @@ Endpoint = tuple[str, str, str, Callable[..., Any]]
 _ID: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_FILE_ID}
 _SEQUENCE: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_SEQUENCE}
 _TEXT: Schema = {"type": "string"}
+_VISIBLE = _TEXT | {"minLength": 1, "maxLength": MAX_REFERENCE, "pattern": "^[!-~]+$"}
 _PARAMETERS: dict[str, Schema] = {
     "FileId": _ID,
     "after": _SEQUENCE | {"default": 0},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
-    "Client-Reference": _TEXT | {"minLength": 1, "maxLength": MAX_REFERENCE, "pattern": "^[!-~]+$"},
+    "Client-Reference": _VISIBLE,
+    "Idempotency-Key": _VISIBLE,
 }
 """Parameters of addresses, and headers. A ``WsAccessKey`` is a credential."""
 

@@ -45,7 +45,7 @@ from optin.api.serializers import (
 )
 from optin.causes import Why
 from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, SandboxRefusal
-from optin.models import File, Purpose
+from optin.models import File, IdempotencyKey, Purpose
 from optin.models.factors import MAX_REFERENCE, REFERENCE
 from optin.operations import challenges, opt_ins, tenants
 from optin.operations.sending import Sending
@@ -268,6 +268,16 @@ class UserCall(CallerCall):
             self.refuse_access("insufficient_scope", file_id)
         self.file = self.open_file(file_id)
 
+    def idempotency_key(self) -> IdempotencyKey | None:
+        """Return the ``Idempotency-Key`` of the request, if it has one."""
+        meta = self.request.META
+        key = _visible(meta, "Idempotency-Key")
+        match = self.request.resolver_match
+        if not key or not match:
+            return None
+        sent = (self.caller.user.pk, self.client, match.view_name, self.file.pk)
+        return IdempotencyKey.of(key, self.body or b"", *sent, request_id=meta["REQUEST_ID"])
+
     def link(self, rel: str, call: str, title: str) -> Link:
         return link(rel, f"/User/{call}?FileId={self.file_id}", title)
 
@@ -280,9 +290,10 @@ class OptInView(UserCall):
             self.file,
             body["mobile_number"],
             origin=self.origin,
-            reference=_reference(request.META),
+            reference=_visible(request.META, "Client-Reference"),
+            key=self.idempotency_key(),
         )
-        if sending.outcome not in {SendOutcome.SENT, SendOutcome.RESENT}:
+        if not sending.is_text:
             raise _refusal(sending, sending.why)
         return Response(Body("OptInTo2FAResult", {"ProviderUserId": sending.provider_user_id}))
 
@@ -318,9 +329,10 @@ class VerifyView(UserCall):
 class OptOutView(UserCall):
     def post(self, request: Request) -> Response:
         otp = codes.clean(self.read(OptOutFrom2FARequest)["otp"] or "")
+        key = self.idempotency_key()
         if not otp:
-            self._send_code()
-        result = challenges.opt_out(self.caller.user, self.file, otp, origin=self.origin)
+            self._send_code(key)
+        result = challenges.opt_out(self.caller.user, self.file, otp, origin=self.origin, key=key)
         if result.outcome is not CodeOutcome.OK:
             raise _refusal(result)
         if result.stays_on:
@@ -328,11 +340,13 @@ class OptOutView(UserCall):
         on = self.link("related", "opt-in-to-2fa", "Turn two-factor on")
         return Response(base_response("Two-factor authentication is off.", [on]))
 
-    def _send_code(self) -> NoReturn:
+    def _send_code(self, key: IdempotencyKey | None) -> NoReturn:
         sending = challenges.challenge(
-            self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file
+            self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file, key=key
         )
-        if sending.outcome in {SendOutcome.SENT, SendOutcome.RESENT, SendOutcome.WAITING}:
+        if key:  # a repeated answer has the reference of the first one, which leads to the event
+            self.request.META["REQUEST_ID"] = key.request_id
+        if sending.is_text or sending.outcome is SendOutcome.WAITING:
             raise ApiError("2fa_code_required", why=sending.why)
         raise _refusal(sending, sending.why)
 
@@ -389,17 +403,19 @@ def once(query: Mapping[str, list[str]], name: str) -> str:
     return values[0]
 
 
-def _reference(meta: Mapping[str, Any]) -> str:
-    """Return the ``Client-Reference`` of a request; "" without one."""
-    reference: str | None = meta.get("HTTP_CLIENT_REFERENCE")
-    if reference is None:
+def _visible(meta: Mapping[str, Any], header: str) -> str:
+    """Return the *header* of a request, of visible characters; "" without one.
+
+    :raises ApiError: 400, if it is empty, too long or has others.
+    """
+    text: str | None = meta.get(f"HTTP_{header.upper().replace('-', '_')}")
+    if text is None:
         return ""
-    if not REFERENCE.fullmatch(reference):
+    if not REFERENCE.fullmatch(text):
         raise ApiError(
-            "invalid_request",
-            f"Client-Reference must be 1 to {MAX_REFERENCE} visible ASCII characters.",
+            "invalid_request", f"{header} must be 1 to {MAX_REFERENCE} visible ASCII characters."
         )
-    return reference
+    return text
 
 
 def _file_id(query: Mapping[str, list[str]]) -> int:

@@ -8,7 +8,7 @@ from optin.migrations._concurrently import AddIndexConcurrently
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("optin", "0003_trail_and_roles")]
+    dependencies = [("optin", "0064_idempotency_keys")]
 
     operations = [
         migrations.AddField(

@@ -11,6 +11,7 @@ from optin.models.factors import PendingOtp, ProviderUser, Purpose
 from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
+from optin.models.idempotency import IdempotencyKey
 from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
 from optin.models.proposed_numbers import ProposedNumber
@@ -37,6 +38,7 @@ __all__ = [
     "GatewayHealth",
     "GatewayTry",
     "Guard",
+    "IdempotencyKey",
     "KnownNetwork",
     "Membership",
     "Notice",

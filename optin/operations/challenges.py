@@ -12,6 +12,7 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
+    IdempotencyKey,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -37,13 +38,28 @@ Kind = AuditEvent.Kind
 
 
 @limits.decided_again
-def challenge(user: User, purpose: Purpose, *, origin: Origin, file: File | None = None) -> Sending:
-    """Text a code for *purpose* to the user's active number."""
+def challenge(
+    user: User,
+    purpose: Purpose,
+    *,
+    origin: Origin,
+    file: File | None = None,
+    key: IdempotencyKey | None = None,
+) -> Sending:
+    """Text a code for *purpose* to the user's active number.
+
+    :param key: as for ``opt_ins.opt_in``.
+    :raises KeyReused: if *key* came with something else.
+    """
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, origin=origin)
         if origin.session:
             refuse_ended(factors, user)
+        if first := key.first(factors.now) if key else None:
+            return Sending(SendOutcome(first["outcome"]), data=first)
         result = challenge_locked(factors, purpose, origin=origin, file=file)
+        if key and (result.is_text or result.outcome is SendOutcome.WAITING):
+            key.keep(factors.now, outcome=result.outcome, rule=result.facts["rule"])
     return result
 
 
@@ -107,11 +123,15 @@ def check_locked(
     return result
 
 
-def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification:
+def opt_out(
+    user: User, file: File, otp: str, *, origin: Origin, key: IdempotencyKey | None = None
+) -> Verification:
     """Check one attempt at the opt-out code; the right one releases the number.
 
     It must be the texted one: a client's call proves the phone.
 
+    :param key: as for ``opt_ins.opt_in``.
+    :raises KeyReused: if *key* came with something else.
     :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
     """
     with verification.wrong_length_is_told(Kind.OPT_OUT, otp, user, origin=origin, file_id=file.pk):
@@ -119,6 +139,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_OUT, origin=origin)
         now = factors.now
+        if first := key.first(now) if key else None:
+            return Verification(CodeOutcome.OK, stays_on=first["stays_on"])
         row = factors.active
         if factors.user.is_test:
             sandbox.prepare_opt_out(factors, origin)
@@ -127,6 +149,8 @@ def opt_out(user: User, file: File, otp: str, *, origin: Origin) -> Verification
             row.release(now)
             result = replace(result, stays_on=forget_recovery_codes(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
+            if key:
+                key.keep(now, stays_on=result.stays_on)
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, data=result.data, file=file)
     return result
 

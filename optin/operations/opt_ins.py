@@ -14,6 +14,7 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
+    IdempotencyKey,
     Notice,
     PendingOtp,
     ProposedNumber,
@@ -55,15 +56,18 @@ def opt_in(
     origin: Origin,
     standing: Standing | None = None,
     reference: str = "",
+    key: IdempotencyKey | None = None,
 ) -> Sending:
     """Text a code to *mobile_number*; asked again, text it again.
 
     :param reference: what the client calls the number. Without one, that of the last opt-in under
         this file stays.
+    :param key: if this is not the first request with it, the result is that of the first one.
     :param standing: what the session of a page has proved. There an active number is
         changed so, by proving another; a client's credentials are not enough for that.
     :raises InvalidMobileNumber: unless it is a mobile number of some region, for fiction if *file*
         is a sandbox, else not.
+    :raises KeyReused: if *key* came with something else.
     :raises PasswordNeeded: and
     :raises FactorNeeded: if *standing* is given and has not proved enough.
     """
@@ -74,7 +78,7 @@ def opt_in(
         data = {"rule": MALFORMED, "fault": phones.fault(mobile_number, home_region=home)}
         verification.record_malformed(Kind.OPT_IN, user, origin, data, file_id=file.pk)
         raise
-    return _opt_in(user, file, number, origin, standing, reference)
+    return _opt_in(user, file, number, origin, standing, reference, key)
 
 
 @limits.decided_again
@@ -85,10 +89,13 @@ def _opt_in(
     origin: Origin,
     standing: Standing | None,
     reference: str = "",
+    key: IdempotencyKey | None = None,
 ) -> Sending:
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.OPT_IN, every_factor=True, origin=origin)
         now = factors.now
+        if first := key.first(now) if key else None:
+            return Sending(SendOutcome(first["outcome"]), first["provider_user_id"])
         if standing:
             refuse_ended(factors, user)
             standing.to_replace(factors.active).demand(now, factors)
@@ -99,6 +106,8 @@ def _opt_in(
             or _may_opt_in(factors, number, digest, standing)
             or send_code(factors, number, digest, file, origin, reference)
         )
+        if key and result.is_text:
+            key.keep(now, outcome=result.outcome, provider_user_id=result.provider_user_id)
         AuditEvent.objects.record(
             Kind.OPT_IN,
             result.decided,

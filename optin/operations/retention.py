@@ -35,6 +35,7 @@ from optin.models import (
     Figure,
     GatewayTry,
     Guard,
+    IdempotencyKey,
     KnownNetwork,
     Notice,
     PendingOtp,
@@ -50,6 +51,7 @@ from optin.models import (
     User,
     WebhookEvent,
     WebhookTry,
+    idempotency,
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
@@ -238,6 +240,9 @@ _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
         count=F("told"), ends_at__lte=now - references.KEPT
     ),
     "guards": lambda now: Guard.objects.filter(until__lte=now - ENDED_KEPT),
+    "idempotency_keys": lambda now: IdempotencyKey.objects.filter(
+        answered_at__lte=now - idempotency.KEPT
+    ),
     "networks": lambda now: KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT),
     "notices": lambda now: Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(
         state__in=_WAITING

@@ -41,6 +41,11 @@ class Sending:
     only_programs: bool = False  # as of ``Verification``
 
     @property
+    def is_text(self) -> bool:
+        """Whether a text was sent, as whoever asks is told."""
+        return self.outcome in {SendOutcome.SENT, SendOutcome.RESENT}
+
+    @property
     def decided(self) -> str:
         """The result as staff are told it."""
         return WITHHELD if self.is_withheld else self.outcome
@@ -59,7 +64,7 @@ class Sending:
 
         None where a text was sent, and where they are told so.
         """
-        if self.outcome in {SendOutcome.SENT, SendOutcome.RESENT}:
+        if self.is_text:
             return None
         row = wording.RULES.get(wording.rule_name(self.facts))
         return row.why if row else None

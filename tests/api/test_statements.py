@@ -82,6 +82,10 @@ class Caller:
     def opt_in(self) -> Ask:
         return lambda: Api(key=self.key).opt_in(self.number).status == 200
 
+    def opt_in_with_key(self) -> Ask:
+        sent = {"Idempotency-Key": self.number[1:]}
+        return lambda: Api(key=self.key).opt_in(self.number, headers=sent).status == 200
+
     def ask_to_opt_out(self) -> Ask:
         self.active(Purpose.SIGN_IN)
         return lambda: Api(key=self.key).opt_out().status == 401
@@ -147,6 +151,7 @@ COSTS = {
     "tenth_wrong_code": (8, 3),
     "right_code": (13, 4),
     "opt_in": (19, 12),
+    "opt_in_with_key": (21, 13),
     "ask_to_opt_out": (16, 10),
     "opt_out": (13, 6),
     "token": (14, 8),

@@ -28,6 +28,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     File,
+    IdempotencyKey,
     Notice,
     PendingOtp,
     ProviderUser,
@@ -129,6 +130,10 @@ class Stage:
         challenges.challenge(self.user, purpose, origin=ORIGIN)
         return self.phone.code()
 
+    def key(self) -> IdempotencyKey:
+        sent = (self.who.pk, ORIGIN.client, "call", self.file.pk)
+        return IdempotencyKey.of("key", b"", *sent, request_id="first")
+
     def verify(self, row_id: int, otp: str) -> Act:
         return partial(opt_ins.verify_opt_in, self.user, self.file, row_id, otp, origin=ORIGIN)
 
@@ -177,6 +182,11 @@ class Stage:
 
 def a_text(stage: Stage) -> Act:
     return stage.ask
+
+
+def a_text_with_a_key(stage: Stage) -> Act:
+    sent = (stage.user, stage.file, stage.number)
+    return partial(opt_ins.opt_in, *sent, origin=ORIGIN, key=stage.key())
 
 
 def the_same_text_again(stage: Stage) -> Act:
@@ -229,6 +239,18 @@ def the_right_code_to_opt_out(stage: Stage) -> Act:
     otp = stage.ask_for(Purpose.OPT_OUT)
     challenges.opt_out(stage.user, stage.file, wrong(otp), origin=ORIGIN)
     return partial(challenges.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
+
+
+def a_text_to_opt_out_with_a_key(stage: Stage) -> Act:
+    stage.activate()
+    return partial(
+        challenges.challenge, stage.user, Purpose.OPT_OUT, origin=ORIGIN, key=stage.key()
+    )
+
+
+def an_opt_out_with_a_key(stage: Stage) -> Act:
+    sent = (stage.user, stage.file, stage.ask_for(Purpose.OPT_OUT))
+    return partial(challenges.opt_out, *sent, origin=ORIGIN, key=stage.key())
 
 
 def a_suspension(stage: Stage) -> Act:
@@ -324,6 +346,7 @@ CASES = [
             *(a_text, the_same_text_again, a_wrong_code, the_right_code),
             *(the_right_code_for_a_number_in_use, a_text_to_sign_in, a_wrong_code_to_sign_in),
             *(the_right_code_to_sign_in, a_wrong_code_to_opt_out, the_right_code_to_opt_out),
+            *(a_text_with_a_key, a_text_to_opt_out_with_a_key, an_opt_out_with_a_key),
             *(
                 a_suspension,
                 a_release_by_staff,
@@ -370,6 +393,7 @@ def what_stands(user: User) -> dict[str, object]:
         ),
         "password": user.check_password(PASSWORD),
         "keys": AccessKey.objects.filter(user=user, revoked_at=None).count(),
+        "answers": list(IdempotencyKey.objects.filter(user=user).values_list("answer__outcome")),
         "disowned": Notice.objects.filter(user=user).exclude(disowned_at=None).count(),
     }
 

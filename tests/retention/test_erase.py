@@ -205,6 +205,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "ExternalId",
         "Grant",
         "IDToken",
+        "IdempotencyKey",
         "KnownNetwork",
         "LogEntry",  # of the admin, which writes none; goes
         "Membership",

@@ -24,6 +24,7 @@ from optin.models import (
     AuditSeal,
     AuthenticatorApp,
     File,
+    IdempotencyKey,
     KnownNetwork,
     Notice,
     PendingOtp,
@@ -112,6 +113,12 @@ def network(number: ProviderUser, at: datetime) -> KnownNetwork:
     return KnownNetwork.objects.get()
 
 
+def keyed_answer(number: ProviderUser, at: datetime) -> IdempotencyKey:
+    key = IdempotencyKey.of("k", b"", number.user_id, "key:1", "opt-in", 777, request_id="r")
+    key.keep(at, provider_user_id=number.pk)
+    return key
+
+
 def proposal(number: ProviderUser, at: datetime) -> ProposedNumber:
     ProposedNumber.of(number.user, OTHER_NUMBER, "import", at).save()
     return ProposedNumber.objects.get()
@@ -174,6 +181,7 @@ KEPT: dict[str, tuple[timedelta, str, Make]] = {
         lambda n, at: counter("asked-number/2592000", at),
     ),
     "network": (90 * DAY, "networks", network),
+    "answer to a request with a key": (DAY, "idempotency_keys", keyed_answer),
     "number that was proposed": (400 * DAY, "proposed_numbers", proposal),
     "mail that left": (MONTH, "notices", lambda n, at: mail(n, at, State.SENT)),
     "mail that failed": (MONTH, "notices", lambda n, at: mail(n, at, State.FAILED)),

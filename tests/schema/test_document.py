@@ -115,7 +115,11 @@ def test_a_call_takes_its_parameters_and_headers(call: Call) -> None:
     own = {} if call.is_token_call else {"FileId": ("query", call.needs_file)}
     more = {
         "events": {"after": ("query", False), "limit": ("query", False)},
-        "User/opt-in-to-2fa": {"Client-Reference": ("header", False)},
+        "User/opt-in-to-2fa": {
+            "Client-Reference": ("header", False),
+            "Idempotency-Key": ("header", False),
+        },
+        "User/opt-out-from-2fa": {"Idempotency-Key": ("header", False)},
     }
     assert {name: (p["in"], p.get("required", False)) for name, p in described.items()} == {
         **own,
