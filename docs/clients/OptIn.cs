@@ -73,9 +73,24 @@ public class Client
         return Send<T>(new HttpRequestMessage(HttpMethod.Get, url + path + query));
     }
 
-    public Task<T> Post<T>(string path, object body)
+    // Send one call. If its answer is lost, send it again: it takes effect once.
+    public async Task<T> PostOnce<T>(string path, object body)
+    {
+        var key = Guid.NewGuid().ToString();
+        try
+        {
+            return await Post<T>(path, body, key);
+        }
+        catch (Exception lost) when (lost is HttpRequestException || lost is TaskCanceledException)
+        {
+            return await Post<T>(path, body, key);
+        }
+    }
+
+    public Task<T> Post<T>(string path, object body, string key = null)
     {
         var request = new HttpRequestMessage(HttpMethod.Post, url + path + query);
+        if (key != null) request.Headers.Add("Idempotency-Key", key);
         if (body != null)
         {
             request.Content = new ByteArrayContent(Write(body));
@@ -189,7 +204,7 @@ public static class Program
         if (env("API_USER") != null) await client.SignIn();
         Console.WriteLine("Ping: " + await client.Get<bool>("/authorisation/ping"));
 
-        var optIn = await client.Post<OptInTo2FAResult>(
+        var optIn = await client.PostOnce<OptInTo2FAResult>(
             "/User/opt-in-to-2fa", new OptInTo2FARequest { MobileNumber = number });
         var answer = await AskForCode(code => client.Post<BaseResponseModel>("/User/verify-2fa-opt-in",
             new Verify2FAOptInRequest { ProviderUserId = optIn.ProviderUserId, Otp = code }));
@@ -203,10 +218,10 @@ public static class Program
 
         try
         {
-            await client.Post<BaseResponseModel>("/User/opt-out-from-2fa", null); // without a code, it sends one
+            await client.PostOnce<BaseResponseModel>("/User/opt-out-from-2fa", null); // without a code, it sends one
         }
         catch (Refused refused) when (refused.Code == "2fa_code_required") { }
-        answer = await AskForCode(code => client.Post<BaseResponseModel>(
+        answer = await AskForCode(code => client.PostOnce<BaseResponseModel>(
             "/User/opt-out-from-2fa", new OptOutFrom2FARequest { Otp = code }));
         Console.WriteLine(answer.StatusMessage);
     }

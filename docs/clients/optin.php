@@ -38,10 +38,28 @@ final class Client
     ) {
     }
 
-    /** Send one call and return its answer: an array, for ping a boolean. */
-    public function send(string $path, ?array $body = null, string $method = 'POST'): array|bool
+    /** Send one call. If its answer is lost, send it again: it takes effect once. */
+    public function sendOnce(string $path, ?array $body = null): array
     {
+        $key = bin2hex(random_bytes(16));
+        try {
+            return $this->send($path, $body, key: $key);
+        } catch (RuntimeException) {
+            return $this->send($path, $body, key: $key);
+        }
+    }
+
+    /** Send one call and return its answer: an array, for ping a boolean. */
+    public function send(
+        string $path,
+        ?array $body = null,
+        string $method = 'POST',
+        ?string $key = null,
+    ): array|bool {
         $headers = ['Accept: application/json'];
+        if ($key) {
+            $headers[] = "Idempotency-Key: $key";
+        }
         if ($this->tokens) {
             $headers[] = 'Authorization: Bearer ' . $this->tokens['access_token'];
         }
@@ -138,7 +156,7 @@ function main(string $number): void
     }
     echo 'Ping: ', var_export($client->send('authorisation/ping', method: 'GET'), true), "\n";
 
-    $id = $client->send('User/opt-in-to-2fa', ['MobileNumber' => $number])['ProviderUserId'];
+    $id = $client->sendOnce('User/opt-in-to-2fa', ['MobileNumber' => $number])['ProviderUserId'];
     $verify = fn (string $code) => $client->send(
         'User/verify-2fa-opt-in',
         ['ProviderUserId' => $id, 'Otp' => $code],
@@ -151,13 +169,13 @@ function main(string $number): void
     }
 
     try {
-        $client->send('User/opt-out-from-2fa'); // without a code, it sends one
+        $client->sendOnce('User/opt-out-from-2fa'); // without a code, it sends one
     } catch (Refused $refused) {
         if ($refused->name !== '2fa_code_required') {
             throw $refused;
         }
     }
-    $optOut = fn (string $code) => $client->send('User/opt-out-from-2fa', ['Otp' => $code]);
+    $optOut = fn (string $code) => $client->sendOnce('User/opt-out-from-2fa', ['Otp' => $code]);
     echo askForCode($optOut)['StatusMessage'], "\n";
 }
 

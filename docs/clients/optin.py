@@ -9,9 +9,11 @@ With API_KEY (an access key) in place of API_USER and API_PASSWORD, no token is 
 import json
 import os
 import sys
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 
 class Refused(Exception):
@@ -35,9 +37,19 @@ class Client:
         self.user, self.password = user, password
         self.tokens = None
 
-    def send(self, path, body=None, method="POST"):
+    def send_once(self, path, body=None):
+        """Send one call. If its answer is lost, send it again: it takes effect once."""
+        key = str(uuid4())
+        try:
+            return self.send(path, body, key=key)
+        except (OSError, HTTPException):
+            return self.send(path, body, key=key)
+
+    def send(self, path, body=None, method="POST", key=None):
         """Send one call and return its answer."""
         headers = {"Accept": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
         if body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(body).encode()
@@ -100,7 +112,7 @@ def main(number):
         client.sign_in()
     print("Ping:", client.send("authorisation/ping", method="GET"))
 
-    opt_in = client.send("User/opt-in-to-2fa", {"MobileNumber": number})
+    opt_in = client.send_once("User/opt-in-to-2fa", {"MobileNumber": number})
     proof = {"ProviderUserId": opt_in["ProviderUserId"]}
     answer = ask_for_code(lambda code: client.send("User/verify-2fa-opt-in", proof | {"Otp": code}))
     print(answer["StatusMessage"])
@@ -110,11 +122,11 @@ def main(number):
         client.refresh()
 
     try:
-        client.send("User/opt-out-from-2fa")  # without a code, it sends one
+        client.send_once("User/opt-out-from-2fa")  # without a code, it sends one
     except Refused as refusal:
         if refusal.code != "2fa_code_required":
             raise
-    answer = ask_for_code(lambda code: client.send("User/opt-out-from-2fa", {"Otp": code}))
+    answer = ask_for_code(lambda code: client.send_once("User/opt-out-from-2fa", {"Otp": code}))
     print(answer["StatusMessage"])
 
 

@@ -7,6 +7,7 @@
 
 require "json"
 require "net/http"
+require "securerandom"
 
 $stdout.sync = true
 
@@ -36,8 +37,17 @@ class Client
     @login = { grant_type: "password", username: user, password: password }
   end
 
-  def post(path, body)
-    request = Net::HTTP::Post.new(address(path), "Content-Type" => "application/json")
+  # Send one call. If its answer is lost, send it again: it takes effect once.
+  def post_once(path, body)
+    key = { "Idempotency-Key" => SecureRandom.uuid }
+    post(path, body, key)
+  rescue IOError, SystemCallError, Timeout::Error
+    post(path, body, key)
+  end
+
+  def post(path, body, headers = {})
+    headers = { "Content-Type" => "application/json", **headers }
+    request = Net::HTTP::Post.new(address(path), headers)
     request.body = body.to_json
     send_request(request)
   end
@@ -101,7 +111,7 @@ def main(number)
   client.sign_in if ENV["API_USER"]
   puts "Ping: #{client.get('authorisation/ping')}"
 
-  id = client.post("User/opt-in-to-2fa", { MobileNumber: number })["ProviderUserId"]
+  id = client.post_once("User/opt-in-to-2fa", { MobileNumber: number })["ProviderUserId"]
   answer = ask_for_code do |code|
     client.post("User/verify-2fa-opt-in", { ProviderUserId: id, Otp: code })
   end
@@ -113,11 +123,12 @@ def main(number)
   end
 
   begin
-    client.post("User/opt-out-from-2fa", {}) # without a code, it sends one
+    client.post_once("User/opt-out-from-2fa", {}) # without a code, it sends one
   rescue Refused => e
     raise unless e.code == "2fa_code_required"
   end
-  puts ask_for_code { |code| client.post("User/opt-out-from-2fa", { Otp: code }) }["StatusMessage"]
+  answer = ask_for_code { |code| client.post_once("User/opt-out-from-2fa", { Otp: code }) }
+  puts answer["StatusMessage"]
 end
 
 begin

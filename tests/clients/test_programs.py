@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import requests
 
+from conformance.wire import Request, Wire
 from tests.clients.people import PASSWORD, Person
 from tests.clients.programs import CODE_PROMPT, Done, Service, run
+from tests.conformance.proxy import Forward, Reply, proxying
 from tests.kit.phone import wrong
 
 
@@ -64,6 +66,30 @@ def test_an_access_key_serves_without_a_token(command: list[str], service: Servi
         "Two-factor authentication is off.",
     ]
     assert done.status == 0
+
+
+def test_lost_answers_are_asked_for_again(command: list[str], service: Service) -> None:
+    """Of each call that takes an ``Idempotency-Key``. No further text is sent."""
+    person = next(service.people)
+    lost: set[str] = set()
+
+    def lose_first(request: Request, forward: Forward) -> Reply:
+        reply = forward(request)
+        headers = {name.lower(): text for name, text in request.headers.items()}
+        key = headers.get("idempotency-key", "")
+        if key and key not in lost:
+            lost.add(key)
+            raise ConnectionAbortedError
+        return reply
+
+    with proxying() as proxy:
+        proxy.service, proxy.alter = Wire(service.url), lose_first
+        done = opt_in(command, service, person, API_KEY=person.access_key, API_URL=proxy.base_url)
+
+    assert done.errors == ""
+    assert done.lines[-1] == "Two-factor authentication is off."
+    assert len(lost) == 3
+    assert len(service.site.texts(person.number)) == 2
 
 
 def test_a_refusal_is_told_with_its_code_and_its_wait(command: list[str], service: Service) -> None:
