@@ -589,7 +589,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "skipped": done(_("Event for a webhook endpoint skipped")),
         "given_up": refused(_("Event for a webhook endpoint skipped: ten attempts failed")),
         "tested": done(_("Test sent to a webhook endpoint")),
-        "unchanged": done(_("Webhook endpoint switched on or off, as it was already")),
+        "unchanged": done(_("Change to a webhook endpoint asked for; nothing changed")),
         "removed": done(_("Webhook endpoint removed"), ledger=TOLD),
         "changed": done(_("Webhook endpoint changed"), ledger=TOLD),
         "sent_again": done(_("Events sent to a webhook endpoint again")),

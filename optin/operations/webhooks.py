@@ -215,27 +215,32 @@ def skip(
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
         failed = locked.failed
-        if failed is None or failed.sequence != sequence:
-            return StaffOutcome.UNCHANGED
-        failed.skipped = True
-        failed.save(update_fields=["skipped"])
-        _go_on_after(sequence, locked)
-        _record("skipped", locked, origin, member, sequence=sequence)
-    return StaffOutcome.OK
+        skips = bool(failed and failed.sequence == sequence)
+        if failed and skips:
+            failed.skipped = True
+            failed.save(update_fields=["skipped"])
+            _go_on_after(sequence, locked)
+        outcome = "skipped" if skips else "unchanged"
+        _record(outcome, locked, origin, member, sequence=sequence)
+    return StaffOutcome.OK if skips else StaffOutcome.UNCHANGED
 
 
 def send_again(
     endpoint: WebhookEndpoint, sequence: int, *, origin: Origin, member: Member | None = None
 ) -> StaffOutcome:
-    """Send the event with this *sequence* again, and all after it, up to 30 days old."""
+    """Send the event with this *sequence* again, and all after it, up to 30 days old.
+
+    Of one that the endpoint has not come to yet, nothing.
+    """
     with transaction.atomic(durable=True):
         locked = _locked(endpoint, member)
-        if sequence > locked.cursor:
-            return StaffOutcome.UNCHANGED
-        locked.tries.filter(skipped=True, sequence__gte=sequence).update(skipped=False)
-        _go_on_after(sequence - 1, locked)
-        _record("sent_again", locked, origin, member, sequence=sequence)
-    return StaffOutcome.OK
+        was_sent = sequence <= locked.cursor
+        if was_sent:
+            locked.tries.filter(skipped=True, sequence__gte=sequence).update(skipped=False)
+            _go_on_after(sequence - 1, locked)
+        outcome = "sent_again" if was_sent else "unchanged"
+        _record(outcome, locked, origin, member, sequence=sequence)
+    return StaffOutcome.OK if was_sent else StaffOutcome.UNCHANGED
 
 
 def _go_on_after(sequence: int, endpoint: WebhookEndpoint) -> None:

@@ -97,6 +97,8 @@ SENT: dict[str, Any] = {
     "url": "https://shop.example/hook",
     "message_id": "msg_0",
     "number": NUMBER,
+    "kind": "endpoint.test",
+    "sequence": "1",
     "hours": "3",
     "days": "3",
     "all_files": "on",

@@ -144,7 +144,7 @@ MAY: dict[str, set[str]] = {
             f"optin_webhookendpoint_{name}"
             for name in (
                 *("changelist", "change", "make", "test", "edit", "secret", "on", "off"),
-                "remove",
+                *("remove", "skip", "again"),
             )
         ),
         TOP,

@@ -122,7 +122,10 @@ def test_somebody_skips_it_before(client: Client) -> None:
     assert endpoints.skip(client.row, 2, origin=ORIGIN) is StaffOutcome.UNCHANGED
     assert send() == 1
     assert (arrived(client), skipped(client)) == ([2], [1])
-    assert recorded() == [("made", None), ("skipped", 1)]
+    assert recorded() == [
+        *(("made", None), ("unchanged", 1), ("skipped", 1)),
+        *(("unchanged", 1), ("unchanged", 2)),
+    ]
     assert endpoints.send_again(client.row, 3, origin=ORIGIN) is StaffOutcome.UNCHANGED
 
 
