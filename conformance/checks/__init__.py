@@ -9,9 +9,9 @@ from conformance.checks import (  # noqa: I001 - the order is that of the run
     order,
     tokens,
     oauth,
-    events,
     headers,
     stories,
+    events,
     sandbox,
     every_answer,
 )

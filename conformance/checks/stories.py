@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from conformance.checks.events import read_events
 from conformance.options import NotChecked
 from conformance.registry import add
 from conformance.session import Looks, Session
@@ -149,6 +148,18 @@ def verify(s: Session, story: Story) -> None:
     code = s.keeping("code")
     s.require(_verify(s, story.kind, s.keeping("id"), f"{code[:3]} {code[3:]}"), 200)
     s.keep(active=s.keeping("id"))
+
+
+def read_events(s: Session, after: object = 0, limit: int = 100, accept: str = JSON) -> Answer:
+    """Return the events after a ``Sequence``.
+
+    :raises NotChecked: if the person may not read them.
+    """
+    query = f"{s.query(s.options.file)}&after={after}&limit={limit}"
+    answer = s.call("events", accept=accept, query=query)
+    if answer.code == "file_access_denied":
+        raise NotChecked("the person does not manage the file")
+    return s.require(answer, 200)
 
 
 def event(s: Session, story: Story) -> None:
