@@ -9,8 +9,8 @@ import requests
 from conformance.wire import Request, Wire
 from tests.clients.people import PASSWORD, Person
 from tests.clients.programs import CODE_PROMPT, Done, Service, run
-from tests.conformance.proxy import Forward, Reply, proxying
 from tests.kit.phone import wrong
+from tests.kit.proxy import Forward, Reply, proxying
 
 
 def opt_in(command: list[str], service: Service, person: Person, **login: str) -> Done:

@@ -22,7 +22,7 @@ from conformance.checks import (
 )
 from conformance.registry import read
 from conformance.wire import Request
-from tests.conformance.proxy import Alter, Forward, Reply
+from tests.kit.proxy import Alter, Forward, Reply
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from conformance.options import Command, Options
 from conformance.wire import Request, Wire
 from optin.api.answers import ERRORS, TOKEN_ERRORS
 from tests.conformance.deviations import DEVIATIONS, Deviation, of_verify
-from tests.conformance.proxy import Alter, Forward, Proxy, Reply, proxying, unaltered
 from tests.kit.documents import CONFORMANCE
+from tests.kit.proxy import Alter, Forward, Proxy, Reply, proxying, unaltered
 from tests.kit.server import ROOT, development_start
 
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")

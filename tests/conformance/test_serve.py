@@ -34,8 +34,8 @@ from tests.conformance.careful import (
     Mistake,
     headers,
 )
-from tests.conformance.proxy import Forward, Reply, proxying
 from tests.kit.documents import CONFORMANCE
+from tests.kit.proxy import Forward, Reply, proxying
 from tests.kit.server import ROOT
 
 
