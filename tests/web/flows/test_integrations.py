@@ -157,7 +157,7 @@ def test_an_event_is_skipped_and_sent_again(mia: Browser, endpoint: WebhookEndpo
     page = mia.go(path(endpoint))
     assert "Other events wait for" in page.html
     assert "Skipped events" not in page.html
-    (number,) = [form.fields["sequence"] for form in page.forms if "off" in form.buttons.values()]
+    (number,) = [form.fields["sequence"] for form in page.forms if "skip" in form.buttons.values()]
     assert post(mia, path(endpoint), do="skip", sequence=number).status_code == 303
     page = mia.go(path(endpoint))
     assert "The event was skipped." in page.html
