@@ -262,6 +262,8 @@ def test_a_throttled_run_waits(bench: Bench) -> None:
     refused: list[str] = []
     help_ = f"{bench.options.base_url}/Help/Errors#throttled"
     link = f'{{"rel":"help","href":"{help_}","method":"GET","title":"throttled"}}'
+    page = f"{bench.options.base_url}/Help/Errors?reference=7KD-2QMX#throttled"
+    named = {"support_reference": "7KD-2QMX", "link": f'<{page}>; rel="help"'}
     sentence = "Too many requests. Try again in 1 second."
     body = f'{{"StatusMessage":"{sentence}","_links":[{link}]}}'.encode()
 
@@ -270,7 +272,7 @@ def test_a_throttled_run_waits(bench: Bench) -> None:
         if refused or reply.status != 200 or reply.is_xml:
             return reply
         refused.append(request.target)
-        return replace(reply, status=429, body=body).with_headers(retry_after="1")
+        return replace(reply, status=429, body=body).with_headers(retry_after="1", **named)
 
     assert bench.failed(throttle, ("Ping", LAWS)) == set()
     assert refused
