@@ -115,24 +115,24 @@ def _one_of_each(user: User, member: User, file: File) -> dict[str, int]:
         url=f"https://shop.example/{'hook/' * 30}",
         secrets_encrypted=WebhookEndpoint.seal(WebhookEndpoint.new_secret(), file.pk),
         created_at=now,
-        due_at=now,
+        due_at=now + timedelta(days=1),  # the server sends what is due
         failures=2,
         old_secret_ends_at=now + timedelta(days=1),
-        cursor=11,
+        cursor=1011,
     )
     waits = WebhookEvent.objects.create(
         message_id=WebhookEvent.new_id(),
         file=file,
         kind=WebhookEvent.Kind.REVOCATION_CANCELLED,
         at=now,
-        sequence=12,
+        sequence=1012,  # far from those that the server gives
     )
-    for status, sequence in ((200, 10), (404, 11), (503, 12)):
+    for status, sequence in ((200, 1010), (404, 1011), (503, 1012)):
         endpoint.tries.create(
             message_id=waits.message_id,
             kind=waits.kind,
             sequence=sequence,
-            skipped=sequence == 11,
+            skipped=sequence == 1011,
             at=now,
             status=status,
             milliseconds=41,
