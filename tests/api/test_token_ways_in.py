@@ -227,7 +227,7 @@ NO_WAYS_IN = {
     # need staff past a second factor, and sign nobody in: tests.admin
     *(f"admin:{name}" for name in (*MAY, "login", "logout")),
     # answer 404
-    *("optin.api.views.NotFound", "optin.api.scim.NotFound", "optin.web.views.not_found"),
+    *("optin.api.views.NotFound", "optin.api.scim.NotFound", "twofa_site.urls.not_found"),
 }
 
 
