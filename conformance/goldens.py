@@ -187,7 +187,9 @@ def links(base_url: str, call: str, code: str, file_id: str) -> list[dict[str, s
 
 
 # In a sandbox the last two digits of a number decide: the call, and the code that it answers. These
-# are the numbers of the Australian regulator (ACMA) that nobody has.
+# are the numbers of the Australian regulator (ACMA) that nobody has. An opt-out answers so only at
+# first, but for the code that expires.
+OPT_OUT_FAILS_FOR = 10  # seconds after the number was verified
 SANDBOX = {
     "0491 572 665": ("opt-in", "send_limit"),
     "0491 573 770": ("opt-in", "internal_error"),
@@ -202,6 +204,11 @@ SANDBOX = {
     "0491 578 888": ("verify", "unavailable"),
     "0491 578 148": ("verify", "throttled"),
     "0491 579 212": ("opt-out", "otp_expired"),
+    "0491 579 455": ("opt-out", "send_limit"),
+    "0491 576 801": ("opt-out", "locked"),
+    "0491 577 426": ("opt-out", "throttled"),
+    "0491 575 789": ("opt-out", "internal_error"),
+    "0491 576 398": ("opt-out", "unavailable"),
 }
 
 

@@ -47,7 +47,8 @@ ROWS: dict[str, set[str]] = {
     OPT_IN: {OK, "mobile_number_invalid", "region_not_allowed", "send_limit", "already_opted_in"}
     | {"factor_disabled", "locked", "throttled", "internal_error", "unavailable"},
     OPT_OUT: {OK, "2fa_code_required", "not_opted_in", "otp_incorrect", "otp_expired"}
-    | {"otp_exhausted", "locked", "factor_disabled"},
+    | {"otp_exhausted", "locked", "factor_disabled", "send_limit", "throttled", "internal_error"}
+    | {"unavailable"},
     TOKEN: {OK, "invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"}
     | {"invalid_client", "2fa_code_required", "temporarily_unavailable"},
 }
@@ -204,6 +205,19 @@ def turned_off_late(person: Person) -> None:
     person.turn_off("57")
 
 
+def turned_off_at_first_in_vain(person: Person) -> None:
+    """What an opt-out answers at first."""
+    for ending, (call, code) in ENDINGS.items():
+        if call == OPT_OUT and code != "otp_expired":
+            person.opt_in(ending)
+            person.verify(person.code(ending))
+            verified = time.monotonic()
+            person.opt_out()
+            time.sleep(max(0, verified + goldens.OPT_OUT_FAILS_FOR - time.monotonic()))
+            person.opt_in("06")  # ends a lock
+            person.turn_off(ending)
+
+
 def tokens(person: Person) -> None:
     person.send(TOKEN, {"grant_type": "password"})
     person.token(password="wrong")  # noqa: S106
@@ -214,6 +228,7 @@ def tokens(person: Person) -> None:
 
 STEPS: tuple[Callable[[Person], None], ...] = (
     malformed, tokens, refused, barred, turned_on, turned_off_in_vain, turned_off_late,
+    turned_off_at_first_in_vain,
 )  # fmt: skip
 
 

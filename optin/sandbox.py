@@ -5,10 +5,14 @@ Australian numbers for fiction.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 RULE = "sandbox"
 """The rule of a refusal that a number of a sandbox asked for."""
+
+OPT_OUT_FAILS_FOR = timedelta(seconds=10)
+"""How long after the verification an opt-out fails: later, the number can be removed."""
 
 
 class Call(StrEnum):
@@ -44,6 +48,8 @@ def _answers(call: Call, code: str, words: str) -> Ending:
     return Ending(words, call, code)
 
 
+_AT_FIRST = f"Only in the first {OPT_OUT_FAILS_FOR.seconds} seconds after the verification"
+
 USUAL = Ending("The text is delivered at once.")
 
 ENDINGS: dict[str, Ending] = {
@@ -72,6 +78,13 @@ ENDINGS: dict[str, Ending] = {
     "60": _answers(Call.VERIFY, "internal_error", "Nothing happens."),
     "88": _answers(Call.VERIFY, "unavailable", "Nothing happens."),
     "12": _answers(Call.OPT_OUT, "otp_expired", "The code expires before it is entered."),
+    "55": _answers(Call.OPT_OUT, "send_limit", f"{_AT_FIRST}. No text leaves."),
+    "01": _answers(
+        Call.OPT_OUT, "locked", f"{_AT_FIRST}. The account is locked, for all calls and at sign-in."
+    ),
+    "26": _answers(Call.OPT_OUT, "throttled", f"{_AT_FIRST}. Nothing happens."),
+    "89": _answers(Call.OPT_OUT, "internal_error", f"{_AT_FIRST}. Nothing happens."),
+    "98": _answers(Call.OPT_OUT, "unavailable", f"{_AT_FIRST}. Nothing happens."),
 }
 
 

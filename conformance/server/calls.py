@@ -5,7 +5,7 @@ The last two digits of a number make some answers happen: see ``goldens.SANDBOX`
 
 import re
 
-from conformance.goldens import SANDBOX
+from conformance.goldens import OPT_OUT_FAILS_FOR, SANDBOX
 from conformance.server.answers import Refused
 from conformance.server.bodies import clean
 from conformance.server.people import GRACE, RIGHTS, Count, Grant, Number, People, Person
@@ -67,16 +67,21 @@ def _asked(call: str, number: str) -> str:
     return code if of_call == call else ""
 
 
+def _refuse_as_asked(call: str, number: str, visit: Visit, person: Person) -> None:
+    """Refuse a text, if *number* asks for that."""
+    code = _asked(call, number)
+    if code == "locked":
+        raise Refused(code, visit.people.lock(person.own, begin=True))
+    if code and code != "otp_expired":
+        person.is_disabled = code == "factor_disabled"
+        raise Refused(code, _WAITS.get(code, 0))
+
+
 def _opt_in(visit: Visit, person: Person) -> object:
     people, number = visit.people, mobile(visit.properties["MobileNumber"])
     # An opt-in ends what an earlier one has caused.
     person.own, person.programs, person.is_disabled = Count(), Count(), False
-    code = _asked("opt-in", number)
-    if code == "locked":
-        raise Refused(code, people.lock(person.own, begin=True))
-    if code:
-        person.is_disabled = code == "factor_disabled"
-        raise Refused(code, _WAITS.get(code, 0))
+    _refuse_as_asked("opt-in", number, visit, person)
     if person.active:
         raise Refused("already_opted_in")
     if wait := people.wait(number, "opt-in"):
@@ -104,7 +109,7 @@ def _verify(visit: Visit, person: Person) -> object:
         each.code = None
     if asked == "mobile_number_in_use" or people.is_in_use(number, person):
         raise Refused("mobile_number_in_use")
-    person.active = number
+    person.active, number.verified = number, people.now()
     people.happened("number.activated", "verified", number)
     people.end_refresh_tokens(person)
     return None
@@ -116,9 +121,12 @@ def _opt_out(visit: Visit, person: Person) -> object:
         raise Refused("not_opted_in")
     otp = visit.properties.get("Otp") or ""
     if not clean(otp):
+        if people.now() < number.verified + OPT_OUT_FAILS_FOR:
+            _refuse_as_asked("opt-out", number.mobile, visit, person)
         _ask(people, person, number, "opt-out")
     code = person.codes.get("opt-out")
-    if code and _asked("opt-out", number.mobile) and not number.was_late:
+    ends = _ENDINGS.get(number.mobile[-2:]) == ("opt-out", "otp_expired")
+    if code and ends and not number.was_late:
         # Not the next one: else the number would stay active for good.
         code.ends, number.was_late = 0, True
     people.prove(person, code, otp, person.programs)

@@ -32,6 +32,8 @@ class Number:
     file: int
     code: Code | None = None
     reference: str = ""  # the Client-Reference of its opt-in
+    verified: float = 0
+    """When it became active."""
     was_late: bool = False  # its first code has expired on purpose
 
 

@@ -143,7 +143,7 @@ def opt_out(
             return Verification(CodeOutcome.OK, stays_on=first["stays_on"])
         row = factors.active
         if factors.user.is_test:
-            sandbox.prepare_opt_out(factors, origin)
+            sandbox.prepare_opt_out(factors)
         result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin)
         if result.outcome is CodeOutcome.OK and row:
             row.release(now)
@@ -166,6 +166,9 @@ def text_challenge(
         return refusal
     if row is None:
         return Sending(SendOutcome.NOT_OPTED_IN)
+    is_test_opt_out = factors.user.is_test and purpose == Purpose.OPT_OUT
+    if asked := is_test_opt_out and sandbox.answer_opt_out(factors, origin):
+        return asked
     decision = limits.reserve_text(
         user_id=factors.user.pk,
         number_digest=row.number_digest,

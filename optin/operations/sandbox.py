@@ -28,7 +28,7 @@ from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
-from optin.sandbox import RULE, Call, answer_of
+from optin.sandbox import OPT_OUT_FAILS_FOR, RULE, Call, answer_of
 
 SHOWN_FOR = timedelta(days=1)
 """How long a text is shown."""
@@ -56,20 +56,35 @@ def answer_opt_in(factors: Factors, number: MobileNumber, origin: Origin) -> Sen
     :raises SandboxRefusal: if that comes from outside of an operation.
     """
     _begin_anew(factors, number)
-    user, now = factors.user, factors.now
     code = _answer(Call.OPT_IN, number.last_three, origin)
+    if code == SendOutcome.REGION_NOT_ALLOWED:
+        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+    return _refusal(factors, code)
+
+
+def answer_opt_out(factors: Factors, origin: Origin) -> Sending | None:
+    """Return the answer that the active number asks for when an opt-out asks for a code.
+
+    :raises SandboxRefusal: if that comes from outside of an operation.
+    """
+    row = factors.active
+    if not row or not row.verified_at or factors.now - row.verified_at >= OPT_OUT_FAILS_FOR:
+        return None
+    return _refusal(factors, _answer(Call.OPT_OUT, row.last_three, origin))
+
+
+def _refusal(factors: Factors, code: str) -> Sending | None:
+    """Refuse a text with *code*, for which a lock or a disabling is made."""
+    user = factors.user
     told: dict[str, Any] = {"test": True}
     if code == SendOutcome.LOCKED:
-        user.otp_locked_until = now + timedelta(seconds=conf.lock_seconds[0])
+        user.otp_locked_until = factors.now + timedelta(seconds=conf.lock_seconds[0])
         told["locked_until"] = user.otp_locked_until.isoformat()
     elif code == SendOutcome.FACTOR_DISABLED:
-        user.otp_disabled_at = now
+        user.otp_disabled_at = factors.now
         told["disabled"] = True
     elif code == SendOutcome.SEND_LIMIT:
-        data = {"rule": RULE}
-        return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data=data)
-    elif code == SendOutcome.REGION_NOT_ALLOWED:
-        return Sending(SendOutcome.REGION_NOT_ALLOWED, data={"region": number.region})
+        return Sending(SendOutcome.SEND_LIMIT, retry_after=_WAIT, data={"rule": RULE})
     else:
         return None
     user.save_counts()
@@ -111,13 +126,13 @@ def judge_opt_in(
     return in_use
 
 
-def prepare_opt_out(factors: Factors, origin: Origin) -> None:
+def prepare_opt_out(factors: Factors) -> None:
     """Let the first code of an opt-out expire, if its number asks for that.
 
     The second one does not: else the number would stay active for good.
     """
     row = factors.active
-    if row is None or not _answer(Call.OPT_OUT, row.last_three, origin):
+    if not row or answer_of(Call.OPT_OUT, row.last_three) != CodeOutcome.OTP_EXPIRED:
         return
     closed = row.pending_otps.filter(purpose=Purpose.OPT_OUT, closed_at__gt=row.verified_at)
     if not closed.exists():

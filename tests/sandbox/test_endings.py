@@ -115,6 +115,34 @@ def test_the_code_of_an_opt_out_expires_once(caller: Caller, clock: time_machine
 
 
 @pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (end, e.code)
+        for end, e in sandbox.ENDINGS.items()
+        if e.call is sandbox.Call.OPT_OUT and end != "12"
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_an_opt_out_answers_at_first_and_works_later(
+    caller: Caller, clock: time_machine.Traveller, ending: str, code: str
+) -> None:
+    caller.opt_in(ending)
+    clock.shift(timedelta(seconds=1))
+    assert caller.verify(caller.code()) == "ok"
+    clock.shift(timedelta(seconds=9))
+    texts = SmsMessage.objects.count()
+    assert caller.opt_out() == code
+    assert SmsMessage.objects.count() == texts
+    if code == "locked":
+        told = WebhookEvent.objects.latest("pk")
+        assert (told.kind, told.reason) == ("factor.locked", "wrong_codes")
+        assert caller.opt_in("06") == "already_opted_in"  # which ends the lock
+    clock.shift(timedelta(seconds=1))
+    assert caller.opt_out() == "2fa_code_required"
+    assert caller.opt_out(caller.code()) == "ok"
+
+
+@pytest.mark.parametrize(
     ("ending", "states"),
     [
         ("06", ("delivered", "delivered")),
