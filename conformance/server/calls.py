@@ -38,7 +38,8 @@ def decide(visit: Visit) -> object:
 
 def _events(visit: Visit) -> object:
     known = visit.people.events.get(int(visit.parameter("fileid") or 0), [])
-    after, limit = (int(visit.parameter(name) or n) for name, n in (("after", 0), ("limit", 100)))
+    asked, limit = visit.parameter("after") or 0, int(visit.parameter("limit") or 100)
+    after = len(known) if asked == "latest" else int(asked)
     if after > len(known):
         raise Refused("cursor_gone")
     found = known[after : after + limit]

@@ -162,6 +162,8 @@ class Visit:
 
         for name, least, most in (("after", 0, 2**63 - 1), ("limit", 1, 100)):
             text = self.parameter(name) if self.call == "events" else None
+            if (name, text) == ("after", "latest"):
+                continue
             is_number = text is None or re.fullmatch("0|[1-9][0-9]{0,18}", text)
             if not is_number or not least <= int(text or least) <= most:
                 yield Fault("query", f"{name} is no number from {least} to {most}.", "1.1")

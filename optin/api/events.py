@@ -15,27 +15,38 @@ from optin.operations import feed
 
 MAX_LIMIT = 100
 
+LATEST = "latest"
+
 _NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 
 
-class EventsView(UserCall):
-    http_method_names = ["get", "head"]
+class ManagerCall(UserCall):
+    """A call about the events of a file: they are about everybody in it."""
+
     scopes = EVENT_SCOPES
-    # Set by admit, before the handler runs.
-    after: int
-    limit: int
 
     def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
-        self.after = _number(query, "after", 0, MAX_SEQUENCE, default=0)
-        self.limit = _number(query, "limit", 1, MAX_LIMIT, default=MAX_LIMIT)
         super().admit_to_file(query)
-        # The events are about everybody in the file.
         if not File.objects.managed_by(self.caller.user).filter(pk=self.file.pk).exists():
             self.refuse_access("file_access_denied", self.file.pk)
 
+
+class EventsView(ManagerCall):
+    http_method_names = ["get", "head"]
+    # Set by admit, before the handler runs.
+    after: int | None  # None for the latest
+    limit: int
+
+    def admit_to_file(self, query: Mapping[str, list[str]]) -> None:
+        is_latest = once(query, "after") == LATEST
+        self.after = None if is_latest else _number(query, "after", 0, MAX_SEQUENCE, default=0)
+        self.limit = _number(query, "limit", 1, MAX_LIMIT, default=MAX_LIMIT)
+        super().admit_to_file(query)
+
     def get(self, request: Request) -> Response:
-        events = feed.after(self.file, self.after, limit=self.limit)
-        last = events[-1].sequence if events else self.after
+        after = feed.latest(self.file) if self.after is None else self.after
+        events = [] if self.after is None else feed.after(self.file, after, limit=self.limit)
+        last = events[-1].sequence if events else after
         found = [Body("Event", event.body()) for event in events]
         return Response(Body("EventList", {"events": found, "next": last}))
 

@@ -215,7 +215,8 @@ _FILE_ID_OF_PING = Property(
 
 _AFTER = Property(
     "after",
-    "The Sequence of the last event that you have; 0 for the oldest that is kept.",
+    "The Sequence of the last event that you have; 0 for the oldest that is kept; latest for no "
+    "events, and the next of whoever begins now.",
     "integer",
     "Optional. 0 if left out.",
 )

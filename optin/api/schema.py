@@ -32,7 +32,7 @@ from rest_framework.views import APIView
 from optin import codes
 from optin.api import webhooks
 from optin.api.answers import Body, base_response, help_link
-from optin.api.events import MAX_LIMIT
+from optin.api.events import LATEST, MAX_LIMIT
 from optin.api.help import CALLS, Call, Error
 from optin.api.samples import as_xml, request_body, sample_body
 from optin.api.serializers import (
@@ -62,7 +62,7 @@ _TEXT: Schema = {"type": "string"}
 _VISIBLE = _TEXT | {"minLength": 1, "maxLength": MAX_REFERENCE, "pattern": "^[!-~]+$"}
 _PARAMETERS: dict[str, Schema] = {
     "FileId": _ID,
-    "after": _SEQUENCE | {"default": 0},
+    "after": {"anyOf": [_SEQUENCE, {"const": LATEST}], "default": 0},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
     "Client-Reference": _VISIBLE,
     "Idempotency-Key": _VISIBLE,

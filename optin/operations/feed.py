@@ -1,8 +1,15 @@
 """The feed of a file: its events, for a client that reads them by ``GET /events``."""
 
 from optin.errors import CursorGone
-from optin.messaging.webhooks import give_numbers
+from optin.messaging.webhooks import CHUNK, give_numbers
 from optin.models import File, WebhookEvent
+
+
+def latest(file: File) -> int:
+    """Return the ``sequence`` of the last event of *file*, after which a new client begins."""
+    while give_numbers(file) == CHUNK:
+        pass
+    return File.objects.values_list("webhook_sequence", flat=True).get(pk=file.pk)
 
 
 def after(file: File, cursor: int, *, limit: int) -> list[WebhookEvent]:

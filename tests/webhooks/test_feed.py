@@ -99,6 +99,17 @@ def test_page_by_page(reader: Api, file: File, other_file: File) -> None:
     assert sequences(ask(reader, f"&after={second.data['next']}")) == [103]
 
 
+def test_a_new_reader_begins_now(reader: Api, file: File) -> None:
+    assert ask(reader, "&after=latest").data == {"events": [], "next": 0}
+    for _ in range(3):
+        happen(file)
+    answer = ask(reader, "&after=latest")
+    assert answer.data == {"events": [], "next": 3}
+    happen(file)
+    assert sequences(ask(reader, f"&after={answer.data['next']}")) == [4]
+    assert ask(reader, "&after=LATEST").brief == (400, "invalid_request")
+
+
 @pytest.mark.slow
 def test_a_cursor_that_is_gone(reader: Api, file: File, clock: time_machine.Traveller) -> None:
     """Nobody reads on in silence behind a gap."""
