@@ -419,7 +419,7 @@ OAUTH2_PROVIDER = {
         # The vendor's words for less than everything.
         "modify": "As 2fa",
         "view": "Find out whether the token is valid",
-        "events": "Read what happens to the second factors in a file",
+        "events": "Read what happens to the second factors in a file, and manage its endpoints",
         **(OPENID_SCOPES if OPENID_KEYS else {}),
         # Never of a person (optin.api.oauth.Scopes).
         "scim": "Keep people and memberships up to date",

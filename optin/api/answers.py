@@ -88,7 +88,8 @@ ERRORS: dict[str, Row] = {
     "2fa_code_required": Row(401, "Enter the code that was sent to your mobile phone.",
         "The call needs a code; one was texted now or a moment ago. Send it with the same call."),
     "insufficient_scope": Row(403, "The token does not allow this call.",
-        "The token needs the scope full, 2fa or modify; to read events, full or events."),
+        "The token needs the scope full, 2fa or modify; to read events or manage endpoints, full "
+        "or events. An access key cannot manage endpoints."),
     "file_access_denied": Row(403, "You cannot use this file.",
         "The file does not exist, or you are no active member of it, or the token or key is for "
         "another file. The answer is the same for all."),
@@ -98,7 +99,8 @@ ERRORS: dict[str, Row] = {
         "tokens, or staff suspended it. Two-factor sign-in stays required: a code of an app or a "
         "recovery code still works there."),
     "not_found": Row(404, "There is nothing here.",
-        "No call has this address.", cause=Undecided.NO_ADDRESS),
+        "No call has this address, or the file has no such endpoint.",
+        cause=Undecided.NO_ADDRESS),
     "method_not_allowed": Row(405, "That method is not allowed here.",
         "See the Allow header for the methods that are.", cause=Undecided.METHOD),
     "already_verified": Row(409, "This mobile number is verified already.",
@@ -111,6 +113,11 @@ ERRORS: dict[str, Row] = {
     "mobile_number_in_use": Row(409, "Another account uses this mobile number. Contact support.",
         "The code was right, but the number is another user's active one. The code is used up. "
         "Let the person opt in with another number (opt-in-to-2fa), or ask support."),
+    "endpoint_limit": Row(409, "This file has 5 webhook endpoints. Remove one first.",
+        "The file has as many webhook endpoints as it may have.", cause=Undecided.ENDPOINT),
+    "old_secret_signs": Row(409, "The old secret still signs. Another new secret would end it.",
+        "The secret was replaced less than 24 hours ago. Wait; or send OldSecret with end, and the "
+        "old secret stops at once.", cause=Undecided.ENDPOINT),
     "cursor_gone": Row(410, "The events after this one are not kept. Begin again with after=0.",
         "The event that follows after is older than 30 days; or there is no event with this "
         "number yet, as after a restore of the database.", cause=Undecided.CURSOR_GONE),

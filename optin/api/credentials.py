@@ -31,7 +31,7 @@ CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 """Each of these allows the ``User/`` calls. A token of any scope may ping."""
 
 EVENT_SCOPES = frozenset({"full", "events"})
-"""Each of these allows to read events."""
+"""Each of these allows to read events, and to manage endpoints."""
 
 
 def find_provider(meta: Mapping[str, str]) -> ScimClient:
@@ -207,11 +207,12 @@ def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
     )
 
 
-# This reads only the id of the user: each operation reads the user again, under its lock. It also
-# reads the name of the file in the query, if the file is open to the user.
+# This reads only what tells whether the user's sessions were ended meanwhile: each operation reads
+# the user again, under its lock. It also reads the name of the file in the query, if the file is
+# open to the user.
 _USERS = (
     User.objects.filter(is_active=True)
-    .only("pk")
+    .only("pk", "session_epoch")
     .annotate(
         file_name=Subquery(
             File.objects.open_to(OuterRef("pk"))

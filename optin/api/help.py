@@ -5,6 +5,7 @@ serializers, errors from the tables of ``answers``, and samples are written by t
 renderers of the API: what is shown here is what is served.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ from optin.api.samples import as_json, as_xml, is_collection, model_in, sample, 
 from optin.api.serializers import (
     BaseResponseModel,
     Boolean,
+    Endpoint,
+    EndpointChangeRequest,
+    EndpointList,
+    EndpointRequest,
+    EndpointSecret,
+    EndpointSecretRequest,
     Event,
     EventList,
     IdField,
@@ -137,17 +144,24 @@ class Call:
     headers: tuple[Property, ...] = ()
     """Headers of its own that it reads."""
 
+    operation: str = ""
+    """Its name in the schema, where it is not made from the path."""
+
     @property
     def title(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
     def slug(self) -> str:
-        return self.title.replace(" ", "-").replace("/", "-")
+        return re.sub(r"\W+", "-", self.title).strip("-")
 
     @property
     def needs_file(self) -> bool:
         return not self.path.startswith("authorisation/")
+
+    @property
+    def takes_keys(self) -> bool:
+        return not self.path.startswith("endpoints")
 
     @property
     def is_token_call(self) -> bool:
@@ -158,7 +172,8 @@ class Call:
         if self.is_token_call:
             return ()
         file_id = _FILE_ID if self.needs_file else _FILE_ID_OF_PING
-        return (_ACCESS_KEY, file_id, *self.more_parameters)
+        credential = (_ACCESS_KEY,) if self.takes_keys else ()
+        return (*credential, file_id, *self.more_parameters)
 
     @property
     def request(self) -> Resource | None:
@@ -220,6 +235,8 @@ _AFTER = Property(
     "integer",
     "Optional. 0 if left out.",
 )
+ENDPOINT_ID = Property("EndpointId", "The id of the endpoint.", "integer", "Required")
+
 _LIMIT = Property(
     "limit",
     "How many events to send at most, from 1 to 100.",
@@ -353,6 +370,54 @@ CALLS = (
         EventList,
         (*_READS_A_FILE, "cursor_gone"),
         more_parameters=(_AFTER, _LIMIT),
+    ),
+    Call(
+        "GET",
+        "endpoints",
+        "List the webhook endpoints of a file.",
+        None,
+        EndpointList,
+        _READS_A_FILE,
+        operation="list_endpoints",
+    ),
+    Call(
+        "POST",
+        "endpoints",
+        "Add a webhook endpoint. The answer has its secret, once.",
+        EndpointRequest,
+        EndpointSecret,
+        (*_READS_A_FILE, "unsupported_media_type", "endpoint_limit"),
+        operation="add_endpoint",
+    ),
+    Call(
+        "PUT",
+        "endpoints/{EndpointId}",
+        "Change a webhook endpoint. Send all its properties: what you leave out becomes empty.",
+        EndpointChangeRequest,
+        Endpoint,
+        (*_READS_A_FILE, "unsupported_media_type", "not_found"),
+        more_parameters=(ENDPOINT_ID,),
+        operation="change_endpoint",
+    ),
+    Call(
+        "DELETE",
+        "endpoints/{EndpointId}",
+        "Remove a webhook endpoint.",
+        None,
+        BaseResponseModel,
+        (*_READS_A_FILE, "not_found"),
+        more_parameters=(ENDPOINT_ID,),
+        operation="remove_endpoint",
+    ),
+    Call(
+        "POST",
+        "endpoints/{EndpointId}/secret",
+        "Replace the secret of a webhook endpoint. The old one signs too, for 24 hours.",
+        EndpointSecretRequest,
+        EndpointSecret,
+        (*_READS_A_FILE, "unsupported_media_type", "not_found", "old_secret_signs"),
+        more_parameters=(ENDPOINT_ID,),
+        operation="replace_endpoint_secret",
     ),
     Call(
         "GET",

@@ -9,6 +9,9 @@ from optin.api import renderers
 from optin.api.answers import TOKEN_ERRORS, Body
 from optin.api.serializers import (
     Boolean,
+    EndpointChangeRequest,
+    EndpointRequest,
+    EndpointSecretRequest,
     IdField,
     Model,
     OAuthAccessTokenGrant,
@@ -22,6 +25,8 @@ from optin.conf import conf
 
 _CODE = "0123456"[: conf.otp_digits]
 
+_URL, _TYPE = "https://hooks.example.com/", "number.activated number.removed"
+
 # Values of fields that take only certain texts.
 _FIXED = {
     (OptInTo2FARequest, "MobileNumber"): "+61 491 570 006",
@@ -29,6 +34,12 @@ _FIXED = {
     (OAuthPasswordCredentialsGrantRequest, "scope"): "full",
     (OAuthRefreshAccessTokenRequest, "grant_type"): "refresh_token",
     (OAuthRefreshAccessTokenRequest, "scope"): "full",
+    (EndpointRequest, "Url"): _URL,
+    (EndpointRequest, "Types"): _TYPE,
+    (EndpointChangeRequest, "Url"): _URL,
+    (EndpointChangeRequest, "Types"): _TYPE,
+    (EndpointChangeRequest, "State"): "on",
+    (EndpointSecretRequest, "OldSecret"): "end",
     (OAuthAccessTokenGrant, "token_type"): "Bearer",
     (OAuthAccessTokenGrant, "expires_in"): conf.access_token_lifetime,
     (OAuthAccessTokenGrant, "scope"): "full fileid:1",

@@ -33,7 +33,7 @@ from optin import codes
 from optin.api import webhooks
 from optin.api.answers import Body, base_response, help_link
 from optin.api.events import LATEST, MAX_LIMIT
-from optin.api.help import CALLS, Call, Error
+from optin.api.help import CALLS, ENDPOINT_ID, Call, Error
 from optin.api.samples import as_xml, request_body, sample_body
 from optin.api.serializers import (
     AnyCodeField,
@@ -42,6 +42,7 @@ from optin.api.serializers import (
     OtpField,
     SequenceField,
     TextField,
+    WordsField,
 )
 from optin.api.urls import any_case
 from optin.conf import conf
@@ -62,6 +63,7 @@ _TEXT: Schema = {"type": "string"}
 _VISIBLE = _TEXT | {"minLength": 1, "maxLength": MAX_REFERENCE, "pattern": "^[!-~]+$"}
 _PARAMETERS: dict[str, Schema] = {
     "FileId": _ID,
+    "EndpointId": _ID,
     "after": {"anyOf": [_SEQUENCE, {"const": LATEST}], "default": 0},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": MAX_LIMIT},
     "Client-Reference": _VISIBLE,
@@ -88,10 +90,11 @@ class CallSchema(AutoSchema):
 
     @property
     def call(self) -> Call:
-        return next(call for call in CALLS if f"/{call.path}" == self.path)
+        asked = (self.path, self.method)
+        return next(call for call in CALLS if (f"/{call.path}", call.method) == asked)
 
     def get_operation_id(self) -> str:
-        return re.sub(r"\W", "_", self.call.path)
+        return self.call.operation or re.sub(r"\W", "_", self.call.path)
 
     def get_summary(self) -> str:
         return self.call.summary
@@ -119,7 +122,8 @@ class CallSchema(AutoSchema):
                 OpenApiParameter(
                     parameter.name,
                     _PARAMETERS[parameter.name],
-                    required=parameter.name == "FileId" and self.call.needs_file,
+                    OpenApiParameter.PATH if parameter is ENDPOINT_ID else OpenApiParameter.QUERY,
+                    required=parameter.information == "Required",
                     description=parameter.description,
                 )
                 for parameter in self.call.uri_parameters
@@ -203,6 +207,8 @@ class _Text(OpenApiSerializerFieldExtension):
         limits = {"maxLength": self.target.max_length}
         if not self.target.allow_blank:
             limits["minLength"] = 1
+        if isinstance(self.target, WordsField):
+            limits["pattern"] = self.target.pattern
         if isinstance(self.target, OtpField):
             limits["pattern"] = _code_pattern(self.target)
         return _TEXT | limits
@@ -223,7 +229,7 @@ def _security_schemes(call: Call) -> dict[str, Schema]:
             "type": "http",
             "scheme": "bearer",
             "description": "An OAuth 2 access token: for the User/ calls with the scope full, 2fa "
-            "or modify, for events with full or events, for ping with any.",
+            "or modify, for events and endpoints with full or events, for ping with any.",
         }
     }
     for parameter in call.uri_parameters if conf.legacy_access_keys else ():

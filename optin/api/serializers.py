@@ -5,7 +5,7 @@ checks shape only: whether a code is right is for ``operations``, which count.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,9 @@ from rest_framework import serializers
 from optin import codes, phones
 from optin.api.parsers import fold
 from optin.models.files import MAX_FILE_ID
+from optin.models.webhooks import MAX_DESCRIPTION, MAX_KINDS
+from optin.operations.webhooks import KINDS
+from optin.runtime.outside import MAX_URL
 
 # Not int() or \d: both take the digits of other scripts; int() takes "1_000" too.
 _ID = re.compile(r"[1-9][0-9]{0,9}")
@@ -77,6 +80,32 @@ class TextField(serializers.Field[str, Any, str, Any]):
         return value
 
 
+OPTIONAL: dict[str, Any] = {
+    "required": False,
+    "allow_null": True,
+    "allow_blank": True,
+    "default": "",
+}
+
+
+class WordsField(TextField):
+    """Up to *most* of *words*, with spaces between. It may be empty."""
+
+    default_error_messages = {"unknown": "must be {words}, or empty."}
+
+    def __init__(self, words: Sequence[str], *, most: int = 1, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_KINDS, **OPTIONAL, **kwargs)
+        one = "|".join(map(re.escape, words))
+        self.pattern = f"^(?:(?:{one})(?: |$)){{0,{most}}}$"
+        self.said = f"{'one' if most == 1 else 'some'} of {', '.join(words)}"
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not re.fullmatch(self.pattern, text):
+            self.fail("unknown", words=self.said)
+        return text.strip()
+
+
 class NumberField(TextField):
     """A mobile number."""
 
@@ -108,14 +137,6 @@ class ScopeField(TextField):
 
     def to_internal_value(self, data: Any) -> str:
         return fold(super().to_internal_value(data))
-
-
-OPTIONAL: dict[str, Any] = {
-    "required": False,
-    "allow_null": True,
-    "allow_blank": True,
-    "default": "",
-}
 
 
 class Model(serializers.Serializer[Any]):
@@ -226,6 +247,73 @@ class Event(Model):
 class EventList(Model):
     events = Event(many=True, help_text="The oldest first. Empty if there is nothing new.")
     next = SequenceField(help_text="Send it as after in the next call.")
+
+
+class EndpointRequest(Model):
+    Url = TextField(
+        source="url",
+        max_length=MAX_URL,
+        help_text="An address of your server that begins with https://.",
+    )
+    Types = WordsField(
+        KINDS,
+        most=len(KINDS),
+        source="kinds",
+        help_text="The types of events that it wants, with spaces between. Empty: all, also types "
+        "of later releases.",
+    )
+    Description = TextField(
+        source="description",
+        max_length=MAX_DESCRIPTION,
+        **OPTIONAL,
+        help_text="For those who manage the file.",
+    )
+
+
+class EndpointChangeRequest(EndpointRequest):
+    State = WordsField(
+        ("on", "off"),
+        source="state",
+        help_text="on or off. Empty: it stays as it is.",
+    )
+
+
+class EndpointSecretRequest(Model):
+    OldSecret = WordsField(
+        ("end",),
+        source="ends_old",
+        help_text="end, if an old secret that still signs may stop at once. Otherwise empty.",
+    )
+
+
+class EndpointSecret(Model):
+    EndpointId = IdField(help_text="The id of the endpoint.")
+    Secret = TextField(
+        max_length=64, help_text="The secret that signs its events. No other answer shows it."
+    )
+
+
+class Endpoint(Model):
+    EndpointId = IdField(help_text="The id of the endpoint.")
+    Url = TextField(max_length=MAX_URL, help_text="Where its events go.")
+    Types = TextField(
+        max_length=MAX_KINDS,
+        help_text="The types of events that it wants, with spaces between. Empty: all.",
+    )
+    Description = TextField(max_length=MAX_DESCRIPTION, help_text="May be empty.")
+    State = TextField(
+        max_length=6,
+        help_text="on, off, or paused: then nobody answers for it, until somebody sends on.",
+    )
+    Reason = TextField(
+        max_length=10,
+        help_text="Why it is off (staff, member, failing, gone, not_me) or paused (file, gone, "
+        "no_manager). Empty if it is on.",
+    )
+
+
+class EndpointList(Model):
+    Endpoints = Endpoint(many=True, help_text="The oldest first. At most 5.")
 
 
 class SandboxText(Model):

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, re_path
 
 from optin.api import oauth, receipts, scim
+from optin.api.endpoints import EndpointsView, EndpointView, SecretView
 from optin.api.events import EventsView
 from optin.api.sandbox import SandboxTextsView
 from optin.api.tokens import RefreshView, TokenView
@@ -29,13 +30,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
         ("authorisation/refresh", RefreshView, "refresh"),
         ("authorisation/ping", PingView, "ping"),
         ("events", EventsView, "events"),
+        ("endpoints", EndpointsView, "endpoints"),
         ("sandbox/texts", SandboxTextsView, "sandbox-texts"),
     ]
 ]
+_ONE = rf"^{any_case('endpoints')}/(?P<pk>[^/]+)"
 urlpatterns += [
+    re_path(rf"{_ONE}/?$", EndpointView.as_view(), name="endpoint"),
+    re_path(rf"{_ONE}/{any_case('secret')}/?$", SecretView.as_view(), name="endpoint-secret"),
     re_path(rf"^{any_case('User')}/", NotFound.as_view()),
     re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
     re_path(rf"^{any_case('events')}/", NotFound.as_view()),
+    re_path(rf"^{any_case('endpoints')}/", NotFound.as_view()),
     *oauth.urlpatterns,
     *receipts.urlpatterns,
     *scim.urlpatterns,

@@ -1,5 +1,5 @@
 """The webhook endpoints of files: administrators keep them in the admin, and members who manage a
-file on their page.
+file on their page or by calls.
 
 Each operation takes the member who asks. Without one, staff ask, whom the admin has let in.
 """
@@ -54,10 +54,10 @@ Off = WebhookEndpoint.Off
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person who asks on a page, as their session has them, and what it has proved."""
+    """A person who asks, as their session or token has them, and what the session has proved."""
 
     user: User
-    standing: Standing
+    standing: Standing | None = None  # None by a token, which was let in for all that it may do
 
     def demand(self, file_id: int) -> None:
         """Lock the person, and let pass whoever manages the file. Call it first.
@@ -68,7 +68,8 @@ class Member:
         """
         factors = read_caller_locked(self.user, Purpose.SIGN_IN, every_factor=True, origin=None)
         refuse_ended(factors, self.user)
-        self.standing.demand(factors.now, factors)
+        if self.standing is not None:
+            self.standing.demand(factors.now, factors)
         own = Membership.objects.filter(user=self.user, file=file_id, active=True, manages=True)
         # Locked: whoever ends the membership waits for this, or comes first.
         locked = own.filter(file__active=True).select_for_update(no_key=True, of=("self",))

@@ -86,6 +86,7 @@ class Undecided(IntEnum):
     FOREIGN_HOST = 23
     CURSOR_GONE = 24
     REHEARSED = 25
+    ENDPOINT = 26
     # Too many requests.
     USER_REQUESTS = 32
     NETWORK_REQUESTS = 33

@@ -48,7 +48,10 @@ RIGHTS = {
     "2fa": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "modify": _("turn your two-factor sign-in on and off, with the codes that you give it"),
     "view": _("check that its access still works"),
-    "events": _("read events about the two-factor sign-in of all people in an organisation"),
+    "events": _(
+        "read events about the two-factor sign-in of all people in an organisation, and decide "
+        "where they are sent, if you manage it"
+    ),
     "openid": _("recognise your account, and see when and how you signed in"),
     "profile": _("see your user name and your name"),
     "email": _("see your email address"),

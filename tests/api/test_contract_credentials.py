@@ -35,8 +35,8 @@ USER_CALLS = {
 }
 TOKEN_CALLS = {"token", "token-2fa", "refresh"}
 """These take a password or a refresh token; see the tests of the token calls."""
-OTHER_CALLS = {"events", "sandbox-texts"}
-"""For the second see tests.sandbox."""
+OTHER_CALLS = {"events", "sandbox-texts", "endpoints", "endpoint", "endpoint-secret"}
+"""See tests.webhooks and tests.sandbox."""
 
 
 def test_every_call_has_a_row() -> None:

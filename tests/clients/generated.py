@@ -15,6 +15,13 @@ from optin_client.api.authorisation import (
     authorisation_token,
     authorisation_token_2fa,
 )
+from optin_client.api.endpoints import (
+    add_endpoint,
+    change_endpoint,
+    list_endpoints,
+    remove_endpoint,
+    replace_endpoint_secret,
+)
 from optin_client.api.events import events
 from optin_client.api.sandbox import sandbox_texts
 from optin_client.api.user import (
@@ -23,6 +30,8 @@ from optin_client.api.user import (
     user_verify_2_fa_opt_in,
 )
 from optin_client.models import (
+    EndpointChangeRequest,
+    EndpointRequest,
     OAuthPasswordCredentialsGrantRequest,
     OAuthPasswordCredentialsGrantRequestGrantType,
     OAuthRefreshAccessTokenRequest,
@@ -32,6 +41,7 @@ from optin_client.models import (
     Verify2FAOptInRequest,
 )
 
+URL = "https://hooks.example.com/"
 base_url, file, name, password, number = sys.argv[1:]
 file_id = int(file)
 anybody = Client(base_url)
@@ -71,6 +81,14 @@ asked = user_opt_out_from_2_fa.sync(client=me, file_id=file_id)
 print("opt-out", asked.field_links[-1].title)
 done = user_opt_out_from_2_fa.sync(client=me, file_id=file_id, body=OptOutFrom2FARequest(code(me)))
 print("opt-out", done.status_message)
+added = add_endpoint.sync(client=me, file_id=file_id, body=EndpointRequest(URL))
+change = EndpointChangeRequest(f"{URL}2", state="off")
+one = {"client": me, "file_id": file_id, "endpoint_id": added.endpoint_id}
+print("changed", change_endpoint.sync(**one, body=change).state)
+new = replace_endpoint_secret.sync(**one)
+listed = list_endpoints.sync(client=me, file_id=file_id).endpoints
+print("endpoints", new.secret[:6], *(each.url for each in listed))
+print("removed", remove_endpoint.sync(**one).status_message)
 for event in events.sync(client=me, file_id=file_id, after=0, limit=100).events:
     if event.data.provider_user_id == opted.provider_user_id:
         print("event", event.type_, event.data.reference)

@@ -53,6 +53,14 @@ puts "opt-out #{asked["_links"].last["title"]}"
 request = OpenapiClient::OptOutFrom2FARequest.new(otp: code.call)
 done = user.user_opt_out_from2fa(file_id, opt_out_from2_fa_request: request)
 puts "opt-out #{done.status_message}"
+endpoints = OpenapiClient::EndpointsApi.new
+url = "https://hooks.example.com/"
+one = endpoints.add_endpoint(file_id, OpenapiClient::EndpointRequest.new(url: url)).endpoint_id
+change = OpenapiClient::EndpointChangeRequest.new(url: "#{url}2", state: "off")
+puts "changed #{endpoints.change_endpoint(one, file_id, change).state}"
+secret = endpoints.replace_endpoint_secret(one, file_id).secret
+puts "endpoints #{secret[0, 6]} #{endpoints.list_endpoints(file_id).endpoints.map(&:url).join(" ")}"
+puts "removed #{endpoints.remove_endpoint(one, file_id).status_message}"
 OpenapiClient::EventsApi.new.events(file_id, after: 0, limit: 100).events.each do |event|
   next unless event.data.provider_user_id == opted.provider_user_id
   puts "event #{event.type} #{event.data.reference}"

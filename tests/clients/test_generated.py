@@ -23,6 +23,9 @@ LINES = [
     "token-2fa Bearer",
     "opt-out 2fa_code_required",
     "opt-out Two-factor authentication is off.",
+    "changed off",
+    "endpoints whsec_ https://hooks.example.com/2",
+    "removed The endpoint was removed.",
     "event number.activated order-17",
     "event number.removed order-17",
 ]

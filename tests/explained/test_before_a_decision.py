@@ -195,6 +195,14 @@ def cursor_gone(s: Scene) -> Refused:
     return call(s.token("events").send("GET", "/events", query="FileId=777&after=5"))
 
 
+def endpoint_limit(s: Scene) -> Refused:
+    s.user.memberships.update(manages=True)
+    body = '{"Url": "https://hooks.example.com/"}'
+    for _ in range(6):
+        answer = s.token("events").send("POST", "/endpoints", body, query="FileId=777")
+    return call(answer)
+
+
 # -- too many ----------------------------------------------------------------------
 
 
@@ -365,6 +373,7 @@ CASES: list[tuple[Undecided, int, str, Callable[[Scene], Refused]]] = [
     (Undecided.FOREIGN_HOST, 400, "invalid_request",
         lambda s: call(s.token().send("GET", "/authorisation/ping", SERVER_NAME="old.example"))),
     (Undecided.FOREIGN_HOST, 400, "doesn't belong to this service", foreign_host_of_page),
+    (Undecided.ENDPOINT, 409, "endpoint_limit", endpoint_limit),
     (Undecided.CURSOR_GONE, 410, "cursor_gone", cursor_gone),
     (Undecided.USER_REQUESTS, 429, "throttled", user_requests),
     (Undecided.NETWORK_REQUESTS, 429, "temporarily_unavailable", network_requests),

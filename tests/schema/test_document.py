@@ -64,8 +64,10 @@ def test_its_operations_are_the_calls() -> None:
     described = [
         (method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods
     ]
+    operations = [DOCUMENT["paths"][path][method.lower()] for method, path in described]
 
     assert described == [(call.method, f"/{call.path}") for call in CALLS]
+    assert len({each["operationId"] for each in operations}) == len(CALLS)
 
 
 # -- the calls ---------------------------------------------------------------------
@@ -73,7 +75,7 @@ def test_its_operations_are_the_calls() -> None:
 
 @each_call
 def test_a_request_has_its_model_in_every_media_type(call: Call) -> None:
-    """The body of opt-out-from-2fa may be empty."""
+    """The body of opt-out-from-2fa may be empty, and that of a new secret."""
     body: Any = operation(call).get("requestBody")
     if call.request_model is None:
         assert body is None
@@ -81,7 +83,9 @@ def test_a_request_has_its_model_in_every_media_type(call: Call) -> None:
 
     assert set(body["content"]) == (FOUR | {FORM} if call.is_token_call else FOUR)
     assert {names(kind) for kind in body["content"].values()} == {call.request_model.model_name()}
-    assert body.get("required", False) == (call.path != "User/opt-out-from-2fa")
+    assert body.get("required", False) == (
+        call.path not in {"User/opt-out-from-2fa", "endpoints/{EndpointId}/secret"}
+    )
     assert all(kind["examples"] for kind in body["content"].values())
 
 
@@ -114,6 +118,8 @@ def test_a_call_takes_its_parameters_and_headers(call: Call) -> None:
 
     own = {} if call.is_token_call else {"FileId": ("query", call.needs_file)}
     more = {
+        "endpoints/{EndpointId}": {"EndpointId": ("path", True)},
+        "endpoints/{EndpointId}/secret": {"EndpointId": ("path", True)},
         "events": {"after": ("query", False), "limit": ("query", False)},
         "User/opt-in-to-2fa": {
             "Client-Reference": ("header", False),
@@ -132,10 +138,11 @@ def test_a_call_takes_its_parameters_and_headers(call: Call) -> None:
 
 @each_call
 def test_the_credentials_are_alternatives(call: Call) -> None:
-    """A token or a key (docs/contract.md, section 3)."""
+    """A token or a key (docs/contract.md, section 3). A key manages no endpoints."""
     security = operation(call).get("security", [])
+    taken = ["bearer", *([] if call.path.startswith("endpoints") else ["WsAccessKey"])]
 
-    assert security == ([] if call.is_token_call else [{"bearer": []}, {"WsAccessKey": []}])
+    assert security == ([] if call.is_token_call else [{name: []} for name in taken])
 
 
 def test_without_access_keys_a_token_is_the_only_way(settings: LazySettings) -> None:

@@ -89,8 +89,8 @@ REASONS: dict[Undecided, Reason] = {
     Undecided.SCOPE_UNTOLD: Reason(
         "The scope of the token does not allow the call. This was not listed under the account, "
         "because the caller sent too many requests.",
-        "The application asks for a token with the scope full, 2fa or modify. To read events, it "
-        "needs full or events.",
+        "The application asks for a token with the scope full, 2fa or modify. To read events or "
+        "manage endpoints, it needs full or events.",
     ),
     # -- what was sent -------------------------------------------------------------
     Undecided.MALFORMED: Reason(
@@ -126,6 +126,10 @@ REASONS: dict[Undecided, Reason] = {
     Undecided.CURSOR_GONE: Reason(
         "The application asked for events that are not kept any more, or do not exist yet.",
         "Whoever runs it reads the events from the beginning, with after=0.",
+    ),
+    Undecided.ENDPOINT: Reason(
+        "The file has 5 webhook endpoints already, or a new secret was asked for twice in a day.",
+        "A member who manages the file looks at its endpoints, on the page Integrations.",
     ),
     Undecided.REHEARSED: Reason(
         "Nothing is wrong: the file is a sandbox, and the ending of the number asked for this "

@@ -37,8 +37,8 @@ def of_refused(event: AuditEvent, known: Known) -> Cause:
         return _cause(
             Why.SCOPE,
             f"At {moment(event.at)}, the scope of the token did not allow the call.",
-            "The application asks for a token with the scope full, 2fa or modify. To read events, "
-            "it needs full or events.",
+            "The application asks for a token with the scope full, 2fa or modify. To read events "
+            "or manage endpoints, it needs full or events.",
         )
     for cause in of_access(known):
         return cause
