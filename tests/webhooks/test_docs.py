@@ -69,7 +69,7 @@ def test_what_is_sent_is_as_the_schema_describes_it(client: Client, world: World
 @pytest.mark.slow
 def test_the_lines_to_read_events_answer_as_printed(tmp_path: Path) -> None:
     before = blocks(CLIENTS.partition("## JSON and XML")[0])
-    ((text, answer),) = blocks(PAGE)
+    ((text, answer),) = blocks(PAGE.partition("## Reading the events")[2])
     with service(tmp_path) as base:
         done = paste([*(lines for lines, _ in before), text], base, tmp_path)
     output = re.sub(r"\s+", "", done.stdout.rpartition("@@@\n")[2])
