@@ -91,7 +91,7 @@ class Listener:
         :param headers: with names in lower case.
         """
         with self._lock:
-            asked = path.partition("?")[0].rpartition("/")[2]
+            asked = _name(path)
             event, fault = _read(body), self._unsigned(headers, body)
             wrong, told = [fault], "not verified"
             notes: list[str] = []
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(_GARBAGE)
             self.close_connection = True
             return
-        if self.path.endswith("/slow"):
+        if _name(self.path) == "slow":
             time.sleep(_SLOW)
         self.send_response_only(status)
         if status == 429:
@@ -175,6 +175,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the listener tells of each event."""
+
+
+def _name(path: str) -> str:
+    """Return the last part of *path*, which names the answer."""
+    return path.partition("?")[0].rpartition("/")[2]
 
 
 @contextmanager

@@ -153,7 +153,7 @@ OF_ONE = (
         "the same webhook-id as before.",
         calls(
             webhooks.send_again,
-            "The events are on their way.",
+            "The events will be sent again.",
             "The endpoint was not sent this event yet.",
         ),
         SequenceForm,

@@ -223,8 +223,10 @@ class WebhookEndpoint(models.Model):
     @cached_property
     def failed(self) -> "WebhookTry | None":
         """The last attempt at the event for which the others wait, if it failed."""
+        if not (self.failures or self.off_at):
+            return None
         first = self.events().filter(sequence__gt=self.cursor).first()
-        if first is None or not (self.failures or self.off_at):
+        if first is None:
             return None
         tries = self.tries.filter(sequence=first.sequence).exclude(status__range=(200, 299))
         return tries.order_by("-pk").first()

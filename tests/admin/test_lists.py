@@ -211,7 +211,7 @@ def test_the_rarest_of_what_is_asked_for_leads(
         ),
         pytest.param({"user_id": "41", "kind": "check"}, ["wrong"], id="both"),
         pytest.param({"kind": "check:ok"}, ["late", "early"], id="label"),
-        pytest.param({"kind": "check:ok", "outcome": "expired"}, [], id="another-outcome"),
+        pytest.param({"kind": "check:ok", "outcome": "otp_incorrect"}, [], id="another-outcome"),
         pytest.param({"kind": "nonsense"}, [], id="unknown-event"),
         pytest.param({"kind": "check:nonsense"}, [], id="unknown-label"),
         pytest.param({"kind": "a\0"}, [], id="event-with-nul"),

@@ -111,7 +111,7 @@ def test_an_event_is_skipped_and_sent_again(endpoint: WebhookEndpoint, signed_in
     assert "The event was skipped." in (told := ask(client, f"{page}/skip/", sequence=7))
     assert "Skipped events" in told
     assert "was not sent this event yet" in ask(client, f"{page}/again/", sequence=8)
-    assert "on their way" in (told := ask(client, f"{page}/again/", sequence=7))
+    assert "will be sent again" in (told := ask(client, f"{page}/again/", sequence=7))
     assert "Skipped events" not in told
     endpoint.refresh_from_db()
     assert endpoint.cursor == 6
