@@ -170,7 +170,7 @@ def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
     pages = [read(client, LOG, kind="check", outcome="invalid_grant")]
     while older := re.search(r'href="(\?[^"]*)" rel="next">Look further back', pages[-1]):
         seen += ids(pages[-1])
-        assert "events were compared, back to 2026-11-0" in pages[-1]
+        assert "events were compared, back to " in pages[-1]
         assert "No results." not in pages[-1]
         pages.append(read(client, LOG + older[1].replace("&amp;", "&")))
     seen += ids(pages[-1])
