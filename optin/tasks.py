@@ -1,8 +1,8 @@
 """What workers do (``manage.py procrastinate worker``): send, and all that is done regularly.
 
-A job carries ids only, that of a trace among them. It is queued in the transaction that writes the
-row it is about, so neither exists without the other. It may run twice, and in two workers at once:
-whoever claims the row sends it.
+A job carries ids only. It is queued in the transaction that writes the row it is about, so neither
+exists without the other. It may run twice, and in two workers at once: whoever claims the row sends
+it.
 
 A worker that dies leaves its jobs behind, and a row that it claimed. ``rescue`` takes up
 the jobs, ``sweep`` the rows that are left without one.
@@ -88,7 +88,7 @@ class BackOff(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": min(2**steps, self.longest)})
 
 
-# Somebody waits for a code; nobody for a mail. A job of 0.22.0 may have a trace: it is ignored.
+# Somebody waits for a code; nobody for a mail.
 
 
 @app.task(
@@ -97,14 +97,14 @@ class BackOff(BaseRetryStrategy):
     priority=10,
     retry=BackOff(timedelta(seconds=30)),
 )
-def send_text(pk: int, **trace: str) -> None:
+def send_text(pk: int) -> None:
     _send(SmsMessage, pk)
 
 
 @app.task(
     name=delivery.TASK[Notice], queue="messages", priority=5, retry=BackOff(timedelta(minutes=10))
 )
-def send_mail(pk: int, **trace: str) -> None:
+def send_mail(pk: int) -> None:
     _send(Notice, pk)
 
 

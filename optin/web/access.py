@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -27,9 +26,6 @@ def access_page(request: HttpRequest) -> HttpResponse:
         return _page(request, places)
     if "name" in request.POST:
         return _rename(request, places)
-    for name in ("key", "application"):  # sent from a page of 0.24: these have pages of their own
-        if (pk := request.POST.get(name, "")).isdecimal() and len(pk) < 19:
-            return SeeOther(reverse(f"revoke-{name}", args=[int(pk)]))
     try:
         _end(request, places)
     except FactorNeeded:
