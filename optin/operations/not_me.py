@@ -32,6 +32,7 @@ from optin.operations.factors import (
     Standing,
     asked_by_session,
     close_begun,
+    record,
 )
 from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, trying
@@ -162,17 +163,8 @@ def shut_out(
             Guard.objects.close_to_strangers(number.number_digest, number.last_three, now, until)
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.SECURED, now, number)  # a thief can press it too
-        AuditEvent.objects.record(
-            Kind.DISOWN,
-            SECURED,
-            now=now,
-            origin=origin,
-            user_id=locked.pk,
-            provider_user_id=number.pk if number else None,
-            number_digest=number.number_digest if number else "",
-            last_three=number.last_three if number else "",
-            data={"removed": [], **({"until": until.isoformat()} if until else {})},
-        )
+        data = {"removed": [], **({"until": until.isoformat()} if until else {})}
+        record(Kind.DISOWN, SECURED, factors, number, origin, data=data)
     return until
 
 
