@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -70,13 +70,19 @@ def regions(values: tuple[str, ...]) -> str:
     return "must be regions by their two capital letters, as in AU,NZ"
 
 
-def address(value: str) -> str:
-    wrong = "must be http:// or https://, a host and perhaps a port, and nothing else"
+def _parts(value: str) -> tuple[SplitResult, str]:
+    """Return the parts of an address, and its host; all are empty if it cannot be one."""
     try:
         parts = urlsplit(value)
-        host, _ = parts.hostname or "", parts.port  # reading the port checks it
+        _ = parts.port  # reading the port checks it
     except ValueError:
-        return wrong
+        parts = urlsplit("")
+    return parts, parts.hostname or ""
+
+
+def address(value: str) -> str:
+    wrong = "must be http:// or https://, a host and perhaps a port, and nothing else"
+    parts, host = _parts(value)
     more = parts.path or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme not in {"http", "https"} or not host or more:
         return wrong
@@ -103,11 +109,7 @@ def certificates(path: str) -> str:
 
 def remote(value: str) -> str:
     wrong = "must be https://, a host, and perhaps a port, a path and a query"
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname or "", parts.port  # reading the port checks it
-    except ValueError:
-        return wrong
+    parts, host = _parts(value)
     if not value:
         return ""
     if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc:
@@ -142,11 +144,7 @@ def zone(value: str) -> str:
 
 def redis(value: str) -> str:
     wrong = "must be redis:// or rediss://, a host, and perhaps a port and the number of a database"
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port  # reading the port checks it
-    except ValueError:
-        return wrong
+    parts, host = _parts(value)
     if not value or (parts.scheme == "unix" and parts.path):
         return ""
     database = parts.path.strip("/")
