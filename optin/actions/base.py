@@ -57,7 +57,7 @@ class PersonField(forms.CharField):
     """A person, by user name, email address or id."""
 
     def __init__(self) -> None:
-        super().__init__(max_length=254, label="User name or email address, or id:17 by the id")
+        super().__init__(max_length=254, label="User name, email address or id (such as id:17)")
 
     def clean(self, value: Any) -> User:
         text = super().clean(value).strip()

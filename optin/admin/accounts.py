@@ -230,7 +230,8 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     of_programs = "Applications can do nothing with codes {}. Signing in works."
     if user.otp_disabled_at:
         since = f"since {moment(user.otp_disabled_at)}, {wrong}."
-        found.append(("Texted codes disabled", f"No code was texted or accepted {since}", True))
+        stopped = f"No code has been texted or accepted {since}"
+        found.append(("Texted codes disabled", stopped, True))
     if user.own.locked_for(now) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))

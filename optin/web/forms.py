@@ -259,7 +259,7 @@ class RecoveryForm(Form):
     recovery = forms.CharField(
         label=_("Recovery code"),
         required=False,
-        help_text=_("16 letters and digits, as on your list. Each works once."),
+        help_text=_("16 letters and digits, as on your list."),
         widget=forms.TextInput(
             attrs={
                 "autocomplete": "off",

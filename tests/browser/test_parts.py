@@ -187,19 +187,19 @@ def test_wait_is_counted_down_and_its_end_said_once(show: Show) -> None:
     again, wait = page.get_by_role("button", name="Send again"), page.locator("[data-wait]")
     status = page.locator(".again").get_by_role("status")
     expect(again).to_be_disabled()
-    expect(wait).to_have_text("You can resend in 1 minute 2 seconds")
+    expect(wait).to_have_text("You can send it again in 1 minute 2 seconds")
     page.clock.run_for(61_000)
-    expect(wait).to_have_text("You can resend in 1 second")
+    expect(wait).to_have_text("You can send it again in 1 second")
     expect(status).to_be_empty()
     expect(again).to_be_disabled()
     page.clock.run_for(1_000)
     expect(wait).to_be_hidden()
-    expect(status).to_have_text("You can resend now.")
+    expect(status).to_have_text("You can send it again now.")
     expect(again).to_be_enabled()
 
 
 def test_wait_is_said_without_scripts(open_page: Window) -> None:
     """And the button stays usable: the server knows better."""
     page = Show(open_page(scripts=False))(seconds=42)
-    expect(page.locator("[data-wait]")).to_have_text("You can resend in 42 seconds")
+    expect(page.locator("[data-wait]")).to_have_text("You can send it again in 42 seconds")
     expect(page.get_by_role("button", name="Send again")).to_be_enabled()

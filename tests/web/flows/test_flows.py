@@ -461,7 +461,7 @@ def test_not_received(code_page: Browser, phone: Phone, clock: time_machine.Trav
 
     clock.shift(int(seconds[1]))
     code_page.click(f"{path}not-received/")
-    assert "You can resend in" not in code_page.page.text
+    assert "You can send it again in" not in code_page.page.text
     code_page.send(f"{path}send/")
     assert code_page.path == path
     assert "The code is the same." in code_page.page.flash

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 def sentence(browser: Browser) -> str:
     """What the page of a code says after the state of the text."""
     after = re.split(r"Sent at \d\d:\d\d \w+\.", browser.page.text)[1]
-    return re.split("You can resend|Send it again", after)[0].strip()
+    return re.split("You can send it again|Send it again", after)[0].strip()
 
 
 def asked(browser: Browser) -> str:
