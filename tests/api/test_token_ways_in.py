@@ -182,6 +182,7 @@ NO_WAYS_IN = {
         "ping",
         "sandbox-texts",
         "events",
+        *("endpoints", "endpoint", "endpoint-secret"),
         "oauth2_provider:user-info",
     ),
     # need the token of an identity provider, and sign nobody in

@@ -248,8 +248,9 @@ def test_a_number_asks_for_its_answer(bench: Bench, number: str, asked: tuple[st
     if call != "opt-in":
         answers["verify"] = send("verify", ProviderUserId=1, Otp=OPT_IN)
     if call == "opt-out":
-        send("opt-out")
-        answers["opt-out"] = send("opt-out", Otp="0345678")
+        answers["opt-out"] = send("opt-out")  # most are asked for by the call without a code
+        if code == "otp_expired":
+            answers["opt-out"] = send("opt-out", Otp="0345678")
     assert answers.pop(call).brief == f"{SENTENCES[code][0]} {code}"
     assert {answer.status for answer in answers.values()} <= {200}
     assert bench.told() == []

@@ -609,6 +609,7 @@ BOUNDED = {
     **dict.fromkeys(("taken", "otherwise"), "once for each change of the address"),
     "code_reused": "once for each code",
     "failing": "once for ten failures of an endpoint",
+    "given_up": "once for ten failures of an event",
     **dict.fromkeys(("gone", "incomplete", "failed", "undelivered"), "by operators"),
 }
 OUTCOMES: tuple[type[StrEnum], ...] = (

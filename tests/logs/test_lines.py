@@ -75,7 +75,7 @@ def test_a_request_has_one_line(
     ("method", "path", "route", "face", "code"),
     [
         ("GET", "/", "home", "web", None),
-        ("GET", "/nothing/here?WsAccessKey=k", "optin.web.views.not_found", "web", None),
+        ("GET", "/nothing/here?WsAccessKey=k", "twofa_site.urls.not_found", "web", None),
         ("POST", "/User/nothing", "optin.api.views.NotFound", "api", "not_found"),
         ("GET", "/user/VERIFY-2fa-opt-in/", "verify", "api", "method_not_allowed"),
         ("POST", "/authorisation/token", "token", "token", "invalid_request"),
