@@ -212,7 +212,7 @@ def _counts(file: File) -> list[tuple[int, str, str]]:
     address = _list_of(Membership, file)
     found = invitations.progress(file)
     shown = {
-        "members": "members",
+        "members": "member" if found["members"] == 1 else "members",
         "not_invited": "not invited",
         "not_two_factor": "without two-factor sign-in",
     }
