@@ -23,7 +23,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.people = iter([Person(**each) for each in self.site.demo["people"]])
-        self.testers = iter([Person(**each) for each in self.site.demo["testers"]])
+        self.testers = iter([Person(**each) for each in self.site.demo.get("testers", [])])
 
     @property
     def url(self) -> str:
