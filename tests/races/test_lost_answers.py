@@ -1,9 +1,11 @@
 """The service decides, and its answer is lost: what a retry gets then (docs/clients.md)."""
 
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from struct import pack
 from uuid import uuid4
 
@@ -17,7 +19,7 @@ from optin.operations import challenges, opt_ins
 from tests.kit.clients import FORMATS, ROOTS, write
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.races import at_once
-from tests.kit.server import Answer, Site, until
+from tests.kit.server import Answer, Site, serving, until
 from tests.races.ways import pend, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -229,6 +231,23 @@ def test_a_lost_refresh_leaves_the_refresh_token(
     alive = AccessToken.objects.filter(user=program.user, expires__gt=timezone.now())
     assert answer["refresh_token"] in request.body.decode()
     assert alive.count() == 1
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_lost_refresh_token_is_given_again(
+    file: File, password_clients: None, tmp_path: Path, kind: str
+) -> None:
+    """S-34. Where each refresh token works once, the retry gets one that works."""
+    with serving(tmp_path, {"OPTIN_PASSWORD_CLIENTS_ROTATE": "True"}) as server:
+        program = Program(server, make_user("ann", file), file, kind)
+        request = refresh(program)
+        request.send_and_lose_the_answer("refresh issued")
+        found = re.search(r"refresh_token\W+([\w-]+)", request.send().text)
+        assert found
+        sent = {"grant_type": "refresh_token", "refresh_token": found[1]}
+        again = program.token_call("refresh", OF_REFRESHES, **sent).send()
+    assert again.status == 200, again.text
+    assert found[1] not in again.text
 
 
 @pytest.mark.parametrize("prepare", [opt_in, ask_to_opt_out, opt_out], ids=lambda p: p.__name__)
