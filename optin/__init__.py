@@ -14,6 +14,7 @@ Values and pure functions (no database, no HTTP):
     ``sandbox``     what happens to such a number in a sandbox, by its last digits
     ``keys``        the key ring: derive, encrypt, digest
     ``codes``       one-time codes: derive, compare (lifetime and tries: ``conf.codes``)
+    ``passkeys``    passkeys: what a browser is asked, and what it answers
     ``hashes``      passwords of other systems: read their hashes, check, wrap what is fast
     ``origin``      who asked for an operation, and from where
 

@@ -43,6 +43,7 @@ class Kind(TextChoices):
     ERASE = "erase", "Person erased"
     PASSWORD = "password", "Password"
     APP = "app", "Authenticator app"
+    PASSKEY = "passkey", "Passkey"
     RECOVERY_CODES = "recovery_codes", "Recovery codes"
     DISOWN = "disown", "This was not me"
     CONSENT = "consent", "Access of an app"
@@ -237,6 +238,7 @@ _CODE_REFUSED: dict[str, Row] = {
     "factor_disabled": refused(_("Code rejected: codes by text message are switched off"),
         counted=True),
     "not_opted_in": refused(_("Code rejected: two-factor sign-in was off"), counted=True),
+    "passkey_refused": refused(_("Passkey not accepted"), counted=True),
     MALFORMED: refused(_("Code with too few or too many digits entered"), counted=True),
 }
 _ROWS: dict[Kind, dict[str, Row]] = {
@@ -275,6 +277,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "ok": done(_("Right code entered"), when={
             "sign_in text": done(_("Signed in with a text code")),
             "sign_in app": done(_("Signed in with an app code")),
+            "sign_in passkey": done(_("Signed in with a passkey")),
             "sign_in recovery": done(_("Signed in with a recovery code"))}),
         OTHERS: refused(_("Wrong code entered"), ocsf=LOGON),
     },
@@ -283,9 +286,14 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         **_CODE_REFUSED,
         "ok": done(_("Mobile number removed"), ocsf=FACTOR_OFF, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "opted_out")],
-            when={"number and app removed": done(_("Two-factor sign-in turned off"),
-                      news=[(News.NUMBER_REMOVED, "opted_out")]),
-                  "app removed": done(_("Authenticator app removed"))}),
+            when={**dict.fromkeys(
+                      ("number and app removed", "number and passkey removed",
+                       "number and app and passkey removed"),
+                      done(_("Two-factor sign-in turned off"),
+                          news=[(News.NUMBER_REMOVED, "opted_out")])),
+                  "app and passkey removed": done(_("Two-factor sign-in turned off")),
+                  "app removed": done(_("Authenticator app removed")),
+                  "passkey removed": done(_("Passkey removed"))}),
         OTHERS: refused(_("Wrong code entered to turn two-factor sign-in off"), ocsf=CHANGED),
     },
     Kind.SIGN_IN: {
@@ -402,8 +410,16 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "ok": done(_("Authenticator app added"), ocsf=FACTOR_ON, ledger=TOLD),
         "started": done(_("Set-up of an authenticator app started")),
         "text_first": done(_("Text message chosen as the first way to sign in")),
-        "app_first": done(_("App chosen as the first way to sign in")),
+        "app_first": done(_("App or passkey chosen as the first way to sign in")),
         OTHERS: refused(_("Wrong code entered while adding an app"), ocsf=CHANGED),
+    },
+    Kind.PASSKEY: {
+        **_REPEATED,
+        "ok": done(_("Passkey added"), ocsf=FACTOR_ON, ledger=TOLD),
+        "renamed": done(_("Passkey renamed"), counted=True),
+        "passkey_limit": refused(counted=True),
+        "passkey_refused": refused(counted=True),
+        OTHERS: refused(_("Passkey not added"), ocsf=CHANGED),
     },
     Kind.RECOVERY_CODES: {
         **_REPEATED,

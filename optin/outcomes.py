@@ -21,6 +21,7 @@ class CodeOutcome(StrEnum):
     ALREADY_VERIFIED = "already_verified"
     NOT_OPTED_IN = "not_opted_in"
     MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
+    PASSKEY_REFUSED = "passkey_refused"  # never by the API
 
 
 class SendOutcome(StrEnum):
@@ -53,8 +54,8 @@ SECURED: Final = "secured"
 
 
 class FactorOutcome(StrEnum):
-    """Results of changing one's own factors: an app, recovery codes, texts after a STOP,
-    or a change that is taken back."""
+    """Results of changing one's own factors: an app, a passkey, recovery codes, texts after a
+    STOP, or a change that is taken back."""
 
     OK = "ok"
     STARTED = "started"
@@ -65,6 +66,8 @@ class FactorOutcome(StrEnum):
     LOCKED = "locked"
     NOT_OPTED_IN = "not_opted_in"
     MOBILE_NUMBER_IN_USE = "mobile_number_in_use"
+    PASSKEY_REFUSED = "passkey_refused"
+    PASSKEY_LIMIT = "passkey_limit"  # there are as many as one person may have
 
 
 class SignInOutcome(StrEnum):
@@ -175,10 +178,11 @@ class NotCompared(StrEnum):
 
 
 class By(StrEnum):
-    """The kind of code that verifies a second factor."""
+    """What verifies a second factor."""
 
     TEXT = "text"
     APP = "app"
+    PASSKEY = "passkey"
     RECOVERY = "recovery"
 
 

@@ -15,7 +15,7 @@ LEVELS = {
         (
             (
                 *("errors", "conf", "phones", "fiction", "sandbox"),
-                *("keys", "codes", "origin", "outcomes", "events", "causes", "hashes"),
+                *("keys", "codes", "passkeys", "origin", "outcomes", "events", "causes", "hashes"),
             ),
             ("runtime", "database"),
             ("models",),

@@ -30,7 +30,7 @@ class AccountState:
     @property
     def removal_holds(self) -> bool:
         """Whether the removal that waits is still about the factors that there are."""
-        return bool(self.removal and self.removal.is_about(self.factors.number, self.factors.app))
+        return bool(self.removal and self.removal.is_about(self.factors.added_at))
 
     @property
     def may_be_told(self) -> bool:
@@ -40,6 +40,6 @@ class AccountState:
 
 def state_of(known: Known) -> AccountState:
     user = known.user
-    factors = Overview(known.active, known.app, known.recovery_codes)
+    factors = Overview(known.active, known.app, known.passkeys, known.recovery_codes)
     role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
     return AccountState(user, factors, known.revocation, known.code_waits, role)

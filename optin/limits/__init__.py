@@ -8,6 +8,7 @@ The courtesy limits on requests are in ``runtime.throttle``, and sending is in `
 from optin.limits.attempts import (
     EMAILS,
     REVOCATIONS,
+    SEARCHES,
     Charge,
     knows_network,
     remember_network,
@@ -26,6 +27,7 @@ from optin.limits.texts import count_verified, count_warning, reserve_text, text
 __all__ = [
     "EMAILS",
     "REVOCATIONS",
+    "SEARCHES",
     "Charge",
     "Decision",
     "Limit",

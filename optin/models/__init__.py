@@ -14,6 +14,7 @@ from optin.models.guards import Guard
 from optin.models.idempotency import IdempotencyKey
 from optin.models.known_networks import KnownNetwork
 from optin.models.messages import GatewayHealth, GatewayTry, Notice, SendCounter, SmsMessage
+from optin.models.passkeys import Passkey
 from optin.models.proposed_numbers import ProposedNumber
 from optin.models.provisioning import ScimClient, ScimEnd
 from optin.models.refusal_counts import RefusalCount
@@ -42,6 +43,7 @@ __all__ = [
     "KnownNetwork",
     "Membership",
     "Notice",
+    "Passkey",
     "PendingOtp",
     "ProposedNumber",
     "ProviderUser",

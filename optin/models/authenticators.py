@@ -11,7 +11,7 @@ from django.db.models import Q
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys
-from optin.database.statements import Delete, Select, param
+from optin.database.statements import Delete, param
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)
@@ -23,7 +23,7 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
 
     def active_of(self, user: User) -> "AuthenticatorApp | None":
         """The app with which *user* signs in, as a row of that very *user*."""
-        return self.as_theirs(user, ACTIVE_APP.rows(user_id=user.pk))
+        return self.as_theirs(user, list(self.filter(user=user, confirmed=True)))
 
     @staticmethod
     def as_theirs(user: User, found: "list[AuthenticatorApp]") -> "AuthenticatorApp | None":
@@ -143,13 +143,6 @@ class AuthenticatorApp(Device):
         """
         context = f"authenticator app of user {self.user_id}"
         return keys.decrypt(self.secret_encrypted, context=context)
-
-
-ACTIVE_APP = Select(
-    lambda: AuthenticatorApp._base_manager.filter(
-        user=param("user_id", AuthenticatorApp, "user"), confirmed=True
-    )
-)
 
 
 class RecoveryCodeManager(models.Manager["RecoveryCode"]):

@@ -4,21 +4,23 @@ Authenticator apps and recovery codes are in ``authenticators``.
 """
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
-from django.db.models import F, FilteredRelation, Q
+from django.db.models import Exists, F, FilteredRelation, OuterRef, Q, Subquery
 from django.utils.translation import gettext_noop as _
-from django_otp import user_has_device
 from django_otp.models import Device, DeviceManager
 
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
 from optin.database.statements import Insert, Select, Update, param, read
-from optin.models.authenticators import ACTIVE_APP, AuthenticatorApp
+from optin.models.authenticators import AuthenticatorApp
 from optin.models.choices import ChoiceField
 from optin.models.files import File
+from optin.models.passkeys import Passkey
 from optin.models.users import LOCK, User
 
 MAX_REFERENCE = 64
@@ -26,6 +28,14 @@ MAX_REFERENCE = 64
 
 REFERENCE = re.compile(f"[!-~]{{1,{MAX_REFERENCE}}}")
 """Matches one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondTexts:
+    """The factors of a user that need no text, recovery codes aside."""
+
+    app: AuthenticatorApp | None = None
+    passkey_at: datetime | None = None  # when the newest passkey was added
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
@@ -39,21 +49,24 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
         return _with_codes(user, _ROWS.rows(user_id=user.pk, purpose=purpose))
 
     def locked_of(
-        self, user_id: int, purpose: "Purpose", *, with_app: bool = False
-    ) -> "tuple[User, list[ProviderUser], AuthenticatorApp | None]":
+        self, user_id: int, purpose: "Purpose", *, every_factor: bool = False
+    ) -> "tuple[User, list[ProviderUser], BeyondTexts]":
         """Lock a user (``UserQuerySet.locked``); return them and ``of``, as both are by then.
 
-        With the active app, if it is asked for.
+        With the other factors, if they are asked for.
         """
-        app = [(ACTIVE_APP, {"user_id": user_id})] if with_app else []
-        users, rows, *apps = read(
-            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose}), *app
+        others = [(_BEYOND_TEXTS, {"user_id": user_id})] if every_factor else []
+        users, rows, *found = read(
+            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose}), *others
         )
         if not users:
             raise User.DoesNotExist
         user = users[0]
-        found = AuthenticatorApp.objects.as_theirs(user, *apps) if apps else None
-        return user, _with_codes(user, rows), found
+        return user, _with_codes(user, rows), _beyond_texts(user, *found)
+
+    def beyond_texts(self, user: User) -> BeyondTexts:
+        """Return the other factors of *user*."""
+        return _beyond_texts(user, _BEYOND_TEXTS.rows(user_id=user.pk))
 
     def has_active(self, user_id: int) -> bool:
         """Whether the user has an active number."""
@@ -348,6 +361,14 @@ def _with_codes(user: User, rows: list[ProviderUser]) -> list[ProviderUser]:
     return rows
 
 
+def _beyond_texts(user: User, found: list[Any] | None = None) -> BeyondTexts:
+    if not found:
+        return BeyondTexts()
+    values = [getattr(found[0], f"app_{name}") for name in _APP_COLUMNS]
+    apps = [AuthenticatorApp.from_db("default", _APP_COLUMNS, values)] if values[0] else []
+    return BeyondTexts(AuthenticatorApp.objects.as_theirs(user, apps), found[0].passkey_at)
+
+
 def _context(user_id: int, number_digest: str) -> str:
     return f"number {number_digest} of user {user_id}"
 
@@ -365,6 +386,37 @@ _ROWS = Select(
             )
         )
         .annotate(**{f"open_{name}": F(f"open__{name}") for name in _CODE_COLUMNS})
+    )
+)
+
+
+def _has(model: type[Device]) -> Exists:
+    return Exists(model._base_manager.filter(user=OuterRef("pk"), confirmed=True))
+
+
+_APP_COLUMNS = [field.attname for field in AuthenticatorApp._meta.concrete_fields]
+_BEYOND_TEXTS = Select(
+    lambda: (
+        User._base_manager.filter(pk=param("user_id", User, "id"))
+        .annotate(
+            app=FilteredRelation(
+                "authenticator_apps", condition=Q(authenticator_apps__confirmed=True)
+            ),
+            passkey_at=Subquery(
+                Passkey._base_manager.filter(user=OuterRef("pk"))
+                .order_by("-created_at")
+                .values("created_at")[:1]
+            ),
+        )
+        .annotate(**{f"app_{name}": F(f"app__{name}") for name in _APP_COLUMNS})
+        .only("id")
+    )
+)
+_HAS_FACTOR = Select(
+    lambda: (
+        User._base_manager.filter(pk=param("user_id", User, "id"))
+        .filter(_has(ProviderUser) | _has(AuthenticatorApp) | _has(Passkey))
+        .only("id")
     )
 )
 _OWNER = Select(
@@ -412,9 +464,17 @@ _FAIL = Update(
 )
 
 
+def added_at(
+    number: ProviderUser | None, app: AuthenticatorApp | None, passkeys: Iterable[Passkey]
+) -> list[datetime | None]:
+    """Return when each of these active factors was added."""
+    verified = [one.verified_at for one in (number, app) if one]
+    return [*verified, *(one.created_at for one in passkeys)]
+
+
 def has_active_factor(user: User) -> bool:
-    """Whether signing in needs a second factor: any confirmed device will do.
+    """Whether signing in needs a second factor: any active one will do.
 
     Disabled and suspended ones count: nothing fails open.
     """
-    return bool(user_has_device(user, confirmed=True))
+    return bool(_HAS_FACTOR.rows(user_id=user.pk))

@@ -382,6 +382,9 @@ class Notice(Outgoing):
         CHANGED = "changed", _("Your mobile number was changed")
         APP_ADDED = "app_added", _("An authenticator app was added to your account")
         APP_REMOVED = "app_removed", _("The authenticator app was removed from your account")
+        PASSKEY_ADDED = "passkey_added", _("A passkey was added to your account")
+        PASSKEY_REMOVED = "passkey_removed", _("A passkey was removed from your account")
+        PASSKEY_CLONED = "passkey_cloned", _("A copy of your security key may be in use")
         RECOVERY_CODES = "recovery_codes", _("New recovery codes were made for your account")
         RECOVERED = "recovered", _("A recovery code was used for your account")
         PASSWORD = "password", _("Your password was changed")
@@ -412,7 +415,7 @@ class Notice(Outgoing):
     user = models.ForeignKey(User, models.CASCADE, related_name="notices")
     kind = ChoiceField(max_length=16, choices=Kind.choices)
     last_three = models.CharField(max_length=3, blank=True)
-    # The id of what the mail is about: the number or the app that was added, the revocation
+    # The id of what the mail is about: the number, app or passkey that was added, the revocation
     # that was planned, the access key, the role that was given (a group), the change of the
     # email address, the webhook endpoint, the application. No foreign key: the row may go, and
     # the link must not lead to another one.

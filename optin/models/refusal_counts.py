@@ -8,9 +8,9 @@ Some refusals are only counted, the first one too: passwords beyond a limit, wro
 name that nobody has, and refused requests for a password link. Otherwise the number of statements
 would tell whether somebody has the name (S-38). Each other wrong password has an event of its own.
 
-Refusals are equal if they have the same kind, outcome, rule and purpose, came through the
-same face, by the same client and from the same bucket of networks, and are about the same
-subject. What the client can choose (an id, a number, a user agent) makes no difference.
+Refusals are equal if they have the same kind, outcome, rule (or fault of a passkey) and purpose,
+came through the same face, by the same client and from the same bucket of networks, and are about
+the same subject. What the client can choose (an id, a number, a user agent) makes no difference.
 Anybody may have any number of networks, so these share a fixed number of buckets.
 """
 
@@ -26,7 +26,7 @@ from django.db.models import F, Q
 from optin import events, keys
 from optin.database.statements import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
-from optin.outcomes import SendOutcome, SignInOutcome
+from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome
 from optin.runtime.references import NAMED
 
 WINDOW = timedelta(hours=1)
@@ -168,7 +168,9 @@ LAST_FIELDS = (
 
 
 def _key(event: Any, subject: str, origin: Origin) -> str:
-    rule, purpose = event.data.get("rule", ""), event.data.get("purpose", "")
+    # The fault of a passkey: after one, a copied key must not stay untold.
+    rule = event.data.get("why" if event.outcome == CodeOutcome.PASSKEY_REFUSED else "rule", "")
+    purpose = event.data.get("purpose", "")
     bucket = int(keys.digest("refusals of", network(origin.ip)), 16) % BUCKETS
     subject = subject or f"{event.user_id} {event.actor_id}"
     # By client: what a stolen key asks for must not go unseen among what the others ask for.

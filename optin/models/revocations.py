@@ -1,14 +1,13 @@
 """Removals of all second factors that wait: asked for by support (S-37) or by the person (P-17)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
 
-from optin.models.authenticators import AuthenticatorApp
 from optin.models.choices import ChoiceField
-from optin.models.factors import ProviderUser
 from optin.models.reasons import MAX_REASON
 from optin.models.users import User
 
@@ -105,11 +104,12 @@ class Revocation(models.Model):
         """Whether the person asked for it. Staff cannot plan their own (``operations.staff``)."""
         return self.actor_id == self.user_id
 
-    def is_about(self, number: ProviderUser | None, app: AuthenticatorApp | None) -> bool:
-        """Whether these active factors are those that were to be removed: none is newer.
+    def is_about(self, added_at: Sequence[datetime | None]) -> bool:
+        """Whether the active factors are those that were to be removed: none is newer.
+
+        :param added_at: when each was added.
 
         Who has set one up since has a way in, and has verified an older factor for it, or
         has removed those themself: what is left is not what was to be removed.
         """
-        verified = [one.verified_at for one in (number, app) if one]
-        return bool(verified) and all(at and at <= self.asked_at for at in verified)
+        return bool(added_at) and all(at and at <= self.asked_at for at in added_at)

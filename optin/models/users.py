@@ -138,7 +138,9 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     last_attempt = models.CharField(max_length=64, blank=True)
     last_attempt_as = models.CharField(max_length=32, blank=True)
     last_attempt_at = models.DateTimeField(null=True, blank=True)
-    # On the sign-in page, text a code at once, though there is an authenticator app.
+    # When the last challenge that a passkey answered was made: only a later one counts.
+    passkey_challenge_at = models.DateTimeField(null=True, blank=True)
+    # On the sign-in page, text a code at once, though there is another factor.
     text_first = models.BooleanField(default=False, db_default=False)
     # It belongs to sandboxes only (``tenants.add_member``). Chosen when the account is made.
     is_test = models.BooleanField("test account", default=False, db_default=False)
@@ -185,6 +187,15 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
         super().clean()
         if self.username.lower().startswith(ERASED):
             raise ValidationError({"username": f"It must not begin with {ERASED}"})
+
+    @property
+    def handle(self) -> str:
+        """What others know the user by. It tells nobody who that is, and nobody else ever gets it.
+
+        After a restore, somebody new can get the id of a person whom the database has lost: they
+        are told apart by when each was made.
+        """
+        return f"{self.pk}-{int(self.date_joined.timestamp())}"
 
     @property
     def own(self) -> WrongCodes:
@@ -351,6 +362,7 @@ _COUNTED = (
     "last_attempt",
     "last_attempt_as",
     "last_attempt_at",
+    "passkey_challenge_at",
 )
 _COUNTS = Update(
     lambda: User._base_manager.filter(pk=param("id", User)),

@@ -25,6 +25,7 @@ from optin.models import (
     AuthenticatorApp,
     Guard,
     Notice,
+    Passkey,
     PendingOtp,
     ProposedNumber,
     ProviderUser,
@@ -32,6 +33,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.models.factors import added_at
 from optin.operations import verification
 from optin.operations.factors import (
     Factors,
@@ -46,6 +48,7 @@ from optin.operations.opt_ins import KeepSession, end_session
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, CodeOutcome, FactorOutcome
+from optin.passkeys import Answer, PasskeyFault
 
 Kind = AuditEvent.Kind
 
@@ -56,6 +59,7 @@ class Removal(StrEnum):
     ALL = "all"
     NUMBER = "number"
     APP = "app"
+    PASSKEY = "passkey"  # one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Change:
 
     outcome: FactorOutcome
     retry_after: timedelta | None = None
+    fault: PasskeyFault | None = None  # of a passkey that was refused
     repeated: bool = False  # it was done a moment ago: nothing happens
 
 
@@ -73,6 +78,7 @@ class Overview:
 
     number: ProviderUser | None
     app: AuthenticatorApp | None
+    passkeys: list[Passkey]
     recovery_codes: int  # unused
     app_takes_two: bool = False  # codes in a row, after many wrong ones
     is_disabled: bool = False  # no texted code is accepted, after many wrong ones
@@ -80,7 +86,17 @@ class Overview:
     @property
     def is_on(self) -> bool:
         """Whether signing in needs a second factor."""
-        return bool(self.number or self.app)
+        return bool(self.number or self.beyond_texts)
+
+    @property
+    def beyond_texts(self) -> bool:
+        """Whether there is a factor that needs no text, recovery codes aside."""
+        return bool(self.app or self.passkeys)
+
+    @property
+    def added_at(self) -> list[datetime | None]:
+        """When each of them was added."""
+        return added_at(self.number, self.app, self.passkeys)
 
     @property
     def takes_no_texts(self) -> bool:
@@ -89,12 +105,13 @@ class Overview:
 
 
 def overview(user: User) -> Overview:
-    app = AuthenticatorApp.objects.active_of(user)
+    others = ProviderUser.objects.beyond_texts(user)
     return Overview(
         ProviderUser.objects.filter(user=user, confirmed=True).first(),
-        app,
+        others.app,
+        Passkey.objects.of(user) if others.passkey_at else [],
         RecoveryCode.objects.left(user),
-        app_takes_two=bool(app and user.takes_two_codes(timezone.now())),
+        app_takes_two=bool(others.app and user.takes_two_codes(timezone.now())),
         is_disabled=user.otp_disabled_at is not None,
     )
 
@@ -123,17 +140,17 @@ def last_used(user: User) -> datetime | None:
 
 
 def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> bool:
-    """Let the sign-in page ask for the app's code *first*, or text a code at once.
+    """Let the sign-in page ask for the passkey or the app's code *first*, or text a code at once.
 
     Clients of the API are not concerned: they are texted a code in any case.
 
-    :return: whether *user* has both, so that there is a choice.
+    :return: whether *user* has such a factor and a number, so that there is a choice.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with asked_by_session(user, standing, factor=False) as factors:
-        has_both = bool(factors.active and factors.app)
+        has_both = bool(factors.active and factors.beyond_texts)
         text_first = first is By.TEXT
         if has_both and factors.user.text_first is not text_first:
             User.objects.filter(pk=user.pk).update(text_first=text_first)
@@ -160,7 +177,7 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
         if not standing.is_beyond_texts:
             raise FactorNeeded
         row = factors.active
-        result = _barred(factors, standing) or Change(_allow(row))
+        result = barred(factors, standing) or Change(_allow(row))
         record(Kind.NO_TEXTS, result.outcome, factors, row, origin)
     return result
 
@@ -198,7 +215,7 @@ def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
     """
     with asked_by_session(user, standing) as factors:
         standing.to_replace(factors.app).demand(factors.now, factors)
-        result = _barred(factors, standing) or Change(FactorOutcome.STARTED)
+        result = barred(factors, standing) or Change(FactorOutcome.STARTED)
         if result.outcome is FactorOutcome.STARTED:
             AuthenticatorApp.objects.filter(user=factors.user, confirmed=False).delete()
             AuthenticatorApp.objects.create(
@@ -238,7 +255,7 @@ def confirm_app(
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
         standing.to_replace(factors.app).demand(now, factors)
-        result = _barred(factors, standing) or _confirm(factors, code, origin)
+        result = barred(factors, standing) or _confirm(factors, code, origin)
         if result.outcome is FactorOutcome.OK:
             right = Verification(CodeOutcome.OK, by=By.APP)
             verification.remember(factors, attempt, right)
@@ -258,19 +275,25 @@ def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
         return Change(FactorOutcome.OTP_INCORRECT)
     if factors.app:
         factors.app.delete()
-    elif user.text_first:  # chosen beside an app that was removed since
-        User.objects.filter(pk=user.pk).update(text_first=False)
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
     # Leave out the secret: ``rotate_keys`` may have encrypted it anew.
     waiting.save(update_fields=["confirmed", "verified_at", "last_step"])
+    added(factors)
+    delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
+    return Change(FactorOutcome.OK)
+
+
+def added(factors: Factors) -> None:
+    """End what ends when the locked user adds a factor that needs no text."""
+    user, now = factors.user, factors.now
+    if user.text_first and not factors.beyond_texts:  # chosen beside one that was removed since
+        User.objects.filter(pk=user.pk).update(text_first=False)
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
         now, PendingOtp.Closed.OTHER_VERIFIED
     )
     ProposedNumber.objects.drop(user)
     user.end_sign_ins(now)
-    delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
-    return Change(FactorOutcome.OK)
 
 
 def waiting_secret(user: User, *, origin: Origin) -> tuple[str, str] | None:
@@ -316,7 +339,7 @@ def keep_recovery_codes(
     """
     parsed = [codes.parse_any(text) for text in texts]
     with asked_by_session(user, standing) as factors:
-        result = _barred(factors, standing) or Change(_keep(factors, parsed, instead_of))
+        result = barred(factors, standing) or Change(_keep(factors, parsed, instead_of))
         record(Kind.RECOVERY_CODES, result.outcome, factors, None, origin)
     return result
 
@@ -338,14 +361,22 @@ def _keep(factors: Factors, parsed: list[str], instead_of: int) -> FactorOutcome
 
 
 def turn_off(
-    user: User, otp: str, *, removal: Removal, standing: Standing, origin: Origin
+    user: User,
+    attempt: str | Answer,
+    *,
+    removal: Removal,
+    passkey_id: int | None = None,
+    standing: Standing,
+    origin: Origin,
 ) -> Verification:
     """Check one attempt at any factor; the right one removes what *removal* names.
 
-    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    :param attempt: a code, or the answer of a passkey.
+    :param passkey_id: of ``Removal.PASSKEY``.
+    :raises MalformedCode: if *attempt* cannot be a code; nothing is counted.
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     """
-    code = codes.parse_any(otp)
+    code = codes.parse_any(attempt) if isinstance(attempt, str) else attempt
     with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:
         row = factors.active
         result = verification.check_any(
@@ -353,14 +384,17 @@ def turn_off(
         )
         if result.repeated:
             return result
-        removed = remove(factors, removal) if result.outcome is CodeOutcome.OK else []
+        is_right = result.outcome is CodeOutcome.OK
+        removed = remove(factors, removal, passkey_id=passkey_id) if is_right else []
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, "removed": removed}
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, data=data)
     return result
 
 
-def remove(factors: Factors, removal: Removal, *, told: bool = True) -> list[str]:
+def remove(
+    factors: Factors, removal: Removal, *, passkey_id: int | None = None, told: bool = True
+) -> list[str]:
     """Remove factors of the locked user, and tell them if *told*; return which ones.
 
     Sessions stay: they have proved more than will be asked for. Refresh tokens end
@@ -368,23 +402,29 @@ def remove(factors: Factors, removal: Removal, *, told: bool = True) -> list[str
     """
     now = factors.now
     removed = []
-    if factors.active and removal is not Removal.APP:
+    if factors.active and removal in {Removal.ALL, Removal.NUMBER}:
         factors.active.release(now)
         if told:
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
         removed.append("number")
-    if factors.app and removal is not Removal.NUMBER:
+    if factors.app and removal in {Removal.ALL, Removal.APP}:
         factors.app.delete()
         if told:
             delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
         removed.append("app")
+    if removal in {Removal.ALL, Removal.PASSKEY}:
+        one = {"pk": passkey_id} if removal is Removal.PASSKEY else {}
+        if Passkey.objects.filter(user=factors.user, **one).delete()[0]:
+            if told:
+                delivery.notify(factors.user, Notice.Kind.PASSKEY_REMOVED, now)
+            removed.append("passkey")
     if removed:
         factors.user.revoke_grants(now)
     forget_recovery_codes(factors.user)
     return removed
 
 
-def _barred(factors: Factors, standing: Standing) -> Change | None:
+def barred(factors: Factors, standing: Standing) -> Change | None:
     """Say why nothing may be changed now, if so."""
     if refusal := verification.barred(factors, changing=standing.is_beyond_texts):
         return Change(FactorOutcome(refusal.outcome), retry_after=refusal.retry_after)

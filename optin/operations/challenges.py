@@ -33,6 +33,7 @@ from optin.operations.sending import Sending, barred, text_code
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome
+from optin.passkeys import Answer
 
 Kind = AuditEvent.Kind
 
@@ -81,7 +82,7 @@ def challenge_locked(
 def check(
     user: User,
     purpose: Purpose,
-    otp: str,
+    attempt: str | Answer,
     *,
     origin: Origin,
     file: File | None = None,
@@ -89,12 +90,14 @@ def check(
 ) -> Verification:
     """Check one attempt at any of the user's factors, for *purpose*; it can be right once.
 
+    :param attempt: a code, or the answer of a passkey.
     :param standing: as for ``verification.check_any``.
-    :raises MalformedCode: if *otp* cannot be a code; nothing is counted.
+    :raises MalformedCode: if *attempt* cannot be a code; nothing is counted.
     """
-    data = {"purpose": purpose}
-    with verification.wrong_length_is_told(Kind.CHECK, otp, user, origin=origin, data=data):
-        code = codes.parse_any(otp)
+    data, code = {"purpose": purpose}, attempt
+    if isinstance(attempt, str):
+        with verification.wrong_length_is_told(Kind.CHECK, attempt, user, origin=origin, data=data):
+            code = codes.parse_any(attempt)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, every_factor=True, origin=None)
         if origin.session:
@@ -106,7 +109,7 @@ def check(
 def check_locked(
     factors: Factors,
     purpose: Purpose,
-    code: str,
+    code: str | Answer,
     *,
     origin: Origin,
     file: File | None = None,

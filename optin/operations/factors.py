@@ -6,7 +6,7 @@ the user, and all that is read after it is current until the transaction ends.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from optin.models import (
     User,
     WebhookEvent,
 )
-from optin.models.factors import has_active_factor
+from optin.models.factors import BeyondTexts, has_active_factor
 from optin.models.users import WrongCodes
 from optin.origin import Origin
 from optin.outcomes import By
@@ -76,7 +76,7 @@ class Standing:
     @property
     def is_beyond_texts(self) -> bool:
         """Whether its factor counts also where staff suspended the number (S-07a)."""
-        return self.factor_by in {By.APP, By.RECOVERY}
+        return self.factor_by in {By.APP, By.PASSKEY, By.RECOVERY}
 
     def demand(
         self,
@@ -110,7 +110,7 @@ class Factors:
     now: datetime  # read after the lock was taken, which can take a while
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
-    app: AuthenticatorApp | None = None  # where every factor was asked for
+    others: BeyondTexts = field(default_factory=BeyondTexts)  # where every factor was asked for
     by_program: bool = False  # an access key or a token asks
 
     @property
@@ -126,7 +126,26 @@ class Factors:
     @property
     def is_on(self) -> bool:
         """Whether signing in needs a second factor. Ask where every factor was read."""
-        return bool(self.active or self.app)
+        return bool(self.active or self.beyond_texts)
+
+    @property
+    def app(self) -> AuthenticatorApp | None:
+        return self.others.app
+
+    @property
+    def has_passkeys(self) -> bool:
+        return self.others.passkey_at is not None
+
+    @property
+    def beyond_texts(self) -> bool:
+        """Whether there is a factor that needs no text, recovery codes aside."""
+        return bool(self.app or self.has_passkeys)
+
+    @property
+    def added_at(self) -> list[datetime | None]:
+        """When each active factor was added; of passkeys, the newest one."""
+        numbers = [row.verified_at for row in (self.active, self.app) if row]
+        return [*numbers, *([self.others.passkey_at] if self.has_passkeys else [])]
 
     @property
     def takes_no_texts(self) -> bool:
@@ -144,13 +163,15 @@ class Factors:
 def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> Factors:
     """Lock *user*, and read the numbers and the open codes for *purpose*.
 
-    With *every_factor* the authenticator app too.
+    With *every_factor* those that need no text too.
     """
-    locked, numbers, app = ProviderUser.objects.locked_of(user.pk, purpose, with_app=every_factor)
+    locked, numbers, others = ProviderUser.objects.locked_of(
+        user.pk, purpose, every_factor=every_factor
+    )
     now = timezone.now()
     rows = {row.pk: row for row in numbers}
     pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
-    return Factors(locked, now, rows, pending, app)
+    return Factors(locked, now, rows, pending, others)
 
 
 def read_caller_locked(

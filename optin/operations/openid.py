@@ -19,7 +19,7 @@ IDENTITY = ("openid", "profile", "email")
 MULTI_FACTOR = "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
 """The one ``acr``: a password and a second factor (OpenID PAPE 1.0)."""
 
-_METHODS = {By.TEXT: ["otp", "sms"], By.APP: ["otp"], By.RECOVERY: []}
+_METHODS = {By.TEXT: ["otp", "sms"], By.APP: ["otp"], By.PASSKEY: ["pop"], By.RECOVERY: []}
 """``amr`` values of RFC 8176, which has none for a recovery code."""
 
 
@@ -38,19 +38,10 @@ def proof(standing: Standing, *, is_on: bool) -> dict[str, Any]:
     return {"auth_time": int(min(at.timestamp() for at in times if at)), **claims}
 
 
-def subject(user: User) -> str:
-    """Return the ``sub`` of *user*, which nobody else ever gets.
-
-    After a restore, somebody new can get the id of a person whom the database has lost: they are
-    told apart by when each was made.
-    """
-    return f"{user.pk}-{int(user.date_joined.timestamp())}"
-
-
 def about(user: User) -> dict[str, Any]:
     """Return what an application may be told of *user*, by the scopes that it has."""
     claims: dict[str, Any] = {
-        "sub": subject(user),
+        "sub": user.handle,
         "preferred_username": user.get_username(),
         "name": user.get_full_name(),
     }

@@ -16,10 +16,10 @@ from django.db.models import Max
 from django.utils import timezone
 
 from optin.conf import conf
-from optin.models import Purpose, Revocation, User
+from optin.models import ProviderUser, Purpose, Revocation, User
 from optin.operations import revocations
 from optin.operations.authenticators import Overview, overview
-from optin.operations.factors import asked_by_session, read_locked
+from optin.operations.factors import Factors, asked_by_session, read_locked
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
 
@@ -44,7 +44,8 @@ class Way:
 
 def way_of(user: User) -> Way:
     """Say whether *user*, whose password was verified, can ask now."""
-    return _judge(user, overview(user), timezone.now())
+    factors = overview(user)
+    return _judge(user, factors.number, factors, timezone.now())
 
 
 def ask(user: User, *, origin: Origin) -> Way:
@@ -56,7 +57,7 @@ def ask(user: User, *, origin: Origin) -> Way:
     """
     with asked_by_session(user, None) as factors:
         user, now = factors.user, factors.now
-        way, waits = _judge(user, Overview(factors.active, factors.app, 0), now), None
+        way, waits = _judge(user, factors.active, factors, now), None
         if way.outcome is RevocationOutcome.ASKED and way.due_at:
             # A waiting request about other factors would be cancelled. This one is about the
             # present ones.
@@ -69,15 +70,16 @@ def ask(user: User, *, origin: Origin) -> Way:
     return way
 
 
-def _judge(user: User, factors: Overview, now: datetime) -> Way:
-    number = factors.number
+def _judge(
+    user: User, number: ProviderUser | None, factors: Factors | Overview, now: datetime
+) -> Way:
     can_be_told = user.email and revocations.mails_leave()
     is_offered = conf.recovery_delay and factors.is_on and can_be_told
     if not is_offered or not revocations.may_ask(user, number, now):
         return Way(RevocationOutcome.NOT_OFFERED)
     delay = timedelta(seconds=conf.recovery_delay)
     waits = Revocation.objects.open_of(user).first()
-    if waits and waits.is_about(number, factors.app):
+    if waits and waits.is_about(factors.added_at):
         if waits.is_own and revocations.is_used_since(waits):
             return Way(RevocationOutcome.TOO_SOON, again_at=now + delay)  # it is called off soon
         return Way(RevocationOutcome.WAITS, waits.due_at, by_support=not waits.is_own)

@@ -73,7 +73,7 @@ def plan(user: User, *, reason: str, origin: Origin) -> Plan:
         waits = Revocation.objects.open_of(factors.user).first()
         refused = _refusal(factors, origin)
         due_at = now + STAFF_REVOKE_DELAY
-        if not refused and waits and not waits.is_about(factors.active, factors.app):
+        if not refused and waits and not waits.is_about(factors.added_at):
             # It will be called off. What is asked for now is about the factors of now.
             Revocation.objects.filter(pk=waits.pk).close(now, Closed.SET_UP_SINCE)
             waits = None
@@ -123,7 +123,7 @@ def waiting_for(user: User, factors: Overview | None = None) -> Revocation | Non
     if waits is None:
         return None
     factors = factors or overview(user)
-    return waits if waits.is_about(factors.number, factors.app) else None
+    return waits if waits.is_about(factors.added_at) else None
 
 
 # -- called off --------------------------------------------------------------------
@@ -314,7 +314,7 @@ def _changed(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     if not factors.user.is_active:
         # It would help nobody, and who is let in again would be without a second factor.
         return RevocationOutcome.DEACTIVATED
-    if factors.is_on and not waits.is_about(factors.active, factors.app):
+    if factors.is_on and not waits.is_about(factors.added_at):
         return RevocationOutcome.SET_UP_SINCE
     return None
 

@@ -140,13 +140,14 @@ class SignIn:
 def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     """Check a password for a session. With 2FA active, text the code that comes next.
 
-    People with an authenticator app get no text, unless they chose it, or until they ask for it.
+    People with an authenticator app or a passkey get no text, unless they chose it, or until they
+    ask for it.
     """
     with trying(username, password, origin=origin) as tried:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
-        if factors.active and (factors.user.text_first or not factors.app):
+        if factors.active and (factors.user.text_first or not factors.beyond_texts):
             sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
             return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
         outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN

@@ -11,12 +11,14 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
     Revocation,
     User,
 )
+from optin.models.factors import BeyondTexts
 from optin.models.reasons import fit_reason
 from optin.operations import staff
 from optin.operations.challenges import text_challenge
@@ -110,6 +112,8 @@ def revoke_locked(factors: Factors) -> bool:
         factors.active.release(factors.now)
     if factors.app:
         factors.app.delete()
+    if factors.has_passkeys:
+        Passkey.objects.filter(user=factors.user).delete()
     factors.user.forget_attempt()
     factors.user.revoke_grants(factors.now)
     forget_recovery_codes(factors.user)
@@ -131,9 +135,11 @@ revoke = StaffAction(Kind.REVOKE, Notice.Kind.REVOKED, _revoke)
 asked for, and that waits, ends with it (``revocations``)."""
 
 revoke_number = StaffAction(
-    Kind.REVOKE, Notice.Kind.REVOKED, lambda factors: _revoke(replace(factors, app=None))
+    Kind.REVOKE,
+    Notice.Kind.REVOKED,
+    lambda factors: _revoke(replace(factors, others=BeyondTexts())),
 )
-"""The same for the number alone: an authenticator app stays."""
+"""The same for the number alone: an authenticator app and passkeys stay."""
 
 unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, also of programs, and start the counts of failures again."""

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from optin import codes, keys
+from optin import codes, keys, passkeys
 from optin.conf import CLOCK_SLACK, conf
 from optin.errors import MalformedCode
 from optin.messaging import delivery
@@ -22,6 +22,7 @@ from optin.models import (
     AuthenticatorApp,
     File,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     RecoveryCode,
@@ -31,6 +32,7 @@ from optin.models.users import WrongCodes
 from optin.operations.factors import Factors, Standing
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
+from optin.passkeys import Answer, PasskeyFault, PasskeyRefused, Used
 
 Kind = AuditEvent.Kind
 
@@ -194,7 +196,7 @@ def _judge_text(factors: Factors, code: str) -> Verification:
         return refusal
     row = factors.active
     if row is None:
-        if factors.app:
+        if factors.beyond_texts:
             return _incorrect(NotCompared.NO_NUMBER)
         return Verification(CodeOutcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)
@@ -227,16 +229,19 @@ def _incorrect(why: NotCompared) -> Verification:
 
 def check_any(
     factors: Factors,
-    code: str,
+    code: str | Answer,
     *aims: object,
     origin: Origin,
     standing: Standing | None = None,
 ) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param aims: as for ``attempt_digest``.
+    :param code: or the answer of a passkey. A wrong one is no guess, and is not counted.
+    :param aims: as for ``attempt_digest``; the purpose comes first.
     :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
+    if isinstance(code, Answer):
+        return check_passkey(factors, code, str(aims[0]), origin=origin, standing=standing)
     now = factors.now
     attempt = attempt_digest(origin, code, *aims)
     if known := repeated(factors, factors.active, attempt):
@@ -269,6 +274,62 @@ def check_any(
         factors.count.set(disabled_at=None)
     count_right(factors, result, attempt)
     return result
+
+
+def check_passkey(
+    factors: Factors, answer: Answer, aim: str, *, origin: Origin, standing: Standing | None = None
+) -> Verification:
+    """Judge the answer of a passkey. It counts also while no code does: nobody guesses one.
+
+    :param aim: the purpose for which it was asked.
+    """
+    try:
+        passkey, used = _verify_passkey(factors, answer, aim, origin)
+    except PasskeyRefused as refused:
+        return _passkey_refused(refused.fault)
+    if standing and standing.made_itself(passkey.created_at):
+        return _passkey_refused(NotCompared.MADE_SINCE)
+    passkey.use(used, factors.now)
+    factors.user.passkey_challenge_at = used.asked_at
+    factors.count.set(disabled_at=None)
+    data = {"passkey": passkey.pk}
+    result = Verification(CodeOutcome.OK, compared=True, by=By.PASSKEY, data=data)
+    count_right(factors, result, "")
+    return result
+
+
+def _passkey_refused(why: PasskeyFault | NotCompared) -> Verification:
+    return Verification(CodeOutcome.PASSKEY_REFUSED, data={"why": why.value})
+
+
+def _verify_passkey(
+    factors: Factors, answer: Answer, aim: str, origin: Origin
+) -> tuple[Passkey, Used]:
+    """Return the passkey of the user that gave *answer*; tell them if there may be a copy of it.
+
+    :raises PasskeyRefused: if it is not right.
+    """
+    user, now = factors.user, factors.now
+    shown = passkeys.read(answer, aim, session=origin.session, now=now)
+    refuse_used(user, shown.asked_at)
+    passkey = Passkey.objects.filter(user=user, credential_id=shown.credential_id).first()
+    if passkey is None or shown.handle not in {None, user.handle.encode()}:
+        raise PasskeyRefused(PasskeyFault.UNKNOWN)
+    try:
+        return passkey, shown.verify(passkey)
+    except PasskeyRefused as refused:
+        if refused.fault is PasskeyFault.CLONED:
+            delivery.notify_again(user, Notice.Kind.PASSKEY_CLONED, now, about_id=passkey.pk)
+        raise
+
+
+def refuse_used(user: User, asked_at: datetime) -> None:
+    """Refuse a challenge of then, if it was answered before, or a later one was.
+
+    :raises PasskeyRefused: if so.
+    """
+    if user.passkey_challenge_at and asked_at <= user.passkey_challenge_at:
+        raise PasskeyRefused(PasskeyFault.USED)
 
 
 def _made_at(factors: Factors, recovery: RecoveryCode | None, by: By | None) -> datetime | None:

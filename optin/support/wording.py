@@ -25,6 +25,7 @@ from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
+from optin.passkeys import PasskeyFault
 
 Kind = AuditEvent.Kind
 
@@ -367,11 +368,13 @@ def is_refusal(event: AuditEvent) -> bool:
 PROVED_BY: dict[str, str] = {
     By.TEXT: "with the code of the text message",
     By.APP: _("with the code of the app"),
+    By.PASSKEY: _("with a passkey"),
     By.RECOVERY: _("with a recovery code"),
 }
 _REMOVED: dict[str, str] = {
     "number": "the number was removed",
     "app": "the app was removed",
+    "passkey": "a passkey was removed",
     "email": "the email address from before was put back",
 }
 _CHANGED: dict[str, str] = {
@@ -389,6 +392,14 @@ _WHY: dict[str, str] = {
     NotCompared.FIRST_OF_TWO: "it is right, but the app takes two codes in a row now",
     NotCompared.MADE_SINCE: "it is right, but its factor was added after this sign-in",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
+    PasskeyFault.EXPIRED: "it was answered too late",
+    PasskeyFault.OTHER_SESSION: "it was asked for in another session, or for another purpose",
+    PasskeyFault.USED: "it was used before, or a later one was",
+    PasskeyFault.WRONG_ORIGIN: "it was used on another website",
+    PasskeyFault.UNKNOWN: "it is not one of this account",
+    PasskeyFault.NOT_VERIFIED: "it did not verify the person",
+    PasskeyFault.CLONED: "its count did not grow: there may be a copy of the key",
+    PasskeyFault.INVALID: "the answer of the browser is wrong or unreadable",
 }
 _FAULTS: dict[str, str] = {
     phones.Fault.TOO_SHORT: ", it has too few digits",

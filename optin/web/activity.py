@@ -91,7 +91,7 @@ def told(what: str, where: str, span: repeats.Span, *, is_security: bool = False
 
 def _what(event: AuditEvent) -> str:
     by, said = event.data.get("by", ""), _short(event)
-    if by in {By.APP, By.RECOVERY}:  # then it was not the number that was verified
+    if by in {By.APP, By.PASSKEY, By.RECOVERY}:  # then it was not the number that was verified
         return said if says_all(event) else f"{said}, {_(PROVED_BY[by])}"
     if event.last_three and event.kind != Kind.DISOWN:
         return f"{said} ({mask(event.last_three)})"

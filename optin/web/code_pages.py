@@ -11,12 +11,13 @@ from optin import codes
 from optin.errors import MalformedCode
 from optin.messaging import waits
 from optin.models import Purpose, User
-from optin.operations import authenticators, challenges
+from optin.operations import authenticators, challenges, passkeys
 from optin.operations.authenticators import Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, NotCompared, whole_seconds
+from optin.passkeys import Answer, Asked
 from optin.runtime.redirects import SeeOther
 from optin.support import references
 from optin.web import sessions, typed, words
@@ -36,7 +37,7 @@ class CodePage(View):
     purpose: Purpose
     template: str
     sends_itself = True
-    takes_recovery = True  # where no recovery code counts, no app does
+    takes_recovery = True  # where no recovery code counts, no app and no passkey does
     settled = frozenset({CodeOutcome.OK})  # what leads on
 
     person: User
@@ -74,10 +75,10 @@ class CodePage(View):
         """Whether no text goes to the number, and the person may know it."""
         return authenticators.is_stopped(self.person)
 
-    def check(self, text: str) -> Verification:
-        """Hand the code to its operation."""
+    def check(self, attempt: str | Answer) -> Verification:
+        """Hand the code, or the answer of a passkey, to its operation."""
         origin = sessions.origin_of(self.request)
-        return challenges.check(self.person, self.purpose, text, origin=origin)
+        return challenges.check(self.person, self.purpose, attempt, origin=origin)
 
     def verified(self, result: Verification) -> HttpResponse:
         """Lead on after a right code."""
@@ -117,6 +118,7 @@ class CodePage(View):
             "no_texts": no_texts,
             "can_text": bool(factors.number) and not locked and not no_texts,
             "has_field": bool(waiting) or by_app,
+            "passkey": self._passkey(factors),
             **self.context(),
         }
         if self.step == "help":
@@ -132,6 +134,7 @@ class CodePage(View):
             context["lifetime"] = words.lifetime(waiting, told_tries=bool(refused))
         form = CodeForm(
             refused.get("code", ""),
+            by_passkey=refused.get("passkey", ""),
             by_text=waiting.code.digits if waiting else 0,
             by_app=by_app,
             # After a refusal somebody presses the button: else what fills a field in by itself
@@ -144,11 +147,23 @@ class CodePage(View):
             request,
             self.template,
             recovery if recovery.errors else form,
-            focus="code" if self.sends_itself or "expired" in context else "",
+            focus="code" if self._asks_for_code(context) else "",
             code_form=form,
             recovery=recovery if takes_recovery else None,
             **context,
         )
+
+    def _asks_for_code(self, context: dict[str, Any]) -> bool:
+        """Whether entering a code is the one task of the page."""
+        is_second = context["passkey"] and not context["waiting"]
+        return (self.sends_itself and not is_second) or "expired" in context
+
+    def _passkey(self, factors: Overview) -> Asked | None:
+        """Return what a passkey is asked, if the person has one that counts here."""
+        if not (self.takes_recovery and factors.passkeys):
+            return None
+        origin = sessions.origin_of(self.request)
+        return passkeys.ask(self.purpose, factors.passkeys, origin=origin)
 
     def _awaited(self, factors: Overview) -> tuple[Waiting | None, bool]:
         """Return the texted code that may be entered now, and whether the code of an app may be."""
@@ -185,21 +200,26 @@ class CodePage(View):
             said = words.sending(sending, self.purpose, factors)
             sessions.flash(request, said, refused=sending.outcome not in words.SENT)
             return SeeOther(self.address())
-        if "recovery" in request.POST:
+        if "passkey" in request.POST and self.takes_recovery:
+            result = self._result("passkey", answer_in(request))
+        elif "recovery" in request.POST:
             result = self._result("recovery", typed.plain(request.POST["recovery"]))
         else:
             result = self._result("code", typed.code(request.POST.get("code", "")))
         return self.verified(result) if result else SeeOther(self.address())
 
-    def _result(self, field: str, text: str) -> Verification | None:
-        """Check the code; nothing where it was refused, which the next page tells."""
+    def _result(self, field: str, attempt: str | Answer) -> Verification | None:
+        """Check the attempt; nothing where it was refused, which the next page tells."""
         try:
-            result = self.check(text)
+            result = self.check(attempt)
         except MalformedCode:
             result = None
         if result and result.outcome in self.settled:
             return result
-        said = self._refusal(field, text, result)
+        if isinstance(attempt, str):
+            said = self._refusal(field, attempt, result)
+        else:
+            said = words.passkey_refused(result.data["why"] if result else "")
         if result and result.outcome is CodeOutcome.OTP_EXPIRED:
             field = "expired"
         sessions.refuse(self.request, field, said, mistyped=result is None)
@@ -228,6 +248,11 @@ class CodePage(View):
         if factors.app_takes_two and is_of_app and result.outcome is CodeOutcome.OTP_INCORRECT:
             return words.takes_two()
         return words.refusal(result, factors)
+
+
+def answer_in(request: HttpRequest) -> Answer:
+    """Return what the browser answered for a passkey."""
+    return Answer(request.POST.get("passkey", ""), request.POST.get("challenge", ""))
 
 
 def _seconds(waiting: Waiting | None) -> int:

@@ -13,10 +13,11 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from optin import codes, keys, phones
+from optin import codes, keys, passkeys, phones
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
-from optin.models import File, ProposedNumber, Purpose, User
+from optin.models import File, Passkey, ProposedNumber, Purpose, User
+from optin.models.passkeys import MOST_PASSKEYS
 from optin.operations import authenticators, challenges, opt_ins, revocations
 from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
@@ -24,6 +25,7 @@ from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome
+from optin.passkeys import Answer
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -58,9 +60,11 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
         stopped=stopped,
-        has_choice=bool(factors.number and factors.app) and (user.text_first or not stopped),
+        has_choice=bool(factors.number and factors.beyond_texts)
+        and (user.text_first or not stopped),
         switched_off=words.switched_off(factors, changing=True) if user.otp_disabled_at else "",
-        has_way_back=factors.app or factors.recovery_codes,
+        has_way_back=factors.beyond_texts or factors.recovery_codes,
+        can_add_passkey=passkeys.are_offered() and len(factors.passkeys) < MOST_PASSKEYS,
         has_file=File.objects.open_to(user).exists(),
         waiting=_waiting_number(request, user),
         then=on_to(request),
@@ -85,7 +89,7 @@ def success(request: HttpRequest) -> HttpResponse:
         "success.html",
         factors=factors,
         changed=request.GET.get("done") == "changed" and factors.number,
-        by_app=request.GET.get("done") == "app",
+        done=request.GET.get("done"),
         mailed=_is_mailed(user_of(request)),
         then=next_page(request, "two-factor"),
     )
@@ -123,11 +127,11 @@ def number(request: HttpRequest) -> HttpResponse:
         factors=factors,
         files=files,
         stopped=authenticators.is_stopped(user),
-        barred=_barred(user, factors),
+        barred=barred(user, factors),
     )
 
 
-def _barred(user: User, factors: authenticators.Overview) -> str:
+def barred(user: User, factors: authenticators.Overview) -> str:
     """Say why *user* may set up no factor now; "" if they may."""
     if said := words.locked(user):
         return said
@@ -201,12 +205,14 @@ class NumberCode(CodePage):
             "taken": opt_ins.belongs_to_another(self.person, self.number),
         }
 
-    def check(self, text: str) -> Verification:
+    def check(self, attempt: str | Answer) -> Verification:
+        if isinstance(attempt, Answer):
+            raise MalformedCode  # it does not show that the number is theirs
         return opt_ins.verify_opt_in(
             self.person,
             self.file,
             self.number,
-            text,
+            attempt,
             origin=sessions.origin_of(self.request),
             keep_session=sessions.renew(self.request),
         )
@@ -240,8 +246,8 @@ class ProveCode(CodePage):
         sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
 
-    def check(self, text: str) -> Verification:
-        return challenges.check(self.person, self.purpose, text, **who_asks(self.request))
+    def check(self, attempt: str | Answer) -> Verification:
+        return challenges.check(self.person, self.purpose, attempt, **who_asks(self.request))
 
     def verified(self, result: Verification) -> HttpResponse:
         sessions.prove_again(self.request, result)
@@ -254,16 +260,17 @@ class ProveCode(CodePage):
 @form_page
 @signed_in
 def first(request: HttpRequest) -> HttpResponse:
-    """Choose which code is asked for first. A GET, which follows a proof, changes nothing."""
+    """Choose what is asked for first. A GET, which follows a proof, changes nothing."""
     if request.method == "POST":
         chosen = By.TEXT if request.POST.get("first") == "text" else By.APP
         done = authenticators.ask_first(user_of(request), chosen, **who_asks(request))
         if done and chosen is By.TEXT:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
-            sessions.flash(
-                request, _("When you sign in, we ask for the code from your authenticator app.")
-            )
+            said = _("When you sign in, we ask for the code from your authenticator app.")
+            if authenticators.overview(user_of(request)).passkeys:
+                said = _("When you sign in, we ask for your passkey.")
+            sessions.flash(request, said)
     return SeeOther("two-factor")
 
 
@@ -299,15 +306,19 @@ class OffCode(CodePage):
             return SeeOther("two-factor")
         return super().dispatch(request, *args, **kwargs)
 
-    def check(self, text: str) -> Verification:
-        asking = who_asks(self.request)
-        return authenticators.turn_off(self.person, text, removal=self._removal, **asking)
+    def check(self, attempt: str | Answer) -> Verification:
+        removal, one = self._removal()
+        return authenticators.turn_off(
+            self.person,
+            attempt,
+            removal=removal,
+            passkey_id=one.pk if one else None,
+            **who_asks(self.request),
+        )
 
     def verified(self, result: Verification) -> HttpResponse:
-        left = authenticators.overview(self.person)
-        if left.is_on:
-            app, number = _("Authenticator app removed."), _("Mobile number removed.")
-            sessions.flash(self.request, app if left.number else number)
+        if authenticators.overview(self.person).is_on:
+            sessions.flash(self.request, words.removed(self.request.GET.get("what", "")))
         else:
             sessions.forget_factors(self.request)
             said = _("Two-factor sign-in is off.")
@@ -317,14 +328,19 @@ class OffCode(CodePage):
         return SeeOther("two-factor")
 
     def context(self) -> dict[str, Any]:
-        return {"removal": self._removal, "mailed": _is_mailed(self.person)}
+        removal, one = self._removal()
+        return {"removal": removal, "removed": one, "mailed": _is_mailed(self.person)}
 
-    @property
-    def _removal(self) -> Removal:
-        asked = self.request.GET.get("what", "")
+    def _removal(self) -> tuple[Removal, Passkey | None]:
+        """Return what is to be removed, with the passkey if it is one: all, if nothing is left."""
+        asked, pk = self.request.GET.get("what", ""), self.request.GET.get("passkey", "")
         factors = authenticators.overview(self.person)
-        both = factors.number and factors.app
-        return Removal(asked) if both and asked in set(Removal) else Removal.ALL
+        if len(factors.added_at) < 2 or asked not in set(Removal):
+            return Removal.ALL, None
+        one = next((one for one in factors.passkeys if str(one.pk) == pk), None)
+        has = {Removal.NUMBER: factors.number, Removal.APP: factors.app, Removal.PASSKEY: one}
+        removal = Removal(asked)
+        return (removal, one) if has.get(removal) else (Removal.ALL, None)
 
 
 # -- the app -----------------------------------------------------------------------
@@ -345,7 +361,7 @@ def app(request: HttpRequest) -> HttpResponse:
         "app.html",
         CodeForm(sessions.take_refused(request).get("code", ""), by_app=True),
         factors=factors,
-        barred=_barred(user, factors),
+        barred=barred(user, factors),
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
         address=address,
         picture=_picture(address),
@@ -442,7 +458,7 @@ def _offer_codes(
         request,
         "recovery_codes.html",
         factors=factors,
-        barred=_barred(user, factors),
+        barred=barred(user, factors),
         signed=_SHOWN.sign(
             keys.encrypt(f"{user.pk} {instead_of} {' '.join(texts)}", context=_SHOWN_SEAL)
         ),

@@ -15,6 +15,7 @@ from optin.codes import MAX_LENGTH
 from optin.conf import conf
 from optin.keys import UndecryptableError
 from optin.models import File, ProposedNumber
+from optin.models.passkeys import MAX_NAME as MAX_PASSKEY_NAME
 from optin.models.webhooks import MAX_DESCRIPTION, MAX_SEQUENCE
 from optin.operations import webhooks
 from optin.runtime import outside
@@ -53,6 +54,22 @@ class SignInForm(PasswordForm):
         ),
         error_messages={"required": _("Enter your user name or email address.")},
     )
+
+
+class PasskeyForm(Form):
+    name = forms.CharField(
+        label=_("Name"),
+        help_text=_("For example, “Work laptop” or “Blue key”. You can change it later."),
+        max_length=MAX_PASSKEY_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": _("Enter a name.")},
+    )
+
+    def clean_name(self) -> str:
+        name = plain(self.cleaned_data["name"])
+        if not name:
+            raise forms.ValidationError(_("Enter a name."), code="required")
+        return name
 
 
 class BrowserForm(Form):
@@ -231,13 +248,15 @@ class CodeForm(Form):
         *,
         by_text: int = 0,
         by_app: bool = False,
+        by_passkey: str = "",
         sends_itself: bool = True,
     ) -> None:
         """For a code that ``words.malformed`` says the shape of.
 
+        :param by_passkey: why a passkey was refused that was used in place of a code.
         :param sends_itself: whether the last digit sends it, where the browser runs scripts.
         """
-        super().__init__({} if refused else None)
+        super().__init__({} if refused or by_passkey else None)
         has_field = bool(by_text) or by_app
         field = self.fields["code"]
         field.help_text = words.code_hint(by_text, by_app=by_app) if has_field else ""
@@ -251,6 +270,8 @@ class CodeForm(Form):
         if refused:
             # If the page shows no field, the error cannot lead to it.
             self.add_error("code" if has_field else None, refused)
+        if by_passkey:
+            self.add_error(None, by_passkey)
 
 
 class RecoveryForm(Form):

@@ -111,7 +111,7 @@ class Wanted:
             return False
         claims = openid.claims_of(hint) or {}
         # What was given to another application may not tell this one who is signed in.
-        expected = openid.subject(user), self.asked["client_id"]
+        expected = user.handle, self.asked["client_id"]
         return (claims.get("sub"), claims.get("aud")) != expected
 
     def since(self, request: HttpRequest) -> datetime | None:

@@ -427,8 +427,9 @@ def _verified(user: Any, by: By) -> dict[str, Any]:
     A recovery code is none of its devices: any factor stands for it.
     """
     factors = overview(user)
-    text_first = by is By.TEXT and factors.number
-    device: Any = text_first or factors.app or factors.number
+    passkey = next(iter(factors.passkeys), None)
+    first: Any = {By.TEXT: factors.number, By.PASSKEY: passkey}.get(by)
+    device: Any = first or factors.app or passkey or factors.number
     return {DEVICE_ID_SESSION_KEY: device.persistent_id} if device else {}
 
 

@@ -16,6 +16,7 @@ from optin.web import (
     health,
     integrations,
     not_me,
+    passkeys,
     revocation,
     sandbox,
     views,
@@ -93,6 +94,8 @@ urlpatterns = [
     path("account/two-factor/first/", factors.first, name="first"),
     path("account/two-factor/texts/", factors.texts, name="texts"),
     path("account/two-factor/app/", factors.app, name="app"),
+    path("account/two-factor/passkeys/add/", passkeys.add, name="passkey-add"),
+    path("account/two-factor/passkeys/<int:pk>/", passkeys.rename, name="passkey-rename"),
     path("account/two-factor/recovery-codes/", factors.recovery_codes, name="recovery-codes"),
     # -- for development and for those who watch ------------------------------------
     path("metrics", views.metrics_page, name="metrics"),

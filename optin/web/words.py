@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.text import get_text_list
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -19,11 +20,12 @@ from optin.conf import conf
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
-from optin.operations.authenticators import Change, Overview
+from optin.operations.authenticators import Change, Overview, Removal
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome, whole_seconds
+from optin.outcomes import CodeOutcome, FactorOutcome, NotCompared, SendOutcome, whole_seconds
+from optin.passkeys import PasskeyFault
 from optin.support.diagnosis import EXPLAINED, Why
 
 _FEW_TRIES = 3
@@ -217,13 +219,20 @@ def _end_of(wait: timedelta) -> str:
 
 def other_ways(factors: Overview) -> str:
     """Say what somebody with *factors* can do where no text is sent to them."""
-    if factors.app and factors.recovery_codes:
-        return _("Use your authenticator app or a recovery code, or contact support.")
-    if factors.app:
-        return _("Use your authenticator app, or contact support.")
-    if factors.recovery_codes:
-        return _("Use a recovery code, or contact support.")
-    return _("Contact support.")
+    ways = _ways(factors)
+    return (
+        _("Use %(ways)s, or contact support.") % {"ways": ways} if ways else _("Contact support.")
+    )
+
+
+def _ways(factors: Overview) -> str:
+    """Name what *factors* has beside a text, after "use"; "" for nothing."""
+    named = (
+        (factors.passkeys, _("your passkey")),
+        (factors.app, _("your authenticator app")),
+        (factors.recovery_codes, _("a recovery code")),
+    )
+    return get_text_list([way for has, way in named if has], _("or"))
 
 
 def switched_off(factors: Overview, *, changing: bool = False) -> str:
@@ -243,22 +252,11 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
 
 
 def _way_back(factors: Overview) -> str:
-    if factors.app and factors.recovery_codes:
-        return _(
-            "Sign out, and sign in again with your authenticator app or a recovery code. Then try "
-            "again here. Or contact support."
-        )
-    if factors.app:
-        return _(
-            "Sign out, and sign in again with your authenticator app. Then try again here. Or "
-            "contact support."
-        )
-    if factors.recovery_codes:
-        return _(
-            "Sign out, and sign in again with a recovery code. Then try again here. Or contact "
-            "support."
-        )
-    return _("Contact support.")
+    if not (ways := _ways(factors)):
+        return _("Contact support.")
+    return _(
+        "Sign out, and sign in again with %(ways)s. Then try again here. Or contact support."
+    ) % {"ways": ways}
 
 
 def refusal(result: Verification | Change, factors: Overview) -> str:
@@ -275,7 +273,21 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
         return _("That code isn't right. Enter the code that the app shows now.")
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=isinstance(result, Change))
+    if isinstance(result, Change) and result.fault:
+        return passkey_refused(result.fault)
     return _REFUSALS[result.outcome]() + _tries(left)
+
+
+def removed(what: str) -> str:
+    """Say which factor was removed: see ``Removal``."""
+    return _REMOVED.get(what, _REMOVED[Removal.NUMBER])()
+
+
+_REMOVED: dict[str, Callable[[], str]] = {
+    Removal.NUMBER: lambda: _("Mobile number removed."),
+    Removal.APP: lambda: _("Authenticator app removed."),
+    Removal.PASSKEY: lambda: _("Passkey removed."),
+}
 
 
 def made_since() -> str:
@@ -284,6 +296,35 @@ def made_since() -> str:
         "You added that after you signed in. Use the phone or app that you had before, or sign "
         "out and sign in again."
     )
+
+
+def passkey_refused(why: str) -> str:
+    """Say why a passkey was refused: see ``PasskeyFault``."""
+    return made_since() if why == NotCompared.MADE_SINCE else _PASSKEY_REFUSED[PasskeyFault(why)]()
+
+
+_OUT_OF_DATE = lambda: _("This page was out of date. Try again now.")  # noqa: E731
+
+_PASSKEY_REFUSED: dict[PasskeyFault, Callable[[], str]] = {
+    PasskeyFault.EXPIRED: lambda: _("That took longer than 5 minutes. Try again."),
+    PasskeyFault.OTHER_SESSION: _OUT_OF_DATE,
+    PasskeyFault.USED: _OUT_OF_DATE,
+    PasskeyFault.WRONG_ORIGIN: lambda: _(
+        "That passkey was used on another website, so we refused it. Look at the address of the "
+        "page, and go to our website yourself."
+    ),
+    PasskeyFault.UNKNOWN: lambda: _(
+        "That passkey doesn't belong to this account, or it was removed. Use another one."
+    ),
+    PasskeyFault.NOT_VERIFIED: lambda: _(
+        "Your passkey didn't check that it's you. Use one with a PIN, a fingerprint or a face."
+    ),
+    PasskeyFault.CLONED: lambda: _(
+        "There may be a copy of that passkey, so we refused it. Use another way, and then remove "
+        "it from your account."
+    ),
+    PasskeyFault.INVALID: lambda: _("Your browser's answer couldn't be read. Try again."),
+}
 
 
 def takes_two() -> str:
@@ -306,6 +347,9 @@ _REFUSALS: dict[str, Callable[[], str]] = {
     CodeOutcome.MOBILE_NUMBER_IN_USE: lambda: _(
         "The code was right, but another account uses this number. Use another number, or "
         "contact support."
+    ),
+    FactorOutcome.PASSKEY_LIMIT: lambda: _(
+        "You have as many passkeys as one account can have. Remove one first."
     ),
     FactorOutcome.NOTHING_WAITING: lambda: _("The set-up wasn't finished in time. Start again."),
 }
@@ -335,7 +379,7 @@ def stopped(purpose: Purpose, factors: Overview) -> str:
         "messages come from a number, you can send START to that number from your phone."
     )
     said = f"{said} {other_ways(factors)}"
-    if factors.app or factors.recovery_codes:
+    if factors.beyond_texts or factors.recovery_codes:
         said += " " + _(
             "Once you're signed in, you can turn text messages on again under “Security”."
         )
@@ -404,7 +448,7 @@ def _unsent(result: Sending, purpose: Purpose, factors: Overview) -> str:
         return sentences[0]
     if result.outcome is SendOutcome.WAITING:
         sentences.insert(0, _("A text message was sent a moment ago."))
-    if purpose is not Purpose.OPT_IN and (factors.app or factors.recovery_codes):
+    if purpose is not Purpose.OPT_IN and (factors.beyond_texts or factors.recovery_codes):
         sentences.append(other_ways(factors))
     return " ".join(sentences)
 

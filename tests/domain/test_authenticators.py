@@ -28,7 +28,7 @@ from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.trail import audit_trail_full, decided_by, one_event
-from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
+from tests.kit.world import CODES, OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,7 +63,7 @@ def test_standing(
     now = timezone.now()
     password_at, factor_at = (age if age is None else now - age for age in (password, factor))
     standing = Standing(password_at, factor_at, By.APP)
-    factors = authenticators.Overview(None, AuthenticatorApp(), 0)
+    factors = authenticators.Overview(None, AuthenticatorApp(), [], 0)
 
     with pytest.raises(refusal) if refusal else nullcontext():
         standing.demand(now, factors)
@@ -433,7 +433,7 @@ def test_a_recovery_code_without_a_factor_is_nothing(person: Person) -> None:
 # -- turning off -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", list(By))
+@pytest.mark.parametrize("by", CODES)
 @pytest.mark.parametrize(
     ("removal", "stays", "removed"),
     [

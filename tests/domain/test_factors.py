@@ -24,7 +24,7 @@ from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
 from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import wrong
 from tests.kit.trail import newest_event, one_event, one_repeat
-from tests.kit.world import OTHER_PAGE, PAGE, Person, notices, proved
+from tests.kit.world import CODES, OTHER_PAGE, PAGE, Person, notices, proved
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -253,7 +253,7 @@ def test_the_count_survives(full: Person, event: Callable[[Person], object]) -> 
 # -- locked (S-06) -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", list(By))
+@pytest.mark.parametrize("by", CODES)
 def test_locked_right_and_wrong_are_one(full: Person, by: By) -> None:
     """... and the right one is not used up."""
     right = full.right(by)
@@ -283,7 +283,7 @@ def test_password_change_works_while_locked(full: Person) -> None:
 # -- disabled and suspended (S-07a) ------------------------------------------------
 
 
-@pytest.mark.parametrize("by", list(By))
+@pytest.mark.parametrize("by", CODES)
 @pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.CHANGE, Purpose.OPT_OUT])
 @pytest.mark.parametrize("state", [Person.disable, Person.suspend], ids=["disabled", "suspended"])
 def test_what_leads_out(
@@ -374,7 +374,7 @@ def turn_number_off(person: Person, code: str, origin: object = PAGE) -> Verific
     return person.turn_off(code, Removal.NUMBER, origin)  # type: ignore[arg-type]
 
 
-REPEATS = [(by, purpose) for by in By for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT)]
+REPEATS = [(by, purpose) for by in CODES for purpose in (Purpose.SIGN_IN, Purpose.OPT_OUT)]
 
 
 def guess(person: Person, code: str, purpose: Purpose, origin: object = PAGE) -> Verification:

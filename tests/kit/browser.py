@@ -44,6 +44,7 @@ VARIABLES: dict[str, list[Any]] = {
     "revoke-application": [1],
     "integration": [1],
     "sandbox": [900],
+    "passkey-rename": [1],
 }
 ADDRESSES = [reverse(name, args=VARIABLES.get(name)) for name in NAMES]
 

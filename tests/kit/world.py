@@ -15,6 +15,7 @@ from optin.models import (
     AuthenticatorApp,
     File,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -22,14 +23,16 @@ from optin.models import (
     User,
 )
 from optin.models.users import WrongCodes
-from optin.operations import authenticators, challenges, opt_ins, staff_actions
+from optin.operations import authenticators, challenges, opt_ins, passkeys, staff_actions
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
-from optin.outcomes import By
+from optin.outcomes import By, FactorOutcome
+from optin.passkeys import Answer
 from tests.kit.apps import app_code, begin_app, make_recovery_codes
+from tests.kit.authenticator import Authenticator
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone, wrong
 
@@ -40,6 +43,7 @@ MODELS = [
         "optin.ProviderUser",
         "optin.PendingOtp",
         "optin.AuthenticatorApp",
+        "optin.Passkey",
         "optin.RecoveryCode",
         "optin.AccessKey",
         "optin.SmsMessage",
@@ -155,6 +159,9 @@ def notices(user: User) -> list[str]:
     return list(Notice.objects.filter(user=user).order_by("pk").values_list("kind", flat=True))
 
 
+CODES = (By.TEXT, By.APP, By.RECOVERY)
+"""What has codes to be entered."""
+
 PAGE = Origin(Face.WEB, ip="192.0.2.1", session="session one")
 OTHER_PAGE = replace(PAGE, session="session two")
 
@@ -175,6 +182,7 @@ class Person:
     clock: time_machine.Traveller
     secret: str = ""
     recovery: list[str] = field(default_factory=list)
+    keys: Authenticator = field(default_factory=Authenticator)
 
     # -- what they set up ----------------------------------------------------------
 
@@ -184,6 +192,8 @@ class Person:
             self.add_number()
         if By.APP in kinds:
             self.add_app()
+        if By.PASSKEY in kinds:
+            assert self.add_passkey().outcome is FactorOutcome.OK
         if By.RECOVERY in kinds:
             self.make_recovery_codes()
         self.clock.shift(60)
@@ -214,6 +224,12 @@ class Person:
         self.begin_app()
         return self.confirm_app()
 
+    def add_passkey(self, name: str = "Blue key") -> authenticators.Change:
+        self.clock.shift(30)
+        asked = passkeys.ask_to_add(self.user, origin=PAGE)
+        answer = Answer(self.keys.create(asked.options), asked.challenge)
+        return passkeys.add(self.user, name, answer, standing=proved(), origin=PAGE)
+
     def make_recovery_codes(self) -> None:
         self.recovery = make_recovery_codes(self.user, PAGE)
 
@@ -233,6 +249,12 @@ class Person:
             return self.text(purpose)
         return self.app_code() if by is By.APP else self.recovery[0]
 
+    def shown(self, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE) -> Answer:
+        """What the browser answers for a passkey, half a minute after the last time."""
+        self.clock.shift(30)
+        asked = passkeys.ask(purpose, Passkey.objects.of(self.user), origin=origin)
+        return Answer(self.keys.get(asked.options), asked.challenge)
+
     def wrong(self, by: By) -> str:
         """A code of that kind that was never right. No text is sent for it."""
         if by is By.TEXT:
@@ -245,12 +267,12 @@ class Person:
     # -- what they do --------------------------------------------------------------
 
     def check(
-        self, code: str, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE
+        self, code: str | Answer, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE
     ) -> Verification:
         return challenges.check(self.user, purpose, code, origin=origin)
 
     def turn_off(
-        self, code: str, removal: Removal = Removal.ALL, origin: Origin = PAGE
+        self, code: str | Answer, removal: Removal = Removal.ALL, origin: Origin = PAGE
     ) -> Verification:
         return authenticators.turn_off(
             self.user, code, removal=removal, standing=proved(None), origin=origin
@@ -275,7 +297,9 @@ class Person:
     @property
     def has(self) -> set[By]:
         """The factors that are on, recovery codes aside."""
-        return {kind for kind, row in ((By.TEXT, self.number), (By.APP, self.app)) if row}
+        passkey = Passkey.objects.filter(user=self.user).first()
+        rows = {By.TEXT: self.number, By.APP: self.app, By.PASSKEY: passkey}
+        return {kind for kind, row in rows.items() if row}
 
     def left(self) -> int:
         return RecoveryCode.objects.left(self.user)

@@ -62,7 +62,6 @@ from optin.operations import (
     lost_changes,
     lost_decisions,
     not_me,
-    openid,
     passwords,
     people,
     retention,
@@ -1086,11 +1085,11 @@ def test_programs_tell_apart_who_got_the_id_of_somebody_lost(town: Town, lost: L
     """S-35a: else a new person would open the lost one's account in each program."""
     with lost():
         before = town.person().user
-        known_as = openid.subject(before)
+        known_as = before.handle
     town.clock.shift(60)
     after = town.person().user
     assert after.pk == before.pk
-    assert openid.subject(after) != known_as == openid.subject(before)
+    assert after.handle != known_as == before.handle
 
 
 def test_a_file_that_is_a_sandbox_by_now_gets_no_member(town: Town, lost: Lost) -> None:

@@ -18,7 +18,7 @@ from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_appl
 
 from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
 from optin.operations import openid, staff_actions
-from optin.operations.openid import MULTI_FACTOR, subject
+from optin.operations.openid import MULTI_FACTOR
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
 from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
@@ -151,7 +151,7 @@ def test_a_password_alone_is_said_to_be_one(user: User, clock: time_machine.Trav
 
     told = sign_in_to(http)
 
-    assert told["sub"] == subject(user)
+    assert told["sub"] == user.handle
     assert told["nonce"] == "n-1"
     assert told["auth_time"] == proved_at
     assert told["iat"] == proved_at + 300
@@ -175,7 +175,7 @@ def test_scopes_say_what_is_told_and_the_number_never_is(
     given = exchange(answer(decide(browser.client, url))["code"])
 
     who = {"preferred_username": "ann", "email": "ann@example.com", "email_verified": False}
-    assert userinfo(given) == {"sub": subject(user), **who}
+    assert userinfo(given) == {"sub": user.handle, **who}
     assert who.items() <= claims(given).items()
     assert NUMBER[1:] not in json.dumps(claims(given))
     # To know who somebody is lets nothing act for them.
@@ -517,14 +517,14 @@ def test_the_nonce_is_that_of_the_browser(user: User) -> None:
 def test_the_row_of_a_client_does_not_choose_the_algorithm(user: User, algorithm: str) -> None:
     """No HS256, with which every holder of a secret could sign."""
     get_application_model().objects.update(algorithm=algorithm)
-    assert sign_in_to(signed_in())["sub"] == subject(user)
+    assert sign_in_to(signed_in())["sub"] == user.handle
 
 
 def test_a_refresh_says_nothing_new(user: User) -> None:
     given = exchange(answer(decide(signed_in(), ask()))["code"])
     again = refresh(given)
     assert "id_token" not in data(again)
-    assert userinfo(again) == {"sub": subject(user)}
+    assert userinfo(again) == {"sub": user.handle}
 
 
 def test_a_client_without_a_person_gets_no_identity(db: None) -> None:

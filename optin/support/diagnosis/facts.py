@@ -15,6 +15,7 @@ from optin.models import (
     GatewayTry,
     Guard,
     Membership,
+    Passkey,
     PendingOtp,
     ProposedNumber,
     ProviderUser,
@@ -24,6 +25,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.models.factors import added_at
 from optin.origin import Face
 from optin.outcomes import CodeOutcome, StaffOutcome
 from optin.support import wording
@@ -50,6 +52,7 @@ class Known:
     code_waits: bool  # to be entered
     code_used_up: bool  # it has not expired, and no tries are left
     app: AuthenticatorApp | None
+    passkeys: list[Passkey]
     recovery_codes: int
     request: AuditEvent | None  # the last one for a text
     refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
@@ -77,7 +80,11 @@ class Known:
     @property
     def is_on(self) -> bool:
         """Whether signing in needs a code: else all codes are of an opt-in."""
-        return bool(self.active or self.app)
+        return bool(self.active or self.app or self.passkeys)
+
+    @property
+    def added_at(self) -> list[datetime | None]:
+        return added_at(self.active, self.app, self.passkeys)
 
 
 def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
@@ -128,6 +135,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         code_waits=any(row.waits for row in numbers),
         code_used_up=any(row.used_up for row in numbers),
         app=AuthenticatorApp.objects.active_of(user),
+        passkeys=Passkey.objects.of(user),
         recovery_codes=RecoveryCode.objects.left(user),
         request=request,
         refused_before=list(takewhile(wording.is_refusal, requests))[1:],

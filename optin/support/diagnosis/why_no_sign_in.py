@@ -206,7 +206,7 @@ def _of_factors(known: Known) -> Iterator[Cause]:
 
 
 def _until_then(known: Known, waits: Revocation) -> str:
-    if not waits.is_about(known.active, known.app):
+    if not waits.is_about(known.added_at):
         return "Their factors are others by now: nothing will be removed."
     return (
         "Once the factors are removed, the password alone is enough. If the person did not ask "

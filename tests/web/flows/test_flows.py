@@ -667,7 +667,7 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
     chosen = AuditEvent.objects.filter(kind="app", outcome__endswith="_first").order_by("pk")
     assert list(chosen.values_list("outcome", flat=True)) == ["text_first", "app_first"]
     assert not any(map(wording.is_refusal, chosen))
-    assert "App chosen as the first way to sign in" in ann.go("/account/activity/").text
+    assert "App or passkey chosen as the first way to sign in" in ann.go("/account/activity/").text
 
 
 def test_the_choice_is_between_two_factors(user: User, phone: Phone) -> None:

@@ -1,0 +1,57 @@
+"""Passkeys and security keys: second factors that a fake page cannot use."""
+
+from datetime import datetime
+
+from django.db import models
+from django_otp.models import Device, DeviceManager
+
+from optin import passkeys
+from optin.models.users import User
+
+MAX_NAME = 40
+"""Characters of a name."""
+
+MOST_PASSKEYS = 10
+"""Of one person."""
+
+
+class PasskeyManager(DeviceManager, models.Manager["Passkey"]):
+    """django-otp's manager of devices, typed."""
+
+    def of(self, user: User) -> "list[Passkey]":
+        """The passkeys of *user*, the oldest first."""
+        return list(self.filter(user=user).order_by("pk"))
+
+
+class Passkey(Device):
+    """The public key of one passkey. The secret one never leaves the person's device.
+
+    Removing it deletes the row. Like a ``ProviderUser`` it checks nothing by itself.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="passkeys")
+    name = models.CharField(max_length=MAX_NAME)  # as the person calls it
+    credential_id = models.CharField(max_length=passkeys.MAX_CREDENTIAL_ID, unique=True)
+    public_key = models.TextField()  # COSE, in base64url
+    # Of each use, if the authenticator counts them.
+    sign_count = models.PositiveBigIntegerField()
+    can_be_backed_up = models.BooleanField()  # its maker copies it to the person's other devices
+    is_backed_up = models.BooleanField()
+    transports = models.CharField(max_length=100, blank=True)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PasskeyManager()
+
+    def __str__(self) -> str:
+        return f"passkey {self.pk}"
+
+    def verify_token(self, token: str) -> bool:
+        """Refuse: a passkey is checked by ``operations``, which audit it."""
+        return False
+
+    def use(self, used: passkeys.Used, now: datetime) -> None:
+        """Keep what came with the last right use. The caller holds the user's lock."""
+        Passkey.objects.filter(pk=self.pk).update(
+            sign_count=used.sign_count, is_backed_up=used.is_backed_up, last_used_at=now
+        )

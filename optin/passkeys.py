@@ -1,0 +1,357 @@
+"""Passkeys and security keys (WebAuthn level 3): what a browser is asked, and what it answers.
+
+The package ``webauthn`` reads and verifies the answers. A challenge is kept nowhere: it goes to the
+page, signed with its purpose, its time and the session that it is for, and comes back with the
+answer. No attestation is asked for, and what comes all the same is dropped: any maker's key will
+do.
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from django.core.signing import BadSignature, Signer
+from webauthn import (
+    generate_authentication_options,
+    generate_registration_options,
+    options_to_json,
+    verify_authentication_response,
+    verify_registration_response,
+)
+from webauthn.helpers import (
+    base64url_to_bytes,
+    bytes_to_base64url,
+    encode_cbor,
+    parse_authentication_credential_json,
+    parse_cbor,
+    parse_client_data_json,
+    parse_registration_credential_json,
+)
+from webauthn.helpers.cose import COSEAlgorithmIdentifier
+from webauthn.helpers.structs import (
+    AuthenticationCredential,
+    AuthenticatorSelectionCriteria,
+    AuthenticatorTransport,
+    CredentialDeviceType,
+    PublicKeyCredentialDescriptor,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
+
+from optin.conf import CLOCK_SLACK, conf
+
+LIFETIME = timedelta(minutes=5)
+"""How long a challenge can be answered."""
+
+MAX_ANSWER = 16 * 1024
+"""Characters of the browser's answer. One with an attestation has about 6,000."""
+
+MAX_CREDENTIAL_ID = 1364
+"""Characters of a credential's id in base64url: 1,023 bytes (WebAuthn 7.1)."""
+
+ALGORITHMS = [
+    COSEAlgorithmIdentifier.ECDSA_SHA_256,
+    COSEAlgorithmIdentifier.EDDSA,
+    COSEAlgorithmIdentifier.ECDSA_SHA_512,
+    COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
+]
+"""The kinds of keys that are taken, the preferred one first."""
+
+
+class Aim(StrEnum):
+    """The purposes of a challenge beside those of a code (``models.Purpose``)."""
+
+    ADD = "add"
+    ALONE = "alone"
+
+
+class PasskeyFault(StrEnum):
+    """Why an answer was refused. The audit trail keeps the values."""
+
+    EXPIRED = "expired"
+    OTHER_SESSION = "other_session"  # or for another purpose
+    USED = "used"  # this challenge, or a later one
+    WRONG_ORIGIN = "wrong_origin"
+    UNKNOWN = "unknown"  # somebody else's passkey, or one that was removed
+    NOT_VERIFIED = "not_verified"  # the person, where they must be
+    CLONED = "cloned"  # its count did not grow
+    INVALID = "invalid"
+
+
+class PasskeyRefused(Exception):
+    """An answer was refused."""
+
+    def __init__(self, fault: PasskeyFault) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+class Kept(Protocol):
+    """What is kept of a passkey (``models.Passkey``)."""
+
+    @property
+    def credential_id(self) -> str: ...
+    @property
+    def public_key(self) -> str: ...
+    @property
+    def sign_count(self) -> int: ...
+    @property
+    def can_be_backed_up(self) -> bool: ...
+    @property
+    def transports(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page asks a browser."""
+
+    options: str  # JSON, as ``parseCreationOptionsFromJSON`` and its like read it
+    challenge: str  # signed: it comes back with the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a form brings back, of any shape and size."""
+
+    credential: str  # of the browser, as JSON
+    challenge: str
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A passkey that a browser made."""
+
+    credential_id: str  # base64url
+    public_key: str  # COSE, base64url
+    sign_count: int
+    can_be_backed_up: bool
+    is_backed_up: bool
+    transports: str  # with spaces between them
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A right use of a passkey."""
+
+    sign_count: int
+    is_backed_up: bool
+    asked_at: datetime
+
+
+def are_offered() -> bool:
+    """Whether browsers can have passkeys of this service: of none at an IP address."""
+    with suppress(ValueError):
+        ipaddress.ip_address(_rp_id())
+        return False
+    return bool(_rp_id())
+
+
+def ask_to_add(
+    name: str, handle: str, has: Iterable[Kept], *, session: str, now: datetime
+) -> Asked:
+    """Ask a browser for a new passkey.
+
+    :param handle: of the user, as the passkey keeps it: it must not tell who that is.
+    :param has: the passkeys that the user has: no second one is made beside them.
+    """
+    challenge, signed = _new_challenge(Aim.ADD, session, now)
+    options = generate_registration_options(
+        rp_id=_rp_id(),
+        rp_name=conf.service_name,
+        user_id=handle.encode(),
+        user_name=name,
+        challenge=challenge,
+        timeout=_milliseconds(),
+        authenticator_selection=AuthenticatorSelectionCriteria(
+            resident_key=ResidentKeyRequirement.PREFERRED,
+            user_verification=UserVerificationRequirement.PREFERRED,
+        ),
+        exclude_credentials=_descriptors(has),
+        supported_pub_key_algs=ALGORITHMS,
+    )
+    return Asked(options_to_json(options), signed)
+
+
+def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
+    """Ask a browser to use one of the passkeys that somebody *has*, or any with ``Aim.ALONE``."""
+    challenge, signed = _new_challenge(aim, session, now)
+    needs = UserVerificationRequirement
+    options = generate_authentication_options(
+        rp_id=_rp_id(),
+        challenge=challenge,
+        timeout=_milliseconds(),
+        allow_credentials=_descriptors(has),
+        user_verification=needs.REQUIRED if aim == Aim.ALONE else needs.PREFERRED,
+    )
+    return Asked(options_to_json(options), signed)
+
+
+def read_new(answer: Answer, *, session: str, now: datetime) -> New:
+    """Return the passkey that *answer* brings.
+
+    :raises PasskeyRefused: if it is not what the page of *session* asked for.
+    """
+    challenge, asked_at = _open(answer, Aim.ADD, session, now)
+    with _reading(answer):
+        credential = parse_registration_credential_json(answer.credential)
+        response = credential.response
+        _check_client_data(response.client_data_json, challenge)
+        response.attestation_object = _without_attestation(response.attestation_object)
+        verified = verify_registration_response(
+            credential=credential,
+            expected_challenge=challenge,
+            expected_rp_id=_rp_id(),
+            expected_origin=_origin(),
+            supported_pub_key_algs=ALGORITHMS,
+        )
+    credential_id = bytes_to_base64url(verified.credential_id)
+    if len(credential_id) > MAX_CREDENTIAL_ID or verified.credential_id != credential.raw_id:
+        raise PasskeyRefused(PasskeyFault.INVALID)
+    return New(
+        credential_id,
+        bytes_to_base64url(verified.credential_public_key),
+        verified.sign_count,
+        verified.credential_device_type is CredentialDeviceType.MULTI_DEVICE,
+        verified.credential_backed_up,
+        " ".join(one.value for one in dict.fromkeys(response.transports or [])),
+        asked_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """An answer that says which passkey was used. Nothing of it is verified yet."""
+
+    credential: AuthenticationCredential
+    challenge: bytes
+    asked_at: datetime
+    must_verify: bool
+
+    @property
+    def credential_id(self) -> str:
+        return bytes_to_base64url(self.credential.raw_id)
+
+    @property
+    def handle(self) -> bytes | None:
+        """Of the user, if the passkey told it: a security key need not keep one."""
+        return self.credential.response.user_handle
+
+    def verify(self, passkey: Kept) -> Used:
+        """Return what came with the right signature of *passkey*, which has that id.
+
+        :raises PasskeyRefused: if it is wrong, or does not do.
+        """
+        with _reading():
+            verified = verify_authentication_response(
+                credential=self.credential,
+                expected_challenge=self.challenge,
+                expected_rp_id=_rp_id(),
+                expected_origin=_origin(),
+                credential_public_key=base64url_to_bytes(passkey.public_key),
+                credential_current_sign_count=0,  # compared below, to name the fault
+            )
+        is_synced = verified.credential_device_type is CredentialDeviceType.MULTI_DEVICE
+        if is_synced is not passkey.can_be_backed_up:
+            raise PasskeyRefused(PasskeyFault.INVALID)  # it never changes (WebAuthn 7.2)
+        if self.must_verify and not verified.user_verified:
+            raise PasskeyRefused(PasskeyFault.NOT_VERIFIED)
+        before, count = passkey.sign_count, verified.new_sign_count
+        if (before or count) and count <= before:
+            raise PasskeyRefused(PasskeyFault.CLONED)
+        return Used(count, verified.credential_backed_up, self.asked_at)
+
+
+def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Presented:
+    """Return what *answer* says, to look up the passkey and ``verify`` it.
+
+    :raises PasskeyRefused: if it is not what the page of *session* asked for.
+    """
+    challenge, asked_at = _open(answer, aim, session, now)
+    with _reading(answer):
+        credential = parse_authentication_credential_json(answer.credential)
+        _check_client_data(credential.response.client_data_json, challenge)
+    return Presented(credential, challenge, asked_at, must_verify=aim == Aim.ALONE)
+
+
+@contextmanager
+def _reading(answer: Answer | None = None) -> Iterator[None]:
+    """Refuse what the library cannot read, or what is wrong: its parsers raise errors of all kinds.
+
+    :param answer: refused unread if it is too long.
+    """
+    if answer and len(answer.credential) > MAX_ANSWER:
+        raise PasskeyRefused(PasskeyFault.INVALID)
+    try:
+        yield
+    except PasskeyRefused:
+        raise
+    except Exception as fault:
+        raise PasskeyRefused(PasskeyFault.INVALID) from fault
+
+
+def _check_client_data(text: bytes, challenge: bytes) -> None:
+    """Name two faults that the library has one name for."""
+    said = parse_client_data_json(text)
+    if said.origin != _origin():
+        raise PasskeyRefused(PasskeyFault.WRONG_ORIGIN)
+    if said.challenge != challenge:
+        raise PasskeyRefused(PasskeyFault.OTHER_SESSION)
+
+
+def _without_attestation(text: bytes) -> bytes:
+    data = parse_cbor(text)["authData"]
+    return encode_cbor({"fmt": "none", "attStmt": {}, "authData": data})
+
+
+def _new_challenge(aim: str, session: str, now: datetime) -> tuple[bytes, str]:
+    challenge = secrets.token_bytes(32)
+    text = f"{bytes_to_base64url(challenge)} {now.isoformat()}"
+    return challenge, _signer(aim, session).sign(text)
+
+
+def _open(answer: Answer, aim: str, session: str, now: datetime) -> tuple[bytes, datetime]:
+    """Return the challenge and its time, if this session was given it for *aim* lately."""
+    try:
+        challenge, at = _signer(aim, session).unsign(answer.challenge).split()
+    except BadSignature:
+        raise PasskeyRefused(PasskeyFault.OTHER_SESSION) from None
+    asked_at = datetime.fromisoformat(at)
+    if not asked_at - CLOCK_SLACK <= now < asked_at + LIFETIME:
+        raise PasskeyRefused(PasskeyFault.EXPIRED)
+    return base64url_to_bytes(challenge), asked_at
+
+
+def _signer(aim: str, session: str) -> Signer:
+    return Signer(salt=f"optin.passkey {aim} {session}")
+
+
+def _descriptors(passkeys: Iterable[Kept]) -> list[PublicKeyCredentialDescriptor]:
+    return [
+        PublicKeyCredentialDescriptor(
+            id=base64url_to_bytes(one.credential_id),
+            transports=[AuthenticatorTransport(way) for way in one.transports.split()],
+        )
+        for one in passkeys
+    ]
+
+
+def _milliseconds() -> int:
+    return int(LIFETIME.total_seconds() * 1000)
+
+
+def _rp_id() -> str:
+    return urlsplit(conf.base_url).hostname or ""
+
+
+def _origin() -> str:
+    """As browsers write it: in lower case, and without the usual port."""
+    address = urlsplit(conf.base_url)
+    port = "" if address.port in {None, 443 if address.scheme == "https" else 80} else address.port
+    return f"{address.scheme}://{address.hostname}{f':{port}' if port else ''}"

@@ -1,0 +1,64 @@
+"""Pages on which people add a passkey, and rename one."""
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from optin.operations import authenticators, passkeys
+from optin.origin import browser
+from optin.outcomes import By, FactorOutcome
+from optin.passkeys import are_offered
+from optin.runtime.redirects import SeeOther
+from optin.web import sessions, words
+from optin.web.code_pages import answer_in
+from optin.web.factors import barred
+from optin.web.forms import PasskeyForm
+from optin.web.pages import demand, form_page, next_page, on_to, page, signed_in
+from optin.web.sessions import user_of, who_asks
+
+
+@form_page
+@signed_in
+def add(request: HttpRequest) -> HttpResponse:
+    """Name a passkey, and let the browser make it."""
+    if not are_offered():
+        return SeeOther("two-factor", then=on_to(request))
+    user = demand(request)
+    factors, origin = authenticators.overview(user), sessions.origin_of(request)
+    called = browser(origin.user_agent)
+    form = PasskeyForm(request.POST or None, initial={"name": called})
+    if form.is_valid():
+        added = passkeys.add(
+            user,
+            form.cleaned_data["name"],
+            answer_in(request),
+            **who_asks(request),
+            keep_session=sessions.renew(request),
+        )
+        if added.outcome is FactorOutcome.OK:
+            sessions.prove(request, By.PASSKEY)
+            return SeeOther("success", then=on_to(request), done="passkey")
+        form.add_error(None, words.refusal(added, factors))
+    return page(
+        request,
+        "passkey_add.html",
+        form,
+        focus="name",
+        factors=factors,
+        barred=barred(user, factors),
+        passkey=passkeys.ask_to_add(user, origin=origin),
+    )
+
+
+@form_page
+@signed_in
+def rename(request: HttpRequest, pk: int) -> HttpResponse:
+    """Call a passkey something else."""
+    found = next((one for one in user_of(request).passkeys.filter(pk=pk)), None)
+    if found is None:
+        return SeeOther("two-factor")
+    form = PasskeyForm(request.POST or None, initial={"name": found.name})
+    if not form.is_valid():
+        return page(request, "passkey_rename.html", form, focus="name")
+    passkeys.rename(user_of(request), pk, form.cleaned_data["name"], **who_asks(request))
+    sessions.flash(request, _("Passkey renamed."))
+    return SeeOther(next_page(request, "two-factor"))

@@ -1,0 +1,122 @@
+"""Passkeys on the pages: add one, sign in with it, prove with it, rename and remove it."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+
+from optin.models import Passkey, ProviderUser, User
+from tests.kit.authenticator import Authenticator
+from tests.kit.browser import OFF, PROVE, SUCCESS, TWO_FACTOR, Browser, Page, sign_in
+from tests.kit.phone import Phone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADD = f"{TWO_FACTOR}passkeys/add/"
+CODE = "/sign-in/code/"
+
+
+@pytest.fixture
+def keys() -> Authenticator:
+    return Authenticator()
+
+
+def add(browser: Browser, keys: Authenticator, name: str = "Blue key") -> Page:
+    options = browser.go(ADD).inputs["passkey"]["data-options"]
+    form = browser.page.form("", {"name"})
+    form.fields["passkey"] = keys.create(options)
+    return browser.send(name=name)
+
+
+def use(browser: Browser, keys: Authenticator) -> Page:
+    """Press the button of the page, and use the passkey that the browser offers."""
+    form = next(form for form in browser.page.forms if "passkey" in form.fields)
+    form.fields["passkey"] = keys.get(browser.page.inputs["passkey"]["data-options"])
+    browser.page.forms = [form]
+    return browser.send()
+
+
+def test_add_sign_in_prove_and_remove(
+    ann: Browser, user: User, keys: Authenticator, clock: time_machine.Traveller
+) -> None:
+    """The only factor: no code is asked for anywhere."""
+    added = add(ann, keys)
+    assert (ann.path, added.heading) == (SUCCESS, "Two-factor sign-in is on")
+    assert added.leads_to(f"{TWO_FACTOR}recovery-codes/")
+    assert "Blue key" in ann.go(TWO_FACTOR).text
+
+    clock.shift(timedelta(minutes=1))
+    sign_in(other := Browser())
+    assert (other.path, other.page.heading) == (CODE, "Use your passkey")
+    assert "code" not in other.page.inputs
+    use(other, keys)
+    assert other.path == "/account/"
+    assert "Last used" in other.go(TWO_FACTOR).text
+
+    clock.shift(timedelta(minutes=1))
+    other.go(PROVE)
+    use(other, keys)
+    assert other.path == TWO_FACTOR
+    clock.shift(timedelta(minutes=1))
+    other.click(OFF)
+    use(other, keys)
+    assert other.page.heading == "Two-factor sign-in is off"
+    assert not Passkey.objects.exists()
+
+
+def test_the_text_is_the_other_way(
+    ann_on: Browser,
+    active: ProviderUser,
+    keys: Authenticator,
+    phone: Phone,
+    clock: time_machine.Traveller,
+) -> None:
+    """It is sent when it is asked for. With two factors, one can go."""
+    add(ann_on, keys)
+    clock.shift(timedelta(minutes=15))
+    before = len(phone.messages)
+    sign_in(browser := Browser())
+    assert len(phone.messages) == before
+    browser.send(f"{CODE}send/")
+    assert browser.page.heading == "Check your phone"
+    assert "passkey" in browser.page.inputs
+    browser.send(code=phone.code())
+    assert browser.path == "/account/"
+
+    (row,) = Passkey.objects.all()
+    browser.go(f"{TWO_FACTOR}passkeys/{row.pk}/")
+    assert "Passkey renamed." in browser.send(name="Work laptop").text
+    clock.shift(timedelta(minutes=1))
+    browser.click(OFF)
+    removal = next(link for link in browser.go(TWO_FACTOR).links if "what=passkey" in link)
+    assert browser.go(removal).heading == "Remove the passkey “Work laptop”"
+    use(browser, keys)
+    assert (browser.path, browser.page.heading) == (TWO_FACTOR, "Two-factor sign-in is on")
+    assert "Passkey removed." in browser.page.text
+
+
+def test_a_refusal_is_told_and_another_way_is_open(
+    ann: Browser, keys: Authenticator, clock: time_machine.Traveller
+) -> None:
+    add(ann, keys)
+    clock.shift(timedelta(minutes=1))
+    sign_in(browser := Browser())
+    clock.shift(timedelta(minutes=6))
+    use(browser, keys)
+    assert (browser.path, browser.page.status) == (CODE, 200)
+    assert "That took longer than 5 minutes. Try again." in browser.page.errors
+    use(browser, keys)
+    assert browser.path == "/account/"
+
+
+@pytest.mark.parametrize("sent", [{}, {"passkey": ""}, {"passkey": "{}", "challenge": "\0"}])
+def test_garbage_is_refused(ann_on: Browser, sent: dict[str, str]) -> None:
+    for address in (ADD, PROVE, OFF):
+        form = next(form for form in ann_on.go(address).forms if form.method == "post")
+        token = form.fields["csrfmiddlewaretoken"]
+        data = {"csrfmiddlewaretoken": token, "name": "x", **sent}
+        answer = ann_on.client.post(
+            address, data, secure=True, headers={"origin": "https://2fa.example.com"}
+        )
+        assert answer.status_code in {303, 422}
+    assert not Passkey.objects.exists()
