@@ -67,22 +67,32 @@ EVERY_DAY = [
     *("clients/test_openid.py", "scim/test_tester.py"),
 ]
 """Slow tests of what may break any day: they take no turns."""
-assert all((TESTS / name).exists() for name in EVERY_DAY), "one of EVERY_DAY has another name now"
 
-DAYS = 4
+TOGETHER = ["deploy", "doctor", "test_docs_site.py"]
+"""Their set-up takes longer than their tests, so all tests of a file have their turn on one day."""
+
+assert all((TESTS / name).exists() for name in EVERY_DAY + TOGETHER), "one has another name now"
+
+DAYS = 7
+
+
+def is_in(names: list[str], item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(TESTS / name) for name in names)
 
 
 def another_days(item: pytest.Item, day: int) -> bool:
     """Return whether the test *item* has its turn on another day of the year than *day*.
 
-    Slow tests take turns, and quick ones where another pass has run all of them.
+    Slow tests take turns, and quick ones where another pass has run all of them. A test has a turn
+    of its own, for files differ by the hundredfold: so each day takes about as long.
     """
     if not item.get_closest_marker("slow"):
         if "CI_AGAIN" not in os.environ:
             return False
-    elif any(item.path.is_relative_to(TESTS / name) for name in EVERY_DAY):
+    elif is_in(EVERY_DAY, item):
         return False
-    return (crc32(str(item.path.relative_to(TESTS)).encode()) - day) % DAYS != 0
+    turn = str(item.path.relative_to(TESTS)) if is_in(TOGETHER, item) else item.nodeid
+    return (crc32(turn.encode()) - day) % DAYS != 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
