@@ -13,7 +13,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connection
 
 from optin.audit import restores
-from optin.conf import CHECKS, REMOVED, Conf, conf
+from optin.conf import CHECKS, Conf, conf
 from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_region, make
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
@@ -354,5 +354,5 @@ def check_names() -> Iterator[CheckMessage]:
             not is_known and not is_own,
             "W210",
             f"There is no setting {name}.",
-            REMOVED.get(name) or (f"Did you mean {near[0]}?" if near else "Remove it."),
+            f"Did you mean {near[0]}?" if near else "Remove it.",
         )

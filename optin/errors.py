@@ -10,9 +10,10 @@ from typing import ClassVar
 
 
 class Refusal(Exception):
-    """Base of every refusal. ``code`` is stable and safe to show to clients."""
+    """Base of every refusal."""
 
-    code: ClassVar[str]
+    code: ClassVar[str] = "internal_error"
+    """The code of a call's answer. Refusals that no call can meet have none of their own."""
     message: ClassVar[str]
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class Deactivated(Refusal):
 class SignedOut(Refusal):
     """The session that asks was ended while it asked."""
 
-    code = "signed_out"
+    code = "invalid_token"
     message = "Sign in again."
 
 
@@ -57,7 +58,6 @@ class Busy(Refusal):
 class MailsFail(Refusal):
     """The mail server does not take mails, so no further ones are made."""
 
-    code = "mails_fail"
     message = "Mails do not leave"
 
     def __init__(self, why: str) -> None:
@@ -113,7 +113,6 @@ class SandboxRefusal(Refusal):
 class Mixed(Refusal):
     """A test account and a file that is no sandbox, or the reverse."""
 
-    code = "mixed"
     message = (
         "A sandbox takes test accounts only, and no other file takes a test account. Whether it "
         "is one is chosen when an account or a file is made, and never changed."
@@ -125,28 +124,24 @@ class TestAccount(Refusal):
 
     __test__ = False  # no test, whatever its name
 
-    code = "test_account"
     message = "This is a test account: its codes are shown on a page. It cannot be staff."
 
 
 class SamePassword(Refusal):
     """A new password is to be the one that the person has: somebody may know it."""
 
-    code = "password_same"
     message = "That is the current password."
 
 
 class UnfitAddress(Refusal):
     """The text is not an email address that the service mails to."""
 
-    code = "email_unfit"
     message = "That is not an email address."
 
 
 class UnfitReason(Refusal):
     """A staff action was asked for without a reason, or with one that is too long."""
 
-    code = "reason_unfit"
     message = "Give a reason of at most 500 characters; it is kept in the audit log."
 
 
@@ -159,35 +154,30 @@ class NumberInReason(UnfitReason):
 class UnfitTime(Refusal):
     """Something is to last for no time, or for too long."""
 
-    code = "time_unfit"
     message = "Give a time from one minute to 366 days."
 
 
 class TellingReason(Refusal):
     """A person is to be erased for a reason that names them."""
 
-    code = "reason_tells"
     message = "Leave the name and the email address out of the reason: the audit log keeps it."
 
 
 class FileIdTaken(Refusal):
     """There is a file with this id."""
 
-    code = "file_id_taken"
     message = "A file with this id already exists."
 
 
 class NotConfidential(Refusal):
     """An application without a secret is to be trusted."""
 
-    code = "not_confidential"
     message = "This application has no secret of its own: anybody could come in its name."
 
 
 class NotProvisioning(Refusal):
     """An application is to get a token for what it may not do."""
 
-    code = "not_provisioning"
     message = "This application may not use SCIM. Allow that first."
 
 
@@ -203,27 +193,21 @@ class ProvisioningRefusal(Refusal):
 class NotThere(ProvisioningRefusal):
     """It asks for what it does not see."""
 
-    code = "not_found"
     message = "There is nothing here."
 
 
 class Taken(ProvisioningRefusal):
     """It sends what somebody else has, or another file."""
 
-    code = "uniqueness"
     message = "Somebody else has this user name, email address or external id."
 
 
 class Unfit(ProvisioningRefusal):
     """It sends a value that cannot be kept."""
 
-    code = "invalid_value"
-
 
 class Barred(ProvisioningRefusal):
     """It wants to change what is not its to change."""
-
-    code = "barred"
 
 
 class TooMany(Refusal):
@@ -240,21 +224,19 @@ class TooMany(Refusal):
 class NotAMember(Refusal):
     """The user may not act in the file."""
 
-    code = "not_a_member"
+    code = "file_access_denied"
     message = "This person may not act in this file."
 
 
 class UnfitEndpoint(Refusal):
     """Nothing may be sent to the address of a webhook endpoint."""
 
-    code = "endpoint_unfit"
     message = "Nothing may be sent to this address."
 
 
 class EndpointPaused(Refusal):
     """Nobody answers for the webhook endpoint, so nothing is sent to it."""
 
-    code = "endpoint_paused"
     message = "The endpoint is paused: no test is sent to it."
 
 
@@ -275,26 +257,23 @@ class TooManyEndpoints(Refusal):
 class EndpointGone(Refusal):
     """A webhook endpoint was removed meanwhile."""
 
-    code = "endpoint_gone"
+    code = "not_found"
     message = "This endpoint was removed meanwhile."
 
 
 class OutOfReach(Refusal):
     """Staff want to act on themselves or on a superior."""
 
-    code = "out_of_reach"
     message = "You cannot do this to your own account, or to one with more rights than yours."
 
 
 class PasswordNeeded(Refusal):
     """The session that asks has not proved the password lately."""
 
-    code = "password_needed"
     message = "Enter your password again."
 
 
 class FactorNeeded(Refusal):
     """The session that asks has not proved a second factor for such a change lately."""
 
-    code = "factor_needed"
     message = "Verify your second factor first."

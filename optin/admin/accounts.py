@@ -26,7 +26,7 @@ from optin.models import AccessKey, Notice, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import has_check, spelled
+from optin.runtime.references import spelled
 from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
 from optin.support.entries import Position
@@ -374,7 +374,6 @@ def find_page(request: HttpRequest) -> HttpResponse:
         "title": title,
         "asked": shown,
         "reference": reference,
-        "is_short": not has_check(asked),
         "found": found,
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],

@@ -19,17 +19,10 @@ from optin.api.serializers import (
     Model,
     parse_id,
 )
-from optin.errors import EndpointGone, NotAMember, SignedOut
+from optin.errors import EndpointGone, NotAMember
 from optin.models import WebhookEndpoint
 from optin.operations import tenants, webhooks
 from optin.runtime import outside
-
-# Refusals whose codes are not on the wire.
-_CODES: dict[type[Exception], str] = {
-    NotAMember: "file_access_denied",
-    SignedOut: "invalid_token",
-    EndpointGone: "not_found",
-}
 
 
 class EndpointCall(ManagerCall):
@@ -51,11 +44,8 @@ class EndpointCall(ManagerCall):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, NotAMember):  # not any more, since they were admitted
-            tenants.refuse_access(
-                self.caller.user, self.file.pk, _CODES[NotAMember], origin=self.origin
-            )
-        code = _CODES.get(type(exc))
-        return super().handle_exception(ApiError(code) if code else exc)
+            tenants.refuse_access(self.caller.user, self.file.pk, exc.code, origin=self.origin)
+        return super().handle_exception(exc)
 
 
 class EndpointsView(EndpointCall):

@@ -21,7 +21,6 @@ from scim2_models import (
     ListResponse,
     Meta,
     NotImplementedException,
-    PreconditionFailedException,
     ResponseParameters,
     SCIMException,
     SearchRequest,
@@ -213,7 +212,7 @@ class Kind:
     """Returns the state after a patch."""
     create: Callable[[Provider, Any], int]
     change: Callable[[Provider, int, Callable[[Any], Any]], None]
-    delete: Callable[[Provider, int, Callable[[Any], object]], None]
+    delete: Callable[[Provider, int], None]
 
 
 PEOPLE = Kind(
@@ -255,15 +254,14 @@ class Kept(ScimCall):
         return shape[self.kind.model].model_validate(self.query)
 
     def resource(self, row: Any) -> Any:
-        told = state = self.kind.state_of(self.provider, row)
+        state = self.kind.state_of(self.provider, row)
         left_out = parsers.fold(self.query.get("excludedattributes", "")).split(",")
         if self.kind is GROUPS and "members" in left_out:  # there may be many
-            told = replace(state, members=frozenset())
-        found = self.kind.shown(row.pk, told)
+            state = replace(state, members=frozenset())
+        found = self.kind.shown(row.pk, state)
         found.meta = Meta(
             resource_type=self.kind.model.__name__,
             location=scim_resources.address(self.kind.path, row.pk),
-            version=scim_resources.version(row.pk, state),
         )
         return found
 
@@ -280,19 +278,8 @@ class Kept(ScimCall):
         if row is None:
             raise errors.NotThere
         found = self.resource(row)
-        headers = {"ETag": found.meta.version}
-        if status == 201:
-            headers["Location"] = found.meta.location
-        if self.request.method in {"GET", "HEAD"} and self.names(
-            "HTTP_IF_NONE_MATCH", found.meta.version
-        ):
-            return Response(None, 304, headers=headers)
+        headers = {"Location": found.meta.location} if status == 201 else None
         return Response(_dump(found, parameters), status, headers=headers)
-
-    def names(self, header: str, version: str) -> bool:
-        """Whether *header* names *version*, or any."""
-        named = {each.strip() for each in self.request.META.get(header, "").split(",")}
-        return bool(named & {"*", version})
 
 
 class All(Kept):
@@ -338,22 +325,14 @@ class One(Kept):
         return Response(None, 204) if self.kind is GROUPS else self.answer(self.pk)
 
     def delete(self, request: Request, key: str) -> Response:
-        self.kind.delete(self.provider, self.pk, self._check)
+        self.kind.delete(self.provider, self.pk)
         return Response(None, 204)
 
-    def _check(self, state: Any) -> None:
-        """Refuse a *state* that is not the one that ``If-Match`` names."""
-        version = scim_resources.version(self.pk, state)
-        if "HTTP_IF_MATCH" in self.request.META and not self.names("HTTP_IF_MATCH", version):
-            raise PreconditionFailedException
-
     def _replaced(self, state: Any) -> Any:
-        self._check(state)
         known = self.kind.shown(self.pk, state).model_dump()
         return self.asked(Context.RESOURCE_REPLACEMENT_REQUEST, known)
 
     def _patched(self, state: Any) -> Any:
-        self._check(state)
         return self.kind.patched(self.pk, state, self.payload())
 
 

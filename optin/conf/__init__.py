@@ -16,11 +16,8 @@ from optin.conf.setting import (
     KEY_BYTES,
     MAX_FAILURES,
     MAX_HOST,
-    MAX_OTP_LIFETIME,
     MIN_OTP_LIFETIME,
-    MIN_SECRET,
     STAFF_REVOKE_DELAY,
-    Network,
     Rate,
     Setting,
 )
@@ -33,13 +30,9 @@ __all__ = [
     "KEY_BYTES",
     "MAX_FAILURES",
     "MAX_HOST",
-    "MAX_OTP_LIFETIME",
     "MIN_OTP_LIFETIME",
-    "MIN_SECRET",
-    "REMOVED",
     "STAFF_REVOKE_DELAY",
     "Conf",
-    "Network",
     "Rate",
     "Setting",
     "conf",
@@ -65,21 +58,3 @@ class Conf(Codes, Texts, Gateways, Access, Service):
 
 
 conf = Conf()
-
-
-REMOVED = {
-    "OPTIN_ALARM_SHARE": f"An alarm sounds at {ALARM_SHARE} percent of a budget.",
-    "OPTIN_APP_FAILURES": "After 100 wrong codes of an app in 30 days it takes two in a row.",
-    "OPTIN_ALARM_UNPROVED": "An alarm sounds at 100 unverified opt-ins in an hour in one region.",
-    "OPTIN_BREAKER_SECONDS": "A breaker counts for an hour, and closes a prefix for an hour.",
-    "OPTIN_BREAKER_SHARE": "A breaker closes if fewer than 20 percent are verified.",
-    "OPTIN_FAILED_SIGN_INS_PER_NEW_NETWORK": "A new network has 3 in an hour.",
-    "OPTIN_GATEWAY_HTTP_IDEMPOTENCY_HEADER": "The header is Idempotency-Key.",
-    "OPTIN_GUESS_BUDGET": "Checks warn of codes of 6 digits.",
-    "OPTIN_NOTARY": "Copies of the seals prove the audit trail: the lines of optin.audit.",
-    "OPTIN_OBSERVE": "Each limit is enforced.",
-    "OPTIN_OWN_SENDS_RESERVE": "Each user gets 3 texts beyond OPTIN_OWN_SENDS_TOTAL.",
-    "OPTIN_SEAL_EVERY": "Each web process seals the audit trail every 5 minutes.",
-    "OPTIN_STAFF_REVOKE_DELAY": "A revocation by support waits for a day.",
-}
-"""Former settings, and what is true without them."""

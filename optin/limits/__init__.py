@@ -8,7 +8,6 @@ The courtesy limits on requests are in ``runtime.throttle``, and sending is in `
 from optin.limits.attempts import (
     EMAILS,
     REVOCATIONS,
-    SEARCHES,
     Charge,
     knows_network,
     remember_network,
@@ -27,7 +26,6 @@ from optin.limits.texts import count_verified, count_warning, reserve_text, text
 __all__ = [
     "EMAILS",
     "REVOCATIONS",
-    "SEARCHES",
     "Charge",
     "Decision",
     "Limit",

@@ -192,7 +192,7 @@ def change(provider: Provider, pk: int, edit: Callable[[Profile], Profile]) -> N
         _propose(provider, person, wanted)
 
 
-def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> None:
+def delete(provider: Provider, pk: int) -> None:
     """End the access of a person, whom the provider does not see any more.
 
     Nothing is erased. Staff may activate the person: then the provider sees them again.
@@ -201,7 +201,6 @@ def delete(provider: Provider, pk: int, check: Callable[[Profile], object]) -> N
     """
     with _writing(provider):
         person = provider.locked(pk)
-        check(profile_of(provider, person))
         if not _end(provider, person):
             _record(Kind.PERSON, "provisioned", provider, user_id=person.pk, data={"deleted": True})
         _keep_end(provider, person, deleted=True)
@@ -399,7 +398,7 @@ def change_group(provider: Provider, pk: int, edit: Callable[[Group], Group]) ->
         _set_members(provider, file, before.members, wanted.members)
 
 
-def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) -> None:
+def delete_group(provider: Provider, pk: int) -> None:
     """Close a file that was never used and has no members. Its id is never given again.
 
     The provider sees it no more, and may still know the id.
@@ -410,7 +409,6 @@ def delete_group(provider: Provider, pk: int, check: Callable[[Group], object]) 
     _refuse_one_file(provider)
     with _writing(provider):
         file = _locked_file(provider, pk)
-        check(group_of(provider, file))
         relations: Any = File._meta.get_fields(include_hidden=True)
         used = [
             relation.related_model._base_manager.filter(**{relation.field.name: file})

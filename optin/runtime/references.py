@@ -6,8 +6,7 @@ decided, and only this service can read it back. Whoever guesses one learns noth
 call takes a reference, except the search of staff (``support.references``).
 
 The seventh character checks the other six. With one of them wrong, or with two exchanged, a
-reference is none, and of invented ones 31 of 32 are none. Until 0.24.0 there was no such character.
-Such a reference leads to an event, but its time and cause are not told, since it may be invented.
+reference is none, and of invented ones 31 of 32 are none.
 
 The byte leads to the audit event: it is a random byte of the id of the request, from ``CAUSES`` to
 255. If the request was refused before any decision, there is no event, and the byte is the number
@@ -171,11 +170,6 @@ def spelled(text: str) -> str:
     return _written(values) if values else ""
 
 
-def has_check(text: str) -> bool:
-    """Whether *text* has the character by which ``read`` knows an invented one."""
-    return len(_values(text)) == _CHECKED
-
-
 def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
     """Yield for *text*, written in any usual way, the second of its request and how its id begins.
 
@@ -184,11 +178,10 @@ def read(text: str, now: datetime) -> Iterator[tuple[datetime, str]]:
     Nothing if *text* can be no reference, or its request is older than ``KEPT``. A digest key that
     was replaced is tried too, so there may be several.
     """
-    values = _values(text)
-    first, check = values[:_UNCHECKED], values[_UNCHECKED:]
+    *first, check = _values(text) or [0]
     shuffled = sum(each << 5 * n for n, each in enumerate(reversed(first)))
-    for key_id in keys.digest_key_ids() if values else ():
-        if check and check != [_check(first, keys.digest_key(_LABEL, key_id=key_id))]:
+    for key_id in keys.digest_key_ids() if first else ():
+        if check != _check(first, keys.digest_key(_LABEL, key_id=key_id)):
             continue
         seconds, byte = divmod(_unshuffle(shuffled, key_id), 256)
         latest = int((now + _AHEAD).timestamp())
@@ -209,9 +202,6 @@ _NUMBERS = frozenset(Undecided)
 
 # -- characters ----------------------------------------------------------------------
 
-_UNCHECKED, _CHECKED = 6, 7
-"""Characters of a reference until 0.24.0, and since."""
-
 
 def _written(values: list[int]) -> str:
     text = "".join(_LETTERS[each] for each in values)
@@ -221,7 +211,7 @@ def _written(values: list[int]) -> str:
 def _values(text: str) -> list[int]:
     """Return what the characters of a reference stand for; nothing if *text* can be none."""
     letters = re.sub(r"[\s\-\u2010-\u2015.]", "", text).upper().translate(_READ_AS)
-    if len(letters) not in {_UNCHECKED, _CHECKED} or not set(letters) <= set(_LETTERS):
+    if len(letters) != 7 or not set(letters) <= set(_LETTERS):
         return []
     return [_LETTERS.index(each) for each in letters]
 

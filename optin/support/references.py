@@ -46,11 +46,8 @@ class Untold:
 def untold(text: str, now: datetime) -> list[Untold]:
     """Return the requests of the reference *text*, to which ``find`` gives no event.
 
-    Nothing if the reference has no check character: then it may be invented. There are several
-    after a change of keys.
+    There are several after a change of keys.
     """
-    if not references.has_check(text):
-        return []
     found = []
     for at, beginning in references.read(text, now):
         cause = references.cause(beginning)

@@ -1,10 +1,7 @@
 """Commands of Django and of packages, which the trail records, and the end of a trial."""
 
-import builtins
 import getpass
-import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 import pytest
 from django.conf import LazySettings
@@ -154,19 +151,6 @@ def test_the_end_of_a_trial_removes_the_numbers(trial: ProviderUser) -> None:
     assert (told.kind, told.face) == (Kind.REVOKE, Face.COMMAND)
     assert checks.check_trial() == []
     assert run("person", "end-trial") == ""
-
-
-def test_the_end_of_a_trial_asks_staff_for_a_real_number(
-    trial: ProviderUser, phone: Phone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def answer(prompt: str) -> str:
-        return "0412 345 678" if "Mobile number" in prompt else phone.code()
-
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr(builtins, "input", answer)
-    assert "with the password" not in run("person", "end-trial")
-    assert phone.messages[-1][0] == "+61412345678"
-    assert ProviderUser.objects.get(user=trial.user, confirmed=True).last_three == "678"
 
 
 def test_a_trial_that_goes_on_does_not_end(db: None, settings: LazySettings) -> None:

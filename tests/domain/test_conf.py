@@ -342,7 +342,6 @@ def test_a_deployment_is_warned(
         ("OPTIN_SERVICENAME", "Did you mean OPTIN_SERVICE_NAME?"),
         ("OPTIN_GATEWAY_HTTP_UR_FILE", "Did you mean OPTIN_GATEWAY_HTTP_URL?"),
         ("OPTIN_QWERTYUIOP_ASDFGHJKL", "Remove it."),
-        ("OPTIN_STAFF_REVOKE_DELAY", "A revocation by support waits for a day."),
         ("OPTIN_KEYS_COMMAND", None),
         ("OPTIN_SENDS_PER_FILE", None),
         ("OPTIN_GATEWAY_HARBOUR_KEY", None),

@@ -61,7 +61,8 @@ def test_letters_that_look_alike_are_the_same(clock: time_machine.Traveller) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "7KD-2Q", "7KD-2QMMM", "7KD-2U!", "ann@example", "7KD_2QM", "7\u041aD-2QM"]
+    "text",
+    ["", "7KD-2Q", "7KD-2QM", "7KD-2QMMM", "7KD-2U!", "ann@example", "7KD_2QM", "7\u041aD-2QM"],
 )
 def test_what_is_none_leads_nowhere(text: str) -> None:
     assert list(references.read(text, NOON)) == []
@@ -85,12 +86,6 @@ def test_of_invented_ones_one_in_32_is_read() -> None:
     made = (f"{n:05d}{n % 97:02d}" for n in range(3200))
     read = sum(bool(list(references.read(text, NOON))) for text in made)
     assert 30 < read < 100  # a third of them would be older than they live
-
-
-def test_one_of_the_release_before_is_read(clock: time_machine.Traveller) -> None:
-    """Without its check character, until it is too old."""
-    text = references.of(request_id := references.new_request_id())[:7]
-    assert [begins for _, begins in references.read(text, NOON)] == [request_id[:10]]
 
 
 def test_it_is_gone_after_30_days(clock: time_machine.Traveller) -> None:
