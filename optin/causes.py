@@ -41,6 +41,7 @@ class Why(StrEnum):
     NO_NUMBER = "no_number"
     NOTHING_ASKED = "nothing_asked"
     APP_INSTEAD = "app_instead"
+    PASSKEY_ONLY = "passkey_only"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105  (a name, no secret)
     PASSWORD_LIMIT = "password_limit"  # noqa: S105
     NO_PASSWORD = "no_password"  # noqa: S105

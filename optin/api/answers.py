@@ -106,8 +106,8 @@ ERRORS: dict[str, Row] = {
     "already_verified": Row(409, "This mobile number is verified already.",
         "ProviderUserId is your active number and no code is waiting for it."),
     "already_opted_in": Row(409, "Two-factor authentication is on already.",
-        "You have an active number or authenticator app. Opt a number out first, or change it in "
-        "the browser. An app can be removed in the browser only."),
+        "You have an active number, authenticator app or passkey. Opt a number out first, or "
+        "change it in the browser. An app or a passkey can be removed in the browser only."),
     "not_opted_in": Row(409, "Two-factor authentication is not on.",
         "You have no active number to release. opt-in-to-2fa turns it on."),
     "mobile_number_in_use": Row(409, "Another account uses this mobile number. Contact support.",
@@ -179,7 +179,7 @@ _CODES_OF_TEXTS = ("send_limit", "temporarily_unavailable")
 _BARRED = (Why.DISABLED, Why.SUSPENDED)
 
 CAUSES: dict[str, tuple[Why, ...]] = {
-    "2fa_code_required": (Why.RESEND_WAIT, *_BARRED),
+    "2fa_code_required": (Why.RESEND_WAIT, *_BARRED, Why.PASSKEY_ONLY),
     "factor_disabled": _BARRED,
     "send_limit": _OF_TEXTS,
     "temporarily_unavailable": (
@@ -201,11 +201,16 @@ _SWITCHED_OFF = (
     "Two-factor authentication is on, and codes by text message are switched off. Send a code of "
     "the authenticator app or a recovery code as verification_code, or contact support."
 )
+_PASSKEY_ONLY = (
+    "Two-factor authentication is on by a passkey, which works in a browser only. Send a recovery "
+    "code as verification_code."
+)
 _SAID_OF: dict[tuple[str, Why], str] = {
     # Nobody knows when this ends: no time to try again would be true.
     **dict.fromkeys([(code, Why.ANSWERED_STOP) for code in _CODES_OF_TEXTS], _STOPPED),
     # No text comes.
     **dict.fromkeys([("2fa_code_required", why) for why in _BARRED], _SWITCHED_OFF),
+    ("2fa_code_required", Why.PASSKEY_ONLY): _PASSKEY_ONLY,
 }
 """The sentence of a code where that of its row would be untrue for the cause."""
 

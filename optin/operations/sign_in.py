@@ -347,8 +347,9 @@ def _second_factor(
     if not code and not factors.active:
         left = factors.user.own.locked_for(now)
         outcome = TokenOutcome.NOT_NOW if left else TokenOutcome.CODE_REQUIRED
+        why = Why.LOCKED if left else None if factors.app else Why.PASSKEY_ONLY
         _record(outcome, factors.user, origin, now)
-        return TokenAnswer(outcome, retry_after=left, why=Why.LOCKED if left else None)
+        return TokenAnswer(outcome, retry_after=left, why=why)
     if not code:
         sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
         if sending.outcome in {SendOutcome.LOCKED, SendOutcome.SEND_LIMIT}:

@@ -107,12 +107,16 @@ class SignInCode(CodePage):
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
         has_file = File.objects.open_to(self.person).exists()
-        if authenticators.overview(self.person).number and has_file:
+        factors = authenticators.overview(self.person)
+        if factors.number and has_file:
             said = _("You're signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You're signed in.")
             sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))
+        if factors.passkeys and not factors.app:
+            sessions.flash(self.request, _("You're signed in. Add another passkey now."))
+            return SeeOther("passkey-add", then=on_to(self.request))
         sessions.flash(self.request, _("You're signed in. Set up an authenticator app now."))
         return SeeOther("app", then=on_to(self.request))
 

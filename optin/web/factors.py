@@ -329,7 +329,14 @@ class OffCode(CodePage):
 
     def context(self) -> dict[str, Any]:
         removal, one = self._removal()
-        return {"removal": removal, "removed": one, "mailed": _is_mailed(self.person)}
+        factors = authenticators.overview(self.person)
+        has_codes = factors.number and factors.app
+        return {
+            "removal": removal,
+            "removed": one,
+            "ends_programs": removal in {Removal.NUMBER, Removal.APP} and not has_codes,
+            "mailed": _is_mailed(self.person),
+        }
 
     def _removal(self) -> tuple[Removal, Passkey | None]:
         """Return what is to be removed, with the passkey if it is one: all, if nothing is left."""

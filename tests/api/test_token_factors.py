@@ -71,6 +71,19 @@ def test_an_app_alone_sends_no_text(person: Person) -> None:
     assert person.phone.messages == []
 
 
+def test_a_passkey_alone_sends_no_text(person: Person) -> None:
+    """The help says what a program can do: send a recovery code."""
+    person.set_up(By.PASSKEY, By.RECOVERY)
+    answer = Tokens().sign_in()
+    assert error(answer) == CODE_REQUIRED
+    assert "passkey" in answer.data["error_description"]
+    assert answer.headers["Link"].endswith('#2fa_code_required.passkey_only>; rel="help"')
+    assert person.phone.messages == []
+    assert error(Tokens().sign_in(verification_code="123456")) == REFUSED
+    assert person.user.otp_failures == 0
+    assert Tokens().sign_in(verification_code=person.recovery[0]).status == 200
+
+
 def test_recovery_codes_alone_are_no_factor(person: Person) -> None:
     """S-31: there are none without one; the token needs no code."""
     person.set_up(By.TEXT, By.RECOVERY)

@@ -13,6 +13,7 @@ from optin.outcomes import (
     SendOutcome,
     TokenOutcome,
 )
+from optin.passkeys import PasskeyFault
 from optin.support import messages, wording
 from optin.support.diagnosis import EXPLAINED, Why
 from optin.web import words
@@ -28,8 +29,10 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
     ("told", "members"),
     [
         # A lock is told with the time of its end, a disabling with what works in its place.
+        # A refused passkey is told with its fault.
         pytest.param(
-            {*words._REFUSALS, "locked", "factor_disabled", "ok", "started", "unchanged"},
+            {*words._REFUSALS, "locked", "factor_disabled", "ok", "started", "unchanged"}
+            | {CodeOutcome.PASSKEY_REFUSED},
             {*CodeOutcome, *FactorOutcome},
             id="codes",
         ),
@@ -59,7 +62,8 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
             id="explanations",
         ),
         pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),
-        pytest.param({*wording._WHY}, {*NotCompared}, id="not-compared"),
+        pytest.param({*wording._WHY}, {*NotCompared, *PasskeyFault}, id="not-compared"),
+        pytest.param({*words._PASSKEY_REFUSED}, {*PasskeyFault}, id="passkeys"),
     ],
 )
 def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:

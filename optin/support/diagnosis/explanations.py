@@ -147,6 +147,14 @@ EXPLAINED: dict[Why, Explanation] = {
         "sign-in, a code of an authenticator app or a recovery code still works. Otherwise the "
         "person asks support.",
     ),
+    Why.PASSKEY_ONLY: Explanation(
+        "Tell them that a program can use a recovery code, or to add a mobile number or an "
+        "authenticator app under “Security”.",
+        "The person signs in with a passkey, which works in a browser only: no text is sent. Send "
+        "one of their recovery codes. For sign-ins without the person's browser, they can add a "
+        "mobile number or an authenticator app on the pages of the service; or use the "
+        "authorization code flow, in which the person signs in with a browser.",
+    ),
     Why.PASSWORD_LIMIT: Explanation(
         "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
         "Too many passwords were tried, for this name or from this address. The password of this "

@@ -87,7 +87,7 @@ def test_the_text_is_the_other_way(
     browser.go(f"{TWO_FACTOR}passkeys/{row.pk}/")
     assert "Passkey renamed." in browser.send(name="Work laptop").text
     clock.shift(timedelta(minutes=1))
-    browser.click(OFF)
+    assert "Programs that sign in" in browser.go(f"{OFF}?what=number").text
     removal = next(link for link in browser.go(TWO_FACTOR).links if "what=passkey" in link)
     assert browser.go(removal).heading == "Remove the passkey “Work laptop”"
     use(browser, keys)
