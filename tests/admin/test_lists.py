@@ -140,6 +140,7 @@ def text(n: int, file: File) -> None:
     AccessKey.objects.make(user, file, NOON)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_take_the_same_statements_for_many_rows(
     world: World, signed_in: In, file: File, name: str
@@ -236,6 +237,7 @@ def test_filters(signed_in: In, query: dict[str, str], found: list[str]) -> None
     assert [AuditEvent.objects.get(pk=pk).reason for pk in pks] == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVENTS)
 def test_each_event_is_found_by_its_label_alone(kind: str) -> None:
     """One for each outcome, also of a later release, and for facts that have their own words."""

@@ -451,6 +451,7 @@ WAYS: dict[str, tuple[Way, list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
 def test_it_is_found(trail: Trail, constraints_are_away: None, name: str) -> None:
     """S-53."""

@@ -97,10 +97,11 @@ QUICK = ("Ping", "Addresses, methods and the query", "The type of the answer")
 LAWS = "Every answer of the run"
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_our_own_service(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The checks of the kit are the examples of the contract: it is not slow, to run each time."""
+    """The checks of the kit are the examples of the contract: it runs every day."""
     bench.proxy.alter = unaltered
     status = main(arguments(bench.options, tmp_path, "--strict"))
     told = capsys.readouterr().out
@@ -133,6 +134,7 @@ def arguments(options: Options, folder: Path, *more: str) -> list[str]:
     return [options.base_url, "--config", str(config), *more]
 
 
+@pytest.mark.slow
 def test_a_failure_names_the_request_and_the_section(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_failure_names_the_request_and_the_section(
     assert (suite.get("failures"), suite.get("tests")) == ("1", str(len(suite)))
 
 
+@pytest.mark.slow
 def test_one_cause_is_printed_once(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +166,7 @@ def test_one_cause_is_printed_once(
     assert re.search(r"\n    and \d\d other checks\n", told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ci", "more", "status"), [("true", [], 3), ("true", ["--no-strict"], 0), ("", [], 0)]
 )

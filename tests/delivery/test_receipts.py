@@ -366,6 +366,7 @@ def test_of_two_stops_at_once_one_is_told(
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.NO_TEXTS).count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "written"), [("json", NUMBER), ("form", "0491 570 156"), ("query", NUMBER)]
 )

@@ -361,6 +361,7 @@ def test_a_name_with_a_typing_error_is_warned(
 
 
 @given(value=st.text(max_size=40))
+@pytest.mark.slow
 def test_any_address_is_judged_by_a_sentence(value: str) -> None:
     for text in (value, f"https://{value}"):
         assert isinstance(faults.address(text), str)
@@ -401,6 +402,7 @@ PRODUCTION = {
 """All that a start without DEBUG needs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

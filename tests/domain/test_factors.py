@@ -283,6 +283,7 @@ def test_password_change_works_while_locked(full: Person) -> None:
 # -- disabled and suspended (S-07a) ------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", CODES)
 @pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.CHANGE, Purpose.OPT_OUT])
 @pytest.mark.parametrize("state", [Person.disable, Person.suspend], ids=["disabled", "suspended"])
@@ -422,6 +423,7 @@ def sessions_ended(person: Person) -> None:
     person.user.end_sign_ins(timezone.now())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "origin", "purpose", "repeated"),
     [

@@ -272,6 +272,7 @@ def guess_wrong(world: World) -> object:
     return world.guess(world.wrong())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "operation", [guess_right, guess_wrong, World.ask, suspend, resume, revoke, unlock]
 )

@@ -156,6 +156,7 @@ def rows() -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reach", SEEN)
 def test_it_sees_and_changes_only_its_people(
     reach: str, people: dict[str, User], file: File

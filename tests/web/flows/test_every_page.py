@@ -64,6 +64,7 @@ def hsts(settings: LazySettings) -> None:
     settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = settings.SECURE_HSTS_PRELOAD = True
 
 
+@pytest.mark.slow
 def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> None:
     """S-60. With proofs that are fresh, so that each shows itself; then for nobody."""
     ann_on.go(NUMBER_PAGE)
@@ -78,6 +79,7 @@ def test_headers_of_every_page(ann_on: Browser, phone: Phone, user: User) -> Non
                     assert_sound(answer.content.decode(), address)
 
 
+@pytest.mark.slow
 def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> None:
     """Codes of a list and the secret of an app are shown where they are made alone."""
     ann_on.go(RECOVERY)
@@ -93,6 +95,7 @@ def test_what_is_secret_is_on_no_other_page(ann_on: Browser, phone: Phone) -> No
             assert not any(secret in ann_on.page.html for secret in shown), address
 
 
+@pytest.mark.slow
 def test_each_password_field_has_a_button_that_shows_it(ann: Browser, user: User) -> None:
     """Hidden, until the script says that it works."""
     seen = 0

@@ -128,6 +128,7 @@ def test_get_changes_nothing(
     assert (len(phone.messages), len(mail.outbox)) == (texts, mails)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "NONSENSE"])
 def test_wrong_method_is_a_405(method: str, ann: Browser) -> None:
     """S-60, S-61: before anything else is looked at."""
@@ -157,6 +158,7 @@ def test_post_without_a_token_is_a_page_that_helps(ann_on: Browser) -> None:
     assert rows() == before
 
 
+@pytest.mark.slow
 def test_every_form_has_a_token(ann_on: Browser, phone: Phone) -> None:
     for address in ADDRESSES:
         ann_on.go(address)
