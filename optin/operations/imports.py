@@ -414,15 +414,6 @@ def _is_wanted(row: Person, user: User | None, run: Run) -> bool:
     return bool(row.password) and is_quick and _is_brought(user)
 
 
-def to_wrap(rows: Sequence[Person], run: Run) -> int:
-    """Return how many fast hashes of *rows* are wrapped, or would be without ``run.dry_run``."""
-    fast = [row for row in rows if isinstance(row.password, Fast)]
-    if not fast:
-        return 0
-    known = _Known(fast, run)
-    return sum(_is_wanted(row, known.person(row), run) for row in fast)
-
-
 # -- new people --------------------------------------------------------------------
 
 

@@ -155,32 +155,6 @@ def test_csv_from_standard_input_says_the_same_as_json(
     assert counts(bring(DORA, {"username": "emil"})) == (0, 0, 2, 0)
 
 
-def test_without_a_terminal_lines_tell_how_far_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = "optin.management.commands.import_people"
-    monkeypatch.setattr(f"{command}.BATCH", 2)
-    path = tmp_path / "people.jsonl"
-    path.write_text("\n".join(json.dumps({"username": f"person-{n}"}) for n in range(3)))
-    assert "of 3 rows" not in run("import_people", str(path), WHY)
-    monkeypatch.setattr(f"{command}.PAUSE", 0.0)
-    assert "\n3 of 3 rows: about 0 more seconds\n" in run("import_people", str(path), WHY)
-
-
-def test_only_hashes_that_are_to_be_wrapped_are_counted(tmp_path: Path) -> None:
-    """Of people who are here already, only for an update, and until they sign in."""
-    path = tmp_path / "people.jsonl"
-    fast = "{SHA}ovj3+hlaCAoipokEHaqPIET58zY="
-    path.write_text(json.dumps({"username": "dora", "password": fast}))
-    command, said = ("import_people", str(path), WHY), "1 fast hashes: about"
-    assert said in run(*command, "--dry-run")
-    assert said in run(*command)
-    assert said not in run(*command)
-    assert said in run(*command, "--update", "--dry-run")
-    User.objects.update(password=make_password("one of today"))
-    assert said not in run(*command, "--update")
-
-
 def test_all_rows_of_many_batches_come_in(bring: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optin.management.commands.import_people.BATCH", 2)
     people = [{"username": f"person-{n}", "external_id": str(n)} for n in range(5)]

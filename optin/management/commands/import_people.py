@@ -3,7 +3,6 @@ import itertools
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedIOBase
@@ -13,7 +12,6 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from optin.hashes import own_seconds
 from optin.management import people_files
 from optin.management.commands import ORIGIN, BaseCommand
 from optin.models.reasons import fit_reason
@@ -25,9 +23,6 @@ BATCH = 100
 
 SHOWN = 20
 """Refused rows that are printed, if there is no file for them."""
-
-PAUSE = 10.0
-"""Seconds between two lines of progress, without a terminal."""
 
 SOME, NONE = 3, 4
 """Exit statuses: some rows were refused, or all. Python ends with 1 and 2 by itself."""
@@ -85,8 +80,7 @@ class Command(BaseCommand):
             total = Tally()
             stack.callback(imports.end, run, total)  # also if it is stopped
             try:
-                rows = self._count(stream, form, run)
-                self._import(stream, form, run, total, rows, rejects)
+                self._import(stream, form, run, total, rejects)
             except ValidationError as exc:
                 raise CommandError(" ".join(exc.messages)) from None
             except KeyboardInterrupt:
@@ -96,31 +90,11 @@ class Command(BaseCommand):
     def _rejects(self, name: str | None, stack: ExitStack) -> IO[str] | None:
         return stack.enter_context(people_files.made(name)) if name else None
 
-    def _count(self, stream: BufferedIOBase, form: str, run: Run) -> int:
-        """Return how many rows there are. Say how long it takes to wrap fast hashes."""
-        stream.seek(0)
-        rows = fast = 0
-        for batch in _batches(people_files.read(stream, form)):
-            rows += len(batch)
-            parsed = [people_files.parse(line, row) for line, row in batch]
-            fast += imports.to_wrap([row for row in parsed if isinstance(row, Person)], run)
-        if fast:
-            seconds = fast * own_seconds() / (os.cpu_count() or 1)
-            self.stderr.write(f"{fast} fast hashes: about {seconds:.0f} seconds.")
-        return rows
-
     def _import(
-        self,
-        stream: BufferedIOBase,
-        form: str,
-        run: Run,
-        total: Tally,
-        rows: int,
-        rejects: IO[str] | None,
+        self, stream: BufferedIOBase, form: str, run: Run, total: Tally, rejects: IO[str] | None
     ) -> None:
         stream.seek(0)
-        batches = _batches(people_files.read(stream, form))
-        for batch in self._with_progress(batches, rows):
+        for batch in _with_progress(stream, _batches(people_files.read(stream, form))):
             parsed = [people_files.parse(line, row) for line, row in batch]
             done = imports.bring_in([row for row in parsed if isinstance(row, Person)], run)
             wrong = [faults for faults in parsed if isinstance(faults, list)]
@@ -133,20 +107,6 @@ class Command(BaseCommand):
             for _line, own in itertools.groupby(sorted(faults), lambda fault: fault.line):
                 self._refuse(own, total.refused, rejects)
                 total.refused += 1
-
-    def _with_progress(self, batches: Iterator[list[Any]], rows: int) -> Iterator[list[Any]]:
-        """Show a bar on a terminal, and a line from time to time elsewhere."""
-        begun = told = time.monotonic()
-        done = 0
-        with tqdm(total=rows, unit=" rows", disable=None, file=sys.stderr) as bar:
-            for batch in batches:
-                yield batch
-                done += len(batch)
-                bar.update(len(batch))
-                now = time.monotonic()
-                if bar.disable and now > told + PAUSE:
-                    told, left = now, (now - begun) * (rows - done) / done
-                    self.stderr.write(f"{done} of {rows} rows: about {left:.0f} more seconds")
 
     def _refuse(self, faults: Iterable[Fault], before: int, rejects: IO[str] | None) -> None:
         """Tell the *faults* of one row."""
@@ -184,6 +144,15 @@ class Command(BaseCommand):
 
 def _is_same(one: str, other: str | None) -> bool:
     return other is not None and os.path.exists(other) and os.path.samefile(one, other)
+
+
+def _with_progress(stream: BufferedIOBase, batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
+    """Show on a terminal how much of the file is done."""
+    size = os.fstat(stream.fileno()).st_size
+    with tqdm(total=size, unit="B", unit_scale=True, disable=None, file=sys.stderr) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(stream.tell() - bar.n)
 
 
 def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
