@@ -102,13 +102,13 @@ class Line:
                 self._exchange(headers, body)
         except (outside.NotPublic, outside.Unresolved) as exc:
             self._failure = str(exc)
-        except Exception as exc:
-            # Whatever an answer does to the client. Its words may hold the address, which may hold
-            # a secret.
-            why = type(exc).__name__
-            if isinstance(exc, ssl.SSLCertVerificationError):
-                why = "its certificate is not valid"
-            self._failure = f"{self._who} could not be reached ({why})"
+        except ssl.SSLCertVerificationError:
+            self._failure = f"{self._who} could not be reached (its certificate is not valid)"
+        # Their words may hold the address, which may hold a secret.
+        except OSError as exc:
+            self._failure = f"{self._who} could not be reached ({type(exc).__name__})"
+        except Exception as exc:  # whatever an answer does to the client
+            self._failure = f"{self._who} gave no answer in HTTP ({type(exc).__name__})"
         finally:
             if self._connection.is_over:
                 self._connection.close()

@@ -301,17 +301,20 @@ def test_a_name_that_takes_too_long_to_look_up_is_given_up(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("said", "answer"),
     [
-        lambda line: None,
-        lambda line: line.sendall(b"220 mail.example.com\r\n"),
-        lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n"),
+        ("could not be reached", lambda line: None),
+        ("gave no answer in HTTP", lambda line: line.sendall(b"220 mail.example.com\r\n")),
+        (
+            "gave no answer in HTTP",
+            lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n"),
+        ),
     ],
     ids=["nothing", "another-protocol", "many-headers"],
 )
-def test_what_is_no_answer_is_an_unknown_attempt(server: Server, answer: Answer) -> None:
+def test_what_is_no_answer_is_an_unknown_attempt(server: Server, said: str, answer: Answer) -> None:
     server.answer = answer
-    with pytest.raises(SmsError, match=r"^the gateway could not be reached \(\w+\)$") as caught:
+    with pytest.raises(SmsError, match=rf"^the gateway {said} \(\w+\)$") as caught:
         send(gateway(server))
     assert caught.value.fate is Fate.UNKNOWN
 

@@ -92,7 +92,7 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
         says(307, echo, Location=f"/{CREDENTIALS['query']}"),
         "the gateway answered 307",
     ),
-    "no status": (lambda text: f"{text.words}\r\n\r\n", "could not be reached (BadStatusLine)"),
+    "no status": (lambda text: f"{text.words}\r\n\r\n", "gave no answer in HTTP (BadStatusLine)"),
     "no number for a status": (lambda text: f"HTTP/1.1 {text.words}\r\n\r\n", "BadStatusLine"),
     "two lengths": (
         lambda text: f"HTTP/1.1 200 OK\r\nContent-Length: 1, {text.code}\r\n\r\n{text.words}",
