@@ -239,6 +239,7 @@ class _Talk:
         return made
 
     def _goes_on(self, made: list[Attempt], ends: float) -> bool:
+        """Whether the next event is sent too: after a failure only if it is the tenth of all."""
         answer = made[-1].answer
         if answer.is_good:
             return time.monotonic() <= ends
@@ -286,27 +287,33 @@ def _finish(endpoint: WebhookEndpoint, made: list[Attempt]) -> bool:
     :param made: attempts; all are good but the last, and maybe the first.
     :return: whether the first event is skipped: it failed for the tenth time, and others arrived.
     """
-    now, last = timezone.now(), made[-1]
-    changes: dict[str, Any] = {"failures": 0, "due_at": now} if last.answer.is_good else {}
+    now, first, last = timezone.now(), made[0], made[-1]
     if last.event.sequence is None:
-        last.event.delete()  # a test has one attempt
-        if endpoint.due_at < now:
-            changes["due_at"] = now  # at the end of the line, also after a failure
-        endpoint.finish(**changes)
+        _finish_test(endpoint, last, now)
         return False
     arrived = [each.event.sequence for each in made if each.answer.is_good]
-    if arrived:
-        changes["cursor"] = arrived[-1]
-    if not last.answer.is_good:
+    changes: dict[str, Any] = {"cursor": arrived[-1]} if arrived else {}
+    if last.answer.is_good:
+        changes |= {"failures": 0, "due_at": now}
+    else:
         changes |= _failed(last.answer, 0 if arrived else endpoint.failures, now)
     if not endpoint.finish(**changes):
         return False
     if why := changes.get("off_why"):
         _tell_off(endpoint, why, now)
-    if not arrived or made[0].answer.is_good:
-        return False
-    _record(endpoint, "given_up", now, sequence=made[0].event.sequence)
-    return True
+    is_skipped = bool(arrived) and not first.answer.is_good
+    if is_skipped:
+        _record(endpoint, "given_up", now, sequence=first.event.sequence)
+    return is_skipped
+
+
+def _finish_test(endpoint: WebhookEndpoint, made: Attempt, now: datetime) -> None:
+    """Give the *endpoint* back after a test, which has one attempt. Its failure counts nowhere."""
+    made.event.delete()
+    changes: dict[str, Any] = {"failures": 0} if made.answer.is_good else {}
+    if made.answer.is_good or endpoint.due_at < now:
+        changes["due_at"] = now  # at the end of the line
+    endpoint.finish(**changes)
 
 
 def _failed(answer: Answer, failures: int, now: datetime) -> dict[str, Any]:
