@@ -90,21 +90,26 @@ class Outcome(Typed):
 
 def _options(kind: AuditEvent.Kind) -> Iterator[tuple[str, tuple[str, Search]]]:
     """Yield the searches for *kind*, each by its value, with its words: all, and each label."""
-    found, all_of_it = labels(kind), {"kind": kind.value}
-    if len(found) == 1:
-        yield kind.value, (kind.label, Search(all_of_it))
+    by_label = labels(kind)
+    if len(by_label) == 1:
+        yield kind.value, (kind.label, Search({"kind": kind.value}))
         return
-    yield kind.value, (f"{kind.label} (all)", Search(all_of_it))
-    known = set(chain(*found.values()))
-    for label, outcomes in found.items():
-        name, facts, rest = outcomes[0], all_of_it, Q(outcome__in=outcomes)
-        if OTHERS in outcomes:
-            name = "others"
-            rest = ~Q(outcome__in=sorted(known.difference(outcomes)))
-        elif len(outcomes) == 1:
-            facts = {**all_of_it, "outcome": outcomes[0]}  # may be rarer than the kind
+    yield kind.value, (f"{kind.label} (all)", Search({"kind": kind.value}))
+    named = set(chain(*by_label.values()))
+    for label, outcomes in by_label.items():
         if label:
-            yield f"{kind}:{name}", (label, Search(facts, rest=rest))
+            name = "others" if OTHERS in outcomes else outcomes[0]
+            yield f"{kind}:{name}", (label, _search_for(kind, outcomes, named))
+
+
+def _search_for(kind: AuditEvent.Kind, outcomes: Sequence[str], named: set[str]) -> Search:
+    """Return the search for *outcomes*, where ``OTHERS`` stands for all that are not *named*."""
+    if OTHERS in outcomes:
+        others = ~Q(outcome__in=sorted(named.difference(outcomes)))
+        return Search({"kind": kind.value}, rest=others)
+    if len(outcomes) == 1:  # which may be rarer than the kind
+        return Search({"kind": kind.value, "outcome": outcomes[0]})
+    return Search({"kind": kind.value}, rest=Q(outcome__in=outcomes))
 
 
 class Happened(Choice):
