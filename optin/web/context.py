@@ -6,7 +6,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import reverse
 
 from optin.conf import conf
 from optin.gateways import Simulator
@@ -17,8 +16,6 @@ from optin.web import sessions
 def service(request: HttpRequest) -> dict[str, Any]:
     # A request that was refused early has no session.
     has_session = hasattr(request, "session")
-    if has_session and not request.path.startswith(reverse("number-code")):
-        sessions.leave_number(request)
     flash = sessions.take_flash(request) if has_session else {}
     return {
         "service_name": conf.service_name,

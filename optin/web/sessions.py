@@ -21,6 +21,7 @@ from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, login, logout
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_otp import DEVICE_ID_SESSION_KEY
@@ -79,6 +80,8 @@ class Ages:
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:
                 request.session["seen"] = now.timestamp()
                 request.session["ip"] = origin_of(request).ip
+            if request.method == "GET" and not request.path.startswith(reverse("number-code")):
+                leave_number(request)
             began = _time(request.session, "began")
             request.META["SESSION_ENDS_AT"] = _ends_at(request.session, request.user)
             request.META["SESSION_ENDS_AT_LATEST"] = began + LONGEST
