@@ -339,7 +339,6 @@ def _record(outcome: str, user_id: int | None, request: Any, subject: str = "") 
     AuditEvent.objects.record(
         AuditEvent.Kind.TOKEN,
         outcome,
-        now=timezone.now(),
         origin=_origin(request),
         user_id=user_id,
         subject=subject,

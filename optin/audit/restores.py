@@ -14,7 +14,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Min
-from django.utils import timezone
 
 from optin import keys
 from optin.audit import homes, ledger
@@ -125,9 +124,7 @@ def is_behind(size: int = 16 * 1024) -> bool:
         gone[0].at.isoformat(),
     )
     with transaction.atomic():
-        AuditEvent.objects.record(
-            Kind.RESTORE, "noticed", now=timezone.now(), origin=Origin(Face.COMMAND), user_id=None
-        )
+        AuditEvent.objects.record(Kind.RESTORE, "noticed", origin=Origin(Face.COMMAND))
     return True
 
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from optin import gateways, keys, limits
 from optin.conf import conf
@@ -99,7 +98,6 @@ def take(gateway: str, receipt: Receipt, now: datetime, origin: Origin) -> bool:
                 outcome,
                 now=now,
                 origin=origin,
-                user_id=None,
                 number_digest=asked.number_digest,
                 last_three=asked.last_three,
                 data={"gateway": gateway, "test": asked.pk, "reason": receipt.reason[:200]},
@@ -121,9 +119,7 @@ def _record(
         return AuditEvent.objects.record(
             Kind.TEST_TEXT,
             outcome,
-            now=timezone.now(),
             origin=origin,
-            user_id=None,
             number_digest=ProviderUser.digest_of(number.e164),
             last_three=number.last_three,
             data=data,

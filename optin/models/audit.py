@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from django.db import DataError, models, transaction
 from django.db.models import Q
 from django.dispatch import Signal
+from django.utils import timezone
 
 from optin import events, keys
 from optin.database import operation
@@ -130,9 +131,9 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         kind: "AuditEvent.Kind",
         outcome: str,
         *,
-        now: datetime,
         origin: Origin,
-        user_id: int | None,
+        now: datetime | None = None,
+        user_id: int | None = None,
         file_id: int | None = None,
         provider_user_id: int | None = None,
         other_user_id: int | None = None,
@@ -151,11 +152,13 @@ class AuditEventQuerySet(AppendOnlyQuerySet["AuditEvent"]):
         If an equal refusal already has an event within the hour, only a count is raised, and this
         event is not saved: ``tell_repeats`` adds one for all of them (``refusal_counts``).
 
+        :param now: when it was decided; by default, at this moment.
         :param data: the rule and the counts that decided: plain JSON, no secret.
         :param subject: what equal refusals are about; by default the account and the actor.
         :param only_count: this is a refusal, and has no event of its own even if it is the first.
         :param number: the number that it is about, as the endpoints of its file are told.
         """
+        now = now or timezone.now()
         event = AuditEvent(
             at=now,
             kind=kind,

@@ -594,7 +594,6 @@ def _record(
     AuditEvent.objects.record(
         Kind.PERSON,
         outcome,
-        now=timezone.now(),
         origin=run.origin,
         user_id=person.pk if person else None,
         reason=run.reason,
@@ -630,9 +629,7 @@ def export(
     AuditEvent.objects.record(
         Kind.PERSON,
         "exported",
-        now=timezone.now(),
         origin=origin,
-        user_id=None,
         reason=fit_reason(reason),
         data={"ran_by": by, **({"numbers": True} if numbers else {})},
     )

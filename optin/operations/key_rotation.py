@@ -182,7 +182,6 @@ def rotate(
             "incomplete" if rotation.needed else "rotated",
             now=now,
             origin=origin,
-            user_id=None,
             data={
                 "key": keys.current_id(),
                 "numbers": done["numbers"],
@@ -316,7 +315,6 @@ def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | No
             REDIGESTED,
             now=now,
             origin=origin,
-            user_id=None,
             data={
                 "numbers": numbers,
                 "unreadable": len(unreadable),

@@ -207,7 +207,6 @@ def _stop_number(line: Line, origin: Origin) -> bool:
                 line.outcome,
                 now=now,
                 origin=origin,
-                user_id=None,
                 number_digest=digest,
                 last_three=line.last_three,
                 reason=REASON,

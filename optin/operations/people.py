@@ -148,7 +148,6 @@ def _record(
     AuditEvent.objects.record(
         kind,
         outcome,
-        now=timezone.now(),
         origin=origin,
         user_id=person.pk,
         reason=reason,

@@ -510,6 +510,4 @@ _NAMES = {
 def _record(
     kind: AuditEvent.Kind, outcome: str, provider: Provider, *, user_id: int | None, **more: Any
 ) -> None:
-    AuditEvent.objects.record(
-        kind, outcome, now=timezone.now(), origin=provider.origin, user_id=user_id, **more
-    )
+    AuditEvent.objects.record(kind, outcome, origin=provider.origin, user_id=user_id, **more)

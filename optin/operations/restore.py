@@ -209,6 +209,4 @@ def _end_for_everybody(now: datetime) -> Counter[str]:
 
 def _record(outcome: str, data: dict[str, Any], origin: Origin) -> None:
     with transaction.atomic(durable=True):
-        AuditEvent.objects.record(
-            Kind.RESTORE, outcome, now=timezone.now(), origin=origin, user_id=None, data=data
-        )
+        AuditEvent.objects.record(Kind.RESTORE, outcome, origin=origin, data=data)

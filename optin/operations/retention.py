@@ -108,13 +108,9 @@ def purge(*, origin: Origin) -> Counts:
     ):
         deleted += step(now)
     if deleted:
-        now = (
-            timezone.now()
-        )  # it may have taken long, and events stand by their times (``audit.search``)
+        # At the time of its end, as it may have taken long: events stand by their times.
         with transaction.atomic(durable=True):
-            AuditEvent.objects.record(
-                Kind.PURGE, "ok", now=now, origin=origin, user_id=None, data=deleted
-            )
+            AuditEvent.objects.record(Kind.PURGE, "ok", origin=origin, data=deleted)
     return deleted
 
 

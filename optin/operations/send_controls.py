@@ -215,7 +215,6 @@ def _record(
         outcome,
         now=now,
         origin=origin,
-        user_id=None,
         number_digest=target.key if target and one else "",
         last_three=target.last_three if target and one else "",
         reason=reason,

@@ -174,7 +174,6 @@ def find(text: str, *, origin: Origin) -> Found:
             StaffOutcome.SEARCH_LIMIT if refused else StaffOutcome.OK,
             now=now,
             origin=origin,
-            user_id=None,
             number_digest=digest,
             last_three=number.e164[-3:],
             data=refused.data if refused else {"found": len(users)},
@@ -267,9 +266,7 @@ def record_export(filters: dict[str, Any], *, origin: Origin) -> None:
         AuditEvent.objects.record(
             AuditEvent.Kind.EXPORT,
             StaffOutcome.OK,
-            now=timezone.now(),
             origin=origin,
-            user_id=None,
             data={"filters": filters},
         )
 

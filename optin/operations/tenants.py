@@ -362,7 +362,6 @@ def _record(
     AuditEvent.objects.record(
         kind,
         outcome,
-        now=timezone.now(),
         origin=origin,
         user_id=user.pk if user else None,
         file_id=file.pk if file else None,
@@ -377,7 +376,6 @@ def refuse_access(user: User, file_id: int, code: str, *, origin: Origin) -> Non
         AuditEvent.objects.record(
             Kind.ACCESS,
             code,
-            now=timezone.now(),
             origin=origin,
             user_id=user.pk,
             file_id=file_id,

@@ -327,7 +327,6 @@ def _record(
     AuditEvent.objects.record(
         AuditEvent.Kind.WEBHOOK,
         outcome,
-        now=timezone.now(),
         origin=origin,
         user_id=member.user.pk if member else None,
         file_id=endpoint.file_id,
