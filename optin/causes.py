@@ -36,6 +36,8 @@ class Why(StrEnum):
     DISABLED = "disabled"
     TWO_CODES = "two_codes"
     SUSPENDED = "suspended"
+    SIM_SWAPPED = "sim_swapped"
+    SIM_UNKNOWN = "sim_unknown"
     DEACTIVATED = "deactivated"
     ON_ALREADY = "on_already"
     NO_NUMBER = "no_number"

@@ -14,7 +14,8 @@ from django.db import DatabaseError, connection
 
 from optin.audit import restores
 from optin.conf import CHECKS, Conf, conf
-from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_region, make
+from optin.conf.sim_swaps import OFF
+from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_region, make, sim_swap
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
@@ -167,6 +168,30 @@ def check_gateways() -> Iterator[CheckMessage]:
             f"No gateway of OPTIN_GATEWAYS serves {region}, which OPTIN_SMS_REGIONS allows.",
             "Leave the region out, or give a gateway that serves it.",
         )
+
+
+@_start
+def check_sim_swaps() -> Iterator[CheckMessage]:
+    """The provider that knows of swapped SIMs has what it needs, if it is asked."""
+    if conf.sim_swap == OFF:
+        return
+    fault = ""
+    try:
+        sim_swap.provider()
+    except ValueError as exc:
+        fault = str(exc)
+    yield from _if(
+        fault,
+        "E150",
+        f"Nobody can be asked whether a SIM was swapped: {fault}",
+        "Give the settings OPTIN_SIM_SWAP_..., or set OPTIN_SIM_SWAP=off.",
+    )
+    yield from _if(
+        not settings.DEBUG and conf.sim_swap_provider == sim_swap.Stub.name,
+        "E151",
+        "OPTIN_SIM_SWAP_PROVIDER=stub is for development only.",
+        "It makes up its answers. Name a real provider, or set OPTIN_SIM_SWAP=off.",
+    )
 
 
 # -- the database: these say nothing if it is away (/readyz tells) or has no tables ---

@@ -66,6 +66,7 @@ class Kind(TextChoices):
     TEST_TEXT = "test_text", "Test text sent by an operator"
     INVITATION = "invitation", "Invitation by email"
     WEBHOOK = "webhook", "Webhook endpoint"
+    SIM = "sim", "SIM of a number"
 
 
 class News(TextChoices):
@@ -593,6 +594,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "used": done(_("Password chosen by the link of an invitation"), ocsf=PASSWORD_CHANGED,
             ledger=TOLD),
         OTHERS: refused(_("Staff tried to send an invitation; no email was sent"), ocsf=CHANGED),
+    },
+    Kind.SIM: {
+        "swapped": done(_("The number seems to have a new SIM"), security=True),
+        "ok": done(_("One sign-in by text message allowed by staff"), security=True),
+        OTHERS: refused(_("Staff tried to allow a sign-in by text message; nothing changed"),
+            ocsf=CHANGED),
     },
     Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done(ocsf=SENT)},
     Kind.WEBHOOK: {

@@ -162,6 +162,23 @@ ACTIONS = (
         needs=_KNOWN,
     ),
     Action(
+        "let-through",
+        "Let one sign-in through",
+        staff.ACT,
+        "Texts the code of one sign-in to the number although its SIM is new. It works once, "
+        "within an hour. Then the person should add an authenticator app. They get an email.",
+        calls(
+            staff_actions.let_through,
+            "Tell them to sign in now. One texted code works within an hour.",
+            "Nothing was done: no new SIM is known, or one sign-in may come through already.",
+        ),
+        command="person let-through",
+        by=PersonForm,
+        changes=lambda it: it.factors.sim and it.user.is_active,
+        helps=lambda it: True,
+        needs="I'm sure, and not only by this number, that it's the person themselves who asks.",
+    ),
+    Action(
         "withdraw",
         "Withdraw the removal",
         staff.ACT,
@@ -178,7 +195,9 @@ ACTIONS = (
         "the code.",
         _resend,
         changes=lambda it: (
-            it.code_waits and it.user.is_active and not (it.is_refused or it.is_suspended)
+            it.code_waits
+            and it.user.is_active
+            and not (it.is_refused or it.is_suspended or it.factors.sim)
         ),
         # A number that nobody has verified may be a stranger's: who calls says it first.
         helps=lambda it: it.factors.number,

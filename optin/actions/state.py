@@ -40,6 +40,6 @@ class AccountState:
 
 def state_of(known: Known) -> AccountState:
     user = known.user
-    factors = Overview(known.active, known.app, known.passkeys, known.recovery_codes)
+    factors = Overview(known.active, known.app, known.passkeys, known.recovery_codes, sim=known.sim)
     role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
     return AccountState(user, factors, known.revocation, known.code_waits, role)

@@ -209,6 +209,9 @@ def _states(state: AccountState) -> list[tuple[str, str, bool]]:
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
+    if sim := state.factors.sim:
+        until = f"No code is texted until {moment_by(sim.swapped_until)} at the latest."
+        found.append(("New SIM", until, True))
     if state.removal and state.removal_holds:
         due = f"All second factors will be removed at {moment_by(state.removal.due_at)}."
         found.append(("Removal planned", due, True))

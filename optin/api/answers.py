@@ -173,10 +173,10 @@ TOKEN_ERRORS: dict[str, Row] = {
 
 _OF_TEXTS = (
     *(Why.RESEND_WAIT, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.CLIENT_LIMIT, Why.FILE_BUDGET),
-    *(Why.TOTAL_BUDGET, Why.PREFIX_CLOSED, Why.ANSWERED_STOP, Why.ALL_STOPPED),
+    *(Why.TOTAL_BUDGET, Why.PREFIX_CLOSED, Why.ANSWERED_STOP, Why.ALL_STOPPED, Why.SIM_UNKNOWN),
 )
 _CODES_OF_TEXTS = ("send_limit", "temporarily_unavailable")
-_BARRED = (Why.DISABLED, Why.SUSPENDED)
+_BARRED = (Why.DISABLED, Why.SUSPENDED, Why.SIM_SWAPPED)
 
 CAUSES: dict[str, tuple[Why, ...]] = {
     "2fa_code_required": (Why.RESEND_WAIT, *_BARRED, Why.PASSKEY_ONLY),
@@ -184,7 +184,7 @@ CAUSES: dict[str, tuple[Why, ...]] = {
     "send_limit": _OF_TEXTS,
     "temporarily_unavailable": (
         *(Why.PASSWORD_LIMIT, Why.LOCKED, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.ADDRESS_LIMIT),
-        *(Why.TOTAL_BUDGET, Why.ANSWERED_STOP, Why.ALL_STOPPED),
+        *(Why.TOTAL_BUDGET, Why.ANSWERED_STOP, Why.ALL_STOPPED, Why.SIM_UNKNOWN),
     ),
 }
 """Codes with several causes, which the ``Link`` of a refusal tells apart (G-07).

@@ -21,6 +21,7 @@ from optin.conf.setting import (
     Rate,
     Setting,
 )
+from optin.conf.sim_swaps import SimSwaps
 from optin.conf.texts import Texts
 
 __all__ = [
@@ -46,7 +47,7 @@ all of it: with them, a command takes 1.7 times as much processor time. ``manage
 """
 
 
-class Conf(Codes, Texts, Gateways, Access, Service):
+class Conf(Codes, Texts, Gateways, SimSwaps, Access, Service):
     """The settings; see ``docs/reference.md`` for how to give them."""
 
     @property

@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,13 @@ _MAILBOX = re.compile(r"[!-?A-~]+@[A-Za-z0-9.-]+")
 def between(low: int, high: int) -> Callable[[int], str]:
     def fault(value: int) -> str:
         return "" if low <= value <= high else f"must be from {low} to {high}"
+
+    return fault
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    def fault(value: str) -> str:
+        return "" if value in values else f"must be one of {', '.join(values)}"
 
     return fault
 
@@ -60,7 +67,7 @@ def waits(values: tuple[int, ...]) -> str:
     return "must be at least one number of seconds, each at most 3600"
 
 
-def some(values: tuple[str, ...]) -> str:
+def some(values: Sized) -> str:
     return "" if values else "must not be empty"
 
 
@@ -127,11 +134,6 @@ def sendable(values: tuple[tuple[str, str], ...]) -> str:
     if len({name.lower() for name, _ in values}) < len(values):
         return "must hold each header once"
     return ""
-
-
-def level(value: str) -> str:
-    known = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-    return "" if value in known else f"must be one of {', '.join(known)}"
 
 
 def zone(value: str) -> str:

@@ -6,8 +6,8 @@ from optin.conf.faults import (
     absolute,
     address,
     full_keys,
-    level,
     narrow,
+    one_of,
     redis,
     secret,
     sink,
@@ -104,7 +104,7 @@ class Service:
         29,
         "INFO",
         parse=lambda text: text.strip().upper(),
-        fault=level,
+        fault=one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         name="LOG_LEVEL",
         doc="What is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
     )

@@ -5,6 +5,7 @@ import re
 from optin.conf.faults import (
     fit_senders,
     mailboxes,
+    one_of,
     regions,
     some_regions,
     waits,
@@ -76,7 +77,7 @@ class Texts:
         117,
         "auto",
         parse=lambda text: text.strip().lower(),
-        fault=lambda v: "" if v in {"auto", "yes", "no"} else "must be auto, yes or no",
+        fault=one_of("auto", "yes", "no"),
         doc="Whether mobile numbers that are reserved for films and books may opt in outside "
         "sandboxes: yes, no, or auto (only if the simulator is the only gateway).",
     )
@@ -85,7 +86,7 @@ class Texts:
         21,
         "inline",
         parse=str,
-        fault=lambda v: "" if v in {"inline", "worker"} else 'must be "inline" or "worker"',
+        fault=one_of("inline", "worker"),
         doc="inline: web processes send texts and mails. worker: workers do, with PostgreSQL.",
     )
     # 11 characters: 3GPP TS 23.040, 9.1.2.5.

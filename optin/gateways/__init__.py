@@ -27,6 +27,7 @@ from optin.gateways.protocol import (
     Text,
 )
 from optin.gateways.sandbox import Sandbox
+from optin.gateways.sim_swap import Camara
 from optin.gateways.simulator import Simulator
 from optin.gateways.twilio import Twilio
 
@@ -62,7 +63,7 @@ _SHIPPED: dict[str, Callable[[], Gateway]] = {
 KNOWN = frozenset(_SHIPPED)
 """The names that ``OPTIN_GATEWAYS`` may hold, beside dotted paths."""
 
-SUBJECTS: tuple[type, ...] = (*Conf.__bases__, Http, Kannel, Twilio)
+SUBJECTS: tuple[type, ...] = (*Conf.__bases__, Http, Kannel, Twilio, Camara)
 """The classes that declare settings."""
 
 

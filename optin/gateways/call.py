@@ -48,13 +48,17 @@ class Call:
         *,
         reads: bool,
         patience: float = TIMEOUT,
+        who: str = "the gateway",
     ) -> None:
-        """*reads*: whether the body of an answer is of use."""
+        """
+        :param reads: whether the body of an answer is of use.
+        :param who: the server, as faults name it.
+        """
         self._request = headers, body
         self._line = Line(
             url,
             trust(),
-            who="the gateway",
+            who=who,
             patience=min(patience, TIMEOUT),
             excerpt=MAX_ANSWER + 1 if reads else 0,
             dial=_dial,

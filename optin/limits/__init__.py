@@ -21,7 +21,13 @@ from optin.limits.counters import Decision, Limit, Refused, Reserved, Withheld
 from optin.limits.recent import reach, resend_wait
 from optin.limits.rules import Rule
 from optin.limits.shared import decided_again
-from optin.limits.texts import count_verified, count_warning, reserve_text, texts_are_stopped
+from optin.limits.texts import (
+    count_verified,
+    count_warning,
+    reserve_sim_swap,
+    reserve_text,
+    texts_are_stopped,
+)
 
 __all__ = [
     "EMAILS",
@@ -45,6 +51,7 @@ __all__ = [
     "reserve_revocation",
     "reserve_search",
     "reserve_sign_in",
+    "reserve_sim_swap",
     "reserve_text",
     "texts_are_stopped",
 ]

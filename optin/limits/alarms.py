@@ -27,10 +27,16 @@ _WORDS: dict[str, str] = {
     Rule.FILE: "The budget of a file is nearly used up",
     Rule.TOTAL: "The budget for all texts is nearly used up",
     Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",
+    Rule.SIM_SWAP: "The budget of questions about swapped SIMs is nearly used up",
     STAFF: "A member of staff searched numbers, or had factors removed, as often as they may",
     WEBHOOK: "A webhook endpoint was switched off: all attempts failed, or it answered 410 Gone",
 }
 """Each alarm, by the name that it has in the log and in the metrics."""
+
+_PAGES: dict[str, str] = {
+    WEBHOOK: "docs/events.md",
+    Rule.SIM_SWAP: 'docs/gateways.md, "Swapped SIMs"',
+}
 
 for _name in _WORDS:
     metrics.ALARMS.labels(_name)  # from 0 on: Prometheus does not see a count that begins with 1
@@ -50,7 +56,7 @@ def _sound(alarm: str, facts: dict[str, str | int]) -> None:
 
 def _mail(alarm: str, facts: dict[str, str | int]) -> None:
     lines = [f"{_WORDS[alarm]}.", "", *(f"{name}: {value}" for name, value in facts.items())]
-    page = "docs/events.md" if alarm == WEBHOOK else 'docs/run.md, "Limits against pumping"'
+    page = _PAGES.get(alarm, 'docs/run.md, "Limits against pumping"')
     lines += ["", f"What to do: {page}.", conf.base_url]
     subject = f"{conf.service_name}: {_WORDS[alarm].lower()}"
     try:

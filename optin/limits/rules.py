@@ -33,6 +33,9 @@ class Rule(StrEnum):
     OPTED_OUT = "stopped"  # somebody answered STOP from the number
     STOP = "stop"  # staff stopped all texts
 
+    # A rate of questions to the provider that knows of swapped SIMs. It refuses no text itself.
+    SIM_SWAP = "sim-swap"
+
     # Rates of passwords.
     SIGN_IN_NAME = "sign-in-name"  # wrong ones for one name
     SIGN_IN_IP = "sign-in-ip"  # wrong ones from one address

@@ -33,6 +33,7 @@ from optin.limits.counters import (
     each_rate,
     is_first,
     longest,
+    over,
     tallies_of,
     tally_at,
 )
@@ -43,7 +44,7 @@ from optin.origin import Origin
 from optin.outcomes import whole_seconds
 from optin.phones import MobileNumber
 
-_BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL}
+_BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL, Rule.SIM_SWAP}
 
 ASK_AGAIN = timedelta(minutes=5)
 """When to ask again after a stop, of all texts or of one number: nobody knows its end."""
@@ -206,6 +207,17 @@ def count_warning(now: datetime) -> None:
     """
     tallies = add(each_rate(Rule.OWN_TOTAL, "", conf.own_sends_total), now)
     after_commit(lambda: _alarm(tallies, now))
+
+
+def reserve_sim_swap(now: datetime) -> bool:
+    """Count one question about a swapped SIM; return whether its budget allows it."""
+    with transaction.atomic(durable=True):
+        tallies = add(each_rate(Rule.SIM_SWAP, "", conf.sim_swap_budget), now)
+        if over(tallies, now):
+            transaction.set_rollback(True)
+            return False
+        after_commit(lambda: _alarm(tallies, now))
+    return True
 
 
 def texts_are_stopped() -> bool:

@@ -20,6 +20,7 @@ from optin.models.provisioning import ScimClient, ScimEnd
 from optin.models.refusal_counts import RefusalCount
 from optin.models.revocations import Revocation
 from optin.models.session_owners import SessionOwner
+from optin.models.sim_answers import SimAnswer
 from optin.models.tokens import Renewal, TrustedClient
 from optin.models.used_codes import UsedCode
 from optin.models.users import User
@@ -56,6 +57,7 @@ __all__ = [
     "ScimEnd",
     "SendCounter",
     "SessionOwner",
+    "SimAnswer",
     "SmsMessage",
     "Span",
     "TrustedClient",

@@ -37,6 +37,10 @@ class BeyondTexts:
     app: AuthenticatorApp | None = None
     passkey_at: datetime | None = None  # when the newest passkey was added
 
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self.app or self.passkey_at)
+
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
     """django-otp's manager of devices, typed."""

@@ -35,6 +35,9 @@ TRIPS_AT = 3
 
 TRIPPED_FOR = timedelta(minutes=1)
 
+SIM_SWAPS = "SIM swaps"
+"""The provider that knows of swapped SIMs, in ``GatewayHealth``. No gateway has such a name."""
+
 
 class State(models.TextChoices):
     """How far a message came."""
@@ -309,6 +312,10 @@ class GatewayHealthQuerySet(models.QuerySet["GatewayHealth"]):
         """The health of every gateway that ever failed, by its name."""
         return {row.gateway: row for row in HEALTH.rows()}
 
+    def of_gateways(self) -> Self:
+        """Those of gateways: not of the provider that knows of swapped SIMs."""
+        return self.exclude(gateway=SIM_SWAPS)
+
     def failed(self, gateway: str, now: datetime) -> None:
         """Count a failure; from ``TRIPS_AT`` in a row on the gateway is left alone a while."""
         self.tried(gateway)
@@ -408,6 +415,8 @@ class Notice(Outgoing):
         ENDPOINT_OFF = "endpoint_off", _("A webhook endpoint was switched off")
         ENDPOINT_ADDED = "endpoint_added", _("A webhook endpoint was added, or its address changed")
         CONSENT = "consent", _("An app was allowed to act for your account")
+        SIM_SWAPPED = "sim_swapped", _("Your mobile number seems to have a new SIM")
+        SIM_LET_THROUGH = "sim_let_through", _("Staff allowed one sign-in by text message")
         SIGNED_IN_TO = "signed_in_to", _("You signed in to an app with your account")
 
     is_known = Q(kind__in=Kind.values)

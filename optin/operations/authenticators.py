@@ -31,6 +31,7 @@ from optin.models import (
     ProviderUser,
     Purpose,
     RecoveryCode,
+    SimAnswer,
     User,
 )
 from optin.models.factors import added_at
@@ -82,6 +83,7 @@ class Overview:
     recovery_codes: int  # unused
     app_takes_two: bool = False  # codes in a row, after many wrong ones
     is_disabled: bool = False  # no texted code is accepted, after many wrong ones
+    sim: SimAnswer | None = None  # by which no text goes to the number
 
     @property
     def is_on(self) -> bool:
@@ -105,14 +107,16 @@ class Overview:
 
 
 def overview(user: User) -> Overview:
-    others = ProviderUser.objects.beyond_texts(user)
+    others, now = ProviderUser.objects.beyond_texts(user), timezone.now()
+    number = ProviderUser.objects.filter(user=user, confirmed=True).first()
     return Overview(
-        ProviderUser.objects.filter(user=user, confirmed=True).first(),
+        number,
         others.app,
         Passkey.objects.of(user) if others.passkey_at else [],
         RecoveryCode.objects.left(user),
-        app_takes_two=bool(others.app and user.takes_two_codes(timezone.now())),
+        app_takes_two=bool(others.app and user.takes_two_codes(now)),
         is_disabled=user.otp_disabled_at is not None,
+        sim=SimAnswer.against(number, now) if number else None,
     )
 
 

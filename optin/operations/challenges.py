@@ -20,7 +20,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.operations import sandbox, verification
+from optin.operations import sandbox, sim_swaps, verification
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -52,6 +52,7 @@ def challenge(
     :param key: as for ``opt_ins.opt_in``.
     :raises KeyReused: if *key* came with something else.
     """
+    sim_swaps.ask(user, origin=origin)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, purpose, origin=origin)
         if origin.session:
@@ -172,6 +173,9 @@ def text_challenge(
     is_test_opt_out = factors.user.is_test and purpose == Purpose.OPT_OUT
     if asked := is_test_opt_out and sandbox.answer_opt_out(factors, origin):
         return asked
+    refusal, about_sim = sim_swaps.judge(row, purpose, factors.now)
+    if refusal:
+        return refusal
     decision = limits.reserve_text(
         user_id=factors.user.pk,
         number_digest=row.number_digest,
@@ -190,7 +194,8 @@ def text_challenge(
             retry_after=decision.retry_after,
             data=decision.data,
         )
-    return text_code(factors, row, purpose, None, decision)
+    sending = text_code(factors, row, purpose, None, decision)
+    return replace(sending, data={**sending.data, **about_sim})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from optin.models import (
     Purpose,
     RecoveryCode,
     Revocation,
+    SimAnswer,
     User,
     WebhookEvent,
 )
@@ -112,6 +113,7 @@ class Factors:
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     others: BeyondTexts = field(default_factory=BeyondTexts)  # where every factor was asked for
     by_program: bool = False  # an access key or a token asks
+    sim: SimAnswer | None = None  # where a texted code is judged: by which none counts
 
     @property
     def count(self) -> WrongCodes:
@@ -139,7 +141,7 @@ class Factors:
     @property
     def beyond_texts(self) -> bool:
         """Whether there is a factor that needs no text, recovery codes aside."""
-        return bool(self.app or self.has_passkeys)
+        return bool(self.others)
 
     @property
     def added_at(self) -> list[datetime | None]:

@@ -5,7 +5,7 @@ taken back. So the limits hold, however many try at once.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -76,13 +76,20 @@ class Attempt:
 
 @contextmanager
 def trying(
-    username: str, password: str, *, origin: Origin, kind: AuditEvent.Kind = Kind.SIGN_IN
+    username: str,
+    password: str,
+    *,
+    origin: Origin,
+    kind: AuditEvent.Kind = Kind.SIGN_IN,
+    before: Callable[[User], None] = lambda user: None,
 ) -> Iterator[Attempt]:
     """Try a password; for a right one, the block is the operation's transaction.
 
     Refusals are recorded here: a wrong password under *kind*, one over a limit under sign-in. The
     block records a right one.
 
+    :param before: is called before that transaction, with the user whose password was right. It may
+        wait for the network.
     :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
     with hashing.place(origin.ip, lambda: limits.knows_network(_by_login(username), origin)):
@@ -92,6 +99,8 @@ def trying(
     if isinstance(charged, limits.Refused):
         yield Attempt(SignInOutcome.NOT_NOW, now, retry_after=charged.retry_after)
         return
+    if user and right:
+        before(user)
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None
         if factors:

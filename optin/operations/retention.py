@@ -45,6 +45,7 @@ from optin.models import (
     Revocation,
     SendCounter,
     SessionOwner,
+    SimAnswer,
     SmsMessage,
     Span,
     UsedCode,
@@ -240,6 +241,9 @@ _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
         answered_at__lte=now - idempotency.KEPT
     ),
     "networks": lambda now: KnownNetwork.objects.filter(last_used_at__lte=now - NETWORKS_KEPT),
+    "sim_answers": lambda now: SimAnswer.objects.filter(asked_at__lte=now - ENDED_KEPT).exclude(
+        swapped_until__gt=now
+    ),
     "notices": lambda now: Notice.objects.filter(created_at__lte=now - NOTICES_KEPT).exclude(
         state__in=_WAITING
     ),

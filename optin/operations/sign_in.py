@@ -25,18 +25,20 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits
 from optin.causes import Why
 from optin.conf import conf
+from optin.conf.sim_swaps import OFF
 from optin.database.statements import Insert, Select, Update, param, read
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     File,
     Notice,
+    ProviderUser,
     Purpose,
     Renewal,
     User,
 )
 from optin.models.users import LOCK
-from optin.operations import challenges
+from optin.operations import challenges, sim_swaps
 from optin.operations.factors import Factors, Standing, asked_by_session
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
@@ -116,7 +118,12 @@ def password_grant(
     :raises MalformedCode: if *verification_code* is neither empty nor a code.
     """
     code = _code(verification_code)
-    with trying(username, password, origin=origin) as tried:
+
+    def before(user: User) -> None:
+        if not code:  # with a code, no text leaves
+            sim_swaps.ask(user, origin=origin)
+
+    with trying(username, password, origin=origin, before=before) as tried:
         if tried.factors is None:
             limited = tried.outcome is SignInOutcome.NOT_NOW
             return TokenAnswer(
@@ -143,7 +150,14 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     People with an authenticator app or a passkey get no text, unless they chose it, or until they
     ask for it.
     """
-    with trying(username, password, origin=origin) as tried:
+
+    def before(user: User) -> None:
+        if conf.sim_swap != OFF and (
+            user.text_first or not ProviderUser.objects.beyond_texts(user)
+        ):
+            sim_swaps.ask(user, origin=origin)
+
+    with trying(username, password, origin=origin, before=before) as tried:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -16,11 +17,12 @@ from optin.models import (
     ProviderUser,
     Purpose,
     Revocation,
+    SimAnswer,
     User,
 )
 from optin.models.factors import BeyondTexts
 from optin.models.reasons import fit_reason
-from optin.operations import staff
+from optin.operations import sim_swaps, staff
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import (
     Factors,
@@ -36,6 +38,9 @@ from optin.outcomes import SendOutcome, StaffOutcome
 from optin.phones import MobileNumber
 
 Kind = AuditEvent.Kind
+
+LET_THROUGH_FOR = timedelta(hours=1)
+"""How long a sign-in may come through to a number whose SIM is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,18 @@ def revoke_locked(factors: Factors) -> bool:
     return True
 
 
+def _let_through(factors: Factors) -> StaffOutcome:
+    row = factors.active
+    if row is None:
+        return StaffOutcome.NOT_OPTED_IN
+    sim = SimAnswer.against(row, factors.now)
+    if sim is None or sim.lets_through(Purpose.SIGN_IN, factors.now):
+        return StaffOutcome.UNCHANGED
+    until = factors.now + LET_THROUGH_FOR
+    SimAnswer.objects.filter(pk=sim.pk).update(let_through_until=until)
+    return StaffOutcome.OK
+
+
 def _unlock(factors: Factors) -> StaffOutcome:
     return StaffOutcome.OK if factors.user.unlock() else StaffOutcome.UNCHANGED
 
@@ -145,6 +162,10 @@ unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, also of programs, and start the counts of failures again."""
 
 
+let_through = StaffAction(Kind.SIM, Notice.Kind.SIM_LET_THROUGH, _let_through)
+"""Let one sign-in by text through to a number whose SIM is new."""
+
+
 def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome:
     """Text the newest code that waits to be entered again, under the limits of every text.
 
@@ -153,6 +174,7 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
     :raises Deactivated: if the actor is no staff any more.
     """
     reason = fit_reason(reason)
+    sim_swaps.ask(user, origin=origin)
     with transaction.atomic(durable=True):
         locked, now = User.objects.locked(user.pk), timezone.now()
         waits = PendingOtp.objects.open().filter(provider_user__user=locked, expires_at__gt=now)

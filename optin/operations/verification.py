@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin import codes, keys, passkeys
+from optin.causes import Why
 from optin.conf import CLOCK_SLACK, conf
 from optin.errors import MalformedCode
 from optin.messaging import delivery
@@ -26,6 +27,7 @@ from optin.models import (
     PendingOtp,
     ProviderUser,
     RecoveryCode,
+    SimAnswer,
     User,
 )
 from optin.models.users import WrongCodes
@@ -200,6 +202,9 @@ def _judge_text(factors: Factors, code: str) -> Verification:
             return _incorrect(NotCompared.NO_NUMBER)
         return Verification(CodeOutcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)
+    purpose = pending.purpose if pending else ""
+    if factors.sim and not factors.sim.lets_through(purpose, factors.now):
+        return Verification(CodeOutcome.FACTOR_DISABLED, data={"rule": Why.SIM_SWAPPED.value})
     if pending is None:
         return _incorrect(NotCompared.NOTHING_PENDING)
     return _judge_code(pending, code, factors.now)
@@ -249,6 +254,8 @@ def check_any(
     recovery = None
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
+    elif factors.active:
+        factors = replace(factors, sim=SimAnswer.against(factors.active, now))
     result = judge(factors, code, origin.place, recovery=recovery)
     made_at = _made_at(factors, recovery, result.by)
     if standing and standing.made_itself(made_at):
@@ -264,6 +271,7 @@ def check_any(
     if result.tried:
         result.tried.close_as_verified(now)
         result = _first_code(result, result.tried.provider_user)
+        result = _let_through(result, factors)
     if factors.app and result.step is not None:
         factors.app.use(result.step)
     if recovery:
@@ -346,6 +354,14 @@ def _first_code(result: Verification, number: ProviderUser) -> Verification:
         return result
     number.prove()
     return replace(result, data={**result.data, "first_code": True})
+
+
+def _let_through(result: Verification, factors: Factors) -> Verification:
+    """End what staff let through, if the texted code came through by it."""
+    if factors.sim is None:
+        return result
+    factors.sim.use()
+    return replace(result, data={**result.data, "sim": "let_through"})
 
 
 def attempt_digest(origin: Origin, code: str, *aims: object) -> str:

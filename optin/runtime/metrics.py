@@ -59,6 +59,13 @@ GATEWAYS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5),
     registry=_OURS,
 )
+SIM_SWAPS = Histogram(
+    "optin_sim_swap_seconds",
+    "Time of a question whether a SIM was swapped.",
+    ["answer"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1),
+    registry=_OURS,
+)
 HASH_WAITS = Histogram(
     "optin_password_hash_wait_seconds",
     "Time that a password waited before it was checked.",

@@ -21,6 +21,7 @@ from prometheus_client import Metric
 from optin import gateways
 from optin.audit.seals import oldest_unsealed
 from optin.conf import ALARM_SHARE, CLOCK_SLACK, conf
+from optin.conf.sim_swaps import OFF
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -35,7 +36,7 @@ from optin.models import (
     User,
     WebhookEndpoint,
 )
-from optin.models.messages import LEASE, TRIPS_AT, State
+from optin.models.messages import LEASE, SIM_SWAPS, TRIPS_AT, State
 from optin.origin import Face
 from optin.outcomes import SECURED, FactorOutcome
 from optin.runtime import metrics
@@ -131,10 +132,11 @@ def stopped_texts(now: datetime) -> Iterator[Metric | Need]:
 
 
 def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
-    """No gateway failed at its last 3 texts."""
+    """No gateway failed at its last 3 texts, nor who knows of SIMs at the last 3 questions."""
     health = GatewayHealth.objects.all_known()
     # A gateway that is no longer in the settings keeps its row.
     names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
+    names += [SIM_SWAPS] if conf.sim_swap != OFF else []
     failures = {name: health[name].failures if name in health else 0 for name in names}
     yield metrics.GATEWAY_FAILURES.of(failures)
     for name in (name for name in failures if failures[name] >= TRIPS_AT):
@@ -144,6 +146,8 @@ def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
             then = f"not used until {moment(until)}"
         words = f"Gateway {name} failed {failures[name]} times in a row: {then}."
         do = "Others that serve its regions take its texts."
+        if name == SIM_SWAPS:
+            do = "Meanwhile nobody is asked whether SIMs were swapped."
         see = section("run", "When texts do not leave")
         yield Need(words, GatewayHealth, health[name].pk, do=f"{do} {see}")
 

@@ -246,6 +246,10 @@ RULES: dict[str, RuleRow] = {
         "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
         Why.DISABLED, stands=True),
     SUSPENDED: RuleRow("staff suspended the number", Why.SUSPENDED, stands=True),
+    Why.SIM_SWAPPED: RuleRow("the provider says that the SIM of the number is new",
+        Why.SIM_SWAPPED, stands=True),
+    Why.SIM_UNKNOWN: RuleRow("nobody could say whether the SIM of the number is new",
+        Why.SIM_UNKNOWN),
     sandbox.RULE: RuleRow(
         "the ending of the number asked a sandbox for this answer", Why.REHEARSED
     ),
@@ -323,6 +327,8 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(f"role: {before} before, {role} now")
     if isinstance(taken_over := data.get("taken_over"), dict):
         said.append(taken_over_from(time_in(taken_over, "at"), taken_over.get("by", "")))
+    if data.get("sim") in _SIM:
+        said.append(_SIM[data["sim"]])
     if data.get("first_code"):
         said.append("the first code from the number that was taken over: it is verified here now")
     if data.get("proposed"):
@@ -400,6 +406,11 @@ _WHY: dict[str, str] = {
     PasskeyFault.NOT_VERIFIED: "it did not verify the person",
     PasskeyFault.CLONED: "its count did not grow: there may be a copy of the key",
     PasskeyFault.INVALID: "the answer of the browser is wrong or unreadable",
+}
+_SIM = {
+    "swapped": "its SIM is new: with OPTIN_SIM_SWAP=enforce, no text would have left",
+    "unknown": "nobody could say whether its SIM is new",
+    "let_through": "its SIM is new, and staff let one sign-in through",
 }
 _FAULTS: dict[str, str] = {
     phones.Fault.TOO_SHORT: ", it has too few digits",

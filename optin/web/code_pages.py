@@ -184,8 +184,11 @@ class CodePage(View):
         return words.usual_wait(wait)
 
     def _is_off(self, factors: Overview) -> bool:
-        """Whether no texted code is accepted, by a count or by staff."""
-        return factors.is_disabled if self.purpose is Purpose.OPT_IN else factors.takes_no_texts
+        """Whether no texted code is accepted, by a count, by staff, or because the SIM is new."""
+        if self.purpose is Purpose.OPT_IN:
+            return factors.is_disabled
+        sim_refuses = factors.sim and not factors.sim.lets_through(self.purpose, timezone.now())
+        return factors.takes_no_texts or bool(sim_refuses)
 
     def _no_texts(self, factors: Overview) -> str:
         """Say why no text can be sent, and what else there is; "" if one can."""

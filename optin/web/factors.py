@@ -63,6 +63,7 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         has_choice=bool(factors.number and factors.beyond_texts)
         and (user.text_first or not stopped),
         switched_off=words.switched_off(factors, changing=True) if user.otp_disabled_at else "",
+        new_sim=words.new_sim(factors),
         has_way_back=factors.beyond_texts or factors.recovery_codes,
         can_add_passkey=passkeys.are_offered() and len(factors.passkeys) < MOST_PASSKEYS,
         has_file=File.objects.open_to(user).exists(),

@@ -248,7 +248,20 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
         said = _(
             "Staff suspended your number: codes by text message are switched off for your account."
         )
+    elif factors.sim and not changing:
+        said = new_sim(factors)
     return f"{said} {_way_back(factors) if changing else other_ways(factors)}"
+
+
+def new_sim(factors: Overview) -> str:
+    """Say that no text goes to the number because its SIM is new; "" if it is not."""
+    if factors.sim is None:
+        return ""
+    return _(
+        "Your carrier says that your number has a new SIM. Somebody else may have it, so no code "
+        "is texted to it until %(time)s at the latest. If you didn't change your SIM, call your "
+        "carrier."
+    ) % {"time": _until(factors.sim.swapped_until + timedelta(seconds=59))}
 
 
 def _way_back(factors: Overview) -> str:

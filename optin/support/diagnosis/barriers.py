@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from optin import phones
 from optin.causes import UNKNOWN, Cause, Question, Why
-from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
+from optin.models import AuditEvent, GatewayHealth, Guard, Purpose, Revocation
 from optin.origin import browser, network_of
 from optin.support import wording
 from optin.support.diagnosis.explanations import EXPLAINED, IF_NOT_THEIRS, no_entry, no_text
@@ -111,6 +111,15 @@ def barred(known: Known) -> Iterator[Cause]:
         said = f"{another_way if why is Why.DISABLED else ''}{EXPLAINED[why].staff}"
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
+    if active and known.sim:
+        let = known.sim.lets_through(Purpose.SIGN_IN, known.now)
+        yield no_entry(
+            Why.SIM_SWAPPED,
+            f"The provider says that the SIM of the number {active.masked_number} is new. Until "
+            f"{moment_by(known.sim.swapped_until)} at the latest, no code is texted to it or "
+            "accepted." + (" Staff let one sign-in through." if let else ""),
+            f"{another_way}{EXPLAINED[Why.SIM_SWAPPED].staff}",
+        )
     if user.otp_disabled_at:
         yield no_entry(
             Why.DISABLED,

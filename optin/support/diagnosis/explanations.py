@@ -155,6 +155,26 @@ EXPLAINED: dict[Why, Explanation] = {
         "mobile number or an authenticator app on the pages of the service; or use the "
         "authorization code flow, in which the person signs in with a browser.",
     ),
+    Why.SIM_SWAPPED: Explanation(
+        "Ask whether they changed their SIM or carrier. If not, somebody may have taken over the "
+        "number: tell them to call their carrier, and to choose a new password. Press “Let one "
+        "sign-in through” only if you're sure who it is.",
+        "The person's carrier says that the SIM of the number is new, so somebody else may have "
+        "the number: no text is sent, and no texted code is accepted. At sign-in, a code of an "
+        "authenticator app or a recovery code still works. Otherwise the person waits, or asks "
+        "support.",
+    ),
+    Why.SIM_UNKNOWN: Explanation(
+        "Tell them that it isn't their phone, and to ask again. If it stays so, tell the "
+        "operators: the provider that knows of new SIMs gives no answer.",
+        "Before a text leaves, this service asks whether the SIM of the number is new. There was "
+        "no answer, so no text was sent. At sign-in, a code of an authenticator app or a recovery "
+        "code still works. Ask for another text after as many seconds as Retry-After says.",
+        gettext_noop(
+            "We couldn't check whether your number has a new SIM, so no text message was sent. The "
+            "cause isn't your phone. You can ask again in %(wait)s."
+        ),
+    ),
     Why.PASSWORD_LIMIT: Explanation(
         "Have they forgotten it? “Forgotten your password?” mails a link to a new one.",
         "Too many passwords were tried, for this name or from this address. The password of this "

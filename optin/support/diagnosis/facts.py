@@ -22,6 +22,7 @@ from optin.models import (
     RecoveryCode,
     Revocation,
     ScimEnd,
+    SimAnswer,
     SmsMessage,
     User,
 )
@@ -61,6 +62,7 @@ class Known:
     wrong_codes: list[AuditEvent]  # newest first, while they bar texted codes
     right_code: AuditEvent | None  # the last one on a page, likewise
     suspension: AuditEvent | None
+    sim: SimAnswer | None  # about the active number, if its SIM counts as swapped
     access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
     files: dict[
         int, bool
@@ -125,6 +127,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
     text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
     tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
+    active = next((row for row in numbers if row.confirmed), None)
     wanted = {"", request.number_digest if request else ""}  # "": of the stop
     wanted |= {row.number_digest for row in numbers if row.confirmed}
     return Known(
@@ -144,6 +147,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         wrong_codes=list(wrong.exclude(face=Face.API)[: user.otp_failures]) if is_barred else [],
         right_code=right.first() if is_barred else None,
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
+        sim=SimAnswer.against(active, now) if active else None,
         access=access,
         files=_files_of(user, access.file_id) if access else {},
         text=text,
@@ -151,7 +155,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         revocation=revocation,
         asked_by=_asked_by(revocation) if revocation and not revocation.is_own else "",
         controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
-        health=[one for one in GatewayHealth.objects.all() if one.is_tripped(now)],
+        health=[one for one in GatewayHealth.objects.of_gateways() if one.is_tripped(now)],
         ended=None if user.is_active else _ended(user),
     )
 

@@ -60,7 +60,8 @@ def _of_code(event: AuditEvent, known: Known) -> Cause:
     if event.outcome == CodeOutcome.LOCKED:
         return _stands(event, known, Why.LOCKED) or code_refused(event)
     if event.outcome == CodeOutcome.FACTOR_DISABLED:
-        return _stands(event, known, Why.DISABLED, Why.SUSPENDED) or code_refused(event)
+        bars = Why.SIM_SWAPPED, Why.DISABLED, Why.SUSPENDED
+        return _stands(event, known, *bars) or code_refused(event)
     return code_refused(event)
 
 

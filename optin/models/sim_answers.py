@@ -1,0 +1,60 @@
+"""What a provider said about the SIM of a number."""
+
+from datetime import datetime
+
+from django.db import models
+
+from optin.conf import conf
+from optin.conf.sim_swaps import ENFORCE
+from optin.models.factors import ProviderUser, Purpose
+
+
+class SimAnswerQuerySet(models.QuerySet["SimAnswer"]):
+    def of(self, number: ProviderUser) -> "SimAnswer | None":
+        """Return the last answer about *number*, if it came since the number was verified."""
+        row = self.filter(number=number).first()
+        is_of_now = row and number.verified_at and row.asked_at >= number.verified_at
+        return row if is_of_now else None
+
+
+class SimAnswer(models.Model):
+    """The last answer to "was the SIM of this number swapped?".
+
+    A question without an answer leaves the row as it is: "swapped" stands until its end, or until
+    the provider says no.
+    """
+
+    number = models.OneToOneField(
+        ProviderUser, models.CASCADE, primary_key=True, related_name="sim_answer"
+    )
+    asked_at = models.DateTimeField()  # when the answer came
+    swapped_until = models.DateTimeField()  # in the past if it was not swapped
+    let_through_until = models.DateTimeField(null=True, blank=True)  # by staff, for one sign-in
+
+    objects = SimAnswerQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"answer about the SIM of provider user {self.number_id}"
+
+    @classmethod
+    def against(cls, number: ProviderUser, now: datetime) -> "SimAnswer | None":
+        """Return the answer by which no text goes to the active *number*, if there is one."""
+        if conf.sim_swap != ENFORCE:
+            return None
+        found = cls.objects.of(number)
+        return found if found and found.is_swapped(now) else None
+
+    def is_swapped(self, now: datetime) -> bool:
+        return now < self.swapped_until
+
+    def lets_through(self, purpose: str, now: datetime) -> bool:
+        """Whether staff let a sign-in through."""
+        until = self.let_through_until
+        return purpose == Purpose.SIGN_IN and until is not None and now < until
+
+    def use(self) -> None:
+        """End what staff let through: a sign-in came through."""
+        SimAnswer.objects.filter(pk=self.pk).update(let_through_until=None)

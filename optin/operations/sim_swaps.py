@@ -1,0 +1,160 @@
+"""Ask whether the SIM of a number was swapped, before a code is texted to it.
+
+The question goes out before the transaction that decides. The decision reads only what is kept of
+the answer (``models.SimAnswer``).
+"""
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from optin import limits
+from optin.causes import Why
+from optin.conf import CLOCK_SLACK, conf
+from optin.conf.sim_swaps import ENFORCE, OFF, REFUSE
+from optin.gateways import sim_swap
+from optin.gateways.sim_swap import PATIENCE, SimUnknown
+from optin.messaging import delivery
+from optin.models import (
+    AuditEvent,
+    GatewayHealth,
+    Notice,
+    ProviderUser,
+    Purpose,
+    SimAnswer,
+    User,
+)
+from optin.models.messages import SIM_SWAPS
+from optin.operations.factors import read_locked, record
+from optin.operations.sending import Sending
+from optin.origin import Origin
+from optin.outcomes import SendOutcome
+from optin.runtime import metrics
+
+logger = logging.getLogger(__name__)
+
+KEPT = timedelta(minutes=5)
+"""How long an answer is good for the next texts."""
+
+ASK_AGAIN = timedelta(minutes=1)
+"""When to ask for a text again if the provider gave no answer: the time that it rests."""
+
+_HOUR = timedelta(hours=1)
+
+
+def ask(user: User, *, origin: Origin) -> None:
+    """Ask about the active number of *user*, unless the last answer is young.
+
+    Call it outside a transaction, before the one that decides about a text: it waits for the
+    network. Without an answer, nothing is kept. Nobody is asked if no text would leave, or about a
+    number that was verified less than an hour ago: the provider counts in hours.
+    """
+    now = timezone.now()
+    if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
+        return
+    number = ProviderUser.objects.filter(user=user, confirmed=True, suspended_at=None).first()
+    if number is None or not (hours := _hours(number, now)):
+        return
+    if (known := SimAnswer.objects.of(number)) and now < known.asked_at + KEPT:
+        return
+    begun = time.perf_counter()
+    try:
+        swapped = _answer(number, hours, now)
+        said = "swapped" if swapped else "not_swapped"
+        _keep(number, swapped, origin)
+    except SimUnknown as exc:
+        logger.warning("It is not known whether a SIM was swapped: %s", exc)
+        said = "unknown"
+    metrics.SIM_SWAPS.labels(said).observe(time.perf_counter() - begun)
+
+
+def judge(
+    number: ProviderUser, purpose: str, now: datetime
+) -> tuple[Sending | None, dict[str, str]]:
+    """Return the refusal of a text to the active *number*, and what its event tells without one.
+
+    Under the lock of the user. Two servers may read the clock at different times, so an answer
+    counts a little longer than ``ask`` would use it.
+    """
+    if conf.sim_swap == OFF or number.user.is_test or not _hours(number, now - CLOCK_SLACK):
+        return None, {}
+    known = SimAnswer.objects.of(number)
+    enforced = conf.sim_swap == ENFORCE
+    if known and known.is_swapped(now):
+        if known.lets_through(purpose, now):
+            return None, {"sim": "let_through"}
+        if not enforced:
+            return None, {"sim": "swapped"}
+        data = {"rule": Why.SIM_SWAPPED.value}
+        return Sending(SendOutcome.FACTOR_DISABLED, data=data), {}
+    if known and now < known.asked_at + KEPT + CLOCK_SLACK:
+        return None, {}
+    if not (enforced and conf.sim_swap_unknown == REFUSE):
+        return None, {"sim": "unknown"}
+    data = {"rule": Why.SIM_UNKNOWN.value}
+    return Sending(SendOutcome.SEND_LIMIT, retry_after=ASK_AGAIN, data=data), {}
+
+
+def _hours(number: ProviderUser, now: datetime) -> int:
+    """Return how many of the last hours count: none from before the number was verified."""
+    verified_at = number.taken_over_at or number.verified_at
+    since = (now - verified_at) // _HOUR if verified_at else 0
+    return max(min(conf.sim_swap_hours, since), 0)
+
+
+def _answer(number: ProviderUser, hours: int, now: datetime) -> bool:
+    """Ask the provider.
+
+    :raises SimUnknown: if there is no answer.
+    """
+    health = GatewayHealth.objects.filter(gateway=SIM_SWAPS).first()
+    if health and health.is_tripped(now):
+        raise SimUnknown("the provider failed and rests")
+    if not limits.reserve_sim_swap(now):
+        raise SimUnknown("the budget of questions is used up")
+    if health and not health.claim_trial(now):
+        raise SimUnknown("the provider failed, and another question tries it now")
+    is_fault = False
+    try:
+        return sim_swap.provider().swapped(number.open_number(), hours=hours, patience=PATIENCE)
+    except SimUnknown as exc:
+        is_fault = exc.is_fault
+        raise
+    except Exception as exc:
+        # A bug there must not keep anybody from signing in. Its words may hold the number.
+        is_fault = True
+        raise SimUnknown(f"the provider failed: {type(exc).__name__}") from None
+    finally:
+        with transaction.atomic(durable=True):
+            if is_fault:
+                GatewayHealth.objects.failed(SIM_SWAPS, timezone.now())
+            else:
+                GatewayHealth.objects.worked(SIM_SWAPS)
+
+
+def _keep(asked: ProviderUser, swapped: bool, origin: Origin) -> None:
+    """Keep the answer about the number *asked* about. Record a new "swapped", and mail the person.
+
+    With ``observe`` there is no mail: the texts go on.
+    """
+    with transaction.atomic(durable=True):
+        factors = read_locked(asked.user, Purpose.SIGN_IN)
+        number, now = factors.active, factors.now
+        if number is None or number.pk != asked.pk:
+            return  # it was removed meanwhile
+        answer = SimAnswer.objects.of(number) or SimAnswer(number=number, swapped_until=now)
+        is_new = swapped and not answer.is_swapped(now)
+        answer.asked_at = now
+        if is_new:
+            answer.swapped_until = now + timedelta(hours=conf.sim_swap_hours)
+        elif not swapped:
+            answer.swapped_until, answer.let_through_until = now, None
+        answer.save()
+        if is_new and conf.sim_swap == ENFORCE:
+            delivery.notify(factors.user, Notice.Kind.SIM_SWAPPED, now, number)
+        if is_new:
+            data = {"swapped_until": answer.swapped_until.isoformat()}
+            record(AuditEvent.Kind.SIM, "swapped", factors, number, origin, data=data)
