@@ -4,6 +4,7 @@ They are checked like any second factor (``verification``), and removed like one
 (``authenticators.turn_off``).
 """
 
+from django.db import transaction
 from django.utils import timezone
 
 from optin import passkeys
@@ -12,11 +13,19 @@ from optin.models import AuditEvent, Notice, Passkey, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
 from optin.operations import verification
 from optin.operations.authenticators import Change, added, barred
-from optin.operations.factors import Factors, Standing, asked_by_session, record
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    asked_by_session,
+    read_caller_locked,
+    record,
+    refuse_ended,
+)
 from optin.operations.opt_ins import KeepSession, end_session
+from optin.operations.verification import Verification
 from optin.origin import Origin
-from optin.outcomes import FactorOutcome
-from optin.passkeys import Answer, Asked, New, PasskeyFault, PasskeyRefused
+from optin.outcomes import By, CodeOutcome, FactorOutcome
+from optin.passkeys import Aim, Answer, Asked, New, PasskeyFault, PasskeyRefused
 
 Kind = AuditEvent.Kind
 
@@ -54,7 +63,13 @@ def add(
     :raises SignedOut: and
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
-    with asked_by_session(user, standing) as factors:
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
+        attempt = verification.attempt_digest(origin, answer, Aim.ADD)
+        if verification.repeated(factors, None, attempt):  # only a right one is remembered
+            return Change(FactorOutcome.OK, repeated=True)
+        refuse_ended(factors, user)
+        standing.demand(factors.now, factors)
         data = {}
         try:
             result = barred(factors, standing) or _add(factors, name, answer, origin)
@@ -62,6 +77,9 @@ def add(
             result = Change(FactorOutcome.PASSKEY_REFUSED, fault=refused.fault)
             data = {"why": refused.fault.value}
         if result.outcome is FactorOutcome.OK:
+            right = Verification(CodeOutcome.OK, by=By.PASSKEY)
+            verification.remember(factors, attempt, right)
+            factors.user.save_counts()
             keep_session(factors.user)
         record(Kind.PASSKEY, result.outcome, factors, None, origin, data=data)
     return result
@@ -75,7 +93,6 @@ def _add(factors: Factors, name: str, answer: Answer, origin: Origin) -> Change:
     verification.refuse_used(user, new.asked_at)
     passkey = _keep(factors, name, new)
     user.passkey_challenge_at = new.asked_at
-    user.save_counts()
     added(factors)
     delivery.notify(user, Notice.Kind.PASSKEY_ADDED, now, about_id=passkey.pk)
     return Change(FactorOutcome.OK)

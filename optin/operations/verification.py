@@ -246,7 +246,7 @@ def check_any(
     :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
     if isinstance(code, Answer):
-        return check_passkey(factors, code, str(aims[0]), origin=origin, standing=standing)
+        return check_passkey(factors, code, *aims, origin=origin, standing=standing)
     now = factors.now
     attempt = attempt_digest(origin, code, *aims)
     if known := repeated(factors, factors.active, attempt):
@@ -285,14 +285,21 @@ def check_any(
 
 
 def check_passkey(
-    factors: Factors, answer: Answer, aim: str, *, origin: Origin, standing: Standing | None = None
+    factors: Factors,
+    answer: Answer,
+    *aims: object,
+    origin: Origin,
+    standing: Standing | None = None,
 ) -> Verification:
     """Judge the answer of a passkey. It counts also while no code does: nobody guesses one.
 
-    :param aim: the purpose for which it was asked.
+    :param aims: as for ``check_any``. The first one is the purpose for which it was asked.
     """
+    attempt = attempt_digest(origin, answer, *aims)
+    if known := repeated(factors, factors.active, attempt):
+        return known
     try:
-        passkey, used = _verify_passkey(factors, answer, aim, origin)
+        passkey, used = _verify_passkey(factors, answer, str(aims[0]), origin)
     except PasskeyRefused as refused:
         return _passkey_refused(refused.fault)
     if standing and standing.made_itself(passkey.created_at):
@@ -302,7 +309,7 @@ def check_passkey(
     factors.count.set(disabled_at=None)
     data = {"passkey": passkey.pk}
     result = Verification(CodeOutcome.OK, compared=True, by=By.PASSKEY, data=data)
-    count_right(factors, result, "")
+    count_right(factors, result, attempt)
     return result
 
 
@@ -364,7 +371,7 @@ def _let_through(result: Verification, factors: Factors) -> Verification:
     return replace(result, data={**result.data, "sim": "let_through"})
 
 
-def attempt_digest(origin: Origin, code: str, *aims: object) -> str:
+def attempt_digest(origin: Origin, code: str | Answer, *aims: object) -> str:
     """Return what all sendings of *code* by one session have in common, "" without one.
 
     :param aims: what the code is to bring about: at something else it is another attempt.

@@ -22,7 +22,7 @@ def add(request: HttpRequest) -> HttpResponse:
     """Name a passkey, and let the browser make it."""
     if not are_offered():
         return SeeOther("two-factor", then=on_to(request))
-    user = demand(request)
+    user = user_of(request) if request.method == "POST" else demand(request)
     factors, origin = authenticators.overview(user), sessions.origin_of(request)
     called = browser(origin.user_agent)
     form = PasskeyForm(request.POST or None, initial={"name": called})
@@ -35,6 +35,8 @@ def add(request: HttpRequest) -> HttpResponse:
             keep_session=sessions.renew(request),
         )
         if added.outcome is FactorOutcome.OK:
+            if added.repeated:
+                sessions.follow(request)
             sessions.prove(request, By.PASSKEY)
             return SeeOther("success", then=on_to(request), done="passkey")
         form.add_error(None, words.refusal(added, factors))

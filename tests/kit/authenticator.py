@@ -50,6 +50,8 @@ class Authenticator:
     """Whether it counts signatures; keys that are copied between devices do not."""
     can_be_backed_up: bool = False
     is_backed_up: bool = False
+    is_framed: bool = False
+    """Whether the page stands in a frame of another website."""
     keys: list[Key] = field(default_factory=list)
 
     def clone(self) -> "Authenticator":
@@ -125,7 +127,7 @@ class Authenticator:
 
     def _client_data(self, kind: str, options: dict[str, Any]) -> bytes:
         said = {"type": kind, "challenge": options["challenge"], "origin": self.origin}
-        return json.dumps({**said, "crossOrigin": False}).encode()
+        return json.dumps({**said, "crossOrigin": self.is_framed}).encode()
 
     def _answer(self, key: Key, **response: Any) -> str:
         return json.dumps(

@@ -23,6 +23,7 @@ NUMBER_PAGE = f"{TWO_FACTOR}number/"
 NUMBER_CODE = f"{NUMBER_PAGE}code/"
 PROVE = f"{TWO_FACTOR}prove/"
 OFF = f"{TWO_FACTOR}off/"
+ADD_PASSKEY = f"{TWO_FACTOR}passkeys/add/"
 APP = f"{TWO_FACTOR}app/"
 RECOVERY = f"{TWO_FACTOR}recovery-codes/"
 SUCCESS = f"{TWO_FACTOR}on/"
@@ -87,6 +88,7 @@ class Page(HTMLParser):
         self.inputs: dict[str, dict[str, str]] = {}  # by name
         self.texts: dict[str, str] = {}  # by the tag or the class that they stand in
         self.codes: list[str] = []
+        self.options = ""  # what its script asks the browser for: a passkey
         self.text = ""
         self._open: list[tuple[str, dict[str, str], int]] = []
         self.feed(html)
@@ -130,6 +132,12 @@ class Page(HTMLParser):
                 return form
         raise AssertionError(f"no form to {to!r} with {typed} on {self.address}: {self.forms}")
 
+    @property
+    def passkey_form(self) -> Form:
+        """The form that brings the browser's answer to ``options``."""
+        (form,) = [form for form in self.forms if "passkey" in form.fields]
+        return form
+
     # -- parsing -------------------------------------------------------------------
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -137,6 +145,7 @@ class Page(HTMLParser):
         self.tags.append((tag, given))
         if "id" in given:
             self.by_id[given["id"]] = (tag, given)
+        self.options = given.get("data-options", self.options)
         if tag == "form":
             self.forms.append(Form(given.get("method", "get"), given.get("action", "")))
         if tag == "input":
@@ -243,10 +252,26 @@ class Browser:
         self, to: str = "", *, press: str = "", **typed: str
     ) -> Callable[["Browser"], Page]:
         """Return what ``send`` would do now, to be done to any browser: for pressing twice."""
-        form = self.page.form(to, set(typed), press)
+        return self._submission(self.page.form(to, set(typed), press), press, typed)
+
+    def use_passkey(self, answer: Callable[[str], str], **typed: str) -> Page:
+        """Press the button of the page's passkey; *answer* is what the browser does then."""
+        return self.passkey_submission(answer, **typed)(self)
+
+    def passkey_submission(
+        self, answer: Callable[[str], str], **typed: str
+    ) -> Callable[["Browser"], Page]:
+        """Return what ``use_passkey`` would do now, to be done to any browser."""
+        form = self.page.passkey_form
+        assert form.typed == set(typed)
+        return self._submission(form, "", {**typed, "passkey": answer(self.page.options)})
+
+    def _submission(
+        self, form: Form, press: str, filled: dict[str, str]
+    ) -> Callable[["Browser"], Page]:
         assert form.method == "post"
         sent = {press: form.buttons[press]} if press else {}
-        data = {**form.fields, **typed, **sent}
+        data = {**form.fields, **filled, **sent}
         address = urljoin(self.page.address, form.action)
         came_from = self.page.address
 

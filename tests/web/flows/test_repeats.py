@@ -6,7 +6,7 @@ stays signed in.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Barrier
 
@@ -17,7 +17,9 @@ from django.db import connections
 from optin.models import AuditEvent, ProviderUser, User
 from optin.operations import authenticators
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.authenticator import Authenticator
 from tests.kit.browser import (
+    ADD_PASSKEY,
     APP,
     CONFIRM,
     NEW_PASSWORD,
@@ -63,6 +65,7 @@ class At:
     user: User
     phone: Phone
     clock: time_machine.Traveller
+    key: Authenticator = field(default_factory=Authenticator)
 
 
 Setting = Callable[[At], Story]
@@ -219,6 +222,45 @@ def app_code_at_sign_in(at: At) -> Story:
     return Story(submit, "/account/", decided=("check", "ok"))
 
 
+def first_passkey(at: At) -> Story:
+    sign_in(at.browser)
+    at.browser.go(ADD_PASSKEY)
+    submit = at.browser.passkey_submission(at.key.create, name="Laptop")
+    return Story(submit, SUCCESS, decided=("passkey", "ok"), joins=True)
+
+
+def with_passkey(at: At, browser: Browser) -> None:
+    """Added one a while ago, and signed in."""
+    sign_in(browser)
+    browser.go(ADD_PASSKEY)
+    browser.use_passkey(at.key.create, name="Laptop")
+    at.clock.shift(timedelta(minutes=11))
+
+
+def passkey_at_sign_in(at: At) -> Story:
+    with_passkey(at, Browser())
+    sign_in(at.browser)
+    submit = at.browser.passkey_submission(at.key.get)
+    return Story(submit, "/account/", decided=("check", "ok"))
+
+
+def proof_by_passkey(at: At) -> Story:
+    with_passkey(at, at.browser)
+    at.clock.shift(timedelta(minutes=9))
+    at.browser.go(CONFIRM)
+    at.browser.send(password=PASSWORD)
+    at.browser.go(NUMBER_PAGE)
+    submit = at.browser.passkey_submission(at.key.get)
+    return Story(submit, NUMBER_PAGE, decided=("check", "ok"), joins=True)
+
+
+def turn_off_by_passkey(at: At) -> Story:
+    with_passkey(at, at.browser)
+    at.browser.go(OFF)
+    submit = at.browser.passkey_submission(at.key.get)
+    return Story(submit, TWO_FACTOR, decided=("opt_out", "ok"))
+
+
 def sign_out(at: At) -> Story:
     sign_in(at.browser)
     return Story(at.browser.submission("/sign-out/"), "/sign-in/", signed_in=False)
@@ -243,6 +285,10 @@ SETTINGS: list[Setting] = [
     keep_codes,
     first_app_code,
     app_code_at_sign_in,
+    first_passkey,
+    passkey_at_sign_in,
+    proof_by_passkey,
+    turn_off_by_passkey,
     sign_out,
 ]
 
