@@ -297,9 +297,12 @@ def _reading(answer: Answer | None = None) -> Iterator[None]:
 
 
 def _check_client_data(text: bytes, challenge: bytes) -> None:
-    """Name two faults that the library has one name for."""
+    """Name two faults that the library has one name for.
+
+    None of our pages is ever shown in a frame: what comes from one was made elsewhere.
+    """
     said = parse_client_data_json(text)
-    if said.origin != _origin():
+    if said.origin != _origin() or said.cross_origin:
         raise PasskeyRefused(PasskeyFault.WRONG_ORIGIN)
     if said.challenge != challenge:
         raise PasskeyRefused(PasskeyFault.OTHER_SESSION)
