@@ -30,7 +30,8 @@ from optin.actions.base import Action
 from optin.admin.actions import links, name_of, url_of
 from optin.admin.times import short
 from optin.conf import conf
-from optin.models import AuthenticatorApp, File, ProviderUser, User
+from optin.models import File, User
+from optin.models.factors import has_factor
 from optin.support import wording
 from optin.support.wording import plain
 
@@ -123,11 +124,8 @@ def note_factors(users: Sequence[Any]) -> None:
 
     Asked for with the rows of a list, the factors of everybody would be read.
     """
-    on = set[int]()
-    for model in (ProviderUser, AuthenticatorApp):
-        on.update(
-            model.objects.filter(user__in=users, confirmed=True).values_list("user", flat=True)
-        )
+    found = User.objects.filter(has_factor(), pk__in=[user.pk for user in users])
+    on = set(found.values_list("pk", flat=True))
     for user in users:
         user.is_on = user.pk in on
 

@@ -394,8 +394,11 @@ _ROWS = Select(
 )
 
 
-def _has(model: type[Device]) -> Exists:
-    return Exists(model._base_manager.filter(user=OuterRef("pk"), confirmed=True))
+def has_factor(user: str = "pk") -> Q:
+    """Return the condition that two-factor sign-in of the user in the column *user* is on."""
+    mine = {"user": OuterRef(user), "confirmed": True}
+    kinds: tuple[type[Device], ...] = (ProviderUser, AuthenticatorApp, Passkey)
+    return Q(*(Exists(kind._base_manager.filter(**mine)) for kind in kinds), _connector=Q.OR)
 
 
 _APP_COLUMNS = [field.attname for field in AuthenticatorApp._meta.concrete_fields]
@@ -418,9 +421,7 @@ _BEYOND_TEXTS = Select(
 )
 _HAS_FACTOR = Select(
     lambda: (
-        User._base_manager.filter(pk=param("user_id", User, "id"))
-        .filter(_has(ProviderUser) | _has(AuthenticatorApp) | _has(Passkey))
-        .only("id")
+        User._base_manager.filter(pk=param("user_id", User, "id")).filter(has_factor()).only("id")
     )
 )
 _OWNER = Select(
@@ -472,8 +473,7 @@ def added_at(
     number: ProviderUser | None, app: AuthenticatorApp | None, passkeys: Iterable[Passkey]
 ) -> list[datetime | None]:
     """Return when each of these active factors was added."""
-    verified = [one.verified_at for one in (number, app) if one]
-    return [*verified, *(one.created_at for one in passkeys)]
+    return [one.verified_at for one in (number, app, *passkeys) if one]
 
 
 def has_active_factor(user: User) -> bool:

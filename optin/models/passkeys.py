@@ -32,7 +32,8 @@ class Passkey(Device):
     user = models.ForeignKey(User, models.CASCADE, related_name="passkeys")
     name = models.CharField(max_length=MAX_NAME)  # as the person calls it
     credential_id = models.CharField(max_length=passkeys.MAX_CREDENTIAL_ID, unique=True)
-    public_key = models.TextField()  # COSE, in base64url
+    # COSE, in base64url; "" of one that a restored database has again: it is not accepted.
+    public_key = models.TextField()
     # Of each use, if the authenticator counts them.
     sign_count = models.PositiveBigIntegerField()
     can_be_backed_up = models.BooleanField()  # its maker copies it to the person's other devices
@@ -45,6 +46,11 @@ class Passkey(Device):
 
     def __str__(self) -> str:
         return f"passkey {self.pk}"
+
+    @property
+    def verified_at(self) -> datetime:
+        """When it was added: its first signature was verified then."""
+        return self.created_at
 
     def verify_token(self, token: str) -> bool:
         """Refuse: a passkey is checked by ``operations``, which audit it."""

@@ -20,13 +20,12 @@ from optin.errors import MailsFail
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    AuthenticatorApp,
     File,
     Membership,
     Notice,
-    ProviderUser,
     User,
 )
+from optin.models.factors import has_factor
 from optin.models.messages import State
 from optin.models.reasons import fit_reason
 from optin.operations import staff
@@ -105,17 +104,10 @@ def _judged(file: File | None) -> Any:
     mails = Notice.objects.filter(**mine, kind=Notice.Kind.INVITATION)
     failed = mails.filter(state=State.FAILED, created_at=OuterRef("invited_at"))
     return User.objects.annotate(
-        has_factor=has_factor("pk"),
+        has_factor=has_factor(),
         is_member=Exists(member.filter(file=file) if file else member),
         mail_failed=Exists(failed),
     )
-
-
-def has_factor(user: str) -> Any:
-    """Return the condition that two-factor sign-in of the user in the column *user* is on."""
-    mine = {"user": OuterRef(user), "confirmed": True}
-    number, app = (model.objects.filter(**mine) for model in (ProviderUser, AuthenticatorApp))
-    return Q(Exists(number)) | Q(Exists(app))
 
 
 def _why_not(person: Any, since: datetime | None) -> InviteOutcome | None:

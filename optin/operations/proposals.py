@@ -10,7 +10,8 @@ from datetime import datetime
 from optin import phones
 from optin.conf import conf
 from optin.errors import FictionalNumber, OtherRegion
-from optin.models import AuthenticatorApp, ProposedNumber, ProviderUser, User
+from optin.models import ProposedNumber, ProviderUser, User
+from optin.models.factors import has_factor
 from optin.phones import MobileNumber
 
 Source = ProposedNumber.Source
@@ -57,5 +58,5 @@ def withdraw(user: User) -> bool:
 def settled(user_ids: Collection[int]) -> set[int]:
     """Return who of these has a second factor, or has ever had a number here."""
     numbers = ProviderUser.objects.filter(user__in=user_ids).exclude(verified_at=None)
-    apps = AuthenticatorApp.objects.filter(user__in=user_ids, confirmed=True)
-    return {pk for rows in (numbers, apps) for pk in rows.values_list("user_id", flat=True)}
+    on = User.objects.filter(has_factor(), pk__in=user_ids)
+    return {*numbers.values_list("user_id", flat=True), *on.values_list("pk", flat=True)}
