@@ -346,7 +346,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "ok": done(_("Two-factor sign-in turned off by staff"),
             ocsf=FACTOR_OFF, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "revoked"),
-                  (News.REVOCATION_DONE, "revoked")]),
+                  (News.REVOCATION_DONE, "revoked")],
+            when={"passkey removed": done(_("Passkey removed by staff"))}),
         "set_up_since": refused(
             staff="Two-factor sign-in wasn't turned off: the person has set it up again since"),
         "untold": refused(
@@ -434,6 +435,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             "number removed": done(_("“This wasn't me”: number removed, everybody signed out"),
                 news=[(News.NUMBER_REMOVED, "not_me")]),
             "app removed": done(_("“This wasn't me”: app removed, everybody signed out")),
+            "passkey removed": done(
+                _("“This wasn't me”: passkey removed, everybody signed out")),
             "email removed": done(
                 _("“This wasn't me”: email address changed back, everybody signed out"))}),
         SECURED: done(_("“That wasn't me”: everybody else signed out"), ledger=TOLD),

@@ -8,14 +8,14 @@ from django.utils import timezone
 
 from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, calls, told
 from optin.conf import STAFF_REVOKE_DELAY
-from optin.models import ProviderUser, User
+from optin.models import Passkey, ProviderUser, User
 from optin.operations import erasure, invitations, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome, RevocationOutcome, SendOutcome, StaffOutcome
 from optin.support.diagnosis import read_facts
 from optin.support.diagnosis.barriers import FIRST, sources
-from optin.support.wording import exact, moment_by
+from optin.support.wording import exact, moment_by, quoted
 
 
 def _revoke_later(user: User, data: dict[str, Any], origin: Origin) -> Done:
@@ -116,6 +116,22 @@ def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     return Done("This is the full number. It is shown only once.", secret=result.number)
 
 
+def _remove_passkey(user: User, data: dict[str, Any], origin: Origin) -> Done:
+    asked = staff_actions.remove_passkey(
+        user, data["passkey"], reason=data["reason"], origin=origin
+    )
+    theirs = "; ".join(f"{one.pk} is {_named(one)}" for one in Passkey.objects.of(user)) or "none"
+    words = {
+        StaffOutcome.OK: "The passkey was removed. The person gets an email.",
+        StaffOutcome.NOT_OPTED_IN: f"Nothing was done: they do not have it. Theirs: {theirs}.",
+    }
+    return told(asked, words)
+
+
+def _named(one: Passkey) -> str:
+    return f"{quoted(one.name)}, added {exact(one.created_at)}"
+
+
 _KNOWN = "I'm sure that it's the person themselves who asks."
 
 
@@ -134,6 +150,21 @@ class RoleForm(ReasonForm):
         label="Role",
     )
     field_order = ("role", "reason")
+
+
+class PasskeyForm(ReasonForm):
+    passkey = forms.IntegerField(
+        label="Passkey",
+        help_text="Its id. With one that the person does not have, theirs are told.",
+    )
+    field_order = ("passkey", "reason")
+
+    def __init__(self, data: Any, row: Any = None) -> None:
+        super().__init__(data, row)
+        if row:
+            choices = [(one.pk, _named(one)) for one in Passkey.objects.of(row)]
+            self.fields["passkey"].widget = forms.Select(choices=choices)
+            self.fields["passkey"].help_text = ""
 
 
 ACTIONS = (
@@ -206,19 +237,33 @@ ACTIONS = (
         "suspend",
         "Suspend",
         staff.ACT,
-        "Stops codes by text message at once. The second factor stays required: the person "
-        "can sign in only with an authenticator app or a recovery code. The person gets an "
-        "email.",
+        "Stops codes by text message at once. A second factor stays required: the person can "
+        "sign in only with an authenticator app, a passkey or a recovery code. The person gets "
+        "an email.",
         calls(staff_actions.suspend, "Suspended.", "It was already suspended."),
         changes=lambda it: it.factors.number and not it.is_suspended,
         helps=lambda it: it.user.is_active and not it.is_refused,
     ),
     Action(
+        "remove-passkey",
+        "Remove a passkey",
+        staff.REVOKE,
+        "Removes one passkey, such as one that is lost or stolen. If it is the last second factor, "
+        "the password alone is enough to sign in then. The person gets an email.",
+        _remove_passkey,
+        PasskeyForm,
+        is_destructive=True,
+        command="person remove-passkey",
+        by=PersonForm,
+        changes=lambda it: it.factors.passkeys,
+        needs=_KNOWN,
+    ),
+    Action(
         "revoke",
         "Remove all second factors",
         staff.REVOKE,
-        "Removes the number, the app and the recovery codes. Then the password alone is "
-        "enough to sign in. The person gets an email.",
+        "Removes the number, the app, the passkeys and the recovery codes. Then the password "
+        "alone is enough to sign in. The person gets an email.",
         calls(staff_actions.revoke, "All second factors were removed."),
         hits=_from_where,
         is_destructive=True,
@@ -231,8 +276,9 @@ ACTIONS = (
         "revoke-later",
         "Remove all second factors in 24 hours",
         staff.ACT,
-        "Removes the number, the app and the recovery codes in 24 hours. Then the password alone "
-        "is enough to sign in. The person gets an email at once and can cancel the removal.",
+        "Removes the number, the app, the passkeys and the recovery codes in 24 hours. Then the "
+        "password alone is enough to sign in. The person gets an email at once and can cancel the "
+        "removal.",
         _revoke_later,
         hits=lambda user: f"{_from_where(user)} It happens at {_in_24_hours()}.".strip(),
         is_destructive=True,

@@ -22,7 +22,7 @@ from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, note_factors, text, when
 from optin.admin.site import site
-from optin.models import AccessKey, Notice, ProposedNumber, User
+from optin.models import AccessKey, Notice, Passkey, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
 from optin.runtime.redirects import SeeOther
@@ -183,18 +183,29 @@ def _invitation(user: User, invited_at: datetime) -> str:
 
 
 def _factors(state: AccountState) -> str:
-    number, app, left = (
+    number, keys, left = (
         state.factors.number,
-        state.factors.app,
+        len(state.factors.passkeys),
         state.factors.recovery_codes,
     )
     suspended = ", suspended" if state.is_suspended else ""
     found = [f"number {number.masked_number}{suspended}"] if number else []
     if number and number.taken_over_at:
         found.append(taken_over_from(number.taken_over_at, number.taken_over_by))
-    found += ["authenticator app"] if app else []
+    found += ["authenticator app"] if state.factors.app else []
+    found += [f"{keys} passkey{'' if keys == 1 else 's'}"] if keys else []
     found += [f"{left} recovery code{'' if left == 1 else 's'} left"] if found or left else []
     return "; ".join(found) or "none"
+
+
+def _passkey(one: Passkey) -> str:
+    """Describe a passkey: its name may be a number, and is masked."""
+    where = "on one device only"
+    if one.can_be_backed_up:
+        where = "synced to other devices" if one.is_backed_up else "not synced yet"
+    used = f"last used {at(one.last_used_at)}" if one.last_used_at else "never used"
+    said = f"{masked(one.name)}: {where}; added {at(one.created_at)}; {used}"
+    return said if one.public_key else f"{said}; refused: it was removed before a restore"
 
 
 def _states(state: AccountState) -> list[tuple[str, str, bool]]:
@@ -254,6 +265,7 @@ def _about(state: AccountState, known: Known) -> list[tuple[str, str]]:
         ("Email", plain(user.email) or "none: no mail can be sent"),
         *_new_email(user),
         ("Second factors", _factors(state)),
+        *(("Passkey", _passkey(one)) for one in state.factors.passkeys),
         *_unverified(known),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]

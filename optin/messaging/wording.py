@@ -60,6 +60,8 @@ DISOWNABLE = frozenset(
         Notice.Kind.RELEASED,
         Notice.Kind.APP_ADDED,
         Notice.Kind.APP_REMOVED,
+        Notice.Kind.PASSKEY_ADDED,
+        Notice.Kind.PASSKEY_REMOVED,
         Notice.Kind.EMAIL_CHANGED,
     }
 )
@@ -256,14 +258,13 @@ def _about_endpoint(notice: Notice) -> dict[str, Any]:
 def _what_was_done(notice: Notice) -> dict[str, Any]:
     """Return what "this was not me" did, from the event of the same transaction.
 
-    :return: ``effect``, a value of ``operations.not_me.Effect``; and ``of_app``, whether an app was
-        removed.
+    :return: ``effect``, a value of ``operations.not_me.Effect``; and what was ``removed``.
     """
     events = AuditEvent.objects.about(notice.user).filter(
         kind=AuditEvent.Kind.DISOWN, outcome="ok", at=notice.created_at
     )
     data = event.data if (event := events.first()) else {}
-    return {"effect": data.get("effect", ""), "of_app": "app" in data.get("removed", [])}
+    return {"effect": data.get("effect", ""), "removed": data.get("removed", [])}
 
 
 def _about_email(notice: Notice, change: EmailChange) -> dict[str, Any]:

@@ -6,8 +6,8 @@ For each change, the session must have verified the password in the last 15 minu
 two-factor sign-in is on, a second factor too.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -71,6 +71,7 @@ class Change:
     retry_after: timedelta | None = None
     fault: PasskeyFault | None = None  # of a passkey that was refused
     repeated: bool = False  # it was done a moment ago: nothing happens
+    data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,23 +390,29 @@ def turn_off(
         if result.repeated:
             return result
         is_right = result.outcome is CodeOutcome.OK
-        removed = remove(factors, removal, passkey_id=passkey_id) if is_right else []
+        which = [passkey_id] if passkey_id else []
+        removed = remove(factors, removal, passkeys=which) if is_right else {"removed": []}
         by = {"by": result.by} if result.by else {}
-        data = {**result.data, **by, "removed": removed}
+        data = {**result.data, **by, **removed}
         record(Kind.OPT_OUT, result.outcome, factors, row, origin, data=data)
     return result
 
 
 def remove(
-    factors: Factors, removal: Removal, *, passkey_id: int | None = None, told: bool = True
-) -> list[str]:
-    """Remove factors of the locked user, and tell them if *told*; return which ones.
+    factors: Factors, removal: Removal, *, passkeys: Collection[int] = (), told: bool = True
+) -> dict[str, Any]:
+    """Remove factors of the locked user, and tell them if *told*.
 
     Sessions stay: they have proved more than will be asked for. Refresh tokens end
     (docs/contract.md, section 3.4).
+
+    :param passkeys: the ids of ``Removal.PASSKEY``.
+    :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``, by which a
+        restored database is told them apart.
     """
     now = factors.now
     removed = []
+    gone: list[int] = []
     if factors.active and removal in {Removal.ALL, Removal.NUMBER}:
         factors.active.release(now)
         if told:
@@ -417,15 +424,17 @@ def remove(
             delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
         removed.append("app")
     if removal in {Removal.ALL, Removal.PASSKEY}:
-        one = {"pk": passkey_id} if removal is Removal.PASSKEY else {}
-        if Passkey.objects.filter(user=factors.user, **one).delete()[0]:
-            if told:
-                delivery.notify(factors.user, Notice.Kind.PASSKEY_REMOVED, now)
-            removed.append("passkey")
+        every = Passkey.objects.of(factors.user)
+        gone = [one.pk for one in every if removal is Removal.ALL or one.pk in passkeys]
+        Passkey.objects.filter(pk__in=gone).delete()
+    if gone:
+        if told:
+            delivery.notify(factors.user, Notice.Kind.PASSKEY_REMOVED, now)
+        removed.append("passkey")
     if removed:
         factors.user.revoke_grants(now)
     forget_recovery_codes(factors.user)
-    return removed
+    return {"removed": removed, **({"passkeys": gone} if gone else {})}
 
 
 def barred(factors: Factors, standing: Standing) -> Change | None:

@@ -3,6 +3,7 @@
 And the button "That was not me" of somebody who is signed in (G-08): shut out everybody else.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,6 +21,7 @@ from optin.models import (
     Guard,
     KnownNetwork,
     Notice,
+    Passkey,
     ProviderUser,
     RecoveryCode,
     User,
@@ -41,8 +43,10 @@ from optin.outcomes import SECURED, FactorOutcome
 
 Kind = AuditEvent.Kind
 
-OF_APPS = {Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED}
-"""Kinds that are about an app. The others are about a number, or about the email address."""
+_SUBJECTS = {
+    **dict.fromkeys((Notice.Kind.APP_ADDED, Notice.Kind.APP_REMOVED), Removal.APP),
+    **dict.fromkeys((Notice.Kind.PASSKEY_ADDED, Notice.Kind.PASSKEY_REMOVED), Removal.PASSKEY),
+}
 
 
 class Effect(StrEnum):
@@ -69,23 +73,23 @@ It ends by itself: the number may be somebody else's by then."""
 
 def effect(notice: Notice) -> Effect:
     """Return what ``disown`` would do now to what *notice* is about."""
-    factors = overview(notice.user)
-    return _effect(notice, notice.user, factors.number, factors.app)
+    return _effect(notice, notice.user)
 
 
-def _effect(
-    notice: Notice, user: User, number: ProviderUser | None, app: AuthenticatorApp | None
-) -> Effect:
+def subject_of(notice: Notice) -> Removal:
+    """Return the kind of factor that *notice* is about, unless it is about the email address."""
+    return _SUBJECTS.get(Notice.Kind(notice.kind), Removal.NUMBER)
+
+
+def _effect(notice: Notice, user: User) -> Effect:
     if user.password_mailed_at and user.password_mailed_at >= _since(notice):
         return Effect.BY_MAIL_ALONE
     if notice.kind == Notice.Kind.EMAIL_CHANGED:
         return _effect_on_address(user, _change(notice))
-    factor = app if notice.kind in OF_APPS else number
-    if factor is None or not _is_meant(notice, factor):
-        return Effect.GONE
-    if isinstance(factor, ProviderUser) and factor.suspended_at:
+    meant = _meant(notice, user)
+    if any(isinstance(one, ProviderUser) and one.suspended_at for one in meant):
         return Effect.SUSPENDED
-    return Effect.REMOVES
+    return Effect.REMOVES if meant else Effect.GONE
 
 
 def _effect_on_address(user: User, change: EmailChange | None) -> Effect:
@@ -185,33 +189,37 @@ def end_all(user: User, now: datetime, *, waiting: bool = True) -> None:
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:
     """Take back what can be, and return what the event says of it: the mail reads it there."""
     user, number = factors.user, factors.active
-    removed: list[str] = []
-    done = _effect(notice, user, factors.active, factors.app)
+    data: dict[str, Any] = {}
+    done = _effect(notice, user)
     if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):
         if lost := email_changes.put_back(user, change):
-            removed = ["email"]
+            data = {"removed": ["email"], "change": notice.about_id}  # for the ledger
             delivery.notify(user, Notice.Kind.DISOWNED, now, about_id=lost.pk)
         else:
             done = Effect.TAKEN  # by somebody who was faster
     elif done is Effect.REMOVES:
-        which = Removal.APP if notice.kind in OF_APPS else Removal.NUMBER
-        removed = remove(factors, which, told=False)  # the mail about all of it tells
+        meant = [one.pk for one in _meant(notice, user)]
+        # The mail about all of it tells.
+        data = remove(factors, subject_of(notice), passkeys=meant, told=False)
     close_begun(user, number, now)
     if done is not Effect.BY_MAIL_ALONE:
         # A list that was made since may be the thief's.
         RecoveryCode.objects.filter(user=user, created_at__gte=_since(notice)).delete()
     AccessKey.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     end_all(user, now)
-    of_email = {"change": notice.about_id} if "email" in removed else {}  # for the ledger
-    return {"effect": done, "removed": removed, **of_email}
+    return {"effect": done, **data}
 
 
-def _is_meant(notice: Notice, factor: ProviderUser | AuthenticatorApp) -> bool:
-    """Whether *notice* told of this very factor; that of a removal, what was added since."""
+def _meant(notice: Notice, user: User) -> list[ProviderUser | AuthenticatorApp | Passkey]:
+    """Return the factor that *notice* told of; for a removal, what was added since."""
+    has, subject = overview(user), subject_of(notice)
+    found: Sequence[Any] = has.passkeys
+    if subject is not Removal.PASSKEY:
+        found = [has.app if subject is Removal.APP else has.number]
+    there = [one for one in found if one]
     if notice.about_id:
-        return bool(notice.about_id == factor.pk)
-    verified_at: datetime | None = factor.verified_at
-    return verified_at is not None and verified_at >= _since(notice)
+        return [one for one in there if one.pk == notice.about_id]
+    return [one for one in there if one.verified_at and one.verified_at >= _since(notice)]
 
 
 def _since(notice: Notice) -> datetime:

@@ -70,18 +70,18 @@ def add(
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
         standing.demand(factors.now, factors)
-        data = {}
         try:
             result = barred(factors, standing) or _add(factors, name, answer, origin)
         except PasskeyRefused as refused:
-            result = Change(FactorOutcome.PASSKEY_REFUSED, fault=refused.fault)
-            data = {"why": refused.fault.value}
+            fault = refused.fault
+            data = {"why": fault.value}
+            result = Change(FactorOutcome.PASSKEY_REFUSED, fault=fault, data=data)
         if result.outcome is FactorOutcome.OK:
             right = Verification(CodeOutcome.OK, by=By.PASSKEY)
             verification.remember(factors, attempt, right)
             factors.user.save_counts()
             keep_session(factors.user)
-        record(Kind.PASSKEY, result.outcome, factors, None, origin, data=data)
+        record(Kind.PASSKEY, result.outcome, factors, None, origin, data=result.data)
     return result
 
 
@@ -95,7 +95,7 @@ def _add(factors: Factors, name: str, answer: Answer, origin: Origin) -> Change:
     user.passkey_challenge_at = new.asked_at
     added(factors)
     delivery.notify(user, Notice.Kind.PASSKEY_ADDED, now, about_id=passkey.pk)
-    return Change(FactorOutcome.OK)
+    return Change(FactorOutcome.OK, data={"passkey": passkey.pk})
 
 
 def _keep(factors: Factors, name: str, new: New) -> Passkey:

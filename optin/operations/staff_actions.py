@@ -1,8 +1,9 @@
 """What staff do to one account: suspend, resume, revoke, unlock, send again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,7 +13,6 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     Notice,
-    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -20,14 +20,13 @@ from optin.models import (
     SimAnswer,
     User,
 )
-from optin.models.factors import BeyondTexts
 from optin.models.reasons import fit_reason
 from optin.operations import sim_swaps, staff
+from optin.operations.authenticators import Removal, remove
 from optin.operations.challenges import text_challenge
 from optin.operations.factors import (
     Factors,
     close_begun,
-    forget_recovery_codes,
     read_locked,
     record,
 )
@@ -99,30 +98,22 @@ def _resume(factors: Factors) -> StaffOutcome:
     return StaffOutcome.OK
 
 
-def _revoke(factors: Factors) -> StaffOutcome:
-    removed = revoke_locked(factors)
+def _revoke(factors: Factors, removal: Removal = Removal.ALL) -> StaffOutcome:
+    removed = revoke_locked(factors, removal)
     ended = Revocation.Closed.DONE if removed else Revocation.Closed.NOTHING
     Revocation.objects.open_of(factors.user).close(factors.now, ended)
     return StaffOutcome.OK if removed else StaffOutcome.NOT_OPTED_IN
 
 
-def revoke_locked(factors: Factors) -> bool:
+def revoke_locked(factors: Factors, removal: Removal = Removal.ALL) -> bool:
     """``revoke`` for a caller that holds the lock of the user, tells them and records it.
 
     :returns: whether there was a factor to remove.
     """
-    if not factors.is_on:
-        return False
-    if factors.active:
-        factors.active.release(factors.now)
-    if factors.app:
-        factors.app.delete()
-    if factors.has_passkeys:
-        Passkey.objects.filter(user=factors.user).delete()
-    factors.user.forget_attempt()
-    factors.user.revoke_grants(factors.now)
-    forget_recovery_codes(factors.user)
-    return True
+    removed = bool(remove(factors, removal, told=False)["removed"])
+    if removed:
+        factors.user.forget_attempt()
+    return removed
 
 
 def _let_through(factors: Factors) -> StaffOutcome:
@@ -154,16 +145,34 @@ asked for, and that waits, ends with it (``revocations``)."""
 revoke_number = StaffAction(
     Kind.REVOKE,
     Notice.Kind.REVOKED,
-    lambda factors: _revoke(replace(factors, others=BeyondTexts())),
+    lambda factors: _revoke(factors, Removal.NUMBER),
 )
 """The same for the number alone: an authenticator app and passkeys stay."""
 
 unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, also of programs, and start the counts of failures again."""
 
-
 let_through = StaffAction(Kind.SIM, Notice.Kind.SIM_LET_THROUGH, _let_through)
 """Let one sign-in by text through to a number whose SIM is new."""
+
+
+def remove_passkey(user: User, passkey_id: int, *, reason: str, origin: Origin) -> StaffOutcome:
+    """Remove one passkey of *user*, and tell them: their other factors stay.
+
+    :raises UnfitReason: without a reason, or with one of over 500 characters.
+    :raises Deactivated: if the actor is no staff any more.
+    """
+    reason = fit_reason(reason)
+    with transaction.atomic(durable=True):
+        factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
+        data: dict[str, Any] = {}
+        if staff.is_out_of_reach(origin, factors.user):
+            outcome = StaffOutcome.OUT_OF_REACH
+        else:
+            data = remove(factors, Removal.PASSKEY, passkeys=[passkey_id])
+            outcome = StaffOutcome.OK if data["removed"] else StaffOutcome.NOT_OPTED_IN
+        record(Kind.REVOKE, outcome, factors, None, origin, reason=reason, data=data)
+    return outcome
 
 
 def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome:

@@ -8,8 +8,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 
 from optin.messaging import wording
+from optin.models import Notice
 from optin.operations.authenticators import overview
-from optin.operations.not_me import OF_APPS, Effect, disown, effect
+from optin.operations.not_me import Effect, disown, effect, subject_of
 from optin.operations.verification import REPEATED_WITHIN
 from optin.outcomes import SignInOutcome
 from optin.runtime.redirects import SeeOther
@@ -34,8 +35,8 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
     context: dict[str, Any] = {
         "notice": notice,
         "effect": effect(notice),
-        "of_app": notice.kind in OF_APPS,
-        "is_removal": notice.kind in {notice.Kind.RELEASED, notice.Kind.APP_REMOVED},
+        "subject": subject_of(notice),
+        "is_removal": notice.kind in _REMOVALS,
     }
     if not form.is_valid():
         return page(request, "not_me.html", form, **context)
@@ -57,8 +58,12 @@ def not_me(request: HttpRequest, token: str) -> HttpResponse:
         "is_stuck": left.is_on and not done.takes_back,  # a thief would get the code
         "number": left.number.last_three if left.number else "",
         "app": bool(left.app),
+        "passkeys": [one.name for one in left.passkeys],
     }
     return SeeOther("not-me-done")
+
+
+_REMOVALS = {Notice.Kind.RELEASED, Notice.Kind.APP_REMOVED, Notice.Kind.PASSKEY_REMOVED}
 
 
 @require_safe

@@ -90,6 +90,7 @@ REACH = {
 SENT: dict[str, Any] = {
     "reason": "called us",
     "ready": "on",
+    "passkey": "1",
     "role": "auditor",
     "name": "Shop",
     "redirect_uris": "https://shop.example/cb",

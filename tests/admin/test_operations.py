@@ -12,6 +12,7 @@ import time_machine
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.core import mail
+from django.core.management import CommandError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -25,6 +26,7 @@ from optin.models import (
     ExternalId,
     File,
     Notice,
+    Passkey,
     ProviderUser,
     ScimClient,
     SmsMessage,
@@ -35,11 +37,15 @@ from optin.operations import opt_ins, send_controls, staff_actions
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from optin.support.cells import cell
+from optin.support.wording import decided
+from tests.kit.authenticator import Authenticator
+from tests.kit.commands import run
 from tests.kit.oauth import make_client
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 from tests.kit.staff import In, OnStaff, ask
 from tests.kit.trail import tell
+from tests.kit.world import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -236,6 +242,36 @@ def test_suspend_and_resume(user: User, active: ProviderUser, signed_in: In) -> 
         ("suspend", "unchanged", "again"),
         ("resume", "ok", "found it"),
     ]
+
+
+def test_a_passkey_is_removed_and_the_others_stay(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller, signed_in: In
+) -> None:
+    person, page = Person(user, file, phone, clock), f"optin/user/{user.pk}"
+    person.add_passkey("Blue key")
+    person.keys = Authenticator(can_be_backed_up=True, is_backed_up=True)
+    person.add_passkey(f"Phone {NUMBER}")
+    lost, kept = Passkey.objects.of(user)
+    shown = signed_in("support").get(f"/admin/{page}/change/").content.decode()
+    assert "2 passkeys" in shown
+    assert "Blue key: on one device only; added" in shown
+    assert NUMBER not in shown
+    form = {"passkey": lost.pk, "reason": "stolen", "ready": "on"}
+    ask(signed_in("support"), f"{page}/remove-passkey/", 403, **form)
+
+    said = ask(signed_in("administrator"), f"{page}/remove-passkey/", **form)
+    assert "The passkey was removed." in said
+    assert Passkey.objects.get() == kept
+    assert Notice.objects.latest("pk").kind == Notice.Kind.PASSKEY_REMOVED
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.reason) == ("revoke", "ok", "stolen")
+    assert event.data == {"removed": ["passkey"], "passkeys": [lost.pk]}
+    assert decided(event) == "Passkey removed by staff"
+
+    with pytest.raises(CommandError, match=f"Theirs: {kept.pk} is Phone"):
+        run("person", "remove-passkey", "ann", str(lost.pk), "--reason", "again")
+    run("person", "remove-passkey", "ann", str(kept.pk), "--reason", "asked")
+    assert not Passkey.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,20 @@ from django.core import mail
 from django.utils import timezone
 
 from optin.errors import PasswordNeeded, SignedOut
-from optin.models import Notice, Purpose, User
-from optin.operations import authenticators, challenges, not_me, opt_ins, passwords
+from optin.models import AuditEvent, Notice, Passkey, Purpose, User
+from optin.operations import (
+    authenticators,
+    challenges,
+    not_me,
+    opt_ins,
+    passwords,
+    staff_actions,
+)
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
+from tests.kit.authenticator import Authenticator
 from tests.kit.people import OTHER_NUMBER, PASSWORD
+from tests.kit.trail import one_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,6 +202,27 @@ def test_an_old_link_leaves_a_later_number(person: Person) -> None:
     assert "the change had already ended, or nothing was added" in str(mail.outbox[-1].body)
     not_me.disown(notice_of(person, Notice.Kind.CHANGED), PASSWORD, origin=PAGE)
     assert person.number is None
+
+
+def test_a_passkey_of_a_thief_goes_and_the_others_stay(person: Person) -> None:
+    """By the mail that told of it, and by that of a removal before it."""
+    person.set_up(By.TEXT, By.PASSKEY)
+    mine = Passkey.objects.get()
+    for kind in (Notice.Kind.PASSKEY_ADDED, Notice.Kind.PASSKEY_REMOVED):
+        person.keys = Authenticator()
+        person.add_passkey("lost")
+        lost = Passkey.objects.latest("pk")
+        person.clock.shift(60)
+        staff_actions.remove_passkey(person.user, lost.pk, reason="asked", origin=PAGE)
+        person.clock.shift(60)
+        person.add_passkey("a thief's")
+        thiefs = Passkey.objects.latest("pk")
+        data = {"notice": kind, "effect": "removes", "removed": ["passkey"]}
+        with one_event(AuditEvent.Kind.DISOWN, "ok", {**data, "passkeys": [thiefs.pk]}):
+            not_me.disown(notice_of(person, kind), PASSWORD, origin=PAGE)
+        assert Passkey.objects.get() == mine
+        assert "We removed the passkey that was added." in str(mail.outbox[-1].body)
+        person.clock.shift(3600)
 
 
 def test_a_removal_takes_back_only_what_came_after(person: Person) -> None:

@@ -127,6 +127,7 @@ MAY: dict[str, set[str]] = {
         ACTORS,
     ),
     "optin_user_revoke": TOP,
+    "optin_user_remove-passkey": TOP,
     "optin_user_role": TOP,
     "optin_user_activate": TOP,
     "optin_user_deactivate": TOP,
