@@ -44,6 +44,8 @@ TELLING = frozenset({"recovery_code", "locked_until", "disabled"})
 _DATA = TELLING | {
     "app_until",
     "removed",
+    "passkey",
+    "passkeys",
     "change",
     "failures",
     "programs",

@@ -1,9 +1,9 @@
 """Changes of an account that a restored database has lost, made again.
 
-A new number, app or password is not in the ledger. But the service must not accept the old one
-again, or leave the account without a second factor. So it suspends the old number, accepts no code
-of the old app, and sets a password that nobody knows. These people use a recovery code, choose a
-new password by a link in an email, or ask support.
+A new number, app, passkey or password is not in the ledger. But the service must not accept the old
+one again, or leave the account without a second factor. So it suspends the old number, accepts
+nothing of the old app or passkey, and sets a password that nobody knows. These people use a
+recovery code, choose a new password by a link in an email, or ask support.
 """
 
 import secrets
@@ -25,6 +25,7 @@ from optin.models import (
     EmailChange,
     Guard,
     KnownNetwork,
+    Passkey,
     ProviderUser,
     Purpose,
     RecoveryCode,
@@ -65,9 +66,9 @@ def made_until(line: Line) -> datetime:
 
 
 def left_without(lines: Iterable[Line]) -> dict[int, dict[str, int]]:
-    """Return the users who set up a number or an app since the backup, and had it last.
+    """Return the users who set up a second factor since the backup, and had it last.
 
-    With what that was, by "number" (its ``ProviderUserId``) and "app".
+    With what that was, by "number" (its ``ProviderUserId``), "app" and "passkey" with its id.
 
     :param lines: the lost decisions, in their order.
     """
@@ -79,10 +80,13 @@ def left_without(lines: Iterable[Line]) -> dict[int, dict[str, int]]:
             new[line.user_id]["number"] = line.provider_user_id or 0
         elif line.kind == Kind.APP:
             new[line.user_id]["app"] = 0
-        elif line.kind in {Kind.REVOKE, Kind.ERASE}:
+        elif line.kind == Kind.PASSKEY:
+            new[line.user_id][f"passkey {line.data['passkey']}"] = 0
+        elif line.kind == Kind.ERASE or _is_of_all(line):
             new[line.user_id].clear()
-        elif line.kind in {Kind.OPT_OUT, Kind.DISOWN}:
-            for name in removed_by(line):
+        elif line.kind in {Kind.REVOKE, Kind.OPT_OUT, Kind.DISOWN}:
+            passkeys = (f"passkey {pk}" for pk in line.data.get("passkeys", []))
+            for name in (*removed_by(line), *passkeys):
                 new[line.user_id].pop(name, None)
     return {user_id: factors for user_id, factors in new.items() if factors}
 
@@ -95,7 +99,7 @@ def still_without(left: Mapping[int, Mapping[str, int]]) -> list[int]:
     return sorted(
         user_id
         for user_id, factors in left.items()
-        if "app" in factors or (user_id, factors.get("number")) not in back
+        if factors.keys() - {"number"} or (user_id, factors["number"]) not in back
     )
 
 
@@ -143,7 +147,7 @@ class _Before:
         return app if app and app.verified_at and app.verified_at <= made_until(self.line) else None
 
     def remove(self, *names: str) -> bool:
-        """Remove these factors, or let them stay and accept no code from them."""
+        """Remove these factors, or let them stay and accept nothing of them."""
         changed = False
         if "number" in names and self.number and self.must_stay:
             changed = self.suspend()
@@ -155,8 +159,19 @@ class _Before:
         elif "app" in names and self.app:
             self.app.delete()
             changed = True
+        if "passkey" in names:
+            changed |= self.remove_passkeys()
         forget_recovery_codes(self.user)
         return changed
+
+    def remove_passkeys(self) -> bool:
+        """Remove those that the line names, or all, or let them stay and accept none of them."""
+        found = Passkey.objects.filter(user=self.user, created_at__lte=made_until(self.line))
+        if "passkeys" in self.line.data:
+            found = found.filter(pk__in=self.line.data["passkeys"])
+        if self.must_stay:
+            return bool(found.exclude(public_key="").update(public_key=""))
+        return bool(found.delete()[0])
 
     def suspend(self) -> bool:
         """Accept no texted code for the number."""
@@ -177,6 +192,11 @@ def removed_by(line: Line) -> list[str]:
     """Return which factors *line* removed. A line of a client's call does not say: the number."""
     names: list[str] = line.data.get("removed", ["number"])
     return names
+
+
+def _is_of_all(line: Line) -> bool:
+    """Whether *line* is of staff, or of the person, who had everything removed."""
+    return line.kind == Kind.REVOKE and "removed" not in line.data
 
 
 def _use_up(before: _Before) -> bool:
@@ -205,8 +225,13 @@ def _use_up(before: _Before) -> bool:
 
 
 def _revoke(before: _Before) -> bool:
-    """Remove everything; the codes too if a factor has to stay, for it is not accepted."""
-    changed = before.remove("number", "app")
+    """Remove what the line names, or everything.
+
+    Then the recovery codes go too if a factor has to stay, for it is not accepted.
+    """
+    if not _is_of_all(before.line):
+        return before.remove(*removed_by(before.line))
+    changed = before.remove("number", "app", "passkey")
     return _forget_recovery_codes(before) or changed
 
 
@@ -298,6 +323,7 @@ CHANGES: dict[str, Callable[[_Before], bool]] = {
     Kind.DISOWN: _disown,
     Kind.VERIFY_OPT_IN: _verify,
     Kind.APP: _Before.stop_app,
+    Kind.PASSKEY: lambda before: False,  # it took the place of none
     Kind.RECOVERY_CODES: _forget_recovery_codes,
     Kind.PASSWORD: _forget_password,
     Kind.INVITATION: _forget_password,

@@ -67,8 +67,8 @@ class Restored:
     unknown: int = 0
     """Decisions that this release does not know."""
     set_up: list[int] = field(default_factory=list)
-    """Ids of users who set up a number or an app since the backup, which is lost: they have no
-    second factor now, or an old one whose codes may not be accepted any more."""
+    """Ids of users who set up a second factor since the backup, which is lost: they have none now,
+    or an old one that may not be accepted any more."""
     imports: list[Line] = field(default_factory=list)
     """Imports of people that are lost."""
 
@@ -196,7 +196,10 @@ def _end_for_everybody(now: datetime) -> Counter[str]:
     ):
         ended["tokens"] += model.objects.all().delete()[0]
     User.objects.update(
-        session_epoch=F("session_epoch") + 1, sign_ins_ended_at=now, last_attempt=""
+        session_epoch=F("session_epoch") + 1,
+        sign_ins_ended_at=now,
+        last_attempt="",
+        passkey_challenge_at=now,  # an answer to one from before may have been used
     )
     User.objects.filter(password__startswith=UNUSABLE_PASSWORD_PREFIX).update(invited_at=None)
     links = Notice.objects.filter(kind__in=DISOWNABLE, disowned_at=None)

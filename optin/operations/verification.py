@@ -327,7 +327,8 @@ def _verify_passkey(
     user, now = factors.user, factors.now
     shown = passkeys.read(answer, aim, session=origin.session, now=now)
     refuse_used(user, shown.asked_at)
-    passkey = Passkey.objects.filter(user=user, credential_id=shown.credential_id).first()
+    own = Passkey.objects.filter(user=user).exclude(public_key="")
+    passkey = own.filter(credential_id=shown.credential_id).first()
     if passkey is None or shown.handle not in {None, user.handle.encode()}:
         raise PasskeyRefused(PasskeyFault.UNKNOWN)
     try:

@@ -41,6 +41,7 @@ from optin.models import (
     Guard,
     Membership,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -75,9 +76,10 @@ from optin.operations import (
 )
 from optin.operations.authenticators import Removal
 from optin.operations.send_controls import Target
-from optin.outcomes import By
+from optin.outcomes import By, CodeOutcome
 from optin.phones import MobileNumber
 from optin.runtime import logs
+from tests.kit.authenticator import Authenticator
 from tests.kit.commands import run
 from tests.kit.people import ORIGIN, PASSWORD, make_user, number
 from tests.kit.phone import Phone, wrong
@@ -161,6 +163,19 @@ class Town:
         self.clock.shift(60)
         return Change(
             lambda: person.turn_off(person.app_code(), Removal.APP), lambda: bool(person.app)
+        )
+
+    def passkey_removed(self) -> Change:
+        """One of two, beside a number: the other ones stay."""
+        person = self.person(By.TEXT)
+        person.add_passkey("lost")
+        lost = Passkey.objects.filter(user=person.who)
+        lost = lost.filter(pk=lost.get().pk)
+        person.keys = Authenticator()
+        person.add_passkey("kept")
+        return Change(
+            lambda: remove_passkey(person, "lost"),
+            lambda: lost.exists() or not Passkey.objects.filter(name="kept").exists(),
         )
 
     def number_replaced(self) -> Change:
@@ -463,6 +478,11 @@ def town(file: File, phone: Phone, clock: Clock) -> Town:
 
 def revoke(person: Person) -> None:
     staff_actions.revoke(person.user, reason="lost", origin=ORIGIN)
+
+
+def remove_passkey(person: Person, name: str) -> None:
+    pk = Passkey.objects.get(user=person.who, name=name).pk
+    staff_actions.remove_passkey(person.user, pk, reason="lost", origin=ORIGIN)
 
 
 def readiness(client: Client) -> tuple[int, str]:
@@ -967,6 +987,23 @@ def test_who_had_a_factor_in_the_end_still_needs_one(
     assert (f"second factor that is lost: {person.who.pk}" in run("after_restore")) is is_lost
     assert person.number
     assert bool(person.number.suspended_at) is is_lost
+
+
+def test_a_passkey_that_is_lost_leaves_the_old_one_and_it_opens_nothing(
+    town: Town, lost: Lost
+) -> None:
+    """Else the password alone would be enough, or the key that was stolen."""
+    person = town.person()
+    person.add_passkey("stolen")
+    stolen = person.keys
+    with lost():
+        person.keys = Authenticator()
+        person.add_passkey("new")
+        remove_passkey(person, "stolen")
+    assert f"second factor that is lost: {person.who.pk}" in run("after_restore")
+    person.keys = stolen
+    assert person.check(person.shown()).outcome is CodeOutcome.PASSKEY_REFUSED
+    assert person.has == {By.PASSKEY}
 
 
 def test_codes_that_were_revoked_open_nothing_though_a_factor_stays(town: Town, lost: Lost) -> None:
