@@ -184,14 +184,9 @@ def rotate(
             origin=origin,
             data={
                 "key": keys.current_id(),
-                "numbers": done["numbers"],
-                "apps": done["apps"],
-                "webhooks": done["webhooks"],
-                "proposed": done["proposed"],
+                **{use: done[use] for use in left},
                 "unreadable": len(left["numbers"]),
-                "unreadable_apps": len(left["apps"]),
-                "unreadable_webhooks": len(left["webhooks"]),
-                "unreadable_proposed": len(left["proposed"]),
+                **{f"unreadable_{use}": len(left[use]) for use in left if use != "numbers"},
                 "needed": {
                     kid: {name: use[name] for name in USES} for kid, use in rotation.needed.items()
                 },
