@@ -364,43 +364,56 @@ def find_page(request: HttpRequest) -> HttpResponse:
         return SeeOther(pointers.place(led[0], asked))
     if len(result.users) == 1 and not found_keys and not led:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
-    found = [
-        {
-            "pk": user.pk,
-            "name": plain(user.get_username()),
-            "email": plain(user.email or "no email address"),
-            "why": _why_found(user, result),
-        }
-        for user in result.users
-    ]
-    reference = spelled(asked)
     untold = references.untold(asked, now)
-    is_other = found or found_keys or not re.search("[0-9-]", asked)
-    # A number is not repeated, and no more of a key than leads to it.
-    shown = plain(asked) if masked(asked) == plain(asked) and not _SECRET.search(asked) else ""
-    nothing = f"Nothing found for “{shown}”" if shown else "Nothing found"
-    title = "Accounts found" if found or found_keys else nothing
-    if reference and not (led or untold) and is_other:
-        reference = ""
-    if reference:
-        title = f"Reference {reference}"
+    is_found = bool(result.users or found_keys)
+    reference = _reference_in(asked, leads=bool(led or untold), is_found=is_found)
+    shown = _shown(asked)
     context = {
         **site.each_context(request),
-        "title": title,
+        "title": _title(reference, shown, is_found=is_found),
         "asked": shown,
         "reference": reference,
-        "found": found,
+        "found": [_account(user, result) for user in result.users],
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
         "led": [pointers.told(each, asked, request) for each in led],
         "untold": [(exact(each.at), each) for each in untold],
+        "wait": result.retry_after is not None,
     }
     response = TemplateResponse(request, "admin/found.html", context)
     if result.retry_after is not None:
-        context["wait"] = True
         response.status_code = 429
         response["Retry-After"] = str(whole_seconds(result.retry_after))
     return response
+
+
+def _reference_in(asked: str, *, leads: bool, is_found: bool) -> str:
+    """Return the reference that *asked* is meant to be; "" where it may be a name."""
+    is_name = is_found or not re.search("[0-9-]", asked)
+    return spelled(asked) if leads or not is_name else ""
+
+
+def _shown(asked: str) -> str:
+    """Return *asked*, unless it has a number, or more of a key than leads to it."""
+    fits = masked(asked) == plain(asked) and not _SECRET.search(asked)
+    return plain(asked) if fits else ""
+
+
+def _title(reference: str, shown: str, *, is_found: bool) -> str:
+    if reference:
+        return f"Reference {reference}"
+    if is_found:
+        return "Accounts found"
+    return f"Nothing found for “{shown}”" if shown else "Nothing found"
+
+
+def _account(user: User, result: staff.Found) -> dict[str, Any]:
+    return {
+        "pk": user.pk,
+        "name": plain(user.get_username()),
+        "email": plain(user.email or "no email address"),
+        "why": _why_found(user, result),
+    }
 
 
 def _why_found(user: User, result: staff.Found) -> str:

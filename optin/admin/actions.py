@@ -97,16 +97,7 @@ def _answer(
         return _gone(request)
     about = list(settled.values()) or ([row] if row else [])
     status = 422 if request.method == "POST" else 200
-    done: Done | None = None
-    if form.is_valid():
-        form.cleaned_data.pop("ready", None)
-        try:
-            with override(None):  # mails are in the language of the person
-                done = action.do(row, form.cleaned_data, origin_of(request))
-        except OutOfReach:
-            done = told(StaffOutcome.OUT_OF_REACH, {})
-        except Refusal as exc:
-            form.add_error(None, str(exc))
+    done = _do(action, request, row, form) if form.is_valid() else None
     if done and done.outcome == StaffOutcome.OUT_OF_REACH:
         form.add_error(None, done.words)
         status, done = 403, None
@@ -131,6 +122,19 @@ def _answer(
         "is_destructive": action.is_destructive,
     }
     return TemplateResponse(request, "admin/action.html", context, status=200 if done else status)
+
+
+def _do(action: Action, request: HttpRequest, row: Any, form: NoForm) -> Done | None:
+    """Do what *form* asks for. If that is refused, say why in the form."""
+    form.cleaned_data.pop("ready", None)
+    try:
+        with override(None):  # mails are in the language of the person
+            return action.do(row, form.cleaned_data, origin_of(request))
+    except OutOfReach:
+        return told(StaffOutcome.OUT_OF_REACH, {})
+    except Refusal as exc:
+        form.add_error(None, str(exc))
+        return None
 
 
 def links(
