@@ -69,6 +69,7 @@ class Why(StrEnum):
     SCOPE = "scope"
     TOKEN_ENDED = "token_ended"  # noqa: S105
     REHEARSED = "rehearsed"
+    TEXTS_END = "texts_end"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ They are raised before a transaction begins, or before it wrote anything. What i
 the audit event back (see ``operations``).
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import ClassVar
 
 
@@ -167,6 +167,30 @@ class FileIdTaken(Refusal):
     """There is a file with this id."""
 
     message = "A file with this id already exists."
+
+
+class PastDay(Refusal):
+    """Something is to begin on a day that is over."""
+
+    code = "past_day"
+    message = "This day is over. Name today or a later day."
+
+
+class Strands(Refusal):
+    """Texts are to end while there are members whose only second factor they are."""
+
+    code = "strands"
+
+    def __init__(self, count: int, earliest: date | None = None) -> None:
+        """:param earliest: the first day that gives them enough time; None if no day does."""
+        self.message = (  # type: ignore[misc]
+            f"Members with text messages as their only second factor: {count}. They need 4 weeks "
+            f"to add another: name {earliest} or a later day."
+            if earliest
+            else f"Members with text messages as their only second factor, and without a password: "
+            f"{count}. They cannot add another factor. Invite them first, or give them a password."
+        )
+        super().__init__()
 
 
 class NotConfidential(Refusal):

@@ -4,6 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.urls import reverse
+from django.utils.html import format_html
 from oauth2_provider.models import get_application_model
 from oauth2_provider.validators import AllowedURIValidator
 
@@ -18,7 +20,7 @@ from optin.actions.base import (
 )
 from optin.models import AccessKey, File, Membership
 from optin.models.files import MAX_FILE_ID, MAX_KEY_NAME
-from optin.operations import invitations, staff, tenants
+from optin.operations import invitations, staff, tenants, texts_end
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome
 from optin.support.wording import plain, some
@@ -41,6 +43,23 @@ class NewFileForm(NoForm):
     sandbox = forms.BooleanField(
         required=False,
         label="Sandbox: for test accounts, whose texts go to a page. This cannot be changed later",
+    )
+
+
+class FileForm(NoForm):
+    """Names the file that an action of a command is about."""
+
+    file_id = FileField()
+
+    def found(self) -> Any:
+        return self.cleaned_data["file_id"]
+
+
+class TextsEndForm(ReasonForm):
+    day = forms.DateField(
+        label="The first day, such as 2027-03-01",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"invalid": "Write the day like 2027-03-01."},
     )
 
 
@@ -220,6 +239,45 @@ INVITE = Action(
     _invite,
     hits=_mails,
 )
+
+
+def _texts_only(file: File) -> str:
+    """Say how many members the day is about, with the list of them."""
+    found = invitations.progress(file)
+    words = f"{some(found['texts_only'], 'member')} with text messages as the only second factor"
+    address = reverse("admin:optin_membership_changelist")
+    return format_html(
+        '<a href="{}?file_id={}&amp;how_far=texts_only">{}</a>, {} of them without a password.',
+        *(address, file.pk, words, found["stranded"]),
+    )
+
+
+OF_FILE = (
+    Action(
+        "texts-end",
+        "Set the day on which texts end",
+        staff.TENANTS,
+        "From that day, the file takes a new mobile number only from people who have an "
+        "authenticator app or a passkey. Numbers from before go on. From 4 weeks before, people "
+        "with text messages only are asked after each sign-in to add another factor.",
+        calls(texts_end.set_day, "The day was set.", "It is that day already."),
+        TextsEndForm,
+        hits=_texts_only,
+        is_destructive=True,
+        command="file texts-end",
+        by=FileForm,
+    ),
+    Action(
+        "texts-stay",
+        "Take back the day on which texts end",
+        staff.TENANTS,
+        "The file takes new mobile numbers from everybody again.",
+        calls(texts_end.clear_day, "The day was taken back.", "No day is set."),
+        command="file texts-stay",
+        by=FileForm,
+        changes=lambda it: it.texts_end_on is not None,
+    ),
+)
 MAKE_FILE = Action(
     "make",
     "Make a file",
@@ -376,7 +434,7 @@ OF_APPLICATION = (
 )
 EVERY = (
     *(MAKE_FILE, INVITE, ADD_MEMBER, MAKE_KEY, MAKE_APPLICATION),
-    *(*OF_MEMBERSHIP, *OF_KEY, *OF_APPLICATION),
+    *(*OF_FILE, *OF_MEMBERSHIP, *OF_KEY, *OF_APPLICATION),
     Action(
         "on",
         "Allow sign-in by password",

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
 from optin.conf import ALARM_SHARE, conf
-from optin.models import Figure, File
+from optin.models import FactorCount, Figure, File
 from optin.models.messages import State
 from optin.support import budgets, health, statistics
 from optin.support.cells import cell, lines
@@ -199,10 +200,13 @@ def by_day(found: Figures, count: int = statistics.DAYS) -> list[Step]:
     return [(day, partial(found.of, day=day)) for day in found.last(count)]
 
 
-def _rows(steps: list[Step], *columns: Iterable[Value]) -> list[Row]:
-    """Return a row for each step, the newest first."""
-    cells = zip(*columns, strict=True)
-    return [Row(name, each) for (name, _), each in zip(steps, cells, strict=True)][::-1]
+def _days(steps: list[Step]) -> list[date]:
+    return [day for day, _ in steps]
+
+
+def _rows(days: Iterable[date], *columns: Iterable[Value]) -> list[Row]:
+    """Return a row for each day, the newest first."""
+    return [Row(day, tuple(cells)) for day, *cells in zip(days, *columns, strict=True)][::-1]
 
 
 def opt_ins(steps: list[Step]) -> Chart:
@@ -216,7 +220,7 @@ def opt_ins(steps: list[Step]) -> Chart:
         "opt-ins",
         "Opt-ins by result",
         ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
-        _rows(steps, started, verified, failed, waiting, shares),
+        _rows(_days(steps), started, verified, failed, waiting, shares),
         "Each number that somebody started to opt in, at the time of its last code. Failed: "
         "the code expired, had no tries left, or another account uses the number.",
     )
@@ -225,7 +229,7 @@ def opt_ins(steps: list[Step]) -> Chart:
         Part("bad", "failed", failed),
         Part("open", "waiting", waiting),
     ]
-    return columns([name for name, _ in steps], table, parts)
+    return columns(_days(steps), table, parts)
 
 
 _STATES = {
@@ -250,7 +254,7 @@ def texts(steps: list[Step]) -> Chart:
         "Texts by state",
         ("Day", "Texts", *(part.name.capitalize() for part in parts), _cost()),
         _rows(
-            steps,
+            _days(steps),
             [amount.count for amount in sums],
             *(part.counts for part in parts),
             [amount.cost for amount in sums],
@@ -258,7 +262,7 @@ def texts(steps: list[Step]) -> Chart:
         "No receipt yet: the gateway took the text, and the carrier has not confirmed it. Not "
         "sent: the code no longer worked.",
     )
-    return columns([name for name, _ in steps], table, parts)
+    return columns(_days(steps), table, parts)
 
 
 def _cost() -> str:
@@ -277,12 +281,12 @@ def _spend(steps: list[Step]) -> Chart:
         "spend",
         "Spend against the budget",
         ("Day", "Texts", "Of the budget", _cost(), "Refused"),
-        _rows(steps, counts, shares, costs, refused),
+        _rows(_days(steps), counts, shares, costs, refused),
         "Texts for opting in and out, which the budget limits; texts for signing in have a "
         "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
     )
     parts = [Part("fair", "texts", counts)]
-    return columns([name for name, _ in steps], table, parts, limit=limit)
+    return columns(_days(steps), table, parts, limit=limit)
 
 
 def _locks(steps: list[Step]) -> Chart:
@@ -293,12 +297,50 @@ def _locks(steps: list[Step]) -> Chart:
         "locks",
         "Locks",
         ("Day", "Locked", "Disabled"),
-        _rows(steps, locked, disabled),
+        _rows(_days(steps), locked, disabled),
         "Wrong codes locked an account for a while, or disabled its texted codes. One account can "
         "count several times.",
     )
     parts = [Part("fair", "locked", locked), Part("bad", "disabled", disabled)]
-    return columns([name for name, _ in steps], table, parts)
+    return columns(_days(steps), table, parts)
+
+
+_KINDS = {
+    "several": ("more", "several factors"),
+    "passkey": ("good", "passkey only"),
+    "app": ("fair", "app only"),
+    "texts": ("open", "text only"),
+    "none": ("dull", "no second factor"),
+}
+"""How each count of second factors looks, and what it is called."""
+
+
+def factors(days: list[date], file: File | None = None) -> Chart:
+    """Draw the members of *file*, or of all, by their second factors."""
+    found = FactorCount.objects.filter(day__range=(days[0], days[-1]))
+    found = found.filter(file=file) if file else found
+    sums = found.values_list("day").annotate(**{f"n_{name}": Sum(name) for name in _KINDS})
+    by_day = {day: dict(zip(_KINDS, counts, strict=True)) for day, *counts in sums.order_by()}
+    parts = [
+        Part(look, title, [by_day.get(day, {}).get(name, 0) for day in days], is_stock=True)
+        for name, (look, title) in _KINDS.items()
+    ]
+    members = [sum(counts) for counts in zip(*(part.counts for part in parts), strict=True)]
+    texts = next(part.counts for part in parts if part.name == _KINDS["texts"][1])
+    table = Table(
+        "factors",
+        "Members by second factor",
+        ("Day", "Members", *(part.name.capitalize() for part in parts), "Share of text only"),
+        _rows(
+            days,
+            members,
+            *(part.counts for part in parts),
+            [Share(*each) for each in zip(texts, members, strict=True)],
+        ),
+        "Members with an active account, counted once a day. Who belongs to two files counts "
+        "twice. Sandboxes are left out.",
+    )
+    return columns(days, table, parts)
 
 
 _CHARTS: list[Callable[[Figures], Chart]] = [
@@ -306,6 +348,7 @@ _CHARTS: list[Callable[[Figures], Chart]] = [
     lambda found: texts(by_day(found)),
     lambda found: _spend(by_day(found)),
     lambda found: _locks(by_day(found)),
+    lambda found: factors(found.days),
 ]
 
 

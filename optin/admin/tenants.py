@@ -24,9 +24,11 @@ from optin.actions.tenants import (
     MAKE_FILE,
     MAKE_KEY,
     OF_APPLICATION,
+    OF_FILE,
     OF_KEY,
     OF_MEMBERSHIP,
 )
+from optin.admin import figures
 from optin.admin.actions import links, name_of
 from optin.admin.rows import (
     Choice,
@@ -44,7 +46,7 @@ from optin.admin.site import site
 from optin.limits import Rule
 from optin.models import AccessKey, AuditEvent, File, Membership, ScimClient, WebhookEndpoint
 from optin.operations import invitations, sandbox, staff, tenants
-from optin.support import budgets
+from optin.support import budgets, statistics
 from optin.support.wording import moment, plain
 
 SHOWN_ROWS = 10
@@ -76,7 +78,7 @@ def _scim_tokens(row: Any) -> str:
 @admin.register(File, site=site)
 class FileAdmin(ReadOnlyAdmin):
     of_list = (MAKE_FILE,)
-    of_one = (INVITE,)
+    of_one = (INVITE, *OF_FILE)
     leads_to = "change"
     says = ABOUT_FILES
     nothing = "No file yet."
@@ -90,7 +92,11 @@ class FileAdmin(ReadOnlyAdmin):
     change_form_template = "admin/file.html"
 
     def offered(self, row: Any) -> Sequence[Action]:
-        return () if row.is_sandbox else self.of_one
+        return [
+            each
+            for each in self.of_one
+            if each.changes(row) and not (row.is_sandbox and each is INVITE)
+        ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -113,7 +119,11 @@ def _hub(file: File, request: HttpRequest) -> dict[str, Any]:
             ("File id", file.pk),
             ("State", "active" if file.active else "not active"),
             *([("Sandbox", "yes")] if file.is_sandbox else _used(file)),
+            *([("Texts end", f"on {file.texts_end_on}")] if file.texts_end_on else []),
         ],
+        "chart": None
+        if file.is_sandbox
+        else figures.factors(statistics.days_to(timezone.localdate()), file),
         "texts": [(clock(each.at), each) for each in texts],
         "members": [] if file.is_sandbox else _counts(file),
         "parts": [
@@ -200,6 +210,8 @@ class _HowFar(Choice):
         ("not_password", "without a password"),
         ("two_factor", "with two-factor sign-in"),
         ("not_two_factor", "without two-factor sign-in"),
+        ("texts_only", "with text messages only"),
+        ("stranded", "with text messages only, without a password"),
         ("deactivated", "with a deactivated account"),
     )
 
@@ -215,6 +227,8 @@ def _counts(file: File) -> list[tuple[int, str, str]]:
         "members": "member" if found["members"] == 1 else "members",
         "not_invited": "not invited",
         "not_two_factor": "without two-factor sign-in",
+        "texts_only": "with text messages only",
+        "stranded": "of these without a password",
     }
     return [(found[name], words, f"{address}&how_far={name}") for name, words in shown.items()]
 

@@ -97,7 +97,8 @@ ERRORS: dict[str, Row] = {
         403, "Codes by text message are switched off for this account. Contact support.",
         "Too many wrong codes disabled the second factor, for everybody or for access keys and "
         "tokens, or staff suspended it. Two-factor sign-in stays required: a code of an app or a "
-        "recovery code still works there."),
+        "recovery code still works there. An opt-in gets this too where the file takes a number "
+        "only beside an app or a passkey."),
     "not_found": Row(404, "There is nothing here.",
         "No call has this address, or the file has no such endpoint.",
         cause=Undecided.NO_ADDRESS),
@@ -180,7 +181,7 @@ _BARRED = (Why.DISABLED, Why.SUSPENDED, Why.SIM_SWAPPED)
 
 CAUSES: dict[str, tuple[Why, ...]] = {
     "2fa_code_required": (Why.RESEND_WAIT, *_BARRED, Why.PASSKEY_ONLY),
-    "factor_disabled": _BARRED,
+    "factor_disabled": (*_BARRED, Why.TEXTS_END),
     "send_limit": _OF_TEXTS,
     "temporarily_unavailable": (
         *(Why.PASSWORD_LIMIT, Why.LOCKED, Why.NUMBER_LIMIT, Why.USER_LIMIT, Why.ADDRESS_LIMIT),
@@ -208,6 +209,10 @@ _PASSKEY_ONLY = (
 _SAID_OF: dict[tuple[str, Why], str] = {
     # Nobody knows when this ends: no time to try again would be true.
     **dict.fromkeys([(code, Why.ANSWERED_STOP) for code in _CODES_OF_TEXTS], _STOPPED),
+    ("factor_disabled", Why.TEXTS_END): (
+        "A mobile number can be added here only beside an authenticator app or a passkey. Set up "
+        "one of these first, on the pages of the service."
+    ),
     # No text comes.
     **dict.fromkeys([("2fa_code_required", why) for why in _BARRED], _SWITCHED_OFF),
     ("2fa_code_required", Why.PASSKEY_ONLY): _PASSKEY_ONLY,

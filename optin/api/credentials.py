@@ -208,17 +208,15 @@ def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
 
 
 # This reads only what tells whether the user's sessions were ended meanwhile: each operation reads
-# the user again, under its lock. It also reads the name of the file in the query, if the file is
-# open to the user.
+# the user again, under its lock. It also reads what is used of the file in the query, if the file
+# is open to the user.
+_OPEN_FILE = File.objects.open_to(OuterRef("pk")).filter(pk=param("file_id", File, "id"))
 _USERS = (
     User.objects.filter(is_active=True)
     .only("pk", "session_epoch")
     .annotate(
-        file_name=Subquery(
-            File.objects.open_to(OuterRef("pk"))
-            .filter(pk=param("file_id", File, "id"))
-            .values("name")
-        )
+        file_name=Subquery(_OPEN_FILE.values("name")),
+        file_texts_end_on=Subquery(_OPEN_FILE.values("texts_end_on")),
     )
 )
 # The inner joins leave out tokens without a user, as client credentials have.
@@ -249,4 +247,4 @@ def _opened(user: Any, file_id: int | None) -> File | None:
     """Return the file that was read with *user*, if it is open to them."""
     if file_id is None or user.file_name is None:
         return None
-    return File(id=file_id, name=user.file_name, active=True)
+    return File(id=file_id, name=user.file_name, active=True, texts_end_on=user.file_texts_end_on)

@@ -394,11 +394,20 @@ _ROWS = Select(
 )
 
 
+def kinds_of(user: str) -> dict[str, Exists]:
+    """Return, by kind of second factor, whether the user in the column *user* has one."""
+    mine = {"user": OuterRef(user), "confirmed": True}
+    kinds: dict[str, type[Device]] = {
+        "texts": ProviderUser,
+        "app": AuthenticatorApp,
+        "passkey": Passkey,
+    }
+    return {name: Exists(kind._base_manager.filter(**mine)) for name, kind in kinds.items()}
+
+
 def has_factor(user: str = "pk") -> Q:
     """Return the condition that two-factor sign-in of the user in the column *user* is on."""
-    mine = {"user": OuterRef(user), "confirmed": True}
-    kinds: tuple[type[Device], ...] = (ProviderUser, AuthenticatorApp, Passkey)
-    return Q(*(Exists(kind._base_manager.filter(**mine)) for kind in kinds), _connector=Q.OR)
+    return Q(*kinds_of(user).values(), _connector=Q.OR)
 
 
 _APP_COLUMNS = [field.attname for field in AuthenticatorApp._meta.concrete_fields]

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin.models.choices import ChoiceField
+from optin.models.files import File
 
 MADE_ANEW_AFTER = timedelta(minutes=1)
 """Sooner, nothing is counted again, whoever asks."""
@@ -85,3 +86,25 @@ class Figure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} {self.name}: {self.count}"
+
+
+class FactorCount(models.Model):
+    """How many members of a file had which second factors when a day was counted."""
+
+    file = models.ForeignKey(File, models.CASCADE, related_name="factor_counts")
+    day = models.DateField()
+    # Nothing but a number, an app or a passkey; more than one of these kinds; nothing.
+    texts = models.PositiveIntegerField(default=0)
+    app = models.PositiveIntegerField(default=0)
+    passkey = models.PositiveIntegerField(default=0)
+    several = models.PositiveIntegerField(default=0)
+    none = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["day", "file"], name="factor_count_one_a_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"second factors in file {self.file_id} on {self.day.isoformat()}"

@@ -1,7 +1,7 @@
 """Files (tenants), their members, and access keys to them."""
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -51,6 +51,8 @@ class File(models.Model):  # type: ignore[django-manager-missing]
     is_sandbox = models.BooleanField("sandbox", default=False, db_default=False)
     # Its id in the identity provider that keeps its members (SCIM).
     external_id = models.CharField(max_length=255, blank=True, default="", db_default="")
+    # From this day on, it takes a new number only beside another second factor (``texts_end``).
+    texts_end_on = models.DateField(null=True, blank=True)
     # The number of its last event (``webhooks``).
     webhook_sequence = models.BigIntegerField(default=0, db_default=0)
 
@@ -68,6 +70,10 @@ class File(models.Model):  # type: ignore[django-manager-missing]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pk})"
+
+    def takes_numbers_alone(self, today: date) -> bool:
+        """Whether a number can be opted in by somebody without another second factor."""
+        return self.texts_end_on is None or today < self.texts_end_on
 
 
 _OPEN = Select(lambda: File.objects.open_to(param("user_id", Membership, "user")).only("id"))

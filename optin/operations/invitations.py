@@ -25,7 +25,7 @@ from optin.models import (
     Notice,
     User,
 )
-from optin.models.factors import has_factor
+from optin.models.factors import has_factor, kinds_of
 from optin.models.messages import State
 from optin.models.reasons import fit_reason
 from optin.operations import staff
@@ -261,7 +261,11 @@ def how_far() -> dict[str, Q]:
     invited = Q(user__invited_at__isnull=False)
     password = ~Q(user__password__startswith=UNUSABLE_PASSWORD_PREFIX)
     two_factor = has_factor("user_id")
+    others = kinds_of("user_id")
+    texts = others.pop("texts")
+    texts_only = Q(texts, *(~has for has in others.values()), user__is_test=False)
     yes = {"invited": invited, "password": password, "two_factor": two_factor}
     found = {"members": Q()} | yes | {f"not_{name}": ~is_so for name, is_so in yes.items()}
+    found |= {"texts_only": texts_only, "stranded": texts_only & ~password}
     counted = {name: member & here & is_so for name, is_so in found.items()}
     return counted | {"deactivated": member & ~here}

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from optin import keys, limits, phones
+from optin.causes import Why
 from optin.conf import conf
 from optin.errors import InvalidMobileNumber
 from optin.messaging import delivery
@@ -37,6 +40,9 @@ from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
+
+if TYPE_CHECKING:
+    from optin.operations.authenticators import Overview
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -103,7 +109,7 @@ def _opt_in(
         digest = ProviderUser.digest_of(number.e164, factors.user)
         result = (
             (factors.user.is_test and sandbox.answer_opt_in(factors, number, origin))
-            or _may_opt_in(factors, number, digest, standing)
+            or _may_opt_in(factors, number, digest, file, standing)
             or send_code(factors, number, digest, file, origin, reference)
         )
         if key and result.is_text:
@@ -127,11 +133,16 @@ def _may_opt_in(
     factors: Factors,
     number: MobileNumber,
     digest: str,
+    file: File,
     standing: Standing | None,
 ) -> Sending | None:
     """Say why no code may be made for *number*, if so."""
     if refusal := not_allowed(number):
         return refusal
+    # A client cannot replace an active number: it is told that there is one.
+    is_new = standing is not None or factors.active is None
+    if is_new and not _takes_number(file, factors):
+        return Sending(SendOutcome.FACTOR_DISABLED, data={"rule": Why.TEXTS_END.value})
     beyond = standing is not None and standing.is_beyond_texts
     if refusal := barred(factors, changing=beyond):
         return refusal
@@ -140,6 +151,16 @@ def _may_opt_in(
     if factors.is_on and standing is None:
         return Sending(SendOutcome.ALREADY_OPTED_IN)
     return None
+
+
+def files_for_numbers(user: User, factors: "Overview") -> list[File]:
+    """Return the files of *user* that take a new number from them today, by name."""
+    files = File.objects.open_to(user).order_by("name")
+    return [file for file in files if _takes_number(file, factors)]
+
+
+def _takes_number(file: File, factors: "Factors | Overview") -> bool:
+    return factors.beyond_texts or file.takes_numbers_alone(timezone.localdate())
 
 
 def not_allowed(number: MobileNumber) -> Sending | None:

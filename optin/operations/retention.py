@@ -9,7 +9,7 @@ newer rows.
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session
@@ -32,6 +32,7 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     EmailChange,
+    FactorCount,
     Figure,
     GatewayTry,
     Guard,
@@ -260,6 +261,7 @@ _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
     # Those, too, that an endpoint which is switched off never got.
     "webhook_events": lambda now: WebhookEvent.objects.filter(at__lte=now - EVENTS_KEPT),
     "webhook_tries": lambda now: WebhookTry.objects.filter(at__lte=now - EVENTS_KEPT),
+    "factor_counts": lambda now: FactorCount.objects.filter(day__lt=_oldest_day(now)),
 }
 """What is past its time, by the words of the audit event."""
 
@@ -282,11 +284,13 @@ def _count_first(now: datetime) -> None:
         logger.error("figures could not be counted before a purge: %s", type(exc).__name__)
 
 
+def _oldest_day(now: datetime) -> date:
+    return statistics.day_of(now) - timedelta(days=conf.audit_retention)
+
+
 def _figures(now: datetime) -> Counts:
     """Figures as old as the oldest audit events."""
-    past = Span.objects.filter(
-        day__lt=statistics.day_of(now) - timedelta(days=conf.audit_retention)
-    )
+    past = Span.objects.filter(day__lt=_oldest_day(now))
 
     def drop(ids: Sequence[Any]) -> Counts:
         deleted = _delete(Figure.objects.filter(span__in=ids))

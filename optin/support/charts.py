@@ -119,10 +119,12 @@ class Part:
     look: str  # a class of the sheet
     name: str
     counts: list[int]
+    is_stock: bool = False
+    """Whether each count is of all that there was then, and not of what came."""
 
     @property
     def total(self) -> str:
-        return words(sum(self.counts))
+        return words(self.counts[-1] if self.is_stock else sum(self.counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ Each count reads no more than its span, by an index. ``statistics`` says when, a
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import compress
 
 from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Q, Sum
@@ -15,7 +16,9 @@ from optin import keys, limits
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
+    FactorCount,
     Figure,
+    Membership,
     PendingOtp,
     Purpose,
     RefusalCount,
@@ -23,6 +26,7 @@ from optin.models import (
     SmsMessage,
     Span,
 )
+from optin.models.factors import kinds_of
 from optin.models.messages import State
 from optin.outcomes import WITHHELD, SendOutcome
 
@@ -167,3 +171,19 @@ def _decisions(span: Span, now: datetime) -> Iterator[Figure]:
     yield Figure(what=What.LOCK, name="locked", count=found["locked"])
     yield Figure(what=What.LOCK, name="disabled", count=found["disabled"])
     yield Figure(what=What.REFUSED, count=found["refused"] + repeated)
+
+
+def factors_on(day: date) -> Iterator[FactorCount]:
+    """Count the members of each file, but for sandboxes, by their second factors."""
+    kinds = kinds_of("user_id")
+    members = Membership.objects.filter(
+        active=True, user__is_active=True, file__active=True, file__is_sandbox=False
+    )
+    found = members.annotate(**kinds).values_list("file_id", *kinds).annotate(n=Count("pk"))
+    counts: dict[int, FactorCount] = {}
+    for file_id, *has, n in found.order_by():
+        row = counts.setdefault(file_id, FactorCount(file_id=file_id, day=day))
+        names = [*compress(kinds, has)]
+        name = "several" if len(names) > 1 else next(iter(names), "none")
+        setattr(row, name, getattr(row, name) + n)
+    yield from counts.values()

@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Max, Min, Sum
 
 from optin.conf import conf
-from optin.models import Figure, SmsMessage, Span
+from optin.models import FactorCount, Figure, SmsMessage, Span
 from optin.support import counting
 
 INTACT = timedelta(hours=24)
@@ -41,8 +41,12 @@ What = Figure.What
 def roll_up(now: datetime) -> int:
     """Count what may have changed by *now*; return how many spans were counted.
 
-    What was missed is caught up with. A span is one short transaction.
+    What was missed is caught up with. A span is one short transaction. Second factors are counted
+    once a day: how many there were on a day that was missed, nobody knows.
     """
+    today = day_of(now)
+    if not FactorCount.objects.filter(day=today).exists():
+        FactorCount.objects.bulk_create(counting.factors_on(today), ignore_conflicts=True)
     _begin_spans(now)
     due = [span.pk for span in Span.objects.unsettled() if _is_due(span, now)]
     return sum(_count(pk, now) for pk in due)
@@ -145,6 +149,11 @@ class Amount:
         )
 
 
+def days_to(today: date) -> list[date]:
+    """Return the days that are shown, the oldest first."""
+    return [today - timedelta(days=n) for n in reversed(range(DAYS))]
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """The figures of the last ``DAYS`` days."""
@@ -158,7 +167,7 @@ class Figures:
     @property
     def days(self) -> list[date]:
         """The days, the oldest first."""
-        return [self.today - timedelta(days=n) for n in reversed(range(DAYS))]
+        return days_to(self.today)
 
     def last(self, count: int) -> list[date]:
         """The last *count* days, today among them, the oldest first."""

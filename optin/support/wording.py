@@ -250,6 +250,8 @@ RULES: dict[str, RuleRow] = {
         Why.SIM_SWAPPED, stands=True),
     Why.SIM_UNKNOWN: RuleRow("nobody could say whether the SIM of the number is new",
         Why.SIM_UNKNOWN),
+    Why.TEXTS_END: RuleRow("the file takes a number only beside an app or a passkey",
+        Why.TEXTS_END),
     sandbox.RULE: RuleRow(
         "the ending of the number asked a sandbox for this answer", Why.REHEARSED
     ),
@@ -318,6 +320,8 @@ def reasons(event: AuditEvent) -> list[str]:
         said.append(f"to take effect at {moment_by(due)}")
     if data.get("disabled"):
         said.append(f"codes by text message{by} are disabled from here on")
+    if data.get("day"):
+        said.append(f"from {data['day']}")
     if data.get("why") in _WHY:
         said.append(_WHY[data["why"]])
     if event.outcome == MALFORMED and "digits" in data:

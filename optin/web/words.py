@@ -430,6 +430,8 @@ def sending(result: Sending, purpose: Purpose, factors: Overview) -> str:
         # Only who has verified the number is refused openly.
         return stopped(purpose, factors)
     outcome = result.outcome
+    if result.why is Why.TEXTS_END:
+        return _(EXPLAINED[Why.TEXTS_END].person)
     if outcome is SendOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=purpose is Purpose.OPT_IN)
     if outcome is SendOutcome.REGION_NOT_ALLOWED:

@@ -170,7 +170,7 @@ def test_it_says_what_happened(
     }
     left = {slug: len(rows) for slug, rows in told.items() if slug}
     days = {"opt-ins": 2, "texts": 2, "spend": 2}
-    assert left == {"sums": 9, "budgets": 4, **days, "country": 2, "gateway": 2}
+    assert left == {"sums": 9, "budgets": 4, **days, "factors": 2, "country": 2, "gateway": 2}
     assert told["opt-ins"][1] == ["Mon 2 Nov", "2", "1", "0", "1", "100 %"]
     assert told["texts"][1] == ["Mon 2 Nov", "2", "0", "2", "0", "0", "0", "0.10"]
     assert told["spend"][1] == ["Mon 2 Nov", "2", "0 %", "0.10", "1"]
@@ -479,9 +479,8 @@ def test_each_table_is_a_file_too(signed_in: In, month: None) -> None:
     assert ["'=cmd|' /C calc'!A0 (900)"] in [row[:1] for row in csv_of(client, "budgets")]
     addresses = re.findall(r'href="(/admin/figures/[^"]+\.csv)"', figures(client))
     slugs = [address.rpartition("/")[2].removesuffix(".csv") for address in addresses]
-    assert {"sums", "budgets", "opt-ins", "texts", "spend", "locks", "country", "gateway"} == set(
-        slugs
-    )
+    charts = {"opt-ins", "texts", "spend", "locks", "factors"}
+    assert {"sums", "budgets", *charts, "country", "gateway"} == set(slugs)
     for slug in slugs:
         assert len(csv_of(client, slug)) > 1
     assert ["Opt-ins started", "41", "1230"] in csv_of(client, "sums")

@@ -478,6 +478,8 @@ def test_deactivated_members_are_counted_apart(file: File, active: ProviderUser)
         "members": 1,
         "not_invited": 1,
         "not_two_factor": 1,
+        "texts_only": 0,
+        "stranded": 0,
     }
     for address, _, count in counts:
         listed = staff.get(unescape(address)).content.decode()

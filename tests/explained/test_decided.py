@@ -438,6 +438,11 @@ def gateway(says: Any) -> Seed:
     return seed
 
 
+def texts_ended(at: Stage) -> None:
+    """A page leads to the app before anybody can ask."""
+    File.objects.update(texts_end_on=timezone.localdate())
+
+
 def carrier_refused(at: Stage) -> None:
     asked_by_page(at)
     report(Report.FAILED)
@@ -592,6 +597,8 @@ CASES = [
     Case("country not allowed", nothing, lambda at: at.opt_in(ABROAD),
         lambda at: at.api.opt_in(ABROAD), Why.REGION, "country GB aren't allowed|allowed country",
         "region_not_allowed", "of that country can't be used here|begins with"),
+    Case("texts have ended", texts_ended, None, opt_in_call, Why.TEXTS_END,
+        "only beside an app or a passkey|set up an authenticator app", "factor_disabled"),
     Case("opted in already", is_on, change_to_the_same, opt_in_call,
         Why.ON_ALREADY, "on already|turn it off first", "already_opted_in",
         "You already use this number"),

@@ -152,6 +152,8 @@ MAY: dict[str, set[str]] = {
     ),
     "optin_file_make": TOP,
     "optin_file_invite": TOP,
+    "optin_file_texts-end": TOP,
+    "optin_file_texts-stay": TOP,
     "optin_membership_make": TOP,
     "optin_membership_end": TOP,
     "optin_membership_manager": TOP,

@@ -180,6 +180,17 @@ EXPLAINED: dict[Why, Explanation] = {
         "Too many passwords were tried, for this name or from this address. The password of this "
         "call wasn't checked. Wait as many seconds as Retry-After says.",
     ),
+    Why.TEXTS_END: Explanation(
+        "Tell them to sign in and to set up an authenticator app or a passkey first. Then they can "
+        "add a number beside it. The page of the file says since when.",
+        "This file takes a new mobile number only from people who have an authenticator app or a "
+        "passkey. They set it up on the pages of the service, where they can then add the number. "
+        "Don't ask again. Numbers that were opted in before work as ever.",
+        gettext_noop(
+            "Your organisation takes a mobile number only beside an authenticator app or a "
+            "passkey. Set up one of these first."
+        ),
+    ),
     Why.NOT_MOBILE: Explanation(
         "Ask for the number: it may have too few or too many digits, or lack the code of its "
         "country. Tell them to enter it as +61 499 999 999.",

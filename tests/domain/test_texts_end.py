@@ -1,0 +1,207 @@
+"""The day on which texts end in a file: who is counted, when it may be set, what it refuses."""
+
+from datetime import date, timedelta
+from html import unescape
+
+import pytest
+import time_machine
+from django.core.management import CommandError
+from django.utils import timezone
+
+from optin.models import (
+    AuditEvent,
+    FactorCount,
+    File,
+    Membership,
+    ProviderUser,
+    User,
+)
+from optin.operations import opt_ins
+from optin.operations.sending import Sending
+from optin.outcomes import CodeOutcome, SendOutcome
+from optin.support import statistics
+from tests.kit.apps import WEB, add_app, standing
+from tests.kit.clients import Api, Tokens, bearer, error
+from tests.kit.commands import run
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.phone import Phone
+from tests.kit.staff import ask, browser_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WHY = "--reason=Ticket 34. Jo"
+SET = "optin/file/777/texts-end/"
+MEMBERS = "/admin/optin/membership/?file_id=777&how_far="
+
+
+def in_days(count: int) -> date:
+    return timezone.localdate() + timedelta(days=count)
+
+
+def end_texts(file: File, count: int) -> None:
+    File.objects.filter(pk=file.pk).update(texts_end_on=in_days(count))
+
+
+def counts(file: File) -> dict[str, int]:
+    """What was counted of *file* today, without zeros."""
+    row = FactorCount.objects.get(file=file, day=timezone.localdate())
+    names = ("texts", "app", "passkey", "several", "none")
+    return {name: n for name in names if (n := getattr(row, name))}
+
+
+# -- the counts ----------------------------------------------------------------------
+
+
+def test_members_are_counted_once_a_day_by_their_factors(
+    active: ProviderUser, file: File, other_file: File, clock: time_machine.Traveller
+) -> None:
+    both, neither = make_user("both", file, other_file), make_user("neither", file)
+    add_app(make_user("app", file))
+    add_app(both)
+    ProviderUser.objects.filter(pk=active.pk).update(user=both)
+    ProviderUser.objects.create(
+        user_id=User.objects.get(username="ann").pk, file=file, confirmed=True,
+        number_digest="1", last_three="157", created_at=timezone.now(), verified_at=timezone.now(),
+    )  # fmt: skip
+    make_user("gone", file)
+    User.objects.filter(username="gone").update(is_active=False)
+    Membership.objects.filter(user=make_user("left", file)).update(active=False)
+    statistics.roll_up(timezone.now())
+    assert counts(file) == {"texts": 1, "app": 1, "several": 1, "none": 1}
+    assert counts(other_file) == {"several": 1}
+
+    add_app(neither)
+    statistics.roll_up(timezone.now())
+    assert counts(file)["none"] == 1
+    clock.shift(timedelta(days=1))
+    statistics.roll_up(timezone.now())
+    assert counts(file) == {"texts": 1, "app": 2, "several": 1}
+    page = browser_of("administrator").get("/admin/optin/file/777/change/").content.decode()
+    assert "Members by second factor" in page
+    assert "text only 1</span>" in page
+    assert "app only 2</span>" in page
+    table = browser_of("auditor").get("/admin/figures/factors.csv").content.decode()
+    assert "2026-11-03,5,2,0,2,1,0,20 %" in table
+
+
+# -- setting the day -----------------------------------------------------------------
+
+
+def test_the_day_strands_nobody(active: ProviderUser, stranger: User, file: File) -> None:
+    """S-70: it is refused while members with texts only lack a password, or four weeks."""
+    stranger.set_unusable_password()
+    stranger.save()  # without any factor: nothing to lose
+    active.user.set_unusable_password()
+    active.user.save()
+    staff = browser_of("administrator")
+
+    def refused(count: int) -> str:
+        page = ask(staff, SET, 422, day=in_days(count).isoformat(), reason="Moving on. Jo")
+        assert File.objects.get(pk=777).texts_end_on is None
+        assert f'<a href="{MEMBERS}texts_only">1 member ' in unescape(page)
+        return page
+
+    assert "without a password: 1." in refused(60)
+    listed = staff.get(f"{MEMBERS}stranded").content.decode()
+    assert ("ann" in listed, "ben" in listed) == (True, False)
+    active.user.set_password("correct horse battery")
+    active.user.save()
+    assert f"4 weeks to add another: name {in_days(28)}" in refused(27)
+
+    day = in_days(28)
+    assert "The day was set." in ask(staff, SET, day=day.isoformat(), reason="Moving on. Jo")
+    assert File.objects.get(pk=777).texts_end_on == day
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.FILE)
+    assert (event.outcome, event.reason, event.data) == (
+        "texts_end",
+        "Moving on. Jo",
+        {"day": day.isoformat()},
+    )
+    assert f"on {day}" in staff.get("/admin/optin/file/777/change/").content.decode()
+    # Nearer is refused as before, later never is.
+    assert "4 weeks" in ask(staff, SET, 422, day=in_days(5).isoformat(), reason="Sooner. Jo")
+    active.user.set_unusable_password()
+    active.user.save()
+    assert "The day was set." in ask(staff, SET, day=in_days(40).isoformat(), reason="Later. Jo")
+
+
+def test_the_day_by_command(active: ProviderUser, file: File) -> None:
+    with pytest.raises(CommandError, match=f"name {in_days(28)} or a later day"):
+        run("file", "texts-end", "777", in_days(1).isoformat(), WHY)
+    with pytest.raises(CommandError, match="This day is over"):
+        run("file", "texts-end", "777", in_days(-1).isoformat(), WHY)
+    with pytest.raises(CommandError, match="Write the day like"):
+        run("file", "texts-end", "777", "soon", WHY)
+    add_app(active.user)
+    assert "The day was set." in run("file", "texts-end", "777", in_days(0).isoformat(), WHY)
+    assert "that day already" in run("file", "texts-end", "777", in_days(0).isoformat(), WHY)
+    assert "taken back" in run("file", "texts-stay", "777", WHY)
+    assert "No day is set." in run("file", "texts-stay", "777", WHY)
+    assert File.objects.get(pk=777).texts_end_on is None
+    events = AuditEvent.objects.filter(kind=AuditEvent.Kind.FILE).order_by("pk")
+    assert list(events.values_list("outcome", flat=True)) == ["texts_end", "texts_stay"]
+
+
+# -- from the day on -----------------------------------------------------------------
+
+
+def test_a_call_opts_nobody_in_from_the_day_on(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    end_texts(file, 1)
+    api = Api(token=bearer(user))
+    assert api.opt_in(NUMBER).status == 200
+    clock.shift(timedelta(days=1))
+    api = Api(token=bearer(user))
+    answer = api.opt_in(NUMBER)
+    assert answer.brief == (403, "factor_disabled")
+    assert "#factor_disabled.texts_end>" in answer.headers["Link"]
+    assert [link["rel"] for link in answer.links] == ["help"]
+    assert AuditEvent.objects.get(outcome="factor_disabled").data["rule"] == ("texts_end")
+    assert len(phone.messages) == 1
+    # The order of the contract: what is wrong with the number comes before.
+    assert api.opt_in("+1 212 555 0100").brief[0] == 400
+    add_app(user)
+    assert api.opt_in(NUMBER).brief == (409, "already_opted_in")
+
+
+@pytest.mark.usefixtures("password_clients")
+def test_numbers_from_before_go_on(
+    user: User, file: File, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    end_texts(file, 0)
+    clock.shift(timedelta(minutes=5))
+    assert error(Tokens().sign_in()) == (401, "2fa_code_required")
+    assert Tokens().sign_in(verification_code=phone.code()).status == 200
+    api = Api(token=bearer(user))
+    assert api.opt_in(OTHER_NUMBER).brief == (409, "already_opted_in")
+    assert api.opt_out().code == "2fa_code_required"
+    assert api.opt_out(phone.code()).status == 200
+    assert api.opt_in(NUMBER).code == "factor_disabled"
+
+
+def test_an_app_lets_a_page_add_and_change_a_number(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    end_texts(file, 0)
+    user = User.objects.get(pk=user.pk)
+    assert ask_for(user, NUMBER).outcome is SendOutcome.FACTOR_DISABLED
+    add_app(user)
+    user.refresh_from_db()
+    for number in (NUMBER, OTHER_NUMBER):
+        sent = ask_for(user, number)
+        assert sent.outcome is SendOutcome.SENT
+        done = opt_ins.verify_opt_in(
+            user, file_of(), sent.provider_user_id or 0, phone.code(), origin=ORIGIN
+        )
+        assert done.outcome is CodeOutcome.OK
+        user.refresh_from_db()
+
+
+def file_of() -> File:
+    return File.objects.get(pk=777)
+
+
+def ask_for(user: User, number: str) -> Sending:
+    """Ask for a code as a page does, in a session that has proved everything."""
+    return opt_ins.opt_in(user, file_of(), number, origin=WEB, standing=standing())
