@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth.views import PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -12,13 +13,16 @@ from django.views.decorators.http import require_POST
 
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import wording
-from optin.models import File, Purpose, User
+from optin.models import Purpose, User
+from optin.models.factors import has_active_factor
 from optin.operations import (
     authenticators,
+    opt_ins,
     own_removals,
     passwords,
     revocations,
     sign_in,
+    texts_end,
 )
 from optin.operations.verification import Verification
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
@@ -73,7 +77,7 @@ class SignInCode(CodePage):
 
     def who(self, request: HttpRequest) -> User | None:
         user = sessions.half_user(request)
-        return user if user and authenticators.overview(user).is_on else None
+        return user if user and has_active_factor(user) else None
 
     def gone(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated:
@@ -102,13 +106,15 @@ class SignInCode(CodePage):
             sessions.flash(self.request, said, refused=True, to_password=True)
         if result.by is By.RECOVERY:
             return self._replace_what_was_lost()
+        then, texts_page = on_to(self.request), resolve_url("texts-end")
+        if not then.startswith(texts_page) and texts_end.near(self.person):
+            return SeeOther(texts_page, then=then)
         return SeeOther(next_page(self.request, "account"))
 
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
-        has_file = File.objects.open_to(self.person).exists()
         factors = authenticators.overview(self.person)
-        if factors.number and has_file:
+        if factors.number and opt_ins.files_for_numbers(self.person, factors):
             said = _("You're signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You're signed in.")

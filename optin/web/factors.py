@@ -18,7 +18,7 @@ from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
 from optin.models import File, Passkey, ProposedNumber, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
-from optin.operations import authenticators, challenges, opt_ins, revocations
+from optin.operations import authenticators, challenges, opt_ins, revocations, texts_end
 from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
@@ -105,7 +105,9 @@ def number(request: HttpRequest) -> HttpResponse:
     """Name a number, to opt in or to take the place of the present one (P-03, P-08)."""
     factors = authenticators.overview(user_of(request))
     user = demand(request, sessions.standing(request).to_replace(factors.number))
-    files = list(File.objects.open_to(user).order_by("name"))
+    files = opt_ins.files_for_numbers(user, factors)
+    if not files and texts_end.near(user):
+        return SeeOther("texts-end", then=on_to(request))
     proposed = None if factors.number else ProposedNumber.objects.filter(user=user).first()
     form = NumberForm(files, request.POST or None, proposed=proposed)
     if files and form.is_valid():
@@ -273,6 +275,28 @@ def first(request: HttpRequest) -> HttpResponse:
                 said = _("When you sign in, we ask for your passkey.")
             sessions.flash(request, said)
     return SeeOther("two-factor")
+
+
+# -- where texts end ----------------------------------------------------------------
+
+
+@require_safe
+@signed_in
+def texts_are_ending(request: HttpRequest) -> HttpResponse:
+    """Ask somebody who has texts at most to add another factor, before or after they end."""
+    user, then = user_of(request), next_page(request, "account")
+    file = texts_end.near(user)
+    if file is None:
+        return SeeOther(then)
+    return page(
+        request,
+        "texts_end.html",
+        file=file,
+        has_ended=not file.takes_numbers_alone(timezone.localdate()),
+        factors=authenticators.overview(user),
+        can_add_passkey=passkeys.are_offered(),
+        then=then,
+    )
 
 
 # -- texts after a STOP -------------------------------------------------------------

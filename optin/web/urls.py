@@ -93,6 +93,7 @@ urlpatterns = [
     *code_page("account/two-factor/off/", factors.OffCode, signed_in),
     path("account/two-factor/first/", factors.first, name="first"),
     path("account/two-factor/texts/", factors.texts, name="texts"),
+    path("account/two-factor/texts-end/", factors.texts_are_ending, name="texts-end"),
     path("account/two-factor/app/", factors.app, name="app"),
     path("account/two-factor/passkeys/add/", passkeys.add, name="passkey-add"),
     path("account/two-factor/passkeys/<int:pk>/", passkeys.rename, name="passkey-rename"),

@@ -160,7 +160,7 @@ COSTS = {
     "refresh_of_an_application": (19, 22),
     "sign_in": (13, 8),
     "sign_in_with_number": (24, 17),
-    "code_page": (19, 13),
+    "code_page": (18, 12),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
 
