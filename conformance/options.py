@@ -71,11 +71,38 @@ class Command:
     secrets: tuple[str, ...] = ()
 
 
+_TOLD = [option for option in fields(Options) if option.name != "base_url"]
+"""The options that a file may give, too."""
+
+
 def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     """Read the command line; what it says wins over the file of ``--config``.
 
     Exits with status 2 where something is wrong.
     """
+    parser = _parser(sections)
+    given = vars(parser.parse_args(arguments))
+    if sum(bool(given[name]) for name in ("base_url", "serve", "listen", "send")) != 1:
+        parser.error("give one of BASE_URL, --serve, --listen and --send")
+    values = _from_file(parser, given["config"], {option.name for option in _TOLD})
+    values |= {o.name: given[o.name] for o in _TOLD if given[o.name] is not None}
+    values["numbers"] = tuple(values.get("numbers", ()))
+    return Command(
+        Options((given["base_url"] or "").rstrip("/"), **values),
+        given["junit"],
+        tuple(given["only"]),
+        given["strict"],
+        given["serve"],
+        given["rotate"],
+        given["expire"],
+        given["vary"],
+        given["listen"],
+        given["send"],
+        tuple(given["secret"]),
+    )
+
+
+def _parser(sections: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m conformance", description="Check a server, or a client, against the contract."
     )
@@ -114,8 +141,7 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         help="with --listen and --send: whsec_..., asked for if it is left out",
     )
     parser.add_argument("--config", type=Path, help="TOML file with the options below")
-    told = [option for option in fields(Options) if option.name != "base_url"]
-    for option in told:
+    for option in _TOLD:
         how: dict[str, Any] = dict(option.metadata)
         if "action" not in how:
             is_list = "nargs" in how
@@ -129,25 +155,7 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
         default=os.environ.get("CI") == "true",
         help="exit with status 3 if something was not checked (default where CI=true)",
     )
-    given = vars(parser.parse_args(arguments))
-    if sum(bool(given[name]) for name in ("base_url", "serve", "listen", "send")) != 1:
-        parser.error("give one of BASE_URL, --serve, --listen and --send")
-    values = _from_file(parser, given["config"], {option.name for option in told})
-    values |= {o.name: given[o.name] for o in told if given[o.name] is not None}
-    values["numbers"] = tuple(values.get("numbers", ()))
-    return Command(
-        Options((given["base_url"] or "").rstrip("/"), **values),
-        given["junit"],
-        tuple(given["only"]),
-        given["strict"],
-        given["serve"],
-        given["rotate"],
-        given["expire"],
-        given["vary"],
-        given["listen"],
-        given["send"],
-        tuple(given["secret"]),
-    )
+    return parser
 
 
 def _from_file(
