@@ -10,6 +10,7 @@ reference.
 import logging
 import random
 import time
+from collections.abc import Container
 from datetime import datetime, timedelta
 from functools import partial
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
@@ -347,12 +348,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
     about = {"number": number.number_digest, "prefix": "", "now": now}
     found, gateways_known = read((ABOUT, about), (HEALTH, {}))
     controls, health = by_kind(found), {one.gateway: one for one in gateways_known}
-    if not number.user.is_test and (Guard.Kind.STOP, Guard.Covers.ALL) in controls:
-        before = message.unknown_attempts - 1
-        _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, unknown_attempts=before)
-        return False
-    if (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
-        _finish(message, State.FAILED, news=_OPTED_OUT, reason=Unsent.OPTED_OUT)
+    if _is_barred(message, number, controls):
         return False
     e164 = number.open_number()
     if fiction.region_of(e164) and not (number.user.is_test or conf.takes_fiction):
@@ -377,13 +373,13 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
             case Fate.ACCEPTED:
                 metrics.TEXTS.labels(gateway.name, State.SENT.value).inc()
                 return True
-            case Fate.REFUSED | Fate.OPTED_OUT:
-                news = _OPTED_OUT if made.fate == Fate.OPTED_OUT else _REFUSED
-                _finish(message, State.FAILED, news=news, gateway=gateway.name, reason=reason)
-                if made.fate == Fate.OPTED_OUT:
-                    record_opt_out(
-                        number, True, now, Origin(Face.API, client=f"gateway:{gateway.name}")
-                    )
+            case Fate.REFUSED:
+                _finish(message, State.FAILED, news=_REFUSED, gateway=gateway.name, reason=reason)
+                return False
+            case Fate.OPTED_OUT:
+                _finish(message, State.FAILED, news=_OPTED_OUT, gateway=gateway.name, reason=reason)
+                origin = Origin(Face.API, client=f"gateway:{gateway.name}")
+                record_opt_out(number, True, now, origin)
                 return False
             case Fate.UNKNOWN if message.unknown_attempts >= MAX_UNKNOWN_ATTEMPTS:
                 break
@@ -391,6 +387,20 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
                 message.unknown_attempts -= 1
     _finish(message, _later(message), reason=reason, unknown_attempts=message.unknown_attempts)
     return False
+
+
+def _is_barred(
+    message: SmsMessage, number: ProviderUser, controls: Container[tuple[str, str]]
+) -> bool:
+    """Whether staff or the owner of the number stopped its texts. Then say so in *message*."""
+    if not number.user.is_test and (Guard.Kind.STOP, Guard.Covers.ALL) in controls:
+        before = message.unknown_attempts - 1
+        _finish(message, State.QUEUED, reason=Unsent.ALL_STOPPED, unknown_attempts=before)
+    elif (Guard.Kind.OPTED_OUT, Guard.Covers.NUMBER) in controls:
+        _finish(message, State.FAILED, news=_OPTED_OUT, reason=Unsent.OPTED_OUT)
+    else:
+        return False
+    return True
 
 
 def _why_not(message: SmsMessage, number: ProviderUser, now: datetime) -> Unsent | None:
