@@ -201,7 +201,7 @@ for _setting in (Conf.time_zone, Conf.log_level):
         raise ImproperlyConfigured(f"{_setting.name} {_fault} ({_setting.check_id}).")
 
 REDIS_URL: str = globals()["REDIS_URL"]
-BASE_URL: str = globals()["BASE_URL"] or f"http://127.0.0.1:{PORT}"
+BASE_URL: str = globals()["BASE_URL"] or f"http://localhost:{PORT}"
 if DEBUG:
     OPTIN_KEYS = globals()["OPTIN_KEYS"] or {"dev": keys.derive(SECRET_KEY, "development ring")}
     OPTIN_DIGEST_KEY = globals()["OPTIN_DIGEST_KEY"] or keys.derive(

@@ -50,6 +50,11 @@ class Access:
         doc="Passwords, right or wrong, from one address. An account that signed in from its "
         "network before has a count of its own.",
     )
+    passkey_sign_in = flag(
+        133,
+        False,
+        "Whether the sign-in page offers to sign in with a passkey alone, without the password.",
+    )
     password_hashes = number(
         80,
         2,

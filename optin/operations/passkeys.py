@@ -46,6 +46,11 @@ def ask(purpose: Purpose, has: list[Passkey], *, origin: Origin) -> Asked:
     return passkeys.ask(purpose, has, session=origin.session, now=timezone.now())
 
 
+def ask_anybody(*, origin: Origin) -> Asked:
+    """Return what the browser is asked, to sign somebody in with a passkey alone."""
+    return passkeys.ask(Aim.ALONE, [], session=origin.session, now=timezone.now())
+
+
 def add(
     user: User,
     name: str,

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Subquery
@@ -22,7 +23,7 @@ from oauth2_provider.models import (
     set_token_value,
 )
 
-from optin import codes, keys, limits
+from optin import codes, keys, limits, passkeys
 from optin.causes import Why
 from optin.conf import conf
 from optin.conf.sim_swaps import OFF
@@ -32,18 +33,27 @@ from optin.models import (
     AuditEvent,
     File,
     Notice,
+    Passkey,
     ProviderUser,
     Purpose,
     Renewal,
     User,
 )
 from optin.models.users import LOCK
-from optin.operations import challenges, sim_swaps
-from optin.operations.factors import Factors, Standing, asked_by_session
+from optin.operations import challenges, sim_swaps, verification
+from optin.operations.factors import (
+    Factors,
+    Standing,
+    asked_by_session,
+    read_caller_locked,
+    record,
+)
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
+from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
+from optin.passkeys import Aim, Answer, PasskeyFault, PasskeyRefused
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -169,6 +179,47 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
             limits.remember_network(factors.user, origin, now)
         _record(outcome, factors.user, origin, now)
         return SignIn(outcome, factors.user)
+
+
+def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verification]:
+    """Sign somebody in with a passkey alone. It has verified the person, so it is both factors.
+
+    :param origin: its session is that of the browser: nobody is signed in.
+    :return: the user, if the passkey did.
+    """
+    now = timezone.now()
+    try:
+        shown = passkeys.read(answer, Aim.ALONE, session=origin.session, now=now)
+    except PasskeyRefused as refused:
+        return None, _refuse_passkey(refused.fault, origin, now)
+    found = Passkey.objects.filter(credential_id=shown.credential_id, user__is_active=True).first()
+    if found is None:
+        return None, _refuse_passkey(PasskeyFault.UNKNOWN, origin, now)
+    with transaction.atomic(durable=True):
+        factors = read_caller_locked(found.user, Purpose.SIGN_IN, every_factor=True, origin=None)
+        user = factors.user
+        result = verification.check_passkey(factors, answer, Aim.ALONE, origin=origin)
+        is_right = result.outcome is CodeOutcome.OK
+        if is_right:
+            limits.remember_network(user, origin, factors.now)
+        if not result.repeated:
+            record(Kind.CHECK, result.outcome, factors, None, origin, data=_alone(result))
+    return user if is_right else None, result
+
+
+def _refuse_passkey(fault: PasskeyFault, origin: Origin, now: datetime) -> Verification:
+    """Record that a passkey was refused, of which nobody knows whose it is."""
+    result = verification.passkey_refused(fault)
+    with transaction.atomic(durable=True):
+        AuditEvent.objects.record(
+            Kind.CHECK, result.outcome, now=now, origin=origin, user_id=None, data=_alone(result)
+        )
+    return result
+
+
+def _alone(result: Verification) -> dict[str, Any]:
+    by = {"by": result.by} if result.by else {}
+    return {**result.data, **by, "purpose": Purpose.SIGN_IN, "alone": True}
 
 
 def consent(

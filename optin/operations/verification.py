@@ -34,7 +34,7 @@ from optin.models.users import WrongCodes
 from optin.operations.factors import Factors, Standing
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
-from optin.passkeys import Answer, PasskeyFault, PasskeyRefused, Used
+from optin.passkeys import Aim, Answer, PasskeyFault, PasskeyRefused, Used
 
 Kind = AuditEvent.Kind
 
@@ -301,9 +301,9 @@ def check_passkey(
     try:
         passkey, used = _verify_passkey(factors, answer, str(aims[0]), origin)
     except PasskeyRefused as refused:
-        return _passkey_refused(refused.fault)
+        return passkey_refused(refused.fault)
     if standing and standing.made_itself(passkey.created_at):
-        return _passkey_refused(NotCompared.MADE_SINCE)
+        return passkey_refused(NotCompared.MADE_SINCE)
     passkey.use(used, factors.now)
     factors.user.passkey_challenge_at = used.asked_at
     factors.count.set(disabled_at=None)
@@ -313,7 +313,7 @@ def check_passkey(
     return result
 
 
-def _passkey_refused(why: PasskeyFault | NotCompared) -> Verification:
+def passkey_refused(why: PasskeyFault | NotCompared) -> Verification:
     return Verification(CodeOutcome.PASSKEY_REFUSED, data={"why": why.value})
 
 
@@ -329,7 +329,8 @@ def _verify_passkey(
     refuse_used(user, shown.asked_at)
     own = Passkey.objects.filter(user=user).exclude(public_key="")
     passkey = own.filter(credential_id=shown.credential_id).first()
-    if passkey is None or shown.handle not in {None, user.handle.encode()}:
+    known_as = {user.handle.encode(), *([] if aim == Aim.ALONE else [None])}
+    if passkey is None or shown.handle not in known_as:
         raise PasskeyRefused(PasskeyFault.UNKNOWN)
     try:
         return passkey, shown.verify(passkey)

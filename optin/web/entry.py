@@ -1,9 +1,11 @@
 """Signing in and out, and passwords."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.views import PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils import timezone
@@ -11,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
+from optin.conf import conf
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import wording
 from optin.models import Purpose, User
@@ -19,18 +22,21 @@ from optin.operations import (
     authenticators,
     opt_ins,
     own_removals,
+    passkeys,
     passwords,
     revocations,
     sign_in,
     texts_end,
 )
 from optin.operations.verification import Verification
+from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
+from optin.passkeys import Asked, are_offered
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
 from optin.web import sessions, words
-from optin.web.code_pages import CodePage
+from optin.web.code_pages import CodePage, answer_in
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
 from optin.web.pages import (
     form_page,
@@ -53,9 +59,11 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         return SeeOther(then)
     if "ended" in request.GET and request.method != "POST":
         references.mark(request.META, Undecided.SESSION_ENDED)
+    if "passkey" in request.POST and conf.passkey_sign_in:
+        return _by_passkey(request)
     form = SignInForm(request.POST or None)
     if not form.is_valid():
-        return page(request, "sign_in.html", form, focus="username")
+        return _ask_who(request, form)
     result = sign_in.sign_in(**form.cleaned_data, origin=sessions.origin_of(request))
     if result.outcome is SignInOutcome.SIGNED_IN and result.user:
         sessions.begin(request, result.user)
@@ -67,7 +75,48 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
             said = words.sending(result.sending, Purpose.SIGN_IN, factors)
             sessions.flash(request, said, refused=result.sending.outcome not in words.SENT)
         return SeeOther("sign-in-code", then=request.GET.get("next", ""))
-    return refused_password(request, "sign_in.html", form, result)
+    return refused_password(request, "sign_in.html", form, result, passkey=_any_passkey(request))
+
+
+def _ask_who(request: HttpRequest, form: SignInForm) -> HttpResponse:
+    return page(request, "sign_in.html", form, focus="username", passkey=_any_passkey(request))
+
+
+def _any_passkey(request: HttpRequest) -> Asked | None:
+    """Return what a browser is asked to sign in with a passkey alone, if that is offered."""
+    if not (conf.passkey_sign_in and are_offered()):
+        return None
+    return passkeys.ask_anybody(origin=_origin_of_stranger(request))
+
+
+def _by_passkey(request: HttpRequest) -> HttpResponse:
+    user, result = sign_in.with_passkey(answer_in(request), origin=_origin_of_stranger(request))
+    if user:
+        return _begin(request, user, result, by_password=False)
+    form = SignInForm(request.POST)
+    form.errors.clear()  # nothing was to be typed
+    form.add_error(None, words.passkey_refused(result.data["why"]))
+    return _ask_who(request, form)
+
+
+def _origin_of_stranger(request: HttpRequest) -> Origin:
+    """Return who asks, without a session: the secret of the CSRF cookie tells one browser apart."""
+    get_token(request)
+    return replace(sessions.origin_of(request), session=f"csrf {request.META['CSRF_COOKIE']}")
+
+
+def _begin(
+    request: HttpRequest, user: User, result: Verification, *, by_password: bool = True
+) -> HttpResponse:
+    """Sign *user* in after a second factor, and lead on."""
+    sessions.begin(request, user, result, by_password=by_password)
+    if revocations.signed_in(user, origin=sessions.origin_of(request)):
+        said = _(
+            "You're signed in, so two-factor sign-in stays on: the request to turn it off was "
+            "cancelled. If you didn't make it, somebody knows your password: change it now."
+        )
+        sessions.flash(request, said, refused=True, to_password=True)
+    return SeeOther(next_page(request, "account"))
 
 
 class SignInCode(CodePage):
@@ -97,19 +146,13 @@ class SignInCode(CodePage):
         }
 
     def verified(self, result: Verification) -> HttpResponse:
-        sessions.begin(self.request, self.person, result)
-        if revocations.signed_in(self.person, origin=sessions.origin_of(self.request)):
-            said = _(
-                "You're signed in, so two-factor sign-in stays on: the request to turn it off was "
-                "cancelled. If you didn't make it, somebody knows your password: change it now."
-            )
-            sessions.flash(self.request, said, refused=True, to_password=True)
+        response = _begin(self.request, self.person, result)
         if result.by is By.RECOVERY:
             return self._replace_what_was_lost()
         then, texts_page = on_to(self.request), resolve_url("texts-end")
         if not then.startswith(texts_page) and texts_end.near(self.person):
             return SeeOther(texts_page, then=then)
-        return SeeOther(next_page(self.request, "account"))
+        return response
 
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""

@@ -156,13 +156,21 @@ def _last_end(user: User) -> str:
     return user.sign_ins_ended_at.isoformat() if user.sign_ins_ended_at else ""
 
 
-def begin(request: HttpRequest, user: User, verification: Verification | None = None) -> None:
+def begin(
+    request: HttpRequest,
+    user: User,
+    verification: Verification | None = None,
+    *,
+    by_password: bool = True,
+) -> None:
     """Sign *user* in, in a session with a new id.
 
     A half session before it is left to die by itself: the second half of a double click
     still comes with it, and leads to the same place.
+
+    :param by_password: whether the password was right, now or in the half session.
     """
-    half = request.session.get("half")
+    half = request.session.get("half") if by_password else None
     if not half:
         request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
@@ -178,12 +186,13 @@ def begin(request: HttpRequest, user: User, verification: Verification | None = 
     request.session["name"] = _kept_name(request, user)
     # It stays when the session gets a new id: a code sent under both ids is one attempt.
     request.session["line"] = secrets.token_hex(16)
-    request.session["password_at"] = half["at"] if half else now
-    _arrive(request, request.GET.get("next", ""), request.session["password_at"])
+    at = half["at"] if half else now
+    request.session["password_at"] = at if by_password else 0
+    _arrive(request, request.GET.get("next", ""), at)
     if verification and verification.by:
         prove(request, verification.by)
         # Not the moment of the code, so that another server's clock may be behind.
-        request.session["signed_in_at"] = request.session["password_at"]
+        request.session["signed_in_at"] = at
 
 
 def _last_visit(user: User) -> float | None:

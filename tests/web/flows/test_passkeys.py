@@ -1,13 +1,16 @@
 """Passkeys on the pages: add one, sign in with it, prove with it, rename and remove it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import time_machine
+from django.conf import LazySettings
 
-from optin.models import Passkey, ProviderUser, User
+from optin.models import AuditEvent, Passkey, ProviderUser, User
 from tests.kit.authenticator import Authenticator
 from tests.kit.browser import OFF, PROVE, SUCCESS, TWO_FACTOR, Browser, Page, sign_in
+from tests.kit.people import make_user
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,3 +123,82 @@ def test_garbage_is_refused(ann_on: Browser, sent: dict[str, str]) -> None:
         )
         assert answer.status_code in {303, 422}
     assert not Passkey.objects.exists()
+
+
+@pytest.fixture
+def alone(settings: LazySettings) -> None:
+    settings.OPTIN_PASSKEY_SIGN_IN = True
+
+
+def test_a_passkey_alone_signs_in_and_changes_nothing(
+    ann: Browser, alone: None, keys: Authenticator, clock: time_machine.Traveller
+) -> None:
+    """It is both factors. A change asks for the password, also beside somebody's half sign-in."""
+    add(ann, keys)
+    clock.shift(timedelta(minutes=1))
+    make_user("ben")
+    browser = Browser()
+    browser.go("/sign-in/")
+    use(browser, keys)
+    assert browser.path == "/account/"
+    assert browser.go(ADD).heading == "Enter your password again"
+    event = AuditEvent.objects.filter(kind="check", outcome="ok").get()
+    assert (event.data["by"], event.data["alone"]) == ("passkey", True)
+
+
+def test_a_password_of_somebody_else_is_not_taken_over(
+    ann: Browser, alone: None, keys: Authenticator, clock: time_machine.Traveller
+) -> None:
+    """ann's password was right in this browser; ben signs in with his passkey."""
+    add(ann, Authenticator())
+    ben = Browser()
+    make_user("ben")
+    sign_in(ben, "ben")
+    add(ben, keys)
+    clock.shift(timedelta(minutes=1))
+    browser = Browser()
+    sign_in(browser)
+    assert browser.path == CODE
+    browser.go("/sign-in/")
+    use(browser, keys)
+    assert "ben" in browser.go("/account/").text
+    assert browser.go(ADD).heading == "Enter your password again"
+
+
+@pytest.mark.parametrize(
+    ("of", "says"),
+    [
+        (Authenticator(verifies=False), "didn't check that it's you"),
+        (None, "doesn't belong to this account"),
+        (Authenticator(origin="https://2fa.example.net"), "on another website"),
+    ],
+    ids=["not-verified", "unknown", "other-website"],
+)
+def test_alone_it_is_refused(
+    ann: Browser,
+    alone: None,
+    of: Authenticator | None,
+    says: str,
+    clock: time_machine.Traveller,
+) -> None:
+    add(ann, keys := Authenticator())
+    if of is None:
+        Passkey.objects.all().delete()
+    else:
+        keys = replace(of, keys=keys.keys)
+    clock.shift(timedelta(minutes=1))
+    browser = Browser()
+    browser.go("/sign-in/")
+    use(browser, keys)
+    assert (browser.path, browser.page.status) == ("/sign-in/", 422)
+    assert says in browser.page.errors
+    assert browser.session == ""
+    assert AuditEvent.objects.filter(kind="check", outcome="passkey_refused").count() == 1
+
+
+def test_it_is_off_by_default(ann: Browser, keys: Authenticator) -> None:
+    add(ann, keys)
+    browser = Browser()
+    assert "passkey" not in browser.go("/sign-in/").inputs
+    browser.page.forms[-1].fields |= {"passkey": "{}", "challenge": ""}
+    assert browser.send(username="", password="").status == 422
