@@ -1,6 +1,6 @@
 """Read the simulated phone of a development start: a command for ``--texts``.
 
-    python -m conformance.simulator http://127.0.0.1:8000
+    python -m conformance.simulator http://localhost:8000
 
 prints the newest text to the number that follows.
 """

@@ -1,7 +1,7 @@
 // Turn two-factor sign-in on and off again for one person. C# 6, no packages:
 //
 //     mcs -r:System.Net.Http -r:System.Runtime.Serialization OptIn.cs
-//     API_URL=http://127.0.0.1:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
+//     API_URL=http://localhost:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
 //       mono OptIn.exe "0491 570 156"
 //
 // With API_KEY (an access key) in place of API_USER and API_PASSWORD, no token is needed.

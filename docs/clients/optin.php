@@ -1,7 +1,7 @@
 <?php
 // Turn two-factor sign-in on and off again for one person. PHP 8.1 with curl.
 //
-//     API_URL=http://127.0.0.1:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
+//     API_URL=http://localhost:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
 //       php optin.php "0491 570 156"
 //
 // With API_KEY (an access key) in place of API_USER and API_PASSWORD, no token is needed.

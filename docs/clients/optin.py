@@ -1,6 +1,6 @@
 """Turn two-factor sign-in on and off again for one person. Python 3.11, standard library only.
 
-    API_URL=http://127.0.0.1:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \\
+    API_URL=http://localhost:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \\
         python3 optin.py "0491 570 156"
 
 With API_KEY (an access key) in place of API_USER and API_PASSWORD, no token is needed.

@@ -1,6 +1,6 @@
 # Turn two-factor sign-in on and off again for one person. Ruby 3, standard library only.
 #
-#     API_URL=http://127.0.0.1:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
+#     API_URL=http://localhost:8000 API_FILE_ID=777 API_USER=ann API_PASSWORD=... \
 #       ruby optin.rb "0491 570 156"
 #
 # With API_KEY (an access key) in place of API_USER and API_PASSWORD, no token is needed.

@@ -412,7 +412,7 @@ def test_the_trial_leads_to_a_text_and_then_to_production(
         _, clone, copy, edit_it, get_certificate, install, *people, _ = INSTALL_COMMANDS
         for command in (clone, *TRIAL_COMMANDS, install, *people):
             run(debian, command)
-        browser, page_of_code = opt_in(debian, "http://127.0.0.1:8000")
+        browser, page_of_code = opt_in(debian, "http://localhost:8000")
         (code,) = re.findall(r"\b(\d{7}) is your", browser.get("/simulator/"))
         assert "Two-factor sign-in is on" in browser.send(page_of_code, code=code)
 

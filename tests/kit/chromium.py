@@ -47,7 +47,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     # Nothing leaves this machine, not even a question for a name.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 
 
@@ -168,7 +168,7 @@ def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") 
     *set_up* makes the people, and prints them as JSON in a line. Mails may be printed before and
     after it.
     """
-    site = Site(f"http://127.0.0.1:{free_port()}", data_dir, {}, application=application)
+    site = Site(f"http://localhost:{free_port()}", data_dir, {}, application=application)
     migrated(data_dir)
     printed = site.manage("shell", "--verbosity", "0", "-c", set_up)
     (people,) = (line for line in printed.splitlines() if line.startswith("{"))
@@ -180,7 +180,7 @@ def serve(data_dir: Path, *, set_up: str, application: str = "twofa_site.wsgi") 
 @contextmanager
 def beside(site: Site, **settings: str) -> Iterator[Site]:
     """Start another server of the same rows, to which its operators gave other settings."""
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://localhost:{free_port()}"
     other = replace(site, url=url, settings={**site.settings, **settings})
     with _running(other):
         yield other

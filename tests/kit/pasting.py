@@ -33,7 +33,7 @@ def pattern(answer: str, base: str) -> re.Pattern[str]:
 
     ``...`` stands for anything.
     """
-    text = re.sub(r"\s+", "", answer.replace("http://127.0.0.1:8000", base))
+    text = re.sub(r"\s+", "", answer.replace("http://localhost:8000", base))
     escaped = re.escape(text).replace(re.escape("..."), ".+?")
     return re.compile(re.sub(r'(ProviderUserId(?:":|>))\d+', r"\1\\d+", escaped))
 
@@ -50,7 +50,7 @@ def environment(base: str, folder: Path) -> dict[str, str]:
 def paste(lines: list[str], base: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Paste *lines* into one shell, as somebody would who started the service."""
     script = "\necho @@@\n".join(["set -e -o pipefail", *lines])
-    script = script.replace("http://127.0.0.1:8000", base)
+    script = script.replace("http://localhost:8000", base)
     script = script.replace(".venv/bin/python", sys.executable)
     script = script.replace(" var/", f" {folder}/var/")
     return subprocess.run(

@@ -205,7 +205,7 @@ def development_start(
         done = PRESENT.manage("shell", "--no-imports", "-c", lines, env=env)
         assert done.returncode == 0, done.stderr
         with gunicorn(listener, env, folder / "server.log", workers=1):
-            yield Development(f"http://127.0.0.1:{port}", data, json.loads(done.stdout))
+            yield Development(f"http://localhost:{port}", data, json.loads(done.stdout))
 
 
 def database_url() -> str:
