@@ -43,6 +43,7 @@ class Why(StrEnum):
     NO_NUMBER = "no_number"
     NOTHING_ASKED = "nothing_asked"
     APP_INSTEAD = "app_instead"
+    PASSKEY_INSTEAD = "passkey_instead"
     PASSKEY_ONLY = "passkey_only"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105  (a name, no secret)
     PASSWORD_LIMIT = "password_limit"  # noqa: S105
@@ -58,10 +59,12 @@ class Why(StrEnum):
     ARRIVED = "arrived"
     FORGOTTEN = "forgotten"
     CODE_REFUSED = "code_refused"
+    PASSKEY_REFUSED = "passkey_refused"
     NUMBER_IN_USE = "number_in_use"
     NO_CODE_ENTERED = "no_code_entered"
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"
+    ONE_DEVICE_ONLY = "one_device_only"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
     FILE_CLOSED = "file_closed"

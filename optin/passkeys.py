@@ -85,11 +85,15 @@ class PasskeyFault(StrEnum):
 
 
 class PasskeyRefused(Exception):
-    """An answer was refused."""
+    """An answer was refused.
 
-    def __init__(self, fault: PasskeyFault) -> None:
+    :param passkey_id: of the passkey of the user that gave it, if it is known by then.
+    """
+
+    def __init__(self, fault: PasskeyFault, passkey_id: int | None = None) -> None:
         super().__init__(fault)
         self.fault = fault
+        self.passkey_id = passkey_id
 
 
 class Kept(Protocol):

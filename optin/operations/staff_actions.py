@@ -170,6 +170,7 @@ def remove_passkey(user: User, passkey_id: int, *, reason: str, origin: Origin) 
             outcome = StaffOutcome.OUT_OF_REACH
         else:
             data = remove(factors, Removal.PASSKEY, passkeys=[passkey_id])
+            factors.user.forget_attempt()
             outcome = StaffOutcome.OK if data["removed"] else StaffOutcome.NOT_OPTED_IN
         record(Kind.REVOKE, outcome, factors, None, origin, reason=reason, data=data)
     return outcome

@@ -301,9 +301,9 @@ def check_passkey(
     try:
         passkey, used = _verify_passkey(factors, answer, str(aims[0]), origin)
     except PasskeyRefused as refused:
-        return passkey_refused(refused.fault)
+        return passkey_refused(refused.fault, refused.passkey_id)
     if standing and standing.made_itself(passkey.created_at):
-        return passkey_refused(NotCompared.MADE_SINCE)
+        return passkey_refused(NotCompared.MADE_SINCE, passkey.pk)
     passkey.use(used, factors.now)
     factors.user.passkey_challenge_at = used.asked_at
     factors.count.set(disabled_at=None)
@@ -313,8 +313,9 @@ def check_passkey(
     return result
 
 
-def passkey_refused(why: PasskeyFault | NotCompared) -> Verification:
-    return Verification(CodeOutcome.PASSKEY_REFUSED, data={"why": why.value})
+def passkey_refused(why: PasskeyFault | NotCompared, passkey_id: int | None = None) -> Verification:
+    which = {"passkey": passkey_id} if passkey_id else {}
+    return Verification(CodeOutcome.PASSKEY_REFUSED, data={"why": why.value, **which})
 
 
 def _verify_passkey(
@@ -337,7 +338,7 @@ def _verify_passkey(
     except PasskeyRefused as refused:
         if refused.fault is PasskeyFault.CLONED:
             delivery.notify_again(user, Notice.Kind.PASSKEY_CLONED, now, about_id=passkey.pk)
-        raise
+        raise PasskeyRefused(refused.fault, passkey.pk) from refused
 
 
 def refuse_used(user: User, asked_at: datetime) -> None:

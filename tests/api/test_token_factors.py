@@ -4,9 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import time_machine
+from django.utils import timezone
 
+from optin.causes import Why
 from optin.models import AuditEvent, File, RecoveryCode, User
 from optin.outcomes import By
+from optin.support.diagnosis import diagnose
 from tests.kit.clients import Api, Tokens, error
 from tests.kit.phone import Phone
 from tests.kit.world import CODES, Person
@@ -79,6 +82,7 @@ def test_a_passkey_alone_sends_no_text(person: Person) -> None:
     assert "passkey" in answer.data["error_description"]
     assert answer.headers["Link"].endswith('#2fa_code_required.passkey_only>; rel="help"')
     assert person.phone.messages == []
+    assert Why.PASSKEY_ONLY in [one.why for one in diagnose(person.user, timezone.now())]
     assert error(Tokens().sign_in(verification_code="123456")) == REFUSED
     assert person.user.otp_failures == 0
     assert Tokens().sign_in(verification_code=person.recovery[0]).status == 200

@@ -6,7 +6,7 @@ it, and the timeline shows the decision with its numbers.
 
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +44,7 @@ from optin.operations import (
 )
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
-from optin.outcomes import MALFORMED, SendOutcome
+from optin.outcomes import MALFORMED, By, CodeOutcome, SendOutcome
 from optin.support import timeline
 from optin.support.diagnosis import Cause, Question, Why, diagnose
 from optin.support.entries import Entry, Position, What
@@ -481,12 +481,41 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
 def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -> None:
     bar(scene)
     scene.challenge()
-    another = "They can sign in with the app or a recovery code."
+    another = "They can sign in with a recovery code."
     for has in (False, True):
         if has:
             RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
         for question in (Question.NO_TEXT, Question.NO_ENTRY):
             assert causes(scene.user, question)[0].advice.startswith(another) is has
+
+
+def test_a_refused_passkey_is_named_until_one_is_accepted(person: Person) -> None:
+    """Also after a sign-in by text: "my key was refused this morning"."""
+    person.set_up(By.TEXT, By.PASSKEY)
+    own, copy = person.keys, person.keys.clone()
+    assert person.check(person.shown()).by is By.PASSKEY
+    for keys, said, advice in (
+        (replace(own, origin="https://2fa.example.net"), "on another website", "fake website"),
+        (copy, "a copy of the key; it is Blue key", "press “Remove a passkey”"),
+    ):
+        person.keys = keys
+        assert person.check(person.shown()).outcome is CodeOutcome.PASSKEY_REFUSED
+        person.check(person.text())
+        person.clock.shift(3600)
+        cause = causes(person.user, Question.NO_ENTRY)[0]
+        assert cause.why is Why.PASSKEY_REFUSED
+        assert said in cause.words
+        assert advice in cause.advice
+    person.keys = own
+    person.check(person.shown())
+    assert causes(person.user, Question.NO_ENTRY) == []
+
+
+def test_who_has_one_passkey_gets_no_text_and_may_lose_the_only_device(person: Person) -> None:
+    person.set_up(By.PASSKEY)
+    sign_in.sign_in(person.user.username, PASSWORD, origin=PAGE)
+    assert [one.why for one in causes(person.user, Question.NO_TEXT)] == [Why.PASSKEY_INSTEAD]
+    assert [one.why for one in causes(person.user, Question.NO_ENTRY)] == [Why.ONE_DEVICE_ONLY]
 
 
 def test_what_concerns_opting_in_is_no_cause_of_sign_in(scene: Scene) -> None:

@@ -103,12 +103,19 @@ def barred(known: Known) -> Iterator[Cause]:
     after = f"after {user.otp_failures} wrong codes"
     if user.is_test and not user.otp_failures:
         after = "because a number of the sandbox asks for it"
-    has_other = known.app or known.recovery_codes
-    another_way = "They can sign in with the app or a recovery code. " if has_other else ""
+    ways = (
+        (bool(known.passkeys), "a passkey"),
+        (bool(known.app), "the app"),
+        (bool(known.recovery_codes), "a recovery code"),
+    )
+    named = " or ".join(way for has, way in ways if has)
+    another_way = f"They can sign in with {named}. " if named else ""
     came_from, is_foreign = sources(known)
 
     def advice(why: Why) -> str:
-        said = f"{another_way if why is Why.DISABLED else ''}{EXPLAINED[why].staff}"
+        by_passkey = "They can sign in with a passkey meanwhile. " if known.passkeys else ""
+        way = {Why.DISABLED: another_way, Why.LOCKED: by_passkey}[why]
+        said = f"{way}{EXPLAINED[why].staff}"
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
     if active and known.sim:

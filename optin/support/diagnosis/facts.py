@@ -28,7 +28,7 @@ from optin.models import (
 )
 from optin.models.factors import added_at
 from optin.origin import Face
-from optin.outcomes import CodeOutcome, StaffOutcome
+from optin.outcomes import By, CodeOutcome, StaffOutcome
 from optin.support import wording
 
 Kind = AuditEvent.Kind
@@ -58,7 +58,8 @@ class Known:
     request: AuditEvent | None  # the last one for a text
     refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
     sign_in: AuditEvent | None  # the last password on the way to a text
-    attempt: AuditEvent | None  # the last code entered
+    attempt: AuditEvent | None  # the last code entered, or passkey used
+    refused_passkey: AuditEvent | None  # the last one, if none was accepted since
     wrong_codes: list[AuditEvent]  # newest first, while they bar texted codes
     right_code: AuditEvent | None  # the last one on a page, likewise
     suspension: AuditEvent | None
@@ -103,6 +104,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         )
         .order_by("-pk")
     )
+    others = ProviderUser.objects.beyond_texts(user)
     trail = AuditEvent.objects.about(user)
 
     def newest(kinds: list[Kind]) -> list[AuditEvent]:
@@ -113,6 +115,8 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
     def latest(kinds: list[Kind]) -> AuditEvent | None:
         return next(iter(newest(kinds)), None)
 
+    attempts = newest(_CODES)
+    of_passkeys = [one for one in attempts if _is_of_passkey(one)]
     requests = newest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
     request = requests[0] if requests else None
     # The first one of each hour has an event; that is enough to know of it.
@@ -137,13 +141,14 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         proposed=getattr(user, "proposed", None),
         code_waits=any(row.waits for row in numbers),
         code_used_up=any(row.used_up for row in numbers),
-        app=AuthenticatorApp.objects.active_of(user),
-        passkeys=Passkey.objects.of(user),
+        app=others.app,
+        passkeys=Passkey.objects.of(user) if others.passkey_at else [],
         recovery_codes=RecoveryCode.objects.left(user),
         request=request,
         refused_before=list(takewhile(wording.is_refusal, requests))[1:],
         sign_in=latest([Kind.SIGN_IN]),
-        attempt=latest(_CODES),
+        attempt=next(iter(attempts), None),
+        refused_passkey=next(filter(wording.is_refusal, of_passkeys[:1]), None),
         wrong_codes=list(wrong.exclude(face=Face.API)[: user.otp_failures]) if is_barred else [],
         right_code=right.first() if is_barred else None,
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
@@ -158,6 +163,10 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         health=[one for one in GatewayHealth.objects.of_gateways() if one.is_tripped(now)],
         ended=None if user.is_active else _ended(user),
     )
+
+
+def _is_of_passkey(event: AuditEvent) -> bool:
+    return event.outcome == CodeOutcome.PASSKEY_REFUSED or event.data.get("by") == By.PASSKEY
 
 
 def _ended(user: User) -> ScimEnd | None:

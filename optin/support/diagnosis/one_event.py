@@ -35,7 +35,7 @@ def explain(event: AuditEvent, known: Known) -> Cause | None:
     return None
 
 
-_OF_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT}
+_OF_CODES = {Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT, Kind.PASSKEY}
 
 _BARS = {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED, CodeOutcome.OTP_INCORRECT}
 """Outcomes for which a change of a factor or of the email address is refused, like a code."""
@@ -58,11 +58,11 @@ def _of_text(event: AuditEvent, known: Known) -> Cause | None:
 
 def _of_code(event: AuditEvent, known: Known) -> Cause:
     if event.outcome == CodeOutcome.LOCKED:
-        return _stands(event, known, Why.LOCKED) or code_refused(event)
+        return _stands(event, known, Why.LOCKED) or code_refused(event, known)
     if event.outcome == CodeOutcome.FACTOR_DISABLED:
         bars = Why.SIM_SWAPPED, Why.DISABLED, Why.SUSPENDED
-        return _stands(event, known, *bars) or code_refused(event)
-    return code_refused(event)
+        return _stands(event, known, *bars) or code_refused(event, known)
+    return code_refused(event, known)
 
 
 def _of_token(event: AuditEvent, known: Known) -> Cause | None:
@@ -82,7 +82,7 @@ def _of_password(event: AuditEvent, known: Known) -> Cause | None:
     if wording.rule_name(event.data):
         return password_limit(Question.NO_ENTRY, event, known.now)
     # The password was right, and the app's codes are locked.
-    return _stands(event, known, Why.LOCKED) or code_refused(event)
+    return _stands(event, known, Why.LOCKED) or code_refused(event, known)
 
 
 def _stands(event: AuditEvent, known: Known, *wanted: Why) -> Cause | None:

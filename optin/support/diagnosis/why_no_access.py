@@ -4,11 +4,30 @@ from collections.abc import Iterator
 
 from optin.causes import Cause, Question, Why
 from optin.models import AuditEvent
+from optin.origin import Face
+from optin.outcomes import TokenOutcome
+from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import FILES_NAMED, Known
 from optin.support.wording import moment, plain
 
 
 def of_access(known: Known) -> Iterator[Cause]:
+    """What refused the last call for a file, and what programs cannot do for the person."""
+    yield from of_file(known)
+    sign_in = known.sign_in
+    has_only_passkeys = known.passkeys and not (known.active or known.app)
+    if not (sign_in and sign_in.face == Face.TOKEN and has_only_passkeys):
+        return
+    if sign_in.outcome == TokenOutcome.CODE_REQUIRED:
+        yield _cause(
+            Why.PASSKEY_ONLY,
+            f"At the last sign-in through an application, {moment(sign_in.at)}, no code was sent: "
+            "a passkey is the only second factor, and it works in a browser only.",
+            EXPLAINED[Why.PASSKEY_ONLY].staff,
+        )
+
+
+def of_file(known: Known) -> Iterator[Cause]:
     refused = known.access
     if refused is None or known.files.get(refused.file_id or 0):
         return
@@ -40,7 +59,7 @@ def of_refused(event: AuditEvent, known: Known) -> Cause:
             "The application asks for a token with the scope full, 2fa or modify. To read events "
             "or manage endpoints, it needs full or events.",
         )
-    for cause in of_access(known):
+    for cause in of_file(known):
         return cause
     return _cause(
         Why.OTHER_FILE,

@@ -8,7 +8,15 @@ from optin.causes import Cause, Question, Why
 from optin.conf import conf
 from optin.models import AuditEvent, Purpose, Revocation
 from optin.models.messages import State
-from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared, SignInOutcome
+from optin.outcomes import (
+    MALFORMED,
+    By,
+    CodeOutcome,
+    FactorOutcome,
+    NotCompared,
+    SignInOutcome,
+)
+from optin.passkeys import PasskeyFault
 from optin.support import wording
 from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.explanations import EXPLAINED, no_entry
@@ -32,6 +40,7 @@ def of_entry(known: Known) -> Iterator[Cause]:
     yield from _of_password(known)
     if not _is_of_opt_in(known):
         yield from _of_attempt(known)
+    yield from _of_passkey(known)
     yield from _of_waiting(known)
     yield from _of_factors(known)
 
@@ -85,10 +94,17 @@ def _of_attempt(known: Known) -> Iterator[Cause]:
         return
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
         return  # that is said, while it holds
-    yield code_refused(event)
+    yield code_refused(event, known)
 
 
-def code_refused(event: AuditEvent) -> Cause:
+def _of_passkey(known: Known) -> Iterator[Cause]:
+    """A passkey that was refused lately, though another factor may have let them in since."""
+    event = known.refused_passkey
+    if event and known.now - event.at < LATELY:
+        yield code_refused(event, known)
+
+
+def code_refused(event: AuditEvent, known: Known) -> Cause:
     """Say why the code that *event* tells of did not do."""
     if event.outcome == CodeOutcome.MOBILE_NUMBER_IN_USE:
         return no_entry(
@@ -98,12 +114,15 @@ def code_refused(event: AuditEvent) -> Cause:
         )
     details = "; ".join(wording.reasons(event))
     words = f"At the last try, {moment(event.at)}: {wording.decided(event)}"
-    is_first = event.data.get("why") == NotCompared.FIRST_OF_TWO
-    return no_entry(
-        Why.TWO_CODES if is_first else Why.CODE_REFUSED,
-        f"{words} ({details})." if details else f"{words}.",
-        _another_code(event),
-    )
+    why = Why.CODE_REFUSED
+    if event.outcome == CodeOutcome.PASSKEY_REFUSED:
+        why = Why.PASSKEY_REFUSED
+        used = [one for one in known.passkeys if one.pk == event.data.get("passkey")]
+        details = "; ".join([details, *(f"it is {wording.quoted(one.name)}" for one in used)])
+    elif event.data.get("why") == NotCompared.FIRST_OF_TWO:
+        why = Why.TWO_CODES
+    said = f"{words} ({details})." if details else f"{words}."
+    return no_entry(why, said, _another_code(event))
 
 
 def _another_code(event: AuditEvent) -> str:
@@ -114,8 +133,8 @@ def _another_code(event: AuditEvent) -> str:
         return _OTHER_CODES[By.APP]
     if event.outcome == MALFORMED or event.data.get("why") == NotCompared.OTHER_LENGTH:
         return _ALL_DIGITS % conf.otp_digits
-    for name in ("why", "by"):
-        if advice := _OTHER_CODES.get(str(event.data.get(name))):
+    for name in (event.outcome, event.data.get("why"), event.data.get("by")):
+        if advice := _OTHER_CODES.get(str(name)):
             return advice
     return "Only the newest code works, for ten minutes at most. Tell them to ask for another."
 
@@ -133,6 +152,42 @@ _OTHER_CODES: dict[str, str] = {
         "code that it shows. If that fails too, the clock of their device may be wrong, or the app "
         "shows the codes of another account."
     ),
+    NotCompared.MADE_SINCE: (
+        "Tell them to use a second factor that they had before, or to sign out and sign in again."
+    ),
+    PasskeyFault.EXPIRED: (
+        "A page can be used for 5 minutes. Tell them to load it again, and to use the passkey at "
+        "once."
+    ),
+    PasskeyFault.OTHER_SESSION: (
+        "Tell them to close all tabs of this service, and to sign in again in one of them."
+    ),
+    PasskeyFault.USED: (
+        "Tell them to load the page again, and to use the passkey there: another tab was faster."
+    ),
+    PasskeyFault.WRONG_ORIGIN: (
+        "Ask which address their browser shows. If it is not the one of this service, it may be a "
+        "fake website: tell them to close it, and to choose a new password."
+    ),
+    PasskeyFault.UNKNOWN: (
+        "It is a passkey of another account, or one that was removed. Ask which of their passkeys, "
+        "named above, they have at hand. To use this device, they sign in in another way, and add "
+        "a passkey under “Security”."
+    ),
+    PasskeyFault.NOT_VERIFIED: (
+        "Tell them to give the security key a PIN, or the device a screen lock, or to sign in with "
+        "the password."
+    ),
+    PasskeyFault.CLONED: (
+        "Somebody may have a copy of this key, so it stays refused. Tell them to sign in with "
+        "another second factor, to remove the key under “Security”, and to add another one. If "
+        "they have no other: an administrator can press “Remove a passkey”."
+    ),
+    PasskeyFault.INVALID: (
+        "Tell them to update their browser, or to use another one or another way. If it happens "
+        "again, tell the operators."
+    ),
+    FactorOutcome.PASSKEY_LIMIT: "Tell them to remove one under “Security” first.",
     By.RECOVERY: (
         "Only recovery codes of the newest list work, and each works once. Tell them to enter one "
         "that they have not used."
@@ -187,22 +242,33 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "this.",
             _until_then(known, waits),
         )
-    if known.user.is_staff and not (active or known.app):
+    if known.user.is_staff and not known.is_on:
         yield no_entry(
             Why.SET_UP_FIRST,
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if active and not (known.app or known.recovery_codes or waits):
+    if len(known.added_at) != 1 or known.recovery_codes or waits:
+        return
+    if active:
         has_texts = not (active.suspended_at or known.user.otp_disabled_at)
         suspend = "press “Suspend” so that nobody else uses it, " if has_texts else ""
         yield no_entry(
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
-            f"If the phone is lost: {suspend}make sure who calls, and have all second factors "
-            "removed.",
+            f"If the phone is lost: {suspend}{_HAVE_REMOVED}",
         )
+    elif known.passkeys and not known.passkeys[0].is_backed_up:
+        yield no_entry(
+            Why.ONE_DEVICE_ONLY,
+            f"The passkey {wording.quoted(known.passkeys[0].name)} is the only way in: it is on "
+            "one device only, and no recovery code is left.",
+            f"If the device is lost: {_HAVE_REMOVED}",
+        )
+
+
+_HAVE_REMOVED = "make sure who calls, and have all second factors removed."
 
 
 def _until_then(known: Known, waits: Revocation) -> str:

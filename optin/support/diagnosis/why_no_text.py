@@ -16,8 +16,8 @@ from optin.support.wording import moment
 
 def of_texts(known: Known) -> Iterator[Cause]:
     request, barriers = known.request, list(in_force(known))
-    if app := _app_instead(known):
-        yield from [app, *barriers]  # what became of older texts is no matter
+    if instead := _another_instead(known):
+        yield from [instead, *barriers]  # what became of older texts is no matter
         return
     yield from _password_first(known)
     if not barriers:
@@ -51,9 +51,20 @@ def _sign_in_since(known: Known) -> AuditEvent | None:
     return sign_in if sign_in and (request is None or is_later(sign_in, request)) else None
 
 
-def _app_instead(known: Known) -> Cause | None:
+def _another_instead(known: Known) -> Cause | None:
+    """The person has a factor that is asked for first."""
     sign_in = _sign_in_since(known)
-    if not (sign_in and sign_in.outcome == SignInOutcome.CODE_REQUIRED and known.app):
+    if not (sign_in and sign_in.outcome == SignInOutcome.CODE_REQUIRED):
+        return None
+    if known.passkeys:
+        button = "The page has a button that sends a text instead." if known.active else ""
+        return no_text(
+            Why.PASSKEY_INSTEAD,
+            f"At the last sign-in, {moment(sign_in.at)}, no text was sent: this account has a "
+            "passkey, which is asked for.",
+            f"Tell them to use the passkey. {button}".strip(),
+        )
+    if not known.app:
         return None
     return no_text(
         Why.APP_INSTEAD,
