@@ -25,7 +25,8 @@ SHOWN_BY = [
         f"web/flows/test_{name}.py"
         for name in (
             *("access", "email_change", "every_page", "flows", "integrations", "last_visit"),
-            *("lost_everything", "on_the_way", "revocation", "stop", "true_words", "ways_on"),
+            *("lost_everything", "on_the_way", "passkeys", "revocation", "stop", "true_words"),
+            "ways_on",
         )
     ),
 ]
