@@ -152,9 +152,9 @@ class Used:
 def are_offered() -> bool:
     """Whether browsers can have passkeys of this service: of none at an IP address."""
     with suppress(ValueError):
-        ipaddress.ip_address(_rp_id())
+        ipaddress.ip_address(rp_id())
         return False
-    return bool(_rp_id())
+    return bool(rp_id())
 
 
 def ask_to_add(
@@ -167,7 +167,7 @@ def ask_to_add(
     """
     challenge, signed = _new_challenge(Aim.ADD, session, now)
     options = generate_registration_options(
-        rp_id=_rp_id(),
+        rp_id=rp_id(),
         rp_name=conf.service_name,
         user_id=handle.encode(),
         user_name=name,
@@ -188,7 +188,7 @@ def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
     challenge, signed = _new_challenge(aim, session, now)
     needs = UserVerificationRequirement
     options = generate_authentication_options(
-        rp_id=_rp_id(),
+        rp_id=rp_id(),
         challenge=challenge,
         timeout=_milliseconds(),
         allow_credentials=_descriptors(has),
@@ -211,7 +211,7 @@ def read_new(answer: Answer, *, session: str, now: datetime) -> New:
         verified = verify_registration_response(
             credential=credential,
             expected_challenge=challenge,
-            expected_rp_id=_rp_id(),
+            expected_rp_id=rp_id(),
             expected_origin=_origin(),
             supported_pub_key_algs=ALGORITHMS,
         )
@@ -256,7 +256,7 @@ class Presented:
             verified = verify_authentication_response(
                 credential=self.credential,
                 expected_challenge=self.challenge,
-                expected_rp_id=_rp_id(),
+                expected_rp_id=rp_id(),
                 expected_origin=_origin(),
                 credential_public_key=base64url_to_bytes(passkey.public_key),
                 credential_current_sign_count=0,  # compared below, to name the fault
@@ -353,7 +353,8 @@ def _milliseconds() -> int:
     return int(LIFETIME.total_seconds() * 1000)
 
 
-def _rp_id() -> str:
+def rp_id() -> str:
+    """Return the host for which passkeys are made: with another one, no browser finds them."""
     return urlsplit(conf.base_url).hostname or ""
 
 

@@ -25,6 +25,7 @@ from optin.admin.site import site
 from optin.models import AccessKey, Notice, Passkey, ProposedNumber, User
 from optin.operations import email_changes, staff
 from optin.outcomes import whole_seconds
+from optin.passkeys import rp_id
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import spelled
 from optin.support import references
@@ -205,7 +206,9 @@ def _passkey(one: Passkey) -> str:
         where = "synced to other devices" if one.is_backed_up else "not synced yet"
     used = f"last used {at(one.last_used_at)}" if one.last_used_at else "never used"
     said = f"{masked(one.name)}: {where}; added {at(one.created_at)}; {used}"
-    return said if one.public_key else f"{said}; refused: it was removed before a restore"
+    if not one.public_key:
+        return f"{said}; refused: it was removed before a restore"
+    return said if one.rp_id == rp_id() else f"{said}; does not work here: made at {one.rp_id}"
 
 
 def _states(state: AccountState) -> list[tuple[str, str, bool]]:

@@ -66,6 +66,7 @@ CHECKS = (
         after=("migrations", "settings"),
     ),
     Check("site", site.reach),
+    Check("passkeys", site.passkeys_, after=("migrations",)),
     Check("running", site.running, after=("site",)),
     Check("proxy", proxy.visitors, after=("running",)),
     Check("listens", proxy.listens, after=("running",)),

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.utils import timezone
 
+from optin import passkeys
 from optin.conf import conf
 from optin.doctor import net, seen
 from optin.doctor.findings import Finding, fault, ok, warning
 from optin.doctor.net import Answer, Place, Unreachable, ask, ends_soon
+from optin.models import Passkey
 from optin.support.health import clock_of
 from optin.support.wording import section
 
@@ -96,6 +98,21 @@ def reach() -> Iterator[Finding]:
             "Something else than this service answers there.",
             seen=f"{where}/livez answers {answer.status}, not 200 and 'ok'.",
             do=f"Check BASE_URL and where the proxy passes requests on to. {PROXY}",
+        )
+
+
+def passkeys_() -> Iterator[Finding]:
+    """Passkeys work at the host of `BASE_URL` only, and at no IP address."""
+    others = Passkey.objects.exclude(rp_id=passkeys.rp_id()).count()
+    if others:
+        yield warning(
+            f"Passkeys of another host than {passkeys.rp_id()}, which do not work: {others}.",
+            do=f"Set BASE_URL back, or help these people. {section('people', 'Passkeys')}",
+        )
+    if not passkeys.are_offered():
+        yield warning(
+            "BASE_URL has an IP address: browsers have no passkeys there, so none are offered.",
+            do=f"Give it a host name. {section('people', 'Passkeys')}",
         )
 
 

@@ -31,6 +31,7 @@ class Passkey(Device):
 
     user = models.ForeignKey(User, models.CASCADE, related_name="passkeys")
     name = models.CharField(max_length=MAX_NAME)  # as the person calls it
+    rp_id = models.CharField(max_length=253)  # the host of ``BASE_URL`` then
     credential_id = models.CharField(max_length=passkeys.MAX_CREDENTIAL_ID, unique=True)
     # COSE, in base64url; "" of one that a restored database has again: it is not accepted.
     public_key = models.TextField()

@@ -109,6 +109,7 @@ def _keep(factors: Factors, name: str, new: New) -> Passkey:
         defaults={
             "user": factors.user,
             "name": name,
+            "rp_id": passkeys.rp_id(),
             "public_key": new.public_key,
             "sign_count": new.sign_count,
             "can_be_backed_up": new.can_be_backed_up,

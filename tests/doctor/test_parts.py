@@ -20,8 +20,11 @@ from pytest_django.fixtures import Settings
 from optin.doctor import proxy, rights, running, seen, site
 from optin.doctor.findings import Check, Finding, Level, fault, ok
 from optin.doctor.work import told_by
+from optin.models import File, User
 from optin.support import health
 from tests.kit.documents import DOCUMENTS
+from tests.kit.phone import Phone
+from tests.kit.world import Person
 
 
 def look(*checks: Check) -> dict[str, list[Finding]]:
@@ -91,6 +94,18 @@ def test_checks_that_hang_are_given_up() -> None:
     levels = [found[name][0].level for name in found]
     assert levels == [Level.FAULT, Level.FAULT, Level.SKIPPED, Level.OK]
     assert "gave no result" in found["first"][0].text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_passkeys_of_another_host_are_counted(
+    user: User, file: File, phone: Phone, clock: time_machine.Traveller, settings: Settings
+) -> None:
+    Person(user, file, phone, clock).add_passkey()
+    assert [*site.passkeys_()] == []
+    settings.BASE_URL = "https://192.0.2.1"
+    other, no_name = site.passkeys_()
+    assert other.text == "Passkeys of another host than 192.0.2.1, which do not work: 1."
+    assert "so none are offered" in no_name.text
 
 
 def test_each_section_that_is_named_is_there() -> None:
