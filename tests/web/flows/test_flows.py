@@ -742,7 +742,7 @@ def test_this_was_not_me_says_what_it_does_not_remove(
     assert owner.path == "/not-me/done/"
     assert is_on(user)
     assert why in owner.page.text
-    assert "Signing in still needs a code" in owner.page.text
+    assert "a code by text message to" in owner.page.text
     assert "don't sign in yet" in owner.page.text
     assert "What to do next" not in owner.page.text
 
