@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -18,10 +19,14 @@ from oauth2_provider.models import (
     Grant,
     RefreshToken,
 )
+from pytest_django.fixtures import Settings
 
 from optin.models import File, Purpose, User
 from optin.operations import challenges, staff_actions
+from optin.outcomes import By
 from optin.web.session_store import SessionStore
+from tests.kit.authenticator import Authenticator, Key
+from tests.kit.browser import Page
 from tests.kit.clients import Tokens
 from tests.kit.oauth import (
     ASKED,
@@ -37,6 +42,7 @@ from tests.kit.oauth import (
 from tests.kit.people import ORIGIN, PASSWORD
 from tests.kit.phone import Phone, wrong
 from tests.kit.staff import MAY
+from tests.kit.world import Person
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 
@@ -51,6 +57,11 @@ class Scene:
     refresh_token_of_client: str
     code: str
     remembered: Client  # was signed in on the pages
+    forger: Authenticator  # its key claims to be the user's
+
+    def text(self) -> str:
+        """The code of the newest text, or a guess if there is none."""
+        return self.phone.code() if self.phone.messages else "1234567"
 
 
 def at_o_token(**body: str) -> None:
@@ -58,16 +69,31 @@ def at_o_token(**body: str) -> None:
 
 
 @pytest.fixture
-def scene(user: User, file: File, phone: Phone) -> Scene:
+def scene(
+    request: pytest.FixtureRequest,
+    user: User,
+    file: File,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    settings: Settings,
+) -> Scene:
+    settings.OPTIN_PASSKEY_SIGN_IN = True
     client = make_client(Application.GRANT_AUTHORIZATION_CODE)
     for code in ("first", "second"):
         grant(user, client, code, scope="full")
-    scene = Scene(user, phone, "", "", "second", Client())
+    forged = Key("2fa.example.com", user.handle.encode())
+    scene = Scene(user, phone, "", "", "second", Client(), Authenticator(keys=[forged]))
     scene.remembered.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     assert scene.remembered.get("/account/").status_code == 200
     scene.refresh_token = Tokens().sign_in().data["refresh_token"]
     scene.refresh_token_of_client = data(exchange("first"))["refresh_token"]
-    activate(user, file, phone)
+    if getattr(request, "param", By.TEXT) is By.PASSKEY:
+        person = Person(user, file, phone, clock)
+        person.add_passkey()
+        forged.id = person.keys.keys[0].id
+    else:
+        activate(user, file, phone)
+    clock.shift(1)  # a challenge of the same moment as the last one would be refused for that
     return scene
 
 
@@ -80,7 +106,7 @@ def by_password(call: str) -> Callable[[Scene], None]:
         for name in ("ann", "ANN", "ann@example.com"):
             tokens.sign_in(name)
             tokens.sign_in(name, verification_code="")
-        tokens.sign_in(verification_code=wrong(scene.phone.code()))
+        tokens.sign_in(verification_code=wrong(scene.text()))
         tokens.sign_in(scope="2fa")
         staff_actions.suspend(scene.user, reason="test", origin=ORIGIN)
         tokens.sign_in()
@@ -114,20 +140,29 @@ def by_page(scene: Scene) -> None:
         for name in ("ann", "ANN", "ann@example.com"):
             client.post("/sign-in/", {"username": name, "password": PASSWORD})
             client.post("/sign-in/?next=/account/", {"username": name, "password": PASSWORD})
+        by_forged_passkey(scene, client, "/sign-in/")
     staff_actions.suspend(scene.user, reason="test", origin=ORIGIN)
     half(scene).get("/account/")
 
 
+def by_forged_passkey(scene: Scene, client: Client, address: str) -> None:
+    page = Page(address, 200, client.get(address).content.decode())
+    if page.options:
+        challenge = page.passkey_form.fields["challenge"]
+        client.post(address, {"passkey": scene.forger.get(page.options), "challenge": challenge})
+
+
 def by_page_code(scene: Scene) -> None:
-    used = scene.phone.code()  # of the opt-in
+    used = scene.text()  # of the opt-in
     client = half(scene)
-    for sent in ({"code": used}, {"code": wrong(scene.phone.code())}, {"code": ""}, {}):
+    for sent in ({"code": used}, {"code": wrong(scene.text())}, {"code": ""}, {}):
         client.post("/sign-in/code/", sent)
         client.post("/sign-in/code/send/", sent)
         Client().post("/sign-in/code/", sent)
+    by_forged_passkey(scene, client, "/sign-in/code/")
     # The code of another purpose, and one that comes too late.
     challenges.challenge(scene.user, Purpose.OPT_OUT, origin=ORIGIN)
-    client.post("/sign-in/code/", {"code": scene.phone.code()})
+    client.post("/sign-in/code/", {"code": scene.text()})
 
 
 def by_page_recovery(scene: Scene) -> None:
@@ -206,6 +241,7 @@ NO_WAYS_IN = {
     "sign-in-lost",
     # need somebody who is signed in, past the code: tests.web.flows
     *("account", "activity", "confirm", "password", "two-factor", "success", "number", "app"),
+    *("passkey-add", "passkey-rename", "texts-end"),
     *(f"{page}{step}" for page in ("number-code", "prove", "off") for step in STEPS),
     *("recovery-codes", "cancel-revocation", "texts", "first", "access", "sandbox"),
     *("revoke-key", "revoke-application"),
@@ -270,6 +306,7 @@ def signed_in_sessions() -> list[str]:
     return [session.pk for session in list(Session.objects.all()) if opens(session)]
 
 
+@pytest.mark.parametrize("scene", [By.TEXT, By.PASSKEY], indirect=True)
 @pytest.mark.parametrize("name", WAYS_IN)
 def test_no_way_in_skips_the_second_factor(scene: Scene, name: str) -> None:
     """S-30: with the password and all that was given before, but no code: nothing new."""

@@ -36,7 +36,9 @@ class Key:
 
     rp_id: str
     user_handle: bytes
-    private: ec.EllipticCurvePrivateKey
+    private: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     sign_count: int = 0
 
@@ -67,12 +69,12 @@ class Authenticator:
         if any(self._is_among(key, options.get("excludeCredentials", [])) for key in self.keys):
             raise HasKey
         assert ES256 in [one["alg"] for one in options["pubKeyCredParams"]]
-        private = ec.generate_private_key(ec.SECP256R1())
         # As authenticators do, it keeps one key of each account: the newest.
         account = (options["rp"]["id"], from_base64url(options["user"]["id"]))
         self.keys = [key for key in self.keys if (key.rp_id, key.user_handle) != account]
-        self.keys.append(key := Key(*account, private))
-        cose = _cose(private.public_key())
+        self.keys.append(key := Key(*account))
+        public = key.private.public_key()
+        cose = _cose(public)
         named = bytes(16) + len(key.id).to_bytes(2, "big") + key.id + cose  # no model is told
         data = self._data(key, NEW_KEY) + named
         attestation = {"fmt": "none", "attStmt": {}, "authData": data}
@@ -81,7 +83,7 @@ class Authenticator:
             clientDataJSON=self._client_data("webauthn.create", options),
             attestationObject=cbor2.dumps(attestation),
             authenticatorData=data,
-            publicKey=private.public_key().public_bytes(
+            publicKey=public.public_bytes(
                 serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
             ),
             publicKeyAlgorithm=ES256,
