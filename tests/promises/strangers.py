@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -35,11 +36,13 @@ from optin.models import (
 from optin.operations import challenges, opt_ins
 from optin.origin import Face, Origin
 from optin.runtime import throttle
-from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, sign_in
+from tests.kit.authenticator import Authenticator
+from tests.kit.browser import HOST, NUMBER_CODE, NUMBER_PAGE, Browser, Page, sign_in
 from tests.kit.clients import Answer, Api, bearer
 from tests.kit.gateways import made
 from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
+from tests.kit.world import Person
 
 HOMES = ("192.0.2.10", "2001:db8:0:1::10")
 HER_WAY = {"192.0.2.10": "192.0.2.200", "2001:db8:0:1::10": "2001:db8:0:1:ffff::1"}
@@ -80,10 +83,10 @@ THEMES: dict[str, dict[str, tuple[Any, ...]]] = {
 """What operators may set: each setting by its name without ``OPTIN_``. In a trace, those of two
 themes at most are small: else one limit would stop strangers before they reach another."""
 CHOICES = {name: choices for theme in THEMES.values() for name, choices in theme.items()}
-FIXED = {"RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",)}
+FIXED = {"RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",), "PASSKEY_SIGN_IN": True}
 
 SHIFTS = (0.3, 4, 29, 61, 299, 600, 3600, 90_000)
-WAYS_IN = ("page", "token", "token-2fa")
+WAYS_IN = ("page", "token", "token-2fa", "passkey")
 OTHERS = ("", "token", "refresh", "form", "endpoint", "names")
 """What others at her address do just before she comes."""
 
@@ -136,6 +139,12 @@ class Strangers(RuleBasedStateMachine):
         self.number, self.other = (f"+6149{2 * n + k:07d}" for k in range(2))
         self.hers = self.opt_in(self.owner, self.files[0], self.number)
         self.theirs = self.opt_in(self.strangers[2], self.files[0], self.other)
+        self.keys = self.passkey_of(self.owner)
+        User.objects.filter(pk=self.owner.pk).update(text_first=True)
+        self.their_keys = self.passkey_of(self.strangers[0])
+        forged = replace(self.keys.keys[0], private=self.their_keys.keys[0].private)
+        self.forged_keys = Authenticator(keys=[forged])
+        clock.move_to(NOON)
         year = timedelta(days=366)
         self.http = Client(SERVER_NAME=HOST)
         self.apis = [
@@ -164,6 +173,11 @@ class Strangers(RuleBasedStateMachine):
         code = self.phone.code_to(number)
         opt_ins.verify_opt_in(user, file, sending.provider_user_id, code, origin=ORIGIN)
         return sending.provider_user_id
+
+    def passkey_of(self, user: User) -> Authenticator:
+        person = Person(user, self.files[0], self.phone, self.clock)
+        person.add_passkey()
+        return person.keys
 
     @initialize(home=st.sampled_from(HOMES), is_behind_proxy=st.booleans(), data=st.data())
     def begin(self, home: str, is_behind_proxy: bool, data: st.DataObject) -> None:
@@ -368,6 +382,25 @@ class Strangers(RuleBasedStateMachine):
                 self.post("/sign-in/lost/", ip, {})
         self.http.cookies.clear()
 
+    @rule(
+        what=st.sampled_from(["theirs", "forged", "garbage"]),
+        ip=an_address,
+        times=st.sampled_from([1, 10, 30]),
+    )
+    def answer_with_passkeys(self, what: str, ip: str, times: int) -> None:
+        """Their own, one that claims to be hers, and what is none."""
+        for _ in range(times):
+            shown = self.http.get("/sign-in/", secure=True, **self.lying(ip))
+            page = Page("/sign-in/", shown.status_code, shown.content.decode())
+            if not page.options:
+                break  # too many requests
+            keys = self.their_keys if what == "theirs" else self.forged_keys
+            answer = "{}" if what == "garbage" else keys.get(page.options)
+            challenge = page.passkey_form.fields["challenge"]
+            self.post("/sign-in/", ip, {"passkey": answer, "challenge": challenge})
+            self.http.cookies.clear()
+            self.clock.shift(0.1)
+
     @rule(who=st.integers(0, 1), wants=st.sampled_from(["number", "mail", "name"]), ip=an_address)
     def claim_what_is_hers_on_pages(self, who: int, wants: str, ip: str) -> None:
         """Claim her number and guess its code, or her address or name as an email address."""
@@ -434,7 +467,7 @@ class Strangers(RuleBasedStateMachine):
         :param enters: whether she enters the code that she gets.
         """
         self.met[way] = self.met.get(way, 0) + 1
-        come = self.by_page if way == "page" else self.by_token_call
+        come = {"page": self.by_page, "passkey": self.by_passkey}.get(way, self.by_token_call)
         kept_out = come(way, ip or self.home, name or self.owner.username, enters)
         self.texted_at = None if enters else timezone.now()
         return kept_out
@@ -451,6 +484,17 @@ class Strangers(RuleBasedStateMachine):
             return kept_out and f"{kept_out}: {browser.page.flash}"
         browser.send(code=code)
         return "" if browser.path == "/account/" else browser.page.errors
+
+    def by_passkey(self, way: str, ip: str, name: str, enters: bool) -> str:
+        """With her passkey alone; as ever where others used up what needs no password."""
+        browser = Browser(ip=ip)
+        browser.client.defaults.update(self.environ(ip))
+        browser.go("/sign-in/")
+        browser.use_passkey(self.keys.get)
+        if browser.page.status == 429:
+            return self.by_page(way, ip, name, enters)
+        self.met["passkey alone"] = self.met.get("passkey alone", 0) + 1
+        return "" if browser.path == "/account/" else browser.page.errors or browser.page.heading
 
     def send_again(self, browser: Browser) -> None:
         browser.go("/sign-in/code/not-received/")
