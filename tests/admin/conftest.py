@@ -59,7 +59,7 @@ def world(
         cursor=1,
     )
     # What is sent again.
-    File.objects.filter(pk=file.pk).update(webhook_sequence=1)
+    File.objects.filter(pk=file.pk).update(webhook_sequence=1, texts_end_on="2027-04-01")
     WebhookEvent.objects.create(
         message_id="msg_0", file=file, kind="factor.locked", at=now, sequence=1
     )

@@ -13,6 +13,7 @@ from optin.models import (
     FactorCount,
     File,
     Membership,
+    Passkey,
     ProviderUser,
     User,
 )
@@ -63,11 +64,16 @@ def test_members_are_counted_once_a_day_by_their_factors(
         user_id=User.objects.get(username="ann").pk, file=file, confirmed=True,
         number_digest="1", last_three="157", created_at=timezone.now(), verified_at=timezone.now(),
     )  # fmt: skip
+    key = make_user("key", file)
+    Passkey.objects.create(
+        user=key, name="key", credential_id="k", public_key="k", sign_count=0,
+        can_be_backed_up=False, is_backed_up=False, created_at=timezone.now(),
+    )  # fmt: skip
     make_user("gone", file)
     User.objects.filter(username="gone").update(is_active=False)
     Membership.objects.filter(user=make_user("left", file)).update(active=False)
     statistics.roll_up(timezone.now())
-    assert counts(file) == {"texts": 1, "app": 1, "several": 1, "none": 1}
+    assert counts(file) == {"texts": 1, "app": 1, "passkey": 1, "several": 1, "none": 1}
     assert counts(other_file) == {"several": 1}
 
     add_app(neither)
@@ -75,13 +81,13 @@ def test_members_are_counted_once_a_day_by_their_factors(
     assert counts(file)["none"] == 1
     clock.shift(timedelta(days=1))
     statistics.roll_up(timezone.now())
-    assert counts(file) == {"texts": 1, "app": 2, "several": 1}
+    assert counts(file) == {"texts": 1, "app": 2, "passkey": 1, "several": 1}
     page = browser_of("administrator").get("/admin/optin/file/777/change/").content.decode()
     assert "Members by second factor" in page
     assert "text only 1</span>" in page
     assert "app only 2</span>" in page
     table = browser_of("auditor").get("/admin/figures/factors.csv").content.decode()
-    assert "2026-11-03,5,2,0,2,1,0,20 %" in table
+    assert "2026-11-03,6,2,1,2,1,0,17 %" in table
 
 
 # -- setting the day -----------------------------------------------------------------
