@@ -383,14 +383,13 @@ def turn_off(
     """
     code = codes.parse_any(attempt) if isinstance(attempt, str) else attempt
     with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:
-        row = factors.active
+        row, which = factors.active, [passkey_id] if passkey_id else []
         result = verification.check_any(
-            factors, code, Purpose.OPT_OUT, removal, origin=origin, standing=standing
+            factors, code, Purpose.OPT_OUT, removal, *which, origin=origin, standing=standing
         )
         if result.repeated:
             return result
         is_right = result.outcome is CodeOutcome.OK
-        which = [passkey_id] if passkey_id else []
         removed = remove(factors, removal, passkeys=which) if is_right else {"removed": []}
         by = {"by": result.by} if result.by else {}
         data = {**result.data, **by, **removed}

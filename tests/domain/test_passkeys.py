@@ -68,6 +68,28 @@ def test_one_that_a_session_added_proves_nothing_in_it(person: Person) -> None:
     assert person.has == {By.TEXT, By.PASSKEY}
 
 
+def test_removing_another_one_is_another_guess(person: Person) -> None:
+    """... or it would be said to be removed and is not."""
+    person.set_up(By.APP, By.PASSKEY)
+    person.keys = Authenticator()
+    person.add_passkey()
+    person.clock.shift(60)
+    code = person.app_code()
+    results = [
+        authenticators.turn_off(
+            person.user,
+            code,
+            removal=Removal.PASSKEY,
+            passkey_id=one.pk,
+            standing=proved(None),
+            origin=PAGE,
+        )
+        for one in Passkey.objects.of(person.user)
+    ]
+    assert [result.outcome for result in results] == [CodeOutcome.OK, CodeOutcome.OTP_INCORRECT]
+    assert Passkey.objects.count() == 1
+
+
 def test_it_turns_off_itself_or_all(keyed: Person) -> None:
     keyed.keys = Authenticator(keys=keyed.keys.keys)
     first = Passkey.objects.get()
