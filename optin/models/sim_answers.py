@@ -28,6 +28,7 @@ class SimAnswer(models.Model):
         ProviderUser, models.CASCADE, primary_key=True, related_name="sim_answer"
     )
     asked_at = models.DateTimeField()  # when the answer came
+    is_known = models.BooleanField(default=True)  # the provider knows the number
     swapped_until = models.DateTimeField()  # in the past if it was not swapped
     let_through_until = models.DateTimeField(null=True, blank=True)  # by staff, for one sign-in
 

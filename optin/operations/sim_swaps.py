@@ -49,8 +49,8 @@ def ask(user: User, *, origin: Origin) -> None:
     """Ask about the active number of *user*, unless the last answer is young.
 
     Call it outside a transaction, before the one that decides about a text: it waits for the
-    network. Without an answer, nothing is kept. Nobody is asked if no text would leave, or about a
-    number that was verified less than an hour ago: the provider counts in hours.
+    network. Nothing is kept if the provider fails. Nobody is asked if no text would leave, or about
+    a number that was verified less than an hour ago: the provider counts in hours.
     """
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
@@ -68,6 +68,8 @@ def ask(user: User, *, origin: Origin) -> None:
     except SimUnknown as exc:
         logger.warning("It is not known whether a SIM was swapped: %s", exc)
         said = "unknown"
+        if not exc.is_fault:
+            _keep(number, None, origin)
     metrics.SIM_SWAPS.labels(said).observe(time.perf_counter() - begun)
 
 
@@ -90,7 +92,7 @@ def judge(
             return None, {"sim": "swapped"}
         data = {"rule": Why.SIM_SWAPPED.value}
         return Sending(SendOutcome.FACTOR_DISABLED, data=data), {}
-    if known and now < known.asked_at + KEPT + CLOCK_SLACK:
+    if known and known.is_known and now < known.asked_at + KEPT + CLOCK_SLACK:
         return None, {}
     if not (enforced and conf.sim_swap_unknown == REFUSE):
         return None, {"sim": "unknown"}
@@ -135,10 +137,12 @@ def _answer(number: ProviderUser, hours: int, now: datetime) -> bool:
                 GatewayHealth.objects.worked(SIM_SWAPS)
 
 
-def _keep(asked: ProviderUser, swapped: bool, origin: Origin) -> None:
+def _keep(asked: ProviderUser, swapped: bool | None, origin: Origin) -> None:
     """Keep the answer about the number *asked* about. Record a new "swapped", and mail the person.
 
     With ``observe`` there is no mail: the texts go on.
+
+    :param swapped: None if the provider does not know the number: an earlier "swapped" stands.
     """
     with transaction.atomic(durable=True):
         factors = read_locked(asked.user, Purpose.SIGN_IN)
@@ -146,11 +150,11 @@ def _keep(asked: ProviderUser, swapped: bool, origin: Origin) -> None:
         if number is None or number.pk != asked.pk:
             return  # it was removed meanwhile
         answer = SimAnswer.objects.of(number) or SimAnswer(number=number, swapped_until=now)
-        is_new = swapped and not answer.is_swapped(now)
-        answer.asked_at = now
+        is_new = bool(swapped) and not answer.is_swapped(now)
+        answer.asked_at, answer.is_known = now, swapped is not None
         if is_new:
             answer.swapped_until = now + timedelta(hours=conf.sim_swap_hours)
-        elif not swapped:
+        elif swapped is False:
             answer.swapped_until, answer.let_through_until = now, None
         answer.save()
         if is_new and conf.sim_swap == ENFORCE:

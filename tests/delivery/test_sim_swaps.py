@@ -291,6 +291,23 @@ def test_the_provider_rests_after_failures_and_the_budget_holds(
     assert len(provider.asked) == 5
 
 
+def test_signing_in_with_an_unknown_number_uses_up_no_budget(
+    provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Else one such account lets texts leave to the swapped SIMs of all others."""
+    unknown_number(provider)
+    for _ in range(5):
+        Tokens().sign_in()
+    assert len(provider.asked) == 1
+    clock.shift(301)
+    provider.refuses, provider.swapped, texts = None, True, len(phone.texts)
+    Tokens().sign_in()
+    unknown_number(provider)
+    clock.shift(301)
+    assert Tokens().sign_in().headers["Link"].endswith('sim_swapped>; rel="help"')
+    assert len(phone.texts) == texts
+
+
 def test_without_the_right_password_nobody_is_asked(
     provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
