@@ -19,7 +19,7 @@ from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
 from optin.models import File, Passkey, ProposedNumber, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
 from optin.operations import authenticators, challenges, opt_ins, revocations, texts_end
-from optin.operations.authenticators import Removal
+from optin.operations.authenticators import Overview, Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
@@ -134,7 +134,7 @@ def number(request: HttpRequest) -> HttpResponse:
     )
 
 
-def barred(user: User, factors: authenticators.Overview) -> str:
+def barred(user: User, factors: Overview) -> str:
     """Say why *user* may set up no factor now; "" if they may."""
     if said := words.locked(user):
         return said
@@ -327,7 +327,8 @@ class OffCode(CodePage):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         sessions.standing(request).demand(timezone.now())
-        if not authenticators.overview(user_of(request)).is_on and request.method != "POST":
+        factors = authenticators.overview(user_of(request))
+        if self._is_gone(factors) or (not factors.is_on and request.method != "POST"):
             return SeeOther("two-factor")
         return super().dispatch(request, *args, **kwargs)
 
@@ -363,16 +364,27 @@ class OffCode(CodePage):
             "mailed": _is_mailed(self.person),
         }
 
+    def _is_gone(self, factors: Overview) -> bool:
+        """Whether what the page would remove was removed since, perhaps by a double click."""
+        has = {
+            Removal.NUMBER: factors.number,
+            Removal.APP: factors.app,
+            Removal.PASSKEY: self._passkey_in(factors),
+        }
+        asked = self.request.GET.get("what", "")
+        return asked in has and not has[Removal(asked)]
+
+    def _passkey_in(self, factors: Overview) -> Passkey | None:
+        asked = self.request.GET.get("passkey", "")
+        return next((one for one in factors.passkeys if str(one.pk) == asked), None)
+
     def _removal(self) -> tuple[Removal, Passkey | None]:
         """Return what is to be removed, with the passkey if it is one: all, if nothing is left."""
-        asked, pk = self.request.GET.get("what", ""), self.request.GET.get("passkey", "")
-        factors = authenticators.overview(self.person)
+        asked, factors = self.request.GET.get("what", ""), authenticators.overview(self.person)
         if len(factors.added_at) < 2 or asked not in set(Removal):
             return Removal.ALL, None
-        one = next((one for one in factors.passkeys if str(one.pk) == pk), None)
-        has = {Removal.NUMBER: factors.number, Removal.APP: factors.app, Removal.PASSKEY: one}
         removal = Removal(asked)
-        return (removal, one) if has.get(removal) else (Removal.ALL, None)
+        return removal, self._passkey_in(factors) if removal is Removal.PASSKEY else None
 
 
 # -- the app -----------------------------------------------------------------------
@@ -481,9 +493,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     return SeeOther(next_page(request, "two-factor"))
 
 
-def _offer_codes(
-    request: HttpRequest, user: User, factors: authenticators.Overview
-) -> HttpResponse:
+def _offer_codes(request: HttpRequest, user: User, factors: Overview) -> HttpResponse:
     texts = authenticators.new_recovery_codes(user, standing=sessions.standing(request))
     instead_of = authenticators.newest_recovery_code(user)
     return page(

@@ -8,9 +8,11 @@ import time_machine
 from django.conf import LazySettings
 
 from optin.models import AuditEvent, Passkey, ProviderUser, User
+from optin.operations import staff_actions
+from optin.outcomes import StaffOutcome
 from tests.kit.authenticator import Authenticator
 from tests.kit.browser import OFF, PROVE, SUCCESS, TWO_FACTOR, Browser, Page, sign_in
-from tests.kit.people import make_user
+from tests.kit.people import ORIGIN, make_user
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,6 +98,20 @@ def test_the_text_is_the_other_way(
     use(browser, keys)
     assert (browser.path, browser.page.heading) == (TWO_FACTOR, "Two-factor sign-in is on")
     assert "Passkey removed." in browser.page.text
+
+
+def test_a_page_to_remove_one_that_is_gone_removes_nothing_else(
+    ann_on: Browser, user: User, keys: Authenticator, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    add(ann_on, keys)
+    clock.shift(timedelta(minutes=1))
+    (row,) = Passkey.objects.all()
+    ann_on.go(f"{OFF}?what=passkey&passkey={row.pk}")
+    ann_on.send(f"{OFF}send/")
+    enter = ann_on.submission(code=phone.code())
+    assert staff_actions.remove_passkey(user, row.pk, reason="x", origin=ORIGIN) is StaffOutcome.OK
+    assert enter(ann_on).heading == "Two-factor sign-in is on"
+    assert ProviderUser.objects.filter(confirmed=True).exists()
 
 
 def test_a_refusal_is_told_and_another_way_is_open(
