@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from optin import limits
+from optin import keys, limits
 from optin.causes import Why
 from optin.conf import CLOCK_SLACK, conf
 from optin.conf.sim_swaps import ENFORCE, OFF, REFUSE
@@ -60,9 +60,13 @@ def ask(user: User, *, origin: Origin) -> None:
         return
     if (known := SimAnswer.objects.of(number)) and now < known.asked_at + KEPT:
         return
+    try:
+        mobile = number.open_number()
+    except keys.UndecryptableError:
+        return  # no text leaves either
     begun = time.perf_counter()
     try:
-        swapped = _answer(number, hours, now)
+        swapped = _answer(mobile, hours, now)
         said = "swapped" if swapped else "not_swapped"
         _keep(number, swapped, origin)
     except SimUnknown as exc:
@@ -107,7 +111,7 @@ def _hours(number: ProviderUser, now: datetime) -> int:
     return max(min(conf.sim_swap_hours, since), 0)
 
 
-def _answer(number: ProviderUser, hours: int, now: datetime) -> bool:
+def _answer(number: str, hours: int, now: datetime) -> bool:
     """Ask the provider.
 
     :raises SimUnknown: if there is no answer.
@@ -121,7 +125,7 @@ def _answer(number: ProviderUser, hours: int, now: datetime) -> bool:
         raise SimUnknown("the provider failed, and another question tries it now")
     is_fault = False
     try:
-        return sim_swap.provider().swapped(number.open_number(), hours=hours, patience=PATIENCE)
+        return sim_swap.provider().swapped(number, hours=hours, patience=PATIENCE)
     except SimUnknown as exc:
         is_fault = exc.is_fault
         raise

@@ -308,6 +308,16 @@ def test_signing_in_with_an_unknown_number_uses_up_no_budget(
     assert len(phone.texts) == texts
 
 
+def test_a_number_whose_key_is_gone_is_no_failure_of_the_provider(
+    provider: Provider, user: User
+) -> None:
+    """Else the provider rests, and is not asked about others."""
+    ProviderUser.objects.update(number_encrypted="v2.gone.AAAA")
+    for _ in range(3):
+        Tokens().sign_in()
+    assert not GatewayHealth.objects.filter(gateway="SIM swaps", failures__gt=0).exists()
+
+
 def test_without_the_right_password_nobody_is_asked(
     provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
