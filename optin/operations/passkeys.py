@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin import passkeys
+from optin.conf import conf
 from optin.messaging import delivery
 from optin.models import AuditEvent, Notice, Passkey, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
@@ -51,6 +52,14 @@ def ask_anybody(*, origin: Origin) -> Asked:
     return passkeys.ask(Aim.ALONE, [], session=origin.session, now=timezone.now())
 
 
+def to_add(standing: Standing) -> Standing:
+    """What of *standing* counts to add a passkey. Where one signs in alone, the sign-in does not.
+
+    Else whoever stole the cookie could come back without the password.
+    """
+    return standing.to_replace(conf.passkey_sign_in or None)
+
+
 def add(
     user: User,
     name: str,
@@ -74,7 +83,7 @@ def add(
         if verification.repeated(factors, None, attempt):  # only a right one is remembered
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
-        standing.demand(factors.now, factors)
+        to_add(standing).demand(factors.now, factors)
         try:
             result = barred(factors, standing) or _add(factors, name, answer, origin)
         except PasskeyRefused as refused:

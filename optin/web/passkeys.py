@@ -22,7 +22,9 @@ def add(request: HttpRequest) -> HttpResponse:
     """Name a passkey, and let the browser make it."""
     if not are_offered():
         return SeeOther("two-factor", then=on_to(request))
-    user = user_of(request) if request.method == "POST" else demand(request)
+    user = user_of(request)
+    if request.method != "POST":
+        demand(request, passkeys.to_add(sessions.standing(request)))
     factors, origin = authenticators.overview(user), sessions.origin_of(request)
     called = browser(origin.user_agent)
     form = PasskeyForm(request.POST or None, initial={"name": called})

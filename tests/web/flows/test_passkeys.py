@@ -162,6 +162,23 @@ def test_a_passkey_alone_signs_in_and_changes_nothing(
     assert (event.data["by"], event.data["alone"]) == ("passkey", True)
 
 
+def test_where_one_signs_in_alone_the_proof_of_the_sign_in_adds_none(
+    ann_on: Browser, alone: None, keys: Authenticator, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """S-30. Else whoever stole the cookie comes back without the password."""
+    clock.shift(timedelta(minutes=1))
+    sign_in(browser := Browser())
+    browser.send(code=phone.code())
+    browser.go(ADD)
+    assert browser.path == PROVE
+    clock.shift(timedelta(minutes=1))
+    browser.send(f"{PROVE}send/")
+    browser.send(code=phone.code())
+    assert browser.path == ADD
+    browser.use_passkey(keys.create, name="Blue key")
+    assert browser.path == SUCCESS
+
+
 def test_a_password_of_somebody_else_is_not_taken_over(
     ann: Browser, alone: None, keys: Authenticator, clock: time_machine.Traveller
 ) -> None:
