@@ -97,6 +97,11 @@ class Overview:
         return bool(self.app or self.passkeys)
 
     @property
+    def has_codes(self) -> bool:
+        """Whether a code can be asked for, of a text or of an app."""
+        return bool(self.number or self.app)
+
+    @property
     def added_at(self) -> list[datetime | None]:
         """When each of them was added."""
         return added_at(self.number, self.app, self.passkeys)

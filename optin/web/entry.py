@@ -155,15 +155,18 @@ class SignInCode(CodePage):
         return response
 
     def _replace_what_was_lost(self) -> HttpResponse:
-        """Lead to the factor of the phone that is lost: the next thing is a new one (P-08)."""
+        """Lead to the factor that is lost: the next thing is a new one (P-08)."""
         factors = authenticators.overview(self.person)
+        if factors.passkeys and len(factors.added_at) > 1:
+            sessions.flash(self.request, _("You're signed in. Replace what you've lost now."))
+            return SeeOther("two-factor", then=on_to(self.request))
         if factors.number and opt_ins.files_for_numbers(self.person, factors):
             said = _("You're signed in. Enter your new number now.")
             if self.is_stopped():  # the person may have another way: the page says what they can do
                 said = _("You're signed in.")
             sessions.flash(self.request, said)
             return SeeOther("number", then=on_to(self.request))
-        if factors.passkeys and not factors.app:
+        if factors.passkeys:
             sessions.flash(self.request, _("You're signed in. Add another passkey now."))
             return SeeOther("passkey-add", then=on_to(self.request))
         sessions.flash(self.request, _("You're signed in. Set up an authenticator app now."))
@@ -171,7 +174,7 @@ class SignInCode(CodePage):
 
 
 class SignInRecovery(SignInCode):
-    """The same with a recovery code, for somebody without the phone."""
+    """The same with a recovery code, for somebody who lost the rest."""
 
     name = "sign-in-recovery"
 

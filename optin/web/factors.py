@@ -81,7 +81,7 @@ def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
 @require_safe
 @signed_in
 def success(request: HttpRequest) -> HttpResponse:
-    """What was done, and what to do for the day the phone is lost (P-07)."""
+    """What was done, and what to do for the day it is lost (P-07)."""
     factors = authenticators.overview(user_of(request))
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
@@ -356,11 +356,12 @@ class OffCode(CodePage):
     def context(self) -> dict[str, Any]:
         removal, one = self._removal()
         factors = authenticators.overview(self.person)
-        has_codes = factors.number and factors.app
+        has_both = factors.number and factors.app
         return {
             "removal": removal,
             "removed": one,
-            "ends_programs": removal in {Removal.NUMBER, Removal.APP} and not has_codes,
+            "held": words.held(factors),
+            "ends_programs": removal in {Removal.NUMBER, Removal.APP} and not has_both,
             "mailed": _is_mailed(self.person),
         }
 

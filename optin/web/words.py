@@ -235,6 +235,17 @@ def _ways(factors: Overview) -> str:
     return get_text_list([way for has, way in named if has], _("or"))
 
 
+def held(factors: Overview) -> str:
+    """Name all that *factors* has, after "remove"."""
+    named = (
+        (factors.number, _("your mobile number")),
+        (factors.app, _("your authenticator app")),
+        (factors.passkeys, _("your passkeys")),
+        (factors.recovery_codes, _("your recovery codes")),
+    )
+    return get_text_list([what for has, what in named if has], _("and"))
+
+
 def switched_off(factors: Overview, *, changing: bool = False) -> str:
     """Say that no texted code is accepted, and what is.
 
@@ -306,8 +317,8 @@ _REMOVED: dict[str, Callable[[], str]] = {
 def made_since() -> str:
     """Refuse a right code of what was added after this sign-in."""
     return _(
-        "You added that after you signed in. Use the phone or app that you had before, or sign "
-        "out and sign in again."
+        "You added that after you signed in. Use what you had before, or sign out and sign in "
+        "again."
     )
 
 

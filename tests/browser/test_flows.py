@@ -124,7 +124,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
     hands = start()
     hands.sign_in(person)
     hands.follow("I don't have my phone")
-    hands.sees("Sign in without your phone")
+    hands.sees("Sign in another way")
     hands.fill("Recovery code", codes[0].lower().replace("-", " "))
     hands.press("Sign in")
     hands.sees("Change your mobile number")

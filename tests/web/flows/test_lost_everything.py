@@ -44,7 +44,7 @@ def texted_link(phone: Phone) -> str:
 def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) -> None:
     half.click(RECOVERY)
     half.click(LOST)
-    assert half.page.heading == "Get back in without your phone"
+    assert half.page.heading == "Get back into your account"
     assert f"We turn two-factor sign-in off on {DUE}, not before" in half.page.text
     assert "Until then we remind you every day, by email and by text message." in half.page.text
     assert "ann@example.com" not in half.page.text, "a thief with the password reads this page"

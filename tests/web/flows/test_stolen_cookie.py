@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 EMAIL = "/account/email/"
 OTHER = "+61491570110"
-SAID = "Use the phone or app that you had before, or sign out and sign in again."
+SAID = "Use what you had before, or sign out and sign in again."
 Clock = time_machine.Traveller
 Typed = dict[str, str]
 
