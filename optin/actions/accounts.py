@@ -197,7 +197,8 @@ ACTIONS = (
         "Let one sign-in through",
         staff.ACT,
         "Texts the code of one sign-in to the number although its SIM is new. It works once, "
-        "within an hour. Then the person should add an authenticator app. They get an email.",
+        "within an hour. Then the person should add an authenticator app or a passkey. They "
+        "get an email.",
         calls(
             staff_actions.let_through,
             "Tell them to sign in now. One texted code works within an hour.",

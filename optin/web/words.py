@@ -271,7 +271,7 @@ def new_sim(factors: Overview) -> str:
     return _(
         "Your carrier says that your number has a new SIM. Somebody else may have it, so no code "
         "is texted to it until %(time)s at the latest. If you didn't change your SIM, call your "
-        "carrier. If you did, you can wait until then."
+        "carrier."
     ) % {"time": _until(factors.sim.swapped_until + timedelta(seconds=59))}
 
 
