@@ -1,6 +1,7 @@
 """The gateways: each is reached as for a text, and asked where asking costs nothing."""
 
 from collections.abc import Iterator
+from time import monotonic
 from urllib.parse import urlsplit
 
 from optin import gateways
@@ -10,7 +11,7 @@ from optin.doctor.findings import Finding, fault, ok, skipped, warning
 from optin.doctor.net import Place, Unreachable, days_left, ends_soon
 from optin.gateways import Gateway, Simulator, SmsError, sim_swap
 from optin.gateways.call import trust
-from optin.gateways.sim_swap import SimUnknown
+from optin.gateways.sim_swap import PATIENCE, Camara, SimUnknown
 from optin.support.wording import section
 
 _DO = section("gateways", "Gateways for texts")
@@ -28,29 +29,24 @@ def reach() -> Iterator[Finding]:
         yield from _reach(gateway)
 
 
-def asks_about_sims() -> Iterator[Finding]:
-    """Who is asked whether SIMs were swapped gives a token for our credentials. Nothing is asked of
-    a number."""
+def knows_of_sims() -> Iterator[Finding]:
+    """The provider that knows of swapped SIMs gives us a token. It is asked about no number."""
     if conf.sim_swap == OFF:
         yield skipped("OPTIN_SIM_SWAP=off: nobody is asked whether SIMs were swapped.")
         return
-    do = section("gateways", "Swapped SIMs")
     try:
         provider = sim_swap.provider()
-        asked = getattr(provider, "knows_us", None)
-        known = asked() if asked else None
+        if isinstance(provider, Camara):
+            provider.new_token(monotonic() + PATIENCE)
+        yield ok(f"{provider.name} can be asked whether SIMs were swapped.")
     except ValueError:
         yield skipped("The settings of the provider do not fit; see the settings.")
     except SimUnknown as exc:
-        yield fault(f"Whether SIMs were swapped cannot be asked: {exc}.", do=do)
-    else:
-        if known is None:
-            yield ok(f"{provider.name} is asked whether SIMs were swapped. It has no free call.")
-        elif known:
-            yield ok(f"{provider.name} accepts the credentials.")
-        else:
-            do = f"Correct OPTIN_SIM_SWAP_CLIENT_ID and _CLIENT_SECRET, and restart. {do}"
-            yield fault(f"{provider.name} refuses our credentials.", do=do)
+        yield fault(
+            f"Whether SIMs were swapped cannot be asked: {exc}.",
+            do="Check OPTIN_SIM_SWAP_CLIENT_ID and _CLIENT_SECRET, and the status of the provider. "
+            + section("gateways", "Swapped SIMs"),
+        )
 
 
 def _reach(gateway: Gateway) -> Iterator[Finding]:

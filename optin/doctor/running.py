@@ -49,7 +49,7 @@ CHECKS = (
     Check("redis", servers.redis),
     Check("mail", servers.mail, seconds=9),
     Check("gateways", gateways.reach, seconds=15),
-    Check("sims", gateways.asks_about_sims),
+    Check("sims", gateways.knows_of_sims),
     Check("workers", work.workers, after=("migrations",), seconds=16),
     Check("jobs", told_by(health.jobs, health.failed_jobs), after=("workers",), settles=90),
     Check("messages", told_by(health.messages), after=("jobs",), settles=90),

@@ -28,7 +28,6 @@ PATIENCE = 1.0
 _CODE = re.compile(r"[A-Z][A-Z_.]{2,60}")
 _OF_NUMBER = {400, 404, 422}  # CAMARA: out of range, unknown number, not applicable
 _MARGIN = 30  # seconds by which a token is replaced before it expires
-_ANOTHER_TOKEN = 401
 
 
 class SimUnknown(Exception):
@@ -90,28 +89,20 @@ class Camara:
         ends = time.monotonic() + patience
         is_kept = self._kept_token() is not None
         status, answer = self._check(number, hours, ends)
-        if status == _ANOTHER_TOKEN and is_kept:
+        if status == 401 and is_kept:
             _TOKENS.pop(self._account, None)
             status, answer = self._check(number, hours, ends)
         found = _json(answer)
         said = found.get("swapped")
         if status == 200 and isinstance(said, bool):
             return said
-        raise _unknown("the provider", status, found.get("code"))
-
-    def knows_us(self) -> bool:
-        """Whether the provider gives us a token.
-
-        :raises SimUnknown: if it says neither.
-        """
-        try:
-            self._new_token(time.monotonic() + PATIENCE)
-        except _Refused:
-            return False
-        return True
+        code = found.get("code")
+        named = f" ({code})" if isinstance(code, str) and _CODE.fullmatch(code) else ""
+        is_fault = status not in _OF_NUMBER
+        raise SimUnknown(f"the provider answered {status}{named}", is_fault=is_fault)
 
     def _check(self, number: str, hours: int, ends: float) -> tuple[int, bytes]:
-        token = self._kept_token() or self._new_token(ends)
+        token = self._kept_token() or self.new_token(ends)
         headers = {
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
@@ -124,8 +115,12 @@ class Camara:
         token, expires = _TOKENS.get(self._account, ("", 0.0))
         return token if time.monotonic() < expires else None
 
-    def _new_token(self, ends: float) -> str:
-        """Fetch a token, and keep it until shortly before it expires."""
+    def new_token(self, ends: float) -> str:
+        """Fetch a token, and keep it until shortly before it expires.
+
+        :param ends: when it must have come, by ``time.monotonic``.
+        :raises SimUnknown: if the provider gives none.
+        """
         known_as = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
         headers = {
             "Authorization": f"Basic {b64encode(known_as.encode()).decode()}",
@@ -135,10 +130,8 @@ class Camara:
         status, answer = _post(self.token_url, headers, urlencode(form).encode(), ends)
         found = _json(answer)
         token, seconds = found.get("access_token"), found.get("expires_in", 0)
-        if status in {400, 401, 403}:
-            raise _Refused(f"the provider gives no token: it answered {status}")
         if status != 200 or not isinstance(token, str) or header_word(token) or not token:
-            raise _unknown("the provider of tokens", status, None)
+            raise SimUnknown(f"the provider gives no token: it answered {status}")
         if isinstance(seconds, int | float):
             _TOKENS[self._account] = token, time.monotonic() + seconds - _MARGIN
         return token
@@ -148,17 +141,12 @@ class Camara:
         return self.token_url, self.client_id, self.scope
 
 
-class _Refused(SimUnknown):
-    """The provider refuses our credentials."""
-
-
 class Stub:
     """For development and tests: the last two digits of a number decide."""
 
     name = "stub"
 
     def swapped(self, number: str, *, hours: int, patience: float) -> bool:
-        """See ``SimSwap.swapped``."""
         match number[-2:]:
             case "91":
                 return True
@@ -218,9 +206,3 @@ def _json(answer: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _unknown(who: str, status: int, code: object) -> SimUnknown:
-    """Return what an answer comes to that does not say it, with the code of the error."""
-    named = f" ({code})" if isinstance(code, str) and _CODE.fullmatch(code) else ""
-    return SimUnknown(f"{who} answered {status}{named}", is_fault=status not in _OF_NUMBER)
