@@ -4,7 +4,6 @@ Authenticator apps and recovery codes are in ``authenticators``.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -478,11 +477,9 @@ _FAIL = Update(
 )
 
 
-def added_at(
-    number: ProviderUser | None, app: AuthenticatorApp | None, passkeys: Iterable[Passkey]
-) -> list[datetime | None]:
-    """Return when each of these active factors was added."""
-    return [one.verified_at for one in (number, app, *passkeys) if one]
+def added_at(*factors: ProviderUser | AuthenticatorApp | Passkey | None) -> list[datetime | None]:
+    """Return when each of these active factors was added. None stands for a factor that is not."""
+    return [one.verified_at for one in factors if one]
 
 
 def has_active_factor(user: User) -> bool:

@@ -104,7 +104,7 @@ class Overview:
     @property
     def added_at(self) -> list[datetime | None]:
         """When each of them was added."""
-        return added_at(self.number, self.app, self.passkeys)
+        return added_at(self.number, self.app, *self.passkeys)
 
     @property
     def takes_no_texts(self) -> bool:

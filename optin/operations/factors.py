@@ -31,7 +31,7 @@ from optin.models import (
     User,
     WebhookEvent,
 )
-from optin.models.factors import BeyondTexts, has_active_factor
+from optin.models.factors import BeyondTexts, added_at, has_active_factor
 from optin.models.users import WrongCodes
 from optin.origin import Origin
 from optin.outcomes import By
@@ -135,10 +135,6 @@ class Factors:
         return self.others.app
 
     @property
-    def has_passkeys(self) -> bool:
-        return self.others.passkey_at is not None
-
-    @property
     def beyond_texts(self) -> bool:
         """Whether there is a factor that needs no text, recovery codes aside."""
         return bool(self.others)
@@ -146,8 +142,8 @@ class Factors:
     @property
     def added_at(self) -> list[datetime | None]:
         """When each active factor was added; of passkeys, the newest one."""
-        numbers = [row.verified_at for row in (self.active, self.app) if row]
-        return [*numbers, *([self.others.passkey_at] if self.has_passkeys else [])]
+        passkey_at = self.others.passkey_at
+        return added_at(self.active, self.app) + ([passkey_at] if passkey_at else [])
 
     @property
     def takes_no_texts(self) -> bool:

@@ -81,7 +81,7 @@ def trying(
     *,
     origin: Origin,
     kind: AuditEvent.Kind = Kind.SIGN_IN,
-    before: Callable[[User], None] = lambda user: None,
+    before: Callable[[User], None] | None = None,
 ) -> Iterator[Attempt]:
     """Try a password; for a right one, the block is the operation's transaction.
 
@@ -99,7 +99,7 @@ def trying(
     if isinstance(charged, limits.Refused):
         yield Attempt(SignInOutcome.NOT_NOW, now, retry_after=charged.retry_after)
         return
-    if user and right:
+    if before and user and right:
         before(user)
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -26,7 +27,6 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits, passkeys
 from optin.causes import Why
 from optin.conf import conf
-from optin.conf.sim_swaps import OFF
 from optin.database.statements import Insert, Select, Update, param, read
 from optin.messaging import delivery
 from optin.models import (
@@ -34,7 +34,6 @@ from optin.models import (
     File,
     Notice,
     Passkey,
-    ProviderUser,
     Purpose,
     Renewal,
     User,
@@ -128,11 +127,7 @@ def password_grant(
     :raises MalformedCode: if *verification_code* is neither empty nor a code.
     """
     code = _code(verification_code)
-
-    def before(user: User) -> None:
-        if not code:  # with a code, no text leaves
-            sim_swaps.ask(user, origin=origin)
-
+    before = None if code else partial(sim_swaps.ask, origin=origin)  # with one, no text leaves
     with trying(username, password, origin=origin, before=before) as tried:
         if tried.factors is None:
             limited = tried.outcome is SignInOutcome.NOT_NOW
@@ -160,13 +155,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     People with an authenticator app or a passkey get no text, unless they chose it, or until they
     ask for it.
     """
-
-    def before(user: User) -> None:
-        if conf.sim_swap != OFF and (
-            user.text_first or not ProviderUser.objects.beyond_texts(user)
-        ):
-            sim_swaps.ask(user, origin=origin)
-
+    before = partial(sim_swaps.ask, origin=origin, at_page=True)
     with trying(username, password, origin=origin, before=before) as tried:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)

@@ -45,15 +45,20 @@ ASK_AGAIN = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 
 
-def ask(user: User, *, origin: Origin) -> None:
+def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
     """Ask about the active number of *user*, unless the last answer is young.
 
     Call it outside a transaction, before the one that decides about a text: it waits for the
     network. Nothing is kept if the provider fails. Nobody is asked if no text would leave, or about
     a number that was verified less than an hour ago: the provider counts in hours.
+
+    :param at_page: the password was right on the sign-in page, where people with another factor
+        get no text by itself.
     """
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
+        return
+    if at_page and not user.text_first and ProviderUser.objects.beyond_texts(user):
         return
     number = ProviderUser.objects.filter(user=user, confirmed=True, suspended_at=None).first()
     if number is None or not (hours := _hours(number, now)):

@@ -10,10 +10,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from optin.errors import PastDay, Strands
-from optin.models import AuditEvent, File, User
+from optin.models import AuditEvent, File, ProviderUser, User
 from optin.models.reasons import fit_reason
 from optin.operations import invitations
-from optin.operations.authenticators import overview
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
@@ -78,4 +77,4 @@ def near(user: User) -> File | None:
     """Return the first file of *user* for which they should add another factor now, if any."""
     soon = File.objects.open_to(user).filter(texts_end_on__lte=timezone.localdate() + NOTICE)
     file = soon.order_by("texts_end_on", "pk").first()
-    return None if file is None or overview(user).beyond_texts else file
+    return None if file is None or ProviderUser.objects.beyond_texts(user) else file

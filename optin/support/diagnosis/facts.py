@@ -87,7 +87,7 @@ class Known:
 
     @property
     def added_at(self) -> list[datetime | None]:
-        return added_at(self.active, self.app, self.passkeys)
+        return added_at(self.active, self.app, *self.passkeys)
 
 
 def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
