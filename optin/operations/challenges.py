@@ -33,7 +33,7 @@ from optin.operations.sending import Sending, barred, text_code
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.passkeys import Answer
+from optin.passkeys import Aim, Answer
 
 Kind = AuditEvent.Kind
 
@@ -115,12 +115,16 @@ def check_locked(
     origin: Origin,
     file: File | None = None,
     standing: Standing | None = None,
+    aim: Aim | None = None,
 ) -> Verification:
-    """``check`` for a caller that holds the lock of the user and parsed the code."""
-    result = verification.check_any(factors, code, purpose, origin=origin, standing=standing)
+    """``check`` for a caller that holds the lock of the user and parsed the code.
+
+    :param aim: for which a passkey was asked, if not for *purpose*.
+    """
+    result = verification.check_any(factors, code, aim or purpose, origin=origin, standing=standing)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
-        data = {**result.data, **by, "purpose": purpose}
+        data = {**result.data, **by, "purpose": purpose, **({"aim": aim} if aim else {})}
         if purpose == Purpose.SIGN_IN and result.outcome is CodeOutcome.OK:
             limits.remember_network(factors.user, origin, factors.now)
         record(Kind.CHECK, result.outcome, factors, factors.active, origin, data=data, file=file)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Subquery
@@ -45,7 +44,6 @@ from optin.operations.factors import (
     Standing,
     asked_by_session,
     read_caller_locked,
-    record,
 )
 from optin.operations.passwords import trying
 from optin.operations.sending import Sending
@@ -186,29 +184,19 @@ def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verifi
         return None, _refuse_passkey(PasskeyFault.UNKNOWN, origin, now)
     with transaction.atomic(durable=True):
         factors = read_caller_locked(found.user, Purpose.SIGN_IN, every_factor=True, origin=None)
-        user = factors.user
-        result = verification.check_passkey(factors, answer, Aim.ALONE, origin=origin)
-        is_right = result.outcome is CodeOutcome.OK
-        if is_right:
-            limits.remember_network(user, origin, factors.now)
-        if not result.repeated:
-            record(Kind.CHECK, result.outcome, factors, None, origin, data=_alone(result))
-    return user if is_right else None, result
+        result = challenges.check_locked(
+            factors, Purpose.SIGN_IN, answer, origin=origin, aim=Aim.ALONE
+        )
+    return factors.user if result.outcome is CodeOutcome.OK else None, result
 
 
 def _refuse_passkey(fault: PasskeyFault, origin: Origin, now: datetime) -> Verification:
     """Record that a passkey was refused, of which nobody knows whose it is."""
     result = verification.passkey_refused(fault)
+    data = {**result.data, "purpose": Purpose.SIGN_IN, "aim": Aim.ALONE}
     with transaction.atomic(durable=True):
-        AuditEvent.objects.record(
-            Kind.CHECK, result.outcome, now=now, origin=origin, user_id=None, data=_alone(result)
-        )
+        AuditEvent.objects.record(Kind.CHECK, result.outcome, now=now, origin=origin, data=data)
     return result
-
-
-def _alone(result: Verification) -> dict[str, Any]:
-    by = {"by": result.by} if result.by else {}
-    return {**result.data, **by, "purpose": Purpose.SIGN_IN, "alone": True}
 
 
 def consent(

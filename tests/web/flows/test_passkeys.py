@@ -159,7 +159,7 @@ def test_a_passkey_alone_signs_in_and_changes_nothing(
     assert browser.path == "/account/"
     assert browser.go(ADD).heading == "Enter your password again"
     event = AuditEvent.objects.filter(kind="check", outcome="ok").get()
-    assert (event.data["by"], event.data["alone"]) == ("passkey", True)
+    assert (event.data["by"], event.data["aim"]) == ("passkey", "alone")
 
 
 def test_where_one_signs_in_alone_the_proof_of_the_sign_in_adds_none(
