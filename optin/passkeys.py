@@ -49,6 +49,8 @@ from optin.conf import CLOCK_SLACK, conf
 LIFETIME = timedelta(minutes=5)
 """How long a challenge can be answered."""
 
+_LIFETIME_MS = LIFETIME // timedelta(milliseconds=1)
+
 MAX_ANSWER = 16 * 1024
 """Characters of the browser's answer. One with an attestation has about 6,000."""
 
@@ -99,16 +101,11 @@ class PasskeyRefused(Exception):
 class Kept(Protocol):
     """What is kept of a passkey (``models.Passkey``)."""
 
-    @property
-    def credential_id(self) -> str: ...
-    @property
-    def public_key(self) -> str: ...
-    @property
-    def sign_count(self) -> int: ...
-    @property
-    def can_be_backed_up(self) -> bool: ...
-    @property
-    def transports(self) -> str: ...
+    credential_id: str
+    public_key: str
+    sign_count: int
+    can_be_backed_up: bool
+    transports: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +126,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A passkey that a browser made."""
+    """A passkey that a browser made. The names are those of ``models.Passkey``."""
 
+    rp_id: str
     credential_id: str  # base64url
     public_key: str  # COSE, base64url
     sign_count: int
@@ -172,7 +170,7 @@ def ask_to_add(
         user_id=handle.encode(),
         user_name=name,
         challenge=challenge,
-        timeout=_milliseconds(),
+        timeout=_LIFETIME_MS,
         authenticator_selection=AuthenticatorSelectionCriteria(
             resident_key=ResidentKeyRequirement.PREFERRED,
             user_verification=UserVerificationRequirement.PREFERRED,
@@ -190,7 +188,7 @@ def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
     options = generate_authentication_options(
         rp_id=rp_id(),
         challenge=challenge,
-        timeout=_milliseconds(),
+        timeout=_LIFETIME_MS,
         allow_credentials=_descriptors(has),
         user_verification=needs.REQUIRED if aim == Aim.ALONE else needs.PREFERRED,
     )
@@ -219,6 +217,7 @@ def read_new(answer: Answer, *, session: str, now: datetime) -> New:
     if len(credential_id) > MAX_CREDENTIAL_ID or verified.credential_id != credential.raw_id:
         raise PasskeyRefused(PasskeyFault.INVALID)
     return New(
+        rp_id(),
         credential_id,
         bytes_to_base64url(verified.credential_public_key),
         verified.sign_count,
@@ -347,10 +346,6 @@ def _descriptors(passkeys: Iterable[Kept]) -> list[PublicKeyCredentialDescriptor
         )
         for one in passkeys
     ]
-
-
-def _milliseconds() -> int:
-    return int(LIFETIME.total_seconds() * 1000)
 
 
 def rp_id() -> str:

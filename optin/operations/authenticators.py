@@ -6,7 +6,7 @@ For each change, the session must have verified the password in the last 15 minu
 two-factor sign-in is on, a second factor too.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -49,7 +49,7 @@ from optin.operations.opt_ins import KeepSession, end_session
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, CodeOutcome, FactorOutcome
-from optin.passkeys import Answer, PasskeyFault
+from optin.passkeys import Answer
 
 Kind = AuditEvent.Kind
 
@@ -69,7 +69,6 @@ class Change:
 
     outcome: FactorOutcome
     retry_after: timedelta | None = None
-    fault: PasskeyFault | None = None  # of a passkey that was refused
     repeated: bool = False  # it was done a moment ago: nothing happens
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
@@ -257,21 +256,49 @@ def confirm_app(
     :raises FactorNeeded: if *standing* has not proved enough.
     """
     code = codes.parse(otp)
+    return add_factor(
+        user,
+        By.APP,
+        lambda factors: _confirm(factors, code, origin),
+        attempt=verification.attempt_digest(origin, code, "set up"),
+        standing=standing,
+        origin=origin,
+        keep_session=keep_session,
+    )
+
+
+def add_factor(
+    user: User,
+    by: By,
+    make: Callable[[Factors], Change],
+    *,
+    attempt: str,
+    standing: Standing,
+    origin: Origin,
+    keep_session: KeepSession,
+) -> Change:
+    """Add a factor that needs no text, with *make*, under the lock of *user*.
+
+    :param attempt: as ``verification.attempt_digest`` returns it. Only a right one is remembered.
+    :raises PasswordNeeded: and
+    :raises FactorNeeded: if *standing* has not proved enough.
+    :raises SignedOut: and
+    :raises Deactivated: if the session that asks was ended meanwhile.
+    """
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
-        now = factors.now
-        attempt = verification.attempt_digest(origin, code, "set up")
-        if verification.repeated(factors, None, attempt):  # only a right one is remembered
+        if verification.repeated(factors, None, attempt):
             return Change(FactorOutcome.OK, repeated=True)
         refuse_ended(factors, user)
-        standing.to_replace(factors.app).demand(now, factors)
-        result = barred(factors, standing) or _confirm(factors, code, origin)
+        replaced = factors.app if by is By.APP else None
+        standing.to_replace(replaced).demand(factors.now, factors)
+        result = barred(factors, standing) or make(factors)
         if result.outcome is FactorOutcome.OK:
-            right = Verification(CodeOutcome.OK, by=By.APP)
-            verification.remember(factors, attempt, right)
+            _end_what_was_begun(factors)
+            verification.remember(factors, attempt, Verification(CodeOutcome.OK, by=by))
             factors.user.save_counts()
             keep_session(factors.user)
-        record(Kind.APP, result.outcome, factors, None, origin)
+        record(Kind(by.value), result.outcome, factors, None, origin, data=result.data)
     return result
 
 
@@ -288,13 +315,12 @@ def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
     waiting.confirmed, waiting.verified_at, waiting.last_step = True, now, step
     # Leave out the secret: ``rotate_keys`` may have encrypted it anew.
     waiting.save(update_fields=["confirmed", "verified_at", "last_step"])
-    added(factors)
     delivery.notify(user, Notice.Kind.APP_ADDED, now, about_id=waiting.pk)
     return Change(FactorOutcome.OK)
 
 
-def added(factors: Factors) -> None:
-    """End what ends when the locked user adds a factor that needs no text."""
+def _end_what_was_begun(factors: Factors) -> None:
+    """End the sign-ins, opt-ins and choices from before the locked user added such a factor."""
     user, now = factors.user, factors.now
     if user.text_first and not factors.beyond_texts:  # chosen beside one that was removed since
         User.objects.filter(pk=user.pk).update(text_first=False)

@@ -219,10 +219,7 @@ class CodePage(View):
             result = None
         if result and result.outcome in self.settled:
             return result
-        if isinstance(attempt, str):
-            said = self._refusal(field, attempt, result)
-        else:
-            said = words.passkey_refused(result.data["why"] if result else "")
+        said = self._refusal(field, attempt if isinstance(attempt, str) else "", result)
         if result and result.outcome is CodeOutcome.OTP_EXPIRED:
             field = "expired"
         sessions.refuse(self.request, field, said, mistyped=result is None)

@@ -31,7 +31,7 @@ from optin.operations import (
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
-from optin.passkeys import Asked, are_offered
+from optin.passkeys import Aim, Asked, are_offered
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -86,7 +86,7 @@ def _any_passkey(request: HttpRequest) -> Asked | None:
     """Return what a browser is asked to sign in with a passkey alone, if that is offered."""
     if not (conf.passkey_sign_in and are_offered()):
         return None
-    return passkeys.ask_anybody(origin=_origin_of_stranger(request))
+    return passkeys.ask(Aim.ALONE, [], origin=_origin_of_stranger(request))
 
 
 def _by_passkey(request: HttpRequest) -> HttpResponse:

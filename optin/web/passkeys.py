@@ -26,8 +26,7 @@ def add(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         demand(request, passkeys.to_add(sessions.standing(request)))
     factors, origin = authenticators.overview(user), sessions.origin_of(request)
-    called = browser(origin.user_agent)
-    form = PasskeyForm(request.POST or None, initial={"name": called})
+    form = PasskeyForm(request.POST or None, initial={"name": browser(origin.user_agent)})
     if form.is_valid():
         added = passkeys.add(
             user,
@@ -57,7 +56,7 @@ def add(request: HttpRequest) -> HttpResponse:
 @signed_in
 def rename(request: HttpRequest, pk: int) -> HttpResponse:
     """Call a passkey something else."""
-    found = next((one for one in user_of(request).passkeys.filter(pk=pk)), None)
+    found = user_of(request).passkeys.filter(pk=pk).first()
     if found is None:
         return SeeOther("two-factor")
     form = PasskeyForm(request.POST or None, initial={"name": found.name})

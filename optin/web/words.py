@@ -24,7 +24,7 @@ from optin.operations.authenticators import Change, Overview, Removal
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
-from optin.outcomes import CodeOutcome, FactorOutcome, NotCompared, SendOutcome, whole_seconds
+from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome, whole_seconds
 from optin.passkeys import PasskeyFault
 from optin.support.diagnosis import EXPLAINED, Why
 
@@ -297,8 +297,8 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
         return _("That code isn't right. Enter the code that the app shows now.")
     if result.outcome == CodeOutcome.FACTOR_DISABLED:
         return switched_off(factors, changing=isinstance(result, Change))
-    if isinstance(result, Change) and result.fault:
-        return passkey_refused(result.fault)
+    if result.outcome == CodeOutcome.PASSKEY_REFUSED:
+        return passkey_refused(result.data["why"])
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
@@ -324,7 +324,7 @@ def made_since() -> str:
 
 def passkey_refused(why: str) -> str:
     """Say why a passkey was refused: see ``PasskeyFault``."""
-    return made_since() if why == NotCompared.MADE_SINCE else _PASSKEY_REFUSED[PasskeyFault(why)]()
+    return _PASSKEY_REFUSED[PasskeyFault(why)]()
 
 
 _OUT_OF_DATE = lambda: _("This page was out of date. Try again now.")  # noqa: E731
