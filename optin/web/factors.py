@@ -325,67 +325,56 @@ class OffCode(CodePage):
     template = "off.html"
     sends_itself = False  # the page says what will happen before the button (P-08)
 
+    removal: Removal
+    one: Passkey | None  # if it is a passkey that is to be removed
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         sessions.standing(request).demand(timezone.now())
+        asked, pk = request.GET.get("what", ""), request.GET.get("passkey", "")
         factors = authenticators.overview(user_of(request))
-        if self._is_gone(factors) or (not factors.is_on and request.method != "POST"):
+        self.removal = Removal(asked) if asked in set(Removal) else Removal.ALL
+        self.one = next((one for one in factors.passkeys if str(one.pk) == pk), None)
+        has = {
+            Removal.ALL: factors.is_on or request.method == "POST",
+            Removal.NUMBER: factors.number,
+            Removal.APP: factors.app,
+            Removal.PASSKEY: self.one,
+        }
+        # What is gone was removed since, perhaps by the first half of a double click.
+        if not has[self.removal]:
             return SeeOther("two-factor")
+        if len(factors.added_at) < 2:
+            self.removal, self.one = Removal.ALL, None
         return super().dispatch(request, *args, **kwargs)
 
     def check(self, attempt: str | Answer) -> Verification:
-        removal, one = self._removal()
         return authenticators.turn_off(
             self.person,
             attempt,
-            removal=removal,
-            passkey_id=one.pk if one else None,
+            removal=self.removal,
+            passkey_id=self.one.pk if self.one else None,
             **who_asks(self.request),
         )
 
     def verified(self, result: Verification) -> HttpResponse:
-        if authenticators.overview(self.person).is_on:
-            sessions.flash(self.request, words.removed(self.request.GET.get("what", "")))
-        else:
+        said = words.removed(self.removal)
+        if not authenticators.overview(self.person).is_on:
             sessions.forget_factors(self.request)
-            said = _("Two-factor sign-in is off.")
             if _is_mailed(self.person):
                 said = _("Two-factor sign-in is off. We sent you an email.")
-            sessions.flash(self.request, said)
+        sessions.flash(self.request, said)
         return SeeOther("two-factor")
 
     def context(self) -> dict[str, Any]:
-        removal, one = self._removal()
         factors = authenticators.overview(self.person)
-        has_both = factors.number and factors.app
+        is_of_codes = self.removal in {Removal.NUMBER, Removal.APP}
         return {
-            "removal": removal,
-            "removed": one,
+            "removal": self.removal,
+            "removed": self.one,
             "held": words.held(factors),
-            "ends_programs": removal in {Removal.NUMBER, Removal.APP} and not has_both,
+            "ends_programs": is_of_codes and not (factors.number and factors.app),
             "mailed": _is_mailed(self.person),
         }
-
-    def _is_gone(self, factors: Overview) -> bool:
-        """Whether what the page would remove was removed since, perhaps by a double click."""
-        has = {
-            Removal.NUMBER: factors.number,
-            Removal.APP: factors.app,
-            Removal.PASSKEY: self._passkey_in(factors),
-        }
-        asked = self.request.GET.get("what", "")
-        return asked in has and not has[Removal(asked)]
-
-    def _passkey_in(self, factors: Overview) -> Passkey | None:
-        asked = self.request.GET.get("passkey", "")
-        return next((one for one in factors.passkeys if str(one.pk) == asked), None)
-
-    def _removal(self) -> tuple[Removal, Passkey | None]:
-        """Return what is to be removed, with the passkey if it is one: all, if nothing is left."""
-        asked, factors = self.request.GET.get("what", ""), authenticators.overview(self.person)
-        if len(factors.added_at) < 2 or asked not in set(Removal):
-            return Removal.ALL, None
-        removal = Removal(asked)
-        return removal, self._passkey_in(factors) if removal is Removal.PASSKEY else None
 
 
 # -- the app -----------------------------------------------------------------------

@@ -302,12 +302,12 @@ def refusal(result: Verification | Change, factors: Overview) -> str:
     return _REFUSALS[result.outcome]() + _tries(left)
 
 
-def removed(what: str) -> str:
-    """Say which factor was removed: see ``Removal``."""
-    return _REMOVED.get(what, _REMOVED[Removal.NUMBER])()
+def removed(which: Removal) -> str:
+    return _REMOVED[which]()
 
 
-_REMOVED: dict[str, Callable[[], str]] = {
+_REMOVED: dict[Removal, Callable[[], str]] = {
+    Removal.ALL: lambda: _("Two-factor sign-in is off."),
     Removal.NUMBER: lambda: _("Mobile number removed."),
     Removal.APP: lambda: _("Authenticator app removed."),
     Removal.PASSKEY: lambda: _("Passkey removed."),
