@@ -82,7 +82,7 @@ class PasskeyFault(StrEnum):
     WRONG_ORIGIN = "wrong_origin"
     UNKNOWN = "unknown"  # somebody else's passkey, or one that was removed
     NOT_VERIFIED = "not_verified"  # the person, where they must be
-    CLONED = "cloned"  # its count did not grow
+    CLONED = "cloned"  # its signature counter did not grow
     INVALID = "invalid"
 
 
@@ -118,7 +118,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a form brings back, of any shape and size."""
+    """What a form brings back. Nothing of it is checked yet."""
 
     credential: str  # of the browser, as JSON
     challenge: str
@@ -148,7 +148,7 @@ class Used:
 
 
 def are_offered() -> bool:
-    """Whether browsers can have passkeys of this service: of none at an IP address."""
+    """Whether browsers can have passkeys here. They have none for an IP address."""
     with suppress(ValueError):
         ipaddress.ip_address(rp_id())
         return False

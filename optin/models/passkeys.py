@@ -24,7 +24,7 @@ class PasskeyManager(DeviceManager, models.Manager["Passkey"]):
 
 
 class Passkey(Device):
-    """The public key of one passkey. The secret one never leaves the person's device.
+    """The public key of one passkey. The person keeps the private key.
 
     Removing it deletes the row. Like a ``ProviderUser`` it checks nothing by itself.
     """

@@ -42,7 +42,7 @@ class SimAnswer(models.Model):
 
     @classmethod
     def against(cls, number: ProviderUser, now: datetime) -> "SimAnswer | None":
-        """Return the answer by which no text goes to the active *number*, if there is one."""
+        """Return the answer that the SIM of the active *number* is new, if it stops texts now."""
         if conf.sim_swap != ENFORCE:
             return None
         found = cls.objects.of(number)

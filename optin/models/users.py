@@ -190,10 +190,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
 
     @property
     def handle(self) -> str:
-        """What others know the user by. It tells nobody who that is, and nobody else ever gets it.
+        """The user handle of passkeys (WebAuthn), and the ``sub`` of OpenID Connect.
 
-        After a restore, somebody new can get the id of a person whom the database has lost: they
-        are told apart by when each was made.
+        It does not tell who the user is, and nobody else ever gets it. After a restore, somebody
+        new can get the id of a person whom the database has lost. The time tells them apart.
         """
         return f"{self.pk}-{int(self.date_joined.timestamp())}"
 

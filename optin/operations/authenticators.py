@@ -83,7 +83,7 @@ class Overview:
     recovery_codes: int  # unused
     app_takes_two: bool = False  # codes in a row, after many wrong ones
     is_disabled: bool = False  # no texted code is accepted, after many wrong ones
-    sim: SimAnswer | None = None  # by which no text goes to the number
+    sim: SimAnswer | None = None  # if its SIM is new: no text goes to the number
 
     @property
     def is_on(self) -> bool:
@@ -437,8 +437,8 @@ def remove(
     (docs/contract.md, section 3.4).
 
     :param passkeys: the ids of ``Removal.PASSKEY``.
-    :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``, by which a
-        restored database is told them apart.
+    :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``. The ledger
+        tells these to a restored database.
     """
     now = factors.now
     removed = []

@@ -113,7 +113,7 @@ class Factors:
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     others: BeyondTexts = field(default_factory=BeyondTexts)  # where every factor was asked for
     by_program: bool = False  # an access key or a token asks
-    sim: SimAnswer | None = None  # where a texted code is judged: by which none counts
+    sim: SimAnswer | None = None  # if its SIM is new; read only to judge a texted code
 
     @property
     def count(self) -> WrongCodes:

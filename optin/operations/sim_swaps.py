@@ -85,7 +85,7 @@ def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
 def judge(
     number: ProviderUser, purpose: str, now: datetime
 ) -> tuple[Sending | None, dict[str, str]]:
-    """Return the refusal of a text to the active *number*, and what its event tells without one.
+    """Return why no text may go to the active *number*; else None, and the SIM for its event.
 
     Under the lock of the user. Two servers may read the clock at different times, so an answer
     counts a little longer than ``ask`` would use it.

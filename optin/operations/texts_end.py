@@ -1,4 +1,4 @@
-"""The way off texts, the weakest second factor: the day from which a file takes no number alone.
+"""The way off texts, the weakest second factor: the day on which a file stops taking them alone.
 
 From that day, a number is opted in only beside another second factor. Numbers from before go on.
 People who have nothing else are led to another factor from ``NOTICE`` before the day.

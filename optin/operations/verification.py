@@ -241,7 +241,7 @@ def check_any(
 ) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param code: or the answer of a passkey. A wrong one is no guess, and is not counted.
+    :param code: parsed, or the answer of a passkey. A wrong passkey is no guess: nothing counts it.
     :param aims: as for ``attempt_digest``; the purpose comes first.
     :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
@@ -291,7 +291,7 @@ def check_passkey(
     origin: Origin,
     standing: Standing | None = None,
 ) -> Verification:
-    """Judge the answer of a passkey. It counts also while no code does: nobody guesses one.
+    """Judge the answer of a passkey, which nobody can guess: no lock and no disabling bars it.
 
     :param aims: as for ``check_any``. The first one is the purpose for which it was asked.
     """
@@ -342,7 +342,7 @@ def _verify_passkey(
 
 
 def refuse_used(user: User, asked_at: datetime) -> None:
-    """Refuse a challenge of then, if it was answered before, or a later one was.
+    """Refuse a challenge that was made at *asked_at*, if it or a later one was answered before.
 
     :raises PasskeyRefused: if so.
     """
