@@ -272,7 +272,7 @@ OF_FILE = (
         "Take back the day on which texts end",
         staff.TENANTS,
         "The file takes new mobile numbers from everybody again.",
-        calls(texts_end.clear_day, "The day was taken back.", "No day is set."),
+        calls(texts_end.set_day, "The day was taken back.", "No day is set.", day=None),
         command="file texts-stay",
         by=FileForm,
         changes=lambda it: it.texts_end_on is not None,

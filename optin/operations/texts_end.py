@@ -20,32 +20,34 @@ NOTICE = timedelta(days=28)
 """From the first time that people are led to another factor to the day."""
 
 
-def set_day(file: File, day: date, *, reason: str, origin: Origin) -> StaffOutcome:
+def set_day(file: File, day: date | None, *, reason: str, origin: Origin) -> StaffOutcome:
     """Let *file* take a new number only beside another second factor, from *day* on.
 
+    :param day: None for never.
     :raises PastDay: if it is over.
     :raises Strands: unless it is later than the present one: while members with texts only have no
         password, or would have less than ``NOTICE``.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     today = timezone.localdate()
-    if day < today:
+    if day and day < today:
         raise PastDay
     with transaction.atomic(durable=True):
         old = File.objects.select_for_update(no_key=True).get(pk=file.pk).texts_end_on
-        if old is None or day < old:
+        if day == old:
+            return StaffOutcome.UNCHANGED
+        if day and (old is None or day < old):
             _refuse_to_strand(file, day, today)
-        return _change(file, old, day, reason, origin)
-
-
-def clear_day(file: File, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Let *file* take numbers alone again.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
-    with transaction.atomic(durable=True):
-        old = File.objects.select_for_update(no_key=True).get(pk=file.pk).texts_end_on
-        return _change(file, old, None, reason, origin)
+        File.objects.filter(pk=file.pk).update(texts_end_on=day)
+        AuditEvent.objects.record(
+            AuditEvent.Kind.FILE,
+            "texts_end" if day else "texts_stay",
+            origin=origin,
+            file_id=file.pk,
+            reason=fit_reason(reason),
+            data={"day": day.isoformat()} if day else None,
+        )
+    return StaffOutcome.OK
 
 
 def _refuse_to_strand(file: File, day: date, today: date) -> None:
@@ -54,23 +56,6 @@ def _refuse_to_strand(file: File, day: date, today: date) -> None:
         raise Strands(found["stranded"])
     if found["texts_only"] and day < today + NOTICE:
         raise Strands(found["texts_only"], today + NOTICE)
-
-
-def _change(
-    file: File, old: date | None, new: date | None, reason: str, origin: Origin
-) -> StaffOutcome:
-    if old == new:
-        return StaffOutcome.UNCHANGED
-    File.objects.filter(pk=file.pk).update(texts_end_on=new)
-    AuditEvent.objects.record(
-        AuditEvent.Kind.FILE,
-        "texts_end" if new else "texts_stay",
-        origin=origin,
-        file_id=file.pk,
-        reason=fit_reason(reason),
-        data={"day": new.isoformat()} if new else None,
-    )
-    return StaffOutcome.OK
 
 
 def near(user: User) -> File | None:
