@@ -107,9 +107,10 @@ def _search_for(kind: AuditEvent.Kind, outcomes: Sequence[str], named: set[str])
     if OTHERS in outcomes:
         others = ~Q(outcome__in=sorted(named.difference(outcomes)))
         return Search({"kind": kind.value}, rest=others)
-    if len(outcomes) == 1:  # which may be rarer than the kind
-        return Search({"kind": kind.value, "outcome": outcomes[0]})
-    return Search({"kind": kind.value}, rest=Q(outcome__in=outcomes))
+    facts = {"kind": kind.value}
+    if len(outcomes) == 1:
+        facts["outcome"] = outcomes[0]  # may be rarer than the kind
+    return Search(facts, rest=Q(outcome__in=outcomes))
 
 
 class Happened(Choice):
