@@ -107,9 +107,9 @@ def written(call: Call, code: str) -> str:
 
 def test_every_refusal_of_an_operation_is_a_code_of_some_call() -> None:
     outcomes: set[str] = {*CodeOutcome, *SendOutcome}
-    # The last two are of challenges, and of pages.
+    # The last three are of challenges, and of pages.
     outcomes -= {CodeOutcome.OK, SendOutcome.SENT, SendOutcome.RESENT}
-    outcomes -= {SendOutcome.WAITING, SendOutcome.UNREADABLE}
+    outcomes -= {SendOutcome.WAITING, SendOutcome.UNREADABLE, CodeOutcome.PASSKEY_REFUSED}
     assert outcomes <= {code for call in CALLS for code in call.codes}
 
 

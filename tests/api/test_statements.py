@@ -153,7 +153,7 @@ COSTS = {
     "opt_in": (19, 12),
     "opt_in_with_key": (21, 13),
     "ask_to_opt_out": (16, 10),
-    "opt_out": (12, 6),
+    "opt_out": (12, 4),
     "token": (14, 8),
     "token_with_code": (16, 8),
     "refresh": (8, 4),

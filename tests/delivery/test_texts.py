@@ -74,6 +74,8 @@ NAME_A_NUMBER = {
     Notice.Kind.OWN_REMOVED,
     Notice.Kind.SUSPENDED,
     Notice.Kind.RESUMED,
+    Notice.Kind.SIM_SWAPPED,
+    Notice.Kind.SIM_LET_THROUGH,
     Notice.Kind.NUMBER_CLAIMED,
     Notice.Kind.NO_TEXTS,
 }

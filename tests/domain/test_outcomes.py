@@ -19,7 +19,7 @@ from optin.support.diagnosis import EXPLAINED, Why
 from optin.web import words
 
 CAUSES_OF = {rule: row.why for rule, row in wording.RULES.items() if row.why}
-REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM}
+REFUSE_NOTHING = {Rule.NONE, Rule.OWN_FIRST, Rule.REGION, Rule.REGION_ALARM, Rule.SIM_SWAP}
 OF_NO_TEXT = {Rule.EMAIL}
 OF_STAFF = {Rule.SEARCH, Rule.REVOCATION}
 OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))}

@@ -161,7 +161,7 @@ def _parsed(options: str | dict[str, Any]) -> dict[str, Any]:
 
 
 def _cose(public: ec.EllipticCurvePublicKey) -> bytes:
-    """RFC 9053, 7.1.1: an EC2 key on P-256, for ES256."""
+    """RFC 9053, 7.1.1: an EC2 key on secp256r1, for ES256."""
     point = public.public_numbers()
     x, y = point.x.to_bytes(32, "big"), point.y.to_bytes(32, "big")
     return cbor2.dumps({1: 2, 3: ES256, -1: 1, -2: x, -3: y})

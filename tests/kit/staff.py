@@ -122,6 +122,7 @@ MAY: dict[str, set[str]] = {
             f"optin_user_{name}"
             for name in (
                 *("suspend", "resume", "unlock", "resend", "revoke-later", "withdraw", "invite"),
+                "let-through",
             )
         ),
         ACTORS,

@@ -9,7 +9,7 @@ import time_machine
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optin.errors import Refusal
+from optin.errors import PasswordNeeded
 from optin.models import File, ProviderUser, Purpose, User
 from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in
 from optin.operations.factors import Standing
@@ -106,8 +106,8 @@ def test_time_passes_while_an_operation_waits(
     def in_thread() -> str:
         try:
             return operation()
-        except Refusal as refusal:
-            return refusal.code
+        except PasswordNeeded:
+            return "password_needed"
         finally:
             connection.close()
 

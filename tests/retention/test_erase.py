@@ -210,6 +210,7 @@ def test_every_model_that_points_at_a_person_is_known() -> None:
         "LogEntry",  # of the admin, which writes none; goes
         "Membership",
         "Notice",
+        "Passkey",
         "ProposedNumber",
         "ProviderUser",
         "RecoveryCode",

@@ -1,6 +1,6 @@
-"""The test vectors of WebAuthn level 3 (section 16), through the pages of this service.
+"""The test vectors of WebAuthn level 3, chapter 16, through the pages of this service.
 
-``webauthn_vectors.json`` holds the bytes in hex, under the names from which the section derives its
+``webauthn_vectors.json`` holds the bytes in hex, under the names from which the chapter derives its
 random values. The private keys are not there: what is shown is that the service takes what others
 signed.
 """
