@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import F, Subquery
 from django.utils import timezone
@@ -27,6 +28,7 @@ from optin import codes, keys, limits, passkeys
 from optin.causes import Why
 from optin.conf import conf
 from optin.database.statements import Insert, Select, Update, param, read
+from optin.errors import Deactivated
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -179,14 +181,17 @@ def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verifi
         shown = passkeys.read(answer, Aim.ALONE, session=origin.session, now=now)
     except PasskeyRefused as refused:
         return None, _refuse_passkey(refused.fault, origin, now)
-    found = Passkey.objects.filter(credential_id=shown.credential_id, user__is_active=True).first()
-    if found is None:
+    try:
+        found = Passkey.objects.get(credential_id=shown.credential_id)
+        with transaction.atomic(durable=True):
+            factors = read_caller_locked(
+                found.user, Purpose.SIGN_IN, every_factor=True, origin=None
+            )
+            result = challenges.check_locked(
+                factors, Purpose.SIGN_IN, answer, origin=origin, aim=Aim.ALONE
+            )
+    except (Deactivated, ObjectDoesNotExist):  # perhaps only since it was looked up
         return None, _refuse_passkey(PasskeyFault.UNKNOWN, origin, now)
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(found.user, Purpose.SIGN_IN, every_factor=True, origin=None)
-        result = challenges.check_locked(
-            factors, Purpose.SIGN_IN, answer, origin=origin, aim=Aim.ALONE
-        )
     return factors.user if result.outcome is CodeOutcome.OK else None, result
 
 
