@@ -45,7 +45,7 @@ def knows_of_sims() -> Iterator[Finding]:
         yield fault(
             f"Whether SIMs were swapped cannot be asked: {exc}.",
             do="Check OPTIN_SIM_SWAP_CLIENT_ID and _CLIENT_SECRET, and the status of the provider. "
-            + section("gateways", "Swapped SIMs"),
+            + section("gateways", "SIM swaps"),
         )
 
 

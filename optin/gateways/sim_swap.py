@@ -1,7 +1,7 @@
 """Providers that say whether the SIM of a number was swapped: ``camara`` speaks the API of CAMARA.
 
 A provider knows nothing of codes or the database. To add one, write a class like ``SimSwap`` that
-is made without arguments; ``OPTIN_SIM_SWAP_PROVIDER`` names it by its dotted path.
+takes no arguments, and set ``OPTIN_SIM_SWAP_PROVIDER`` to its dotted path.
 """
 
 import json
@@ -23,11 +23,11 @@ from optin.gateways.call import Call
 from optin.gateways.protocol import SmsError
 
 PATIENCE = 1.0
-"""Seconds that a provider may take, with all that it needs, such as a token."""
+"""Seconds for one question, together with a new token if it needs one."""
 
 _CODE = re.compile(r"[A-Z][A-Z_.]{2,60}")
 _OF_NUMBER = {400, 404, 422}  # CAMARA: out of range, unknown number, not applicable
-_MARGIN = 30  # seconds by which a token is replaced before it expires
+_MARGIN = 30  # a token is replaced so many seconds before it expires
 
 
 class SimUnknown(Exception):
@@ -37,7 +37,7 @@ class SimUnknown(Exception):
     """
 
     def __init__(self, reason: str, *, is_fault: bool = True) -> None:
-        """:param is_fault: whether the provider fails, and does not only lack this number."""
+        """:param is_fault: False if the provider works, but does not know this number."""
         super().__init__(reason)
         self.is_fault = is_fault
 
@@ -46,7 +46,7 @@ class SimSwap(Protocol):
     name: str
 
     def swapped(self, number: str, *, hours: int, patience: float) -> bool:
-        """Return whether *number* (E.164) got another SIM in the last *hours* (1 to 2400).
+        """Return whether *number* (E.164) got a new SIM in the last *hours* (1 to 2400).
 
         Must return within *patience* seconds.
 
@@ -55,18 +55,18 @@ class SimSwap(Protocol):
 
 
 class Camara:
-    """A provider with the CAMARA SIM Swap API, release r2.1 (sim-swap v2).
+    """A provider with the CAMARA SIM Swap API, release r2.2 (sim-swap 2.0.0).
 
-    Its token is one of client credentials (RFC 6749, 4.4). Each process keeps it.
+    It gives tokens for client credentials (RFC 6749, 4.4). Each process keeps its own.
     """
 
     name = "camara"
     prefix = "SIM_SWAP_"
 
     url = text(145, "The apiRoot of the provider: its address without /sim-swap/v2.", remote)
-    token_url = text(146, "Where the provider gives tokens for client credentials.", remote)
+    token_url = text(146, "The provider's token endpoint, for client credentials.", remote)
     client_id = text(147, "The client id at the provider.", header_word)
-    client_secret = text(148, "Its secret.", header_word)
+    client_secret = text(148, "The client secret at the provider.", header_word)
     scope = text(
         149,
         "The scope of the token. Some providers want a purpose before it.",
@@ -75,7 +75,7 @@ class Camara:
     )
 
     def __init__(self) -> None:
-        """:raises ValueError: if the settings do not fit, as a sentence that holds no value."""
+        """:raises ValueError: if a setting is missing or wrong. Its sentence holds no value."""
         for name in ("url", "token_url", "client_id", "client_secret"):
             if not getattr(self, name):
                 raise ValueError(f"OPTIN_{self.prefix}{name.upper()} is not set.")
@@ -85,7 +85,7 @@ class Camara:
             raise ValueError("OPTIN_SIM_SWAP_URL and _TOKEN_URL must begin with https://.")
 
     def swapped(self, number: str, *, hours: int, patience: float) -> bool:
-        """Ask ``/check``; see ``SimSwap.swapped``. A token that is refused is replaced once."""
+        """Ask ``/check``; see ``SimSwap.swapped``. A refused token is replaced once."""
         ends = time.monotonic() + patience
         is_kept = self._kept_token() is not None
         status, answer = self._check(number, hours, ends)
@@ -167,9 +167,9 @@ _SHIPPED: dict[str, Callable[[], SimSwap]] = {Camara.name: Camara, Stub.name: St
 
 
 def provider() -> SimSwap:
-    """Return the provider that is set.
+    """Return the provider in ``OPTIN_SIM_SWAP_PROVIDER``.
 
-    :raises ValueError: if its settings do not fit, with a reason that holds no secret.
+    :raises ValueError: if its settings are missing or wrong, with a reason that holds no secret.
     """
     name = conf.sim_swap_provider
     if name in _SHIPPED:

@@ -27,7 +27,7 @@ _WORDS: dict[str, str] = {
     Rule.FILE: "The budget of a file is nearly used up",
     Rule.TOTAL: "The budget for all texts is nearly used up",
     Rule.OWN_TOTAL: "The ceiling of all texts for signing in is nearly reached",
-    Rule.SIM_SWAP: "The budget of questions about swapped SIMs is nearly used up",
+    Rule.SIM_SWAP: "The budget of questions about SIM swaps is nearly used up",
     STAFF: "A member of staff searched numbers, or had factors removed, as often as they may",
     WEBHOOK: "A webhook endpoint was switched off: all attempts failed, or it answered 410 Gone",
 }
@@ -35,7 +35,7 @@ _WORDS: dict[str, str] = {
 
 _PAGES: dict[str, str] = {
     WEBHOOK: "docs/events.md",
-    Rule.SIM_SWAP: 'docs/gateways.md, "Swapped SIMs"',
+    Rule.SIM_SWAP: 'docs/gateways.md, "SIM swaps"',
 }
 
 for _name in _WORDS:

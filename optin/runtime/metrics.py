@@ -61,7 +61,7 @@ GATEWAYS = Histogram(
 )
 SIM_SWAPS = Histogram(
     "optin_sim_swap_seconds",
-    "Time of a question whether a SIM was swapped.",
+    "Time that a question about a SIM swap took.",
     ["answer"],
     buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1),
     registry=_OURS,
