@@ -1,9 +1,9 @@
 """Passkeys and security keys (WebAuthn level 3): what a browser is asked, and what it answers.
 
-The package ``webauthn`` reads and verifies the answers. A challenge is kept nowhere: it goes to the
-page, signed with its purpose, its time and the session that it is for, and comes back with the
-answer. No attestation is asked for, and what comes all the same is dropped: any maker's key will
-do.
+The package ``webauthn`` reads and verifies the answers. A challenge is not stored. The page gets it
+with a signature over the challenge, its purpose, its time and the session, and sends both back with
+the answer. No attestation is asked for, and one that comes is dropped: keys of any maker are
+accepted.
 """
 
 import ipaddress
@@ -67,7 +67,7 @@ ALGORITHMS = [
 
 
 class Aim(StrEnum):
-    """The purposes of a challenge beside those of a code (``models.Purpose``)."""
+    """What a challenge can be for, in addition to ``models.Purpose``."""
 
     ADD = "add"
     ALONE = "alone"
@@ -81,7 +81,7 @@ class PasskeyFault(StrEnum):
     USED = "used"  # this challenge, or a later one
     WRONG_ORIGIN = "wrong_origin"
     UNKNOWN = "unknown"  # somebody else's passkey, or one that was removed
-    NOT_VERIFIED = "not_verified"  # the person, where they must be
+    NOT_VERIFIED = "not_verified"  # it did not verify the person, although it had to
     CLONED = "cloned"  # its signature counter did not grow
     INVALID = "invalid"
 
@@ -89,7 +89,7 @@ class PasskeyFault(StrEnum):
 class PasskeyRefused(Exception):
     """An answer was refused.
 
-    :param passkey_id: of the passkey of the user that gave it, if it is known by then.
+    :param passkey_id: the user's passkey that gave the answer, if it is known by then.
     """
 
     def __init__(self, fault: PasskeyFault, passkey_id: int | None = None) -> None:
@@ -99,7 +99,7 @@ class PasskeyRefused(Exception):
 
 
 class Kept(Protocol):
-    """What is kept of a passkey (``models.Passkey``)."""
+    """What is stored of a passkey (``models.Passkey``)."""
 
     credential_id: str
     public_key: str
@@ -118,7 +118,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a form brings back. Nothing of it is checked yet."""
+    """What a form sends back. Nothing of it is checked yet."""
 
     credential: str  # of the browser, as JSON
     challenge: str
@@ -140,7 +140,7 @@ class New:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A right use of a passkey."""
+    """What a valid assertion says."""
 
     sign_count: int
     is_backed_up: bool
@@ -148,7 +148,7 @@ class Used:
 
 
 def are_offered() -> bool:
-    """Whether browsers can have passkeys here. They have none for an IP address."""
+    """Whether browsers can use passkeys here. They allow none for an IP address."""
     with suppress(ValueError):
         ipaddress.ip_address(rp_id())
         return False
@@ -160,8 +160,8 @@ def ask_to_add(
 ) -> Asked:
     """Ask a browser for a new passkey.
 
-    :param handle: of the user, as the passkey keeps it: it must not tell who that is.
-    :param has: the passkeys that the user has: no second one is made beside them.
+    :param handle: the user handle that the passkey stores. It must not identify the person.
+    :param has: the passkeys of the user: where one of them is, the browser makes no second one.
     """
     challenge, signed = _new_challenge(Aim.ADD, session, now)
     options = generate_registration_options(
@@ -196,7 +196,7 @@ def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
 
 
 def read_new(answer: Answer, *, session: str, now: datetime) -> New:
-    """Return the passkey that *answer* brings.
+    """Return the new passkey in *answer*.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
     """
@@ -230,7 +230,7 @@ def read_new(answer: Answer, *, session: str, now: datetime) -> New:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """An answer that says which passkey was used. Nothing of it is verified yet."""
+    """An assertion: it says which passkey was used. Nothing of it is verified yet."""
 
     credential: AuthenticationCredential
     challenge: bytes
@@ -243,13 +243,14 @@ class Presented:
 
     @property
     def handle(self) -> bytes | None:
-        """Of the user, if the passkey told it: a security key need not keep one."""
+        """The user handle, if the passkey sent one: a security key need not store it."""
         return self.credential.response.user_handle
 
     def verify(self, passkey: Kept) -> Used:
-        """Return what came with the right signature of *passkey*, which has that id.
+        """Verify the assertion with the public key of *passkey*, which has ``credential_id``.
 
-        :raises PasskeyRefused: if it is wrong, or does not do.
+        :raises PasskeyRefused: if the assertion is not valid, did not verify the person although
+            it had to, or may come from a copy of the passkey.
         """
         with _reading():
             verified = verify_authentication_response(
@@ -272,7 +273,7 @@ class Presented:
 
 
 def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Presented:
-    """Return what *answer* says, to look up the passkey and ``verify`` it.
+    """Return the assertion in *answer*. The caller finds its passkey and calls ``verify``.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
     """
@@ -285,7 +286,7 @@ def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Presented:
 
 @contextmanager
 def _reading(answer: Answer | None = None) -> Iterator[None]:
-    """Refuse what the library cannot read, or what is wrong: its parsers raise errors of all kinds.
+    """Refuse what the library cannot read or verify: its parsers raise errors of all kinds.
 
     :param answer: refused unread if it is too long.
     """
@@ -300,9 +301,9 @@ def _reading(answer: Answer | None = None) -> Iterator[None]:
 
 
 def _check_client_data(text: bytes, challenge: bytes) -> None:
-    """Name two faults that the library has one name for.
+    """Check origin and challenge. The library raises the same error for both.
 
-    None of our pages is ever shown in a frame: what comes from one was made elsewhere.
+    None of our pages is ever shown in a frame, so an answer from a frame has a wrong origin.
     """
     said = parse_client_data_json(text)
     if said.origin != _origin() or said.cross_origin:
@@ -323,7 +324,7 @@ def _new_challenge(aim: str, session: str, now: datetime) -> tuple[bytes, str]:
 
 
 def _open(answer: Answer, aim: str, session: str, now: datetime) -> tuple[bytes, datetime]:
-    """Return the challenge and its time, if this session was given it for *aim* lately."""
+    """Return the challenge and its time, if this session got it for *aim* lately."""
     try:
         challenge, at = _signer(aim, session).unsign(answer.challenge).split()
     except BadSignature:
@@ -349,7 +350,7 @@ def _descriptors(passkeys: Iterable[Kept]) -> list[PublicKeyCredentialDescriptor
 
 
 def rp_id() -> str:
-    """Return the host for which passkeys are made: with another one, no browser finds them."""
+    """Return the host that passkeys are bound to: on another host, browsers do not find them."""
     return urlsplit(conf.base_url).hostname or ""
 
 

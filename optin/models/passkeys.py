@@ -12,7 +12,7 @@ MAX_NAME = 40
 """Characters of a name."""
 
 MOST_PASSKEYS = 10
-"""Of one person."""
+"""How many one person can have."""
 
 
 class PasskeyManager(DeviceManager, models.Manager["Passkey"]):
@@ -33,11 +33,10 @@ class Passkey(Device):
     name = models.CharField(max_length=MAX_NAME)  # as the person calls it
     rp_id = models.CharField(max_length=253)  # the host of ``BASE_URL`` then
     credential_id = models.CharField(max_length=passkeys.MAX_CREDENTIAL_ID, unique=True)
-    # COSE, in base64url; "" of one that a restored database has again: it is not accepted.
+    # COSE, in base64url; "" if it was removed after the backup that was restored: it is refused.
     public_key = models.TextField()
-    # Of each use, if the authenticator counts them.
-    sign_count = models.PositiveBigIntegerField()
-    can_be_backed_up = models.BooleanField()  # its maker copies it to the person's other devices
+    sign_count = models.PositiveBigIntegerField()  # 0 if the authenticator does not count
+    can_be_backed_up = models.BooleanField()  # it can be synced to the person's other devices
     is_backed_up = models.BooleanField()
     transports = models.CharField(max_length=100, blank=True)
     created_at = models.DateTimeField()
@@ -58,7 +57,7 @@ class Passkey(Device):
         return False
 
     def use(self, used: passkeys.Used, now: datetime) -> None:
-        """Keep what came with the last right use. The caller holds the user's lock."""
+        """Store what the last valid assertion said. The caller holds the user's lock."""
         Passkey.objects.filter(pk=self.pk).update(
             sign_count=used.sign_count, is_backed_up=used.is_backed_up, last_used_at=now
         )

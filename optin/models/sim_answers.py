@@ -20,7 +20,7 @@ class SimAnswerQuerySet(models.QuerySet["SimAnswer"]):
 class SimAnswer(models.Model):
     """The last answer to "was the SIM of this number swapped?".
 
-    A question without an answer leaves the row as it is: "swapped" stands until its end, or until
+    A question without an answer does not change the row: "swapped" counts until its end, or until
     the provider says no.
     """
 
@@ -42,7 +42,7 @@ class SimAnswer(models.Model):
 
     @classmethod
     def against(cls, number: ProviderUser, now: datetime) -> "SimAnswer | None":
-        """Return the answer that the SIM of the active *number* is new, if it stops texts now."""
+        """Return the "swapped" that stops texts to the active *number* now, if there is one."""
         if conf.sim_swap != ENFORCE:
             return None
         found = cls.objects.of(number)
@@ -57,5 +57,5 @@ class SimAnswer(models.Model):
         return purpose == Purpose.SIGN_IN and until is not None and now < until
 
     def use(self) -> None:
-        """End what staff let through: a sign-in came through."""
+        """End the permission of staff: a sign-in used it."""
         SimAnswer.objects.filter(pk=self.pk).update(let_through_until=None)

@@ -31,7 +31,7 @@ Kind = AuditEvent.Kind
 
 
 def ask_to_add(user: User, *, origin: Origin) -> Asked:
-    """Return what the browser of *user* is asked, to make a passkey."""
+    """Return what the browser of *user* needs to make a passkey."""
     return passkeys.ask_to_add(
         user.get_username(),
         user.handle,
@@ -42,17 +42,18 @@ def ask_to_add(user: User, *, origin: Origin) -> Asked:
 
 
 def ask(aim: Purpose | Aim, has: Iterable[Passkey], *, origin: Origin) -> Asked:
-    """Return what the browser is asked, to use one of the passkeys that the person *has*.
+    """Return what the browser needs to use one of the passkeys that the person *has*.
 
-    With ``Aim.ALONE`` it may be anybody's.
+    With ``Aim.ALONE``, it may use anybody's.
     """
     return passkeys.ask(aim, has, session=origin.session, now=timezone.now())
 
 
 def to_add(standing: Standing) -> Standing:
-    """What of *standing* counts to add a passkey. Where one signs in alone, the sign-in does not.
+    """Return what *standing* proves to add a passkey.
 
-    Else whoever stole the cookie could come back without the password.
+    Where a passkey alone can sign in, the factor of the sign-in does not count. Otherwise a thief
+    of the cookie could add a passkey, and sign in again without the password.
     """
     return standing.to_replace(conf.passkey_sign_in or None)
 
@@ -66,7 +67,7 @@ def add(
     origin: Origin,
     keep_session: KeepSession = end_session,
 ) -> Change:
-    """Let *user* sign in with the passkey that *answer* brings.
+    """Let *user* sign in with the new passkey in *answer*.
 
     :param name: what they call it, in at most ``MAX_NAME`` characters.
     :raises PasswordNeeded: and
@@ -113,7 +114,7 @@ def _keep(factors: Factors, name: str, new: New) -> Passkey:
 
 
 def rename(user: User, passkey_id: int, name: str, *, standing: Standing, origin: Origin) -> None:
-    """Call a passkey of *user* something else, if there is that passkey.
+    """Rename a passkey of *user*, if it exists.
 
     :raises PasswordNeeded: if *standing* has not proved the password lately.
     :raises SignedOut: and

@@ -1,7 +1,7 @@
 """Ask whether the SIM of a number was swapped, before a code is texted to it.
 
-The question goes out before the transaction that decides. The decision reads only what is kept of
-the answer (``models.SimAnswer``).
+The service asks before the transaction that decides. The decision reads only the stored answer
+(``models.SimAnswer``).
 """
 
 import logging
@@ -37,23 +37,23 @@ from optin.runtime import metrics
 logger = logging.getLogger(__name__)
 
 KEPT = timedelta(minutes=5)
-"""How long an answer is good for the next texts."""
+"""How long an answer counts for further texts."""
 
 ASK_AGAIN = timedelta(minutes=1)
-"""When to ask for a text again if the provider gave no answer: the time that it rests."""
+"""How long to wait with the next text if the provider gave no answer (``TRIPPED_FOR``)."""
 
 _HOUR = timedelta(hours=1)
 
 
 def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
-    """Ask about the active number of *user*, unless the last answer is young.
+    """Ask about the active number of *user*, unless the last answer is younger than ``KEPT``.
 
     Call it outside a transaction, before the one that decides about a text: it waits for the
-    network. Nothing is kept if the provider fails. Nobody is asked if no text would leave, or about
-    a number that was verified less than an hour ago: the provider counts in hours.
+    network. If the provider fails, nothing is stored. The provider is not asked if no text would
+    leave, or about a number that was verified less than an hour ago: it counts in hours.
 
     :param at_page: the password was right on the sign-in page, where people with another factor
-        get no text by itself.
+        get a text only if they ask for it.
     """
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
@@ -85,10 +85,10 @@ def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
 def judge(
     number: ProviderUser, purpose: str, now: datetime
 ) -> tuple[Sending | None, dict[str, str]]:
-    """Return why no text may go to the active *number*; else None, and the SIM for its event.
+    """Return the refusal of a text to the active *number*, or None and data for its event.
 
-    Under the lock of the user. Two servers may read the clock at different times, so an answer
-    counts a little longer than ``ask`` would use it.
+    Call it under the lock of the user. The clocks of two servers may differ, so an answer counts a
+    little longer here than in ``ask``.
     """
     if conf.sim_swap == OFF or number.user.is_test or not _hours(number, now - CLOCK_SLACK):
         return None, {}
@@ -110,7 +110,7 @@ def judge(
 
 
 def _hours(number: ProviderUser, now: datetime) -> int:
-    """Return how many of the last hours count: none from before the number was verified."""
+    """Return how many hours the provider looks back: to the verification of *number* at most."""
     verified_at = number.taken_over_at or number.verified_at
     since = (now - verified_at) // _HOUR if verified_at else 0
     return max(min(conf.sim_swap_hours, since), 0)
@@ -123,11 +123,11 @@ def _answer(number: str, hours: int, now: datetime) -> bool:
     """
     health = GatewayHealth.objects.filter(gateway=SIM_SWAPS).first()
     if health and health.is_tripped(now):
-        raise SimUnknown("the provider failed and rests")
+        raise SimUnknown("the provider failed 3 times in a row, and is not asked for a minute")
     if not limits.reserve_sim_swap(now):
         raise SimUnknown("the budget of questions is used up")
     if health and not health.claim_trial(now):
-        raise SimUnknown("the provider failed, and another question tries it now")
+        raise SimUnknown("the provider failed, and only one question tries it again")
     is_fault = False
     try:
         return sim_swap.provider().swapped(number, hours=hours, patience=PATIENCE)
@@ -147,9 +147,9 @@ def _answer(number: str, hours: int, now: datetime) -> bool:
 
 
 def _keep(asked: ProviderUser, swapped: bool | None, origin: Origin) -> None:
-    """Keep the answer about the number *asked* about. Record a new "swapped", and mail the person.
+    """Store the answer about the number *asked*. Record a new "swapped", and mail the person.
 
-    With ``observe`` there is no mail: the texts go on.
+    With ``observe`` there is no mail: texts still leave.
 
     :param swapped: None if the provider does not know the number: an earlier "swapped" stands.
     """

@@ -1,7 +1,8 @@
-"""The way off texts, the weakest second factor: the day on which a file stops taking them alone.
+"""The day on which texts, the weakest second factor, end in a file.
 
-From that day, a number is opted in only beside another second factor. Numbers from before go on.
-People who have nothing else are led to another factor from ``NOTICE`` before the day.
+From that day, the file takes a new number only from people who have another second factor. Numbers
+from before keep working. From ``NOTICE`` before the day, people who have nothing else are asked to
+add another factor.
 """
 
 from datetime import date, timedelta
@@ -17,16 +18,18 @@ from optin.origin import Origin
 from optin.outcomes import StaffOutcome
 
 NOTICE = timedelta(days=28)
-"""From the first time that people are led to another factor to the day."""
+"""How long before the day people are first asked to add another factor."""
 
 
 def set_day(file: File, day: date | None, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Let *file* take a new number only beside another second factor, from *day* on.
+    """From *day* on, let *file* take a new number only from people with another second factor.
+
+    A later day than the present one is always accepted.
 
     :param day: None for never.
-    :raises PastDay: if it is over.
-    :raises Strands: unless it is later than the present one: while members with texts only have no
-        password, or would have less than ``NOTICE``.
+    :raises PastDay: if the day is in the past.
+    :raises Strands: if members with texts only have no password, or would have less than
+        ``NOTICE``.
     :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     today = timezone.localdate()

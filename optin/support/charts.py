@@ -120,7 +120,7 @@ class Part:
     name: str
     counts: list[int]
     is_stock: bool = False
-    """Whether each count is of all that there was then, and not of what came."""
+    """Whether each count is a total at that time, so that their sum says nothing."""
 
     @property
     def total(self) -> str:

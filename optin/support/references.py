@@ -46,7 +46,7 @@ class Untold:
 def untold(text: str, now: datetime) -> list[Untold]:
     """Return the requests of the reference *text*, to which ``find`` gives no event.
 
-    There are several after a change of keys.
+    There can be several after a change of keys.
     """
     found = []
     for at, beginning in references.read(text, now):

@@ -41,8 +41,8 @@ What = Figure.What
 def roll_up(now: datetime) -> int:
     """Count what may have changed by *now*; return how many spans were counted.
 
-    What was missed is caught up with. A span is one short transaction. Second factors are counted
-    once a day: how many there were on a day that was missed, nobody knows.
+    Spans that were missed are counted later, each in one short transaction. Second factors are
+    counted once a day. A day that was missed stays empty: its numbers are not known later.
     """
     today = day_of(now)
     if not FactorCount.objects.filter(day=today).exists():

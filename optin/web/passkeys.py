@@ -19,7 +19,7 @@ from optin.web.sessions import user_of, who_asks
 @form_page
 @signed_in
 def add(request: HttpRequest) -> HttpResponse:
-    """Name a passkey, and let the browser make it."""
+    """Ask for a name, and let the browser make the passkey."""
     if not are_offered():
         return SeeOther("two-factor", then=on_to(request))
     user = user_of(request)
@@ -55,7 +55,7 @@ def add(request: HttpRequest) -> HttpResponse:
 @form_page
 @signed_in
 def rename(request: HttpRequest, pk: int) -> HttpResponse:
-    """Call a passkey something else."""
+    """Rename a passkey."""
     found = user_of(request).passkeys.filter(pk=pk).first()
     if found is None:
         return SeeOther("two-factor")

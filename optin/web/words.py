@@ -226,7 +226,7 @@ def other_ways(factors: Overview) -> str:
 
 
 def _ways(factors: Overview) -> str:
-    """Name what *factors* has beside a text, after "use"; "" for nothing."""
+    """Name the factors other than texts, as the object of "use"; "" if there are none."""
     named = (
         (factors.passkeys, _("your passkey")),
         (factors.app, _("your authenticator app")),
@@ -236,7 +236,7 @@ def _ways(factors: Overview) -> str:
 
 
 def held(factors: Overview) -> str:
-    """Name all that *factors* has, after "remove"."""
+    """Name all *factors*, as the object of "remove"."""
     named = (
         (factors.number, _("your mobile number")),
         (factors.app, _("your authenticator app")),

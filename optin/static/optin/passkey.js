@@ -60,7 +60,7 @@
       button.disabled = false;
     });
 
-    // Back from the next page: what was sent is of no use any more.
+    // Somebody who comes back from the next page needs a new answer: each works once.
     window.addEventListener("pageshow", () => (field.value = ""));
   });
 })();
