@@ -123,7 +123,7 @@ def _remove_passkey(user: User, data: dict[str, Any], origin: Origin) -> Done:
     theirs = "; ".join(f"{one.pk} is {_named(one)}" for one in Passkey.objects.of(user)) or "none"
     words = {
         StaffOutcome.OK: "The passkey was removed. The person gets an email.",
-        StaffOutcome.NOT_OPTED_IN: f"Nothing was done: they do not have it. Theirs: {theirs}.",
+        StaffOutcome.NOT_OPTED_IN: f"Nothing was done: no such passkey. Theirs: {theirs}.",
     }
     return told(asked, words)
 
@@ -155,7 +155,7 @@ class RoleForm(ReasonForm):
 class PasskeyForm(ReasonForm):
     passkey = forms.IntegerField(
         label="Passkey",
-        help_text="Its id. With one that the person does not have, theirs are told.",
+        help_text="Its id. If the person has no such passkey, the answer lists theirs.",
     )
     field_order = ("passkey", "reason")
 
@@ -202,7 +202,7 @@ ACTIONS = (
         calls(
             staff_actions.let_through,
             "Tell them to sign in now. One texted code works within an hour.",
-            "Nothing was done: no new SIM is known, or one sign-in may come through already.",
+            "Nothing was done: no new SIM is known, or one sign-in is already allowed.",
         ),
         command="person let-through",
         by=PersonForm,

@@ -258,8 +258,8 @@ OF_FILE = (
         "Set the day on which texts end",
         staff.TENANTS,
         "From that day, the file takes a new mobile number only from people who have an "
-        "authenticator app or a passkey. Numbers from before go on. From 4 weeks before, people "
-        "with text messages only are asked after each sign-in to add another factor.",
+        "authenticator app or a passkey. Numbers from before keep working. From 4 weeks before, "
+        "people with text messages only are asked after each sign-in to add another factor.",
         calls(texts_end.set_day, "The day was set.", "It is that day already."),
         TextsEndForm,
         hits=_texts_only,

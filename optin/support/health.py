@@ -132,7 +132,7 @@ def stopped_texts(now: datetime) -> Iterator[Metric | Need]:
 
 
 def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
-    """No gateway failed at its last 3 texts, nor who knows of SIMs at the last 3 questions."""
+    """No gateway failed at its last 3 texts, nor the SIM swap provider at its last 3 questions."""
     health = GatewayHealth.objects.all_known()
     # A gateway that is no longer in the settings keeps its row.
     names = [gateway.name for gateway in map(gateways.make, conf.gateways)]
@@ -147,7 +147,7 @@ def failing_gateways(now: datetime) -> Iterator[Metric | Need]:
         words = f"Gateway {name} failed {failures[name]} times in a row: {then}."
         do = "Others that serve its regions take its texts."
         if name == SIM_SWAPS:
-            do = "Meanwhile nobody is asked whether SIMs were swapped."
+            do = "Meanwhile the service does not ask about SIM swaps."
         see = section("run", "When texts do not leave")
         yield Need(words, GatewayHealth, health[name].pk, do=f"{do} {see}")
 

@@ -248,9 +248,9 @@ RULES: dict[str, RuleRow] = {
     SUSPENDED: RuleRow("staff suspended the number", Why.SUSPENDED, stands=True),
     Why.SIM_SWAPPED: RuleRow("the provider says that the SIM of the number is new",
         Why.SIM_SWAPPED, stands=True),
-    Why.SIM_UNKNOWN: RuleRow("nobody could say whether the SIM of the number is new",
+    Why.SIM_UNKNOWN: RuleRow("the provider did not say whether the SIM is new",
         Why.SIM_UNKNOWN),
-    Why.TEXTS_END: RuleRow("the file takes a number only beside an app or a passkey",
+    Why.TEXTS_END: RuleRow("the file takes a new number only with an app or a passkey",
         Why.TEXTS_END),
     sandbox.RULE: RuleRow(
         "the ending of the number asked a sandbox for this answer", Why.REHEARSED
@@ -404,16 +404,16 @@ _WHY: dict[str, str] = {
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
     PasskeyFault.EXPIRED: "it was answered too late",
     PasskeyFault.OTHER_SESSION: "it was asked for in another session, or for another purpose",
-    PasskeyFault.USED: "it was used before, or a later one was",
+    PasskeyFault.USED: "its challenge, or a later one, was answered before",
     PasskeyFault.WRONG_ORIGIN: "it was used on another website",
-    PasskeyFault.UNKNOWN: "it is not one of this account",
+    PasskeyFault.UNKNOWN: "this account does not have it",
     PasskeyFault.NOT_VERIFIED: "it did not verify the person",
-    PasskeyFault.CLONED: "its count did not grow: there may be a copy of the key",
+    PasskeyFault.CLONED: "its counter did not grow: there may be a copy of the key",
     PasskeyFault.INVALID: "the answer of the browser is wrong or unreadable",
 }
 _SIM = {
     "swapped": "its SIM is new: with OPTIN_SIM_SWAP=enforce, no text would have left",
-    "unknown": "nobody could say whether its SIM is new",
+    "unknown": "the provider did not say whether its SIM is new",
     "let_through": "its SIM is new, and staff let one sign-in through",
 }
 _FAULTS: dict[str, str] = {

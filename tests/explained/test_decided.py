@@ -598,7 +598,7 @@ CASES = [
         lambda at: at.api.opt_in(ABROAD), Why.REGION, "country GB aren't allowed|allowed country",
         "region_not_allowed", "of that country can't be used here|begins with"),
     Case("texts have ended", texts_ended, None, opt_in_call, Why.TEXTS_END,
-        "only beside an app or a passkey|set up an authenticator app", "factor_disabled"),
+        "only with an app or a passkey|set up an authenticator app", "factor_disabled"),
     Case("opted in already", is_on, change_to_the_same, opt_in_call,
         Why.ON_ALREADY, "on already|turn it off first", "already_opted_in",
         "You already use this number"),

@@ -148,11 +148,11 @@ EXPLAINED: dict[Why, Explanation] = {
         "person asks support.",
     ),
     Why.PASSKEY_ONLY: Explanation(
-        "Tell them that a program can use a recovery code, or to add a mobile number or an "
+        "Tell them to give the program a recovery code, or to add a mobile number or an "
         "authenticator app under “Security”.",
-        "The person signs in with a passkey, which works in a browser only: no text is sent. Send "
-        "one of their recovery codes. For sign-ins without the person's browser, they can add a "
-        "mobile number or an authenticator app on the pages of the service; or use the "
+        "The person's only second factor is a passkey, which works in a browser only: no text is "
+        "sent. Send one of their recovery codes. For sign-ins without a browser, the person can "
+        "add a mobile number or an authenticator app on the pages of the service. Or use the "
         "authorization code flow, in which the person signs in with a browser.",
     ),
     Why.SIM_SWAPPED: Explanation(
@@ -165,8 +165,8 @@ EXPLAINED: dict[Why, Explanation] = {
         "support.",
     ),
     Why.SIM_UNKNOWN: Explanation(
-        "Tell them that it isn't their phone, and to ask again. If it stays so, tell the "
-        "operators: the provider that knows of new SIMs gives no answer.",
+        "Tell them that the cause isn't their phone, and to ask again. If it happens again, tell "
+        "the operators: the provider that is asked about SIM swaps gives no answer.",
         "Before a text leaves, this service asks whether the SIM of the number is new. There was "
         "no answer, so no text was sent. At sign-in, a code of an authenticator app or a recovery "
         "code still works. Ask for another text after as many seconds as Retry-After says.",
@@ -182,13 +182,13 @@ EXPLAINED: dict[Why, Explanation] = {
     ),
     Why.TEXTS_END: Explanation(
         "Tell them to sign in and to set up an authenticator app or a passkey first. Then they can "
-        "add a number beside it. The page of the file says since when.",
+        "also add a number. The page of the file says since when texts have ended.",
         "This file takes a new mobile number only from people who have an authenticator app or a "
         "passkey. They set it up on the pages of the service, where they can then add the number. "
-        "Don't ask again. Numbers that were opted in before work as ever.",
+        "Don't ask again. Numbers that were opted in before keep working.",
         gettext_noop(
-            "Your organisation takes a mobile number only beside an authenticator app or a "
-            "passkey. Set up one of these first."
+            "Your organisation takes a new mobile number only from people who also use an "
+            "authenticator app or a passkey. Set up one of these first."
         ),
     ),
     Why.NOT_MOBILE: Explanation(

@@ -163,7 +163,8 @@ _OTHER_CODES: dict[str, str] = {
         "Tell them to close all tabs of this service, and to sign in again in one of them."
     ),
     PasskeyFault.USED: (
-        "Tell them to load the page again, and to use the passkey there: another tab was faster."
+        "Tell them to load the page again, and to use the passkey there. A passkey was used in "
+        "another tab meanwhile."
     ),
     PasskeyFault.WRONG_ORIGIN: (
         "Ask which address their browser shows. If it is not the one of this service, it may be a "
@@ -171,17 +172,17 @@ _OTHER_CODES: dict[str, str] = {
     ),
     PasskeyFault.UNKNOWN: (
         "It is a passkey of another account, or one that was removed. Ask which of their passkeys, "
-        "named above, they have at hand. To use this device, they sign in in another way, and add "
-        "a passkey under “Security”."
+        "named above, they have at hand. To use this device, they sign in another way, and add a "
+        "passkey under “Security”."
     ),
     PasskeyFault.NOT_VERIFIED: (
         "Tell them to give the security key a PIN, or the device a screen lock, or to sign in with "
         "the password."
     ),
     PasskeyFault.CLONED: (
-        "Somebody may have a copy of this key, so it stays refused. Tell them to sign in with "
-        "another second factor, to remove the key under “Security”, and to add another one. If "
-        "they have no other: an administrator can press “Remove a passkey”."
+        "Somebody may have a copy of this key. Tell them to sign in with another second factor, to "
+        "remove the key under “Security”, and to add another one. If they have no other second "
+        "factor, an administrator can press “Remove a passkey”."
     ),
     PasskeyFault.INVALID: (
         "Tell them to update their browser, or to use another one or another way. If it happens "

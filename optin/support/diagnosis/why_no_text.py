@@ -17,7 +17,7 @@ from optin.support.wording import moment
 def of_texts(known: Known) -> Iterator[Cause]:
     request, barriers = known.request, list(in_force(known))
     if instead := _another_instead(known):
-        yield from [instead, *barriers]  # what became of older texts is no matter
+        yield from [instead, *barriers]  # older texts do not matter then
         return
     yield from _password_first(known)
     if not barriers:
@@ -61,7 +61,7 @@ def _another_instead(known: Known) -> Cause | None:
         return no_text(
             Why.PASSKEY_INSTEAD,
             f"At the last sign-in, {moment(sign_in.at)}, no text was sent: this account has a "
-            "passkey, which is asked for.",
+            "passkey, and the page asks for that first.",
             f"Tell them to use the passkey. {button}".strip(),
         )
     if not known.app:
