@@ -109,7 +109,7 @@ class Kept(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Options:
     """What a page asks a browser."""
 
     options: str  # JSON, as ``parseCreationOptionsFromJSON`` and its like read it
@@ -125,7 +125,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class New:
+class Registration:
     """A passkey that a browser made. The names are those of ``models.Passkey``."""
 
     rp_id: str
@@ -157,7 +157,7 @@ def are_offered() -> bool:
 
 def ask_to_add(
     name: str, handle: str, has: Iterable[Kept], *, session: str, now: datetime
-) -> Asked:
+) -> Options:
     """Ask a browser for a new passkey.
 
     :param handle: the user handle that the passkey stores. It must not identify the person.
@@ -178,10 +178,10 @@ def ask_to_add(
         exclude_credentials=_descriptors(has),
         supported_pub_key_algs=ALGORITHMS,
     )
-    return Asked(options_to_json(options), signed)
+    return Options(options_to_json(options), signed)
 
 
-def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
+def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Options:
     """Ask a browser to use one of the passkeys that somebody *has*, or any with ``Aim.ALONE``."""
     challenge, signed = _new_challenge(aim, session, now)
     needs = UserVerificationRequirement
@@ -192,10 +192,10 @@ def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Asked:
         allow_credentials=_descriptors(has),
         user_verification=needs.REQUIRED if aim == Aim.ALONE else needs.PREFERRED,
     )
-    return Asked(options_to_json(options), signed)
+    return Options(options_to_json(options), signed)
 
 
-def read_new(answer: Answer, *, session: str, now: datetime) -> New:
+def read_registration(answer: Answer, *, session: str, now: datetime) -> Registration:
     """Return the new passkey in *answer*.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
@@ -216,7 +216,7 @@ def read_new(answer: Answer, *, session: str, now: datetime) -> New:
     credential_id = bytes_to_base64url(verified.credential_id)
     if len(credential_id) > MAX_CREDENTIAL_ID or verified.credential_id != credential.raw_id:
         raise PasskeyRefused(PasskeyFault.INVALID)
-    return New(
+    return Registration(
         rp_id(),
         credential_id,
         bytes_to_base64url(verified.credential_public_key),
@@ -229,7 +229,7 @@ def read_new(answer: Answer, *, session: str, now: datetime) -> New:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class Assertion:
     """An assertion: it says which passkey was used. Nothing of it is verified yet."""
 
     credential: AuthenticationCredential
@@ -272,7 +272,7 @@ class Presented:
         return Used(count, verified.credential_backed_up, self.asked_at)
 
 
-def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Presented:
+def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Assertion:
     """Return the assertion in *answer*. The caller finds its passkey and calls ``verify``.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
@@ -281,7 +281,7 @@ def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Presented:
     with _reading(answer):
         credential = parse_authentication_credential_json(answer.credential)
         _check_client_data(credential.response.client_data_json, challenge)
-    return Presented(credential, challenge, asked_at, must_verify=aim == Aim.ALONE)
+    return Assertion(credential, challenge, asked_at, must_verify=aim == Aim.ALONE)
 
 
 @contextmanager

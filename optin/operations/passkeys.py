@@ -25,12 +25,12 @@ from optin.operations.factors import (
 from optin.operations.opt_ins import KeepSession, end_session
 from optin.origin import Origin
 from optin.outcomes import By, FactorOutcome
-from optin.passkeys import Aim, Answer, Asked, New, PasskeyFault, PasskeyRefused
+from optin.passkeys import Aim, Answer, Options, PasskeyFault, PasskeyRefused, Registration
 
 Kind = AuditEvent.Kind
 
 
-def ask_to_add(user: User, *, origin: Origin) -> Asked:
+def ask_to_add(user: User, *, origin: Origin) -> Options:
     """Return what the browser of *user* needs to make a passkey."""
     return passkeys.ask_to_add(
         user.get_username(),
@@ -41,7 +41,7 @@ def ask_to_add(user: User, *, origin: Origin) -> Asked:
     )
 
 
-def ask(aim: Purpose | Aim, has: Iterable[Passkey], *, origin: Origin) -> Asked:
+def ask(aim: Purpose | Aim, has: Iterable[Passkey], *, origin: Origin) -> Options:
     """Return what the browser needs to use one of the passkeys that the person *has*.
 
     With ``Aim.ALONE``, it may use anybody's.
@@ -91,7 +91,7 @@ def _add(factors: Factors, name: str, answer: Answer, origin: Origin) -> Change:
     if len(Passkey.objects.of(user)) >= MOST_PASSKEYS:
         return Change(FactorOutcome.PASSKEY_LIMIT)
     try:
-        new = passkeys.read_new(answer, session=origin.session, now=now)
+        new = passkeys.read_registration(answer, session=origin.session, now=now)
         verification.refuse_used(user, new.asked_at)
         passkey = _keep(factors, name, new)
     except PasskeyRefused as refused:
@@ -101,7 +101,7 @@ def _add(factors: Factors, name: str, answer: Answer, origin: Origin) -> Change:
     return Change(FactorOutcome.OK, data={"passkey": passkey.pk})
 
 
-def _keep(factors: Factors, name: str, new: New) -> Passkey:
+def _keep(factors: Factors, name: str, new: Registration) -> Passkey:
     fields = asdict(new)
     del fields["asked_at"]
     passkey, is_new = Passkey.objects.get_or_create(

@@ -17,7 +17,7 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, NotCompared, whole_seconds
-from optin.passkeys import Answer, Asked
+from optin.passkeys import Answer, Options
 from optin.runtime.redirects import SeeOther
 from optin.support import references
 from optin.web import sessions, typed, words
@@ -158,7 +158,7 @@ class CodePage(View):
         is_second = context["passkey"] and not context["waiting"]
         return (self.sends_itself and not is_second) or "expired" in context
 
-    def _passkey(self, factors: Overview) -> Asked | None:
+    def _passkey(self, factors: Overview) -> Options | None:
         """Return what a passkey is asked, if the person has one that counts here."""
         if not (self.takes_recovery and factors.passkeys):
             return None

@@ -31,7 +31,7 @@ from optin.operations import (
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
-from optin.passkeys import Aim, Asked, are_offered
+from optin.passkeys import Aim, Options, are_offered
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -82,7 +82,7 @@ def _ask_who(request: HttpRequest, form: SignInForm) -> HttpResponse:
     return page(request, "sign_in.html", form, focus="username", passkey=_any_passkey(request))
 
 
-def _any_passkey(request: HttpRequest) -> Asked | None:
+def _any_passkey(request: HttpRequest) -> Options | None:
     """Return what a browser is asked to sign in with a passkey alone, if that is offered."""
     if not (conf.passkey_sign_in and are_offered()):
         return None
@@ -157,7 +157,7 @@ class SignInCode(CodePage):
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor that is lost: the next thing is a new one (P-08)."""
         factors = authenticators.overview(self.person)
-        if factors.passkeys and len(factors.added_at) > 1:
+        if factors.passkeys and factors.has_several:
             sessions.flash(self.request, _("You're signed in. Replace what you've lost now."))
             return SeeOther("two-factor", then=on_to(self.request))
         if factors.number and opt_ins.files_for_numbers(self.person, factors):
