@@ -106,6 +106,11 @@ class Overview:
         return added_at(self.number, self.app, *self.passkeys)
 
     @property
+    def has_several(self) -> bool:
+        """Whether signing in still needs one if another is removed."""
+        return len(self.added_at) > 1
+
+    @property
     def takes_no_texts(self) -> bool:
         """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
         return self.is_disabled or bool(self.number and self.number.suspended_at)

@@ -343,7 +343,7 @@ class OffCode(CodePage):
         # What is gone was removed since, perhaps by the first half of a double click.
         if not has[self.removal]:
             return SeeOther("two-factor")
-        if len(factors.added_at) < 2:
+        if not factors.has_several:
             self.removal, self.one = Removal.ALL, None
         return super().dispatch(request, *args, **kwargs)
 
