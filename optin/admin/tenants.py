@@ -119,7 +119,7 @@ def _hub(file: File, request: HttpRequest) -> dict[str, Any]:
             ("File id", file.pk),
             ("State", "active" if file.active else "not active"),
             *([("Sandbox", "yes")] if file.is_sandbox else _used(file)),
-            *([("Texts end", f"on {file.texts_end_on}")] if file.texts_end_on else []),
+            *([("Texts end", f"on {file.texts_end_on:%-d %B %Y}")] if file.texts_end_on else []),
         ],
         "chart": None
         if file.is_sandbox

@@ -123,7 +123,7 @@ def test_the_day_strands_nobody(active: ProviderUser, stranger: User, file: File
         "Moving on. Jo",
         {"day": day.isoformat()},
     )
-    assert f"on {day}" in staff.get("/admin/optin/file/777/change/").content.decode()
+    assert f"on {day:%-d %B %Y}" in staff.get("/admin/optin/file/777/change/").content.decode()
     # Nearer is refused as before, later never is.
     assert "4 weeks" in ask(staff, SET, 422, day=in_days(5).isoformat(), reason="Sooner. Jo")
     active.user.set_unusable_password()

@@ -119,12 +119,14 @@ def barred(known: Known) -> Iterator[Cause]:
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
     if active and known.sim:
-        let = known.sim.lets_through(Purpose.SIGN_IN, known.now)
+        let = ""
+        if known.sim.lets_through(Purpose.SIGN_IN, known.now) and known.sim.let_through_until:
+            let = f" Staff let one sign-in through until {moment_by(known.sim.let_through_until)}."
         yield no_entry(
             Why.SIM_SWAPPED,
             f"The provider says that the SIM of the number {active.masked_number} is new. Until "
             f"{moment_by(known.sim.swapped_until)} at the latest, no code is texted to it or "
-            "accepted." + (" Staff let one sign-in through." if let else ""),
+            f"accepted.{let}",
             f"{another_way}{EXPLAINED[Why.SIM_SWAPPED].staff}",
         )
     if user.otp_disabled_at:
