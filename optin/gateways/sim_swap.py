@@ -55,7 +55,7 @@ class SimSwap(Protocol):
 
 
 class Camara:
-    """A provider with the CAMARA SIM Swap API, release r2.2 (sim-swap 2.0.0).
+    """A provider with the CAMARA SIM Swap API (sim-swap v2).
 
     It gives tokens for client credentials (RFC 6749, 4.4). Each process keeps its own.
     """

@@ -1,4 +1,4 @@
-"""A provider with the CAMARA SIM Swap API, release r2.2, as its document describes it."""
+"""A provider with the CAMARA SIM Swap API (sim-swap v2), as its document describes it."""
 
 import json
 import re
