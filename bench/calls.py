@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from bench import world
 from bench.world import PASSWORD, Person
@@ -116,7 +116,7 @@ def environ(target: str, query: str, kind: str, body: str) -> Environ:
         "REQUEST_METHOD": "POST",
         "PATH_INFO": target,
         "QUERY_STRING": query,
-        "SERVER_NAME": "127.0.0.1",
+        "SERVER_NAME": urlsplit(conf.base_url).hostname,
         "SERVER_PORT": conf.base_url.rpartition(":")[2],
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",

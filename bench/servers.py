@@ -68,7 +68,7 @@ def serving(
     with open(log or os.devnull, "ab") as lines:
         process = subprocess.Popen(  # noqa: S603
             command,
-            env=os.environ | {"PORT": str(port)} | env,
+            env=os.environ | {"PORT": str(port), "BASE_URL": f"http://127.0.0.1:{port}"} | env,
             cwd=cwd,
             stderr=lines,
             start_new_session=True,

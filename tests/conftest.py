@@ -63,7 +63,8 @@ def pytest_collection_finish() -> None:
 TESTS = Path(__file__).parent
 EVERY_DAY = [
     *("audit", "faults", "keys", "promises", "races", "restore", "retention"),
-    *("api/test_statements.py", "browser/test_flows.py", "upgrade/test_under_load.py"),
+    *("api/test_statements.py", "browser/test_flows.py", "browser/test_passkeys.py"),
+    "upgrade/test_under_load.py",
     *("clients/test_openid.py", "scim", "web/flows/test_every_page.py"),
     "conformance/test_conformance.py::test_nothing_is_wrong_with_our_own_service",
 ]
