@@ -527,8 +527,8 @@ def test_who_has_both_chooses_what_is_asked_for_first(full: Person) -> None:
         assert choose()
     assert full.user.text_first
     full.turn_off(full.app_code(), Removal.APP)
-    User.objects.update(text_first=False)
     assert not choose()
+    full.add_app()
     assert not full.user.text_first
 
 

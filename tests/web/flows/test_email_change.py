@@ -12,7 +12,7 @@ from optin.limits import EMAILS
 from optin.models import AuditEvent, EmailChange, User
 from optin.operations import email_changes
 from optin.origin import Face, Origin
-from tests.kit.browser import CONFIRM, PROVE, Browser, link_in_mail, sign_in
+from tests.kit.browser import Browser, link_in_mail, sign_in
 from tests.kit.people import PASSWORD, make_user
 
 pytestmark = [
@@ -127,16 +127,6 @@ def test_the_link_is_sent_again_as_often_as_an_address_may_be_asked_for(
 
 
 # -- what is asked for first -------------------------------------------------------
-
-
-def test_the_password_and_a_factor_are_asked_for_again(ann_on: Browser, clock: Clock) -> None:
-    """A stolen session is not enough, nor is a stolen password."""
-    clock.shift(timedelta(minutes=21))
-    ann_on.go(EMAIL)
-    assert ann_on.path == CONFIRM
-    ann_on.send(password=PASSWORD)
-    assert ann_on.path == PROVE
-    assert not EmailChange.objects.exists()
 
 
 @pytest.mark.parametrize(

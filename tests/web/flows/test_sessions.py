@@ -227,6 +227,7 @@ def test_idle_session_ends(
     clock.shift(minutes * MINUTE)
     assert not is_in(browser)
     assert "You were signed out" in browser.page.flash
+    assert browser.page.texts[".refused"] == browser.page.flash
 
 
 def test_session_ends_after_twelve_hours(ann: Browser, clock: time_machine.Traveller) -> None:

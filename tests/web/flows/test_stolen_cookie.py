@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from optin.models import AuthenticatorApp, EmailChange, ProviderUser, User
+from optin.models import AuthenticatorApp, EmailChange, User
 from optin.operations import authenticators
 from tests.kit import apps
 from tests.kit.browser import APP, NUMBER_PAGE, OFF, PROVE, RECOVERY, Browser, sign_in
@@ -59,17 +59,6 @@ def test_what_it_makes_itself_proves_nothing(
     ann_on.go(OFF)
     ann_on.send(**typed)
     assert not authenticators.overview(user).is_on
-
-
-def test_it_replaces_no_number(ann_on: Browser, active: ProviderUser, phone: Phone) -> None:
-    """P-08."""
-    sent = len(phone.messages)
-    ann_on.go(NUMBER_PAGE)
-    assert ann_on.path == PROVE
-    assert len(phone.messages) == sent
-    ann_on.send(f"{PROVE}send/")
-    ann_on.send(code=phone.code())
-    assert ann_on.path == NUMBER_PAGE
 
 
 def test_it_replaces_no_app_and_a_number_beside_it_proves_nothing(

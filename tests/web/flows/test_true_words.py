@@ -152,32 +152,6 @@ def test_hint_of_the_countries(
 # -- what was not done ---------------------------------------------------------------
 
 
-def is_refusal(browser: Browser) -> bool:
-    return browser.page.texts.get(".refused", "") == browser.page.flash != ""
-
-
-def test_refusals_look_like_refusals(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    ann_on.go(OFF)
-    ann_on.send(f"{OFF}send/")
-    resend = ann_on.page.address + "send/"
-    ann_on.click(f"{OFF}not-received/")
-    again = ann_on.submission(f"{OFF}send/")
-    again(ann_on)
-    assert resend.endswith(f"{OFF}send/")
-    assert "You can ask for another" in ann_on.page.flash
-    assert is_refusal(ann_on)
-    clock.shift(timedelta(minutes=2))
-    again(ann_on)
-    assert "We sent the text message again." in ann_on.page.flash
-    assert not is_refusal(ann_on)
-    clock.shift(timedelta(minutes=31))
-    ann_on.reload()
-    assert "You were signed out" in ann_on.page.flash
-    assert is_refusal(ann_on)
-
-
 @pytest.mark.parametrize(
     ("first", "second", "fields"),
     [
