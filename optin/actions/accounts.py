@@ -116,22 +116,6 @@ def _reveal(row: ProviderUser, data: dict[str, Any], origin: Origin) -> Done:
     return Done("This is the full number. It is shown only once.", secret=result.number)
 
 
-def _remove_passkey(user: User, data: dict[str, Any], origin: Origin) -> Done:
-    asked = staff_actions.remove_passkey(
-        user, data["passkey"], reason=data["reason"], origin=origin
-    )
-    theirs = "; ".join(f"{one.pk} is {_named(one)}" for one in Passkey.objects.of(user)) or "none"
-    words = {
-        StaffOutcome.OK: "The passkey was removed. The person gets an email.",
-        StaffOutcome.NOT_OPTED_IN: f"Nothing was done: no such passkey. Theirs: {theirs}.",
-    }
-    return told(asked, words)
-
-
-def _named(one: Passkey) -> str:
-    return f"{quoted(one.name)}, added {exact(one.created_at)}"
-
-
 _KNOWN = "I'm sure that it's the person themselves who asks."
 
 
@@ -153,18 +137,18 @@ class RoleForm(ReasonForm):
 
 
 class PasskeyForm(ReasonForm):
-    passkey = forms.IntegerField(
-        label="Passkey",
-        help_text="Its id. If the person has no such passkey, the answer lists theirs.",
-    )
+    passkey = forms.IntegerField(label="Id of the passkey, as the page of the account shows it")
     field_order = ("passkey", "reason")
 
     def __init__(self, data: Any, row: Any = None) -> None:
         super().__init__(data, row)
         if row:
-            choices = [(one.pk, _named(one)) for one in Passkey.objects.of(row)]
+            choices = [
+                (one.pk, f"{quoted(one.name)}, added {exact(one.created_at)}")
+                for one in Passkey.objects.of(row)
+            ]
             self.fields["passkey"].widget = forms.Select(choices=choices)
-            self.fields["passkey"].help_text = ""
+            self.fields["passkey"].label = "Passkey"
 
 
 ACTIONS = (
@@ -251,7 +235,7 @@ ACTIONS = (
         staff.REVOKE,
         "Removes one passkey, such as one that is lost or stolen. If it is the last second factor, "
         "the password alone is enough to sign in then. The person gets an email.",
-        _remove_passkey,
+        calls(staff_actions.remove_passkey, "The passkey was removed. The person gets an email."),
         PasskeyForm,
         is_destructive=True,
         command="person remove-passkey",

@@ -51,24 +51,27 @@ class StaffAction:
 
     kind: AuditEvent.Kind
     notice: Notice.Kind
-    change: Callable[[Factors], StaffOutcome]
-    """Changes the locked user, and says whether there was something to change."""
+    change: Callable[..., StaffOutcome | dict[str, Any]]
+    """Changes the locked user, and says whether there was something to change. What is not about
+    the number returns the data of the event instead."""
 
-    def __call__(self, user: User, *, reason: str, origin: Origin) -> StaffOutcome:
+    def __call__(self, user: User, *, reason: str, origin: Origin, **which: Any) -> StaffOutcome:
         """Do it to *user*.
 
+        :param which: what ``change`` needs to know more.
         :raises UnfitReason: without a reason, or with one of over 500 characters.
         :raises Deactivated: if the actor is no staff any more.
         """
         reason = fit_reason(reason)
         with transaction.atomic(durable=True):
             factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
-            row = factors.active
-            data = {"failures": factors.user.failures}
+            row, data = factors.active, {"failures": factors.user.failures}
             if staff.is_out_of_reach(origin, factors.user):
                 outcome = StaffOutcome.OUT_OF_REACH
+            elif isinstance(changed := self.change(factors, **which), StaffOutcome):
+                outcome = changed
             else:
-                outcome = self.change(factors)
+                outcome, row, data = StaffOutcome.OK, None, changed
             if outcome is StaffOutcome.OK:
                 delivery.notify(factors.user, self.notice, factors.now, row)
             record(self.kind, outcome, factors, row, origin, reason=reason, data=data)
@@ -116,6 +119,12 @@ def revoke_locked(factors: Factors, removal: Removal = Removal.ALL) -> bool:
     return removed
 
 
+def _remove_passkey(factors: Factors, passkey: int) -> StaffOutcome | dict[str, Any]:
+    removed = remove(factors, Removal.PASSKEY, passkeys=[passkey], told=False)
+    factors.user.forget_attempt()
+    return removed if removed["removed"] else StaffOutcome.NOT_OPTED_IN
+
+
 def _let_through(factors: Factors) -> StaffOutcome:
     row = factors.active
     if row is None:
@@ -149,31 +158,14 @@ revoke_number = StaffAction(
 )
 """The same for the number alone: an authenticator app and passkeys stay."""
 
+remove_passkey = StaffAction(Kind.REVOKE, Notice.Kind.PASSKEY_REMOVED, _remove_passkey)
+"""Remove the passkey with the id ``passkey``: the other factors stay."""
+
 unlock = StaffAction(Kind.UNLOCK, Notice.Kind.UNLOCKED, _unlock)
 """End a lock or a disabling, also of programs, and start the counts of failures again."""
 
 let_through = StaffAction(Kind.SIM, Notice.Kind.SIM_LET_THROUGH, _let_through)
 """Let one sign-in by text through to a number whose SIM is new."""
-
-
-def remove_passkey(user: User, passkey_id: int, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Remove one passkey of *user*, and tell them: their other factors stay.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises Deactivated: if the actor is no staff any more.
-    """
-    reason = fit_reason(reason)
-    with transaction.atomic(durable=True):
-        factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
-        data: dict[str, Any] = {}
-        if staff.is_out_of_reach(origin, factors.user):
-            outcome = StaffOutcome.OUT_OF_REACH
-        else:
-            data = remove(factors, Removal.PASSKEY, passkeys=[passkey_id])
-            factors.user.forget_attempt()
-            outcome = StaffOutcome.OK if data["removed"] else StaffOutcome.NOT_OPTED_IN
-        record(Kind.REVOKE, outcome, factors, None, origin, reason=reason, data=data)
-    return outcome
 
 
 def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome:

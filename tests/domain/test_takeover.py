@@ -213,7 +213,7 @@ def test_a_passkey_of_a_thief_goes_and_the_others_stay(person: Person) -> None:
         person.add_passkey("lost")
         lost = Passkey.objects.latest("pk")
         person.clock.shift(60)
-        staff_actions.remove_passkey(person.user, lost.pk, reason="asked", origin=PAGE)
+        staff_actions.remove_passkey(person.user, passkey=lost.pk, reason="asked", origin=PAGE)
         person.clock.shift(60)
         person.add_passkey("a thief's")
         thiefs = Passkey.objects.latest("pk")

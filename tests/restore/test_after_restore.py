@@ -482,7 +482,7 @@ def revoke(person: Person) -> None:
 
 def remove_passkey(person: Person, name: str) -> None:
     pk = Passkey.objects.get(user=person.who, name=name).pk
-    staff_actions.remove_passkey(person.user, pk, reason="lost", origin=ORIGIN)
+    staff_actions.remove_passkey(person.user, passkey=pk, reason="lost", origin=ORIGIN)
 
 
 def readiness(client: Client) -> tuple[int, str]:

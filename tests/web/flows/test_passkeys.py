@@ -9,7 +9,6 @@ from django.conf import LazySettings
 
 from optin.models import AuditEvent, Passkey, ProviderUser, User
 from optin.operations import staff_actions
-from optin.outcomes import StaffOutcome
 from tests.kit.authenticator import Authenticator
 from tests.kit.browser import OFF, PROVE, SUCCESS, TWO_FACTOR, Browser, Page, sign_in
 from tests.kit.people import ORIGIN, make_user
@@ -109,7 +108,7 @@ def test_a_page_to_remove_one_that_is_gone_removes_nothing_else(
     ann_on.go(f"{OFF}?what=passkey&passkey={row.pk}")
     ann_on.send(f"{OFF}send/")
     enter = ann_on.submission(code=phone.code())
-    assert staff_actions.remove_passkey(user, row.pk, reason="x", origin=ORIGIN) is StaffOutcome.OK
+    staff_actions.remove_passkey(user, passkey=row.pk, reason="x", origin=ORIGIN)
     assert enter(ann_on).heading == "Two-factor sign-in is on"
     assert ProviderUser.objects.filter(confirmed=True).exists()
 
