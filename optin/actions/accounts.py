@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from optin.actions.base import Action, Done, NoForm, PersonForm, ReasonForm, calls, told
 from optin.conf import STAFF_REVOKE_DELAY
-from optin.models import Passkey, ProviderUser, User
+from optin.models import Passkey, ProviderUser, Purpose, User
 from optin.operations import erasure, invitations, people, revocations, staff, staff_actions
 from optin.operations.sending import Sending
 from optin.origin import Origin
@@ -190,7 +190,11 @@ ACTIONS = (
         ),
         command="person let-through",
         by=PersonForm,
-        changes=lambda it: it.factors.sim and it.user.is_active,
+        changes=lambda it: (
+            it.factors.sim
+            and it.user.is_active
+            and not it.factors.sim.lets_through(Purpose.SIGN_IN, timezone.now())
+        ),
         helps=lambda it: True,
         needs="I'm sure, and not only by this number, that it's the person themselves who asks.",
     ),

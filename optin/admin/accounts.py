@@ -290,6 +290,7 @@ _FOR_THE_ACCOUNT = {
     Why.LOCKED: "unlock",
     Why.DISABLED: "unlock",
     Why.SUSPENDED: "resume",
+    Why.SIM_SWAPPED: "let-through",
     Why.REVOCATION_WAITS: "withdraw",
     Why.NO_PASSWORD: "invite",
     Why.DEACTIVATED: "activate",
@@ -317,11 +318,11 @@ def _causes(
     :returns: the causes, and the names of their actions.
     """
     found: dict[Question, list[Any]] = {question: [] for question in Question}
-    names = set[str]()
+    names, told = set[str](), set[tuple[Why, str]]()
     for cause in causes_of(known):
-        name = _help(cause, offer, actor)
-        is_told = any(one["cause"].why == cause.why for each in found.values() for one in each)
-        shown: dict[str, Any] = {"cause": cause, "is_told": is_told}
+        name, advice = _help(cause, offer, actor), (cause.why, cause.advice)
+        shown: dict[str, Any] = {"cause": cause, "is_told": advice in told}
+        told.add(advice)
         if name:
             action = OFFERED[name]
             args = [known.user.pk] if name.startswith(_OF_ACCOUNT) else []

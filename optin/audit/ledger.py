@@ -60,6 +60,7 @@ _DATA = TELLING | {
     "application",
     "endpoint",
     "stopped",
+    "day",
     "sha256",
     "made",
     "changed",

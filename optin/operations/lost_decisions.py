@@ -6,7 +6,7 @@ operation that made them.
 
 from collections.abc import Callable, Container
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
@@ -24,6 +24,7 @@ from optin.operations import (
     sign_in,
     staff,
     tenants,
+    texts_end,
     webhooks,
 )
 from optin.operations.lost_changes import made_until
@@ -164,6 +165,14 @@ def _switch_password_clients(line: Line, origin: Origin) -> bool:
     return True
 
 
+def _end_texts(line: Line, origin: Origin) -> bool:
+    """Set the day on which texts end, or take it back: people were told of it."""
+    file = File.objects.get(pk=line.file_id or 0)
+    day = date.fromisoformat(line.data["day"]) if line.outcome == "texts_end" else None
+    with transaction.atomic(durable=True):
+        return texts_end.put_day(file, day, reason=REASON, origin=origin) is StaffOutcome.OK
+
+
 def _list(line: Line, origin: Origin) -> bool:
     """Put a number or prefix on a list, or take it off."""
     data = line.data
@@ -223,6 +232,7 @@ _OPERATIONS: dict[str, Callable[[Line, Origin], bool]] = {
     Kind.APPLICATION: _application,
     Kind.WEBHOOK: _end_endpoint,
     Kind.PASSWORD_CLIENTS: _switch_password_clients,
+    Kind.FILE: _end_texts,
     Kind.DENY: _list,
     Kind.SAFE: _list,
     Kind.NO_TEXTS: _stop_number,

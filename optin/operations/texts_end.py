@@ -37,19 +37,23 @@ def set_day(file: File, day: date | None, *, reason: str, origin: Origin) -> Sta
         raise PastDay
     with transaction.atomic(durable=True):
         old = File.objects.select_for_update(no_key=True).get(pk=file.pk).texts_end_on
-        if day == old:
-            return StaffOutcome.UNCHANGED
         if day and (old is None or day < old):
             _refuse_to_strand(file, day, today)
-        File.objects.filter(pk=file.pk).update(texts_end_on=day)
-        AuditEvent.objects.record(
-            AuditEvent.Kind.FILE,
-            "texts_end" if day else "texts_stay",
-            origin=origin,
-            file_id=file.pk,
-            reason=fit_reason(reason),
-            data={"day": day.isoformat()} if day else None,
-        )
+        return put_day(file, day, reason=reason, origin=origin)
+
+
+def put_day(file: File, day: date | None, *, reason: str, origin: Origin) -> StaffOutcome:
+    """``set_day`` for a caller that has decided that it may, in its transaction."""
+    if not File.objects.filter(pk=file.pk).exclude(texts_end_on=day).update(texts_end_on=day):
+        return StaffOutcome.UNCHANGED
+    AuditEvent.objects.record(
+        AuditEvent.Kind.FILE,
+        "texts_end" if day else "texts_stay",
+        origin=origin,
+        file_id=file.pk,
+        reason=fit_reason(reason),
+        data={"day": day.isoformat()} if day else None,
+    )
     return StaffOutcome.OK
 
 

@@ -193,11 +193,16 @@ def test_staff_let_one_sign_in_through(
     provider.swapped = True
     assert Tokens().sign_in().status == 401
     staff = browser_of("support")
-    html = staff.get(f"/admin/optin/user/{user.pk}/change/").content.decode()
+    account, let_through = (
+        f"/admin/optin/user/{user.pk}/{page}/" for page in ("change", "let-through")
+    )
+    html = staff.get(account).content.decode()
     assert "New SIM" in html
-    assert "Let one sign-in through" in html
-    ticked = {"reason": "Ticket 7. Jo", "ready": "on"}
-    staff.post(f"/admin/optin/user/{user.pk}/let-through/", ticked)
+    assert (html.count("may have taken over"), html.count(let_through)) == (1, 1)
+    staff.post(let_through, {"reason": "Ticket 7. Jo", "ready": "on"})
+    html = staff.get(account).content.decode()
+    assert "Tell them to sign in now" in html
+    assert let_through not in html  # while it is open
     clock.shift(61)
     refused = challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
     assert refused.outcome is SendOutcome.FACTOR_DISABLED

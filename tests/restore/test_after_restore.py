@@ -72,6 +72,7 @@ from optin.operations import (
     staff,
     staff_actions,
     tenants,
+    texts_end,
     webhooks,
 )
 from optin.operations.authenticators import Removal
@@ -420,6 +421,14 @@ class Town:
             lambda: Guard.objects.filter(key=target.key).exists(),
         )
 
+    def texts_without_end(self) -> Change:
+        file = File.objects.create(id=701, name="Still by text")
+        tomorrow = timezone.localdate() + DAY
+        return Change(
+            lambda: texts_end.set_day(file, tomorrow, reason="weak", origin=ORIGIN),
+            File.objects.filter(pk=file.pk, texts_end_on=None).exists,
+        )
+
     def texts_stopped_by_their_owner(self) -> Change:
         mobile = MobileNumber.stored(number(904))
         digest = ProviderUser.digest_of(mobile.e164)
@@ -524,6 +533,7 @@ def test_what_was_given_back_is_given_back(town: Town, lost: Lost) -> None:
     people.deactivate(left, reason="left", origin=ORIGIN)
     delivery.record_opt_out(mobile, True, timezone.now(), ORIGIN)
     send_controls.stop_texts(reason="attack", origin=ORIGIN)
+    texts_end.set_day(town.file, timezone.localdate() + 28 * DAY, reason="weak", origin=ORIGIN)
     now, closed = timezone.now(), Target.number(number(909))
     Guard.objects.close_to_strangers(closed.key, "909", now, now + timedelta(days=30))
     with lost():
@@ -533,6 +543,7 @@ def test_what_was_given_back_is_given_back(town: Town, lost: Lost) -> None:
         people.activate(left, reason="back", origin=ORIGIN)
         delivery.record_opt_out(mobile, False, timezone.now(), ORIGIN)
         send_controls.allow_texts(reason="over", origin=ORIGIN)
+        texts_end.set_day(town.file, None, reason="too early", origin=ORIGIN)
         send_controls.unlist(closed, reason="theirs", origin=ORIGIN)
 
     run("after_restore")
@@ -541,6 +552,7 @@ def test_what_was_given_back_is_given_back(town: Town, lost: Lost) -> None:
     assert disabled.user.otp_disabled_at is None
     assert Membership.objects.get(user=member).active
     assert User.objects.get(pk=left.pk).is_active
+    assert File.objects.get(pk=town.file.pk).texts_end_on is None
     assert not Guard.objects.exists()
 
 

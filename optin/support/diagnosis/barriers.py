@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from optin import phones
 from optin.causes import UNKNOWN, Cause, Question, Why
-from optin.models import AuditEvent, GatewayHealth, Guard, Purpose, Revocation
+from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
 from optin.origin import browser, network_of
 from optin.support import wording
 from optin.support.diagnosis.explanations import EXPLAINED, IF_NOT_THEIRS, no_entry, no_text
@@ -119,15 +119,16 @@ def barred(known: Known) -> Iterator[Cause]:
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
     if active and known.sim:
-        let = ""
-        if known.sim.lets_through(Purpose.SIGN_IN, known.now) and known.sim.let_through_until:
-            let = f" Staff let one sign-in through until {moment_by(known.sim.let_through_until)}."
+        let, do = "", EXPLAINED[Why.SIM_SWAPPED].staff
+        if (until := known.sim.let_through_until) and until > known.now:
+            let = f" Staff let one sign-in through until {moment_by(until)}."
+            do = "Tell them to sign in now, by text message."
         yield no_entry(
             Why.SIM_SWAPPED,
             f"The provider says that the SIM of the number {active.masked_number} is new. Until "
             f"{moment_by(known.sim.swapped_until)} at the latest, no code is texted to it or "
             f"accepted.{let}",
-            f"{another_way}{EXPLAINED[Why.SIM_SWAPPED].staff}",
+            f"{another_way}{do}",
         )
     if user.otp_disabled_at:
         yield no_entry(
