@@ -20,13 +20,14 @@ from tests.kit.chromium import Window, audit_everywhere
 from tests.kit.server import ROOT
 
 SHOWN_BY = [
-    *("sandbox/test_nothing_leaks.py", "web/test_consent.py", "web/test_openid.py"),
+    *("delivery/test_sim_swaps.py", "sandbox/test_nothing_leaks.py"),
+    *("web/test_consent.py", "web/test_openid.py"),
     *(
         f"web/flows/test_{name}.py"
         for name in (
             *("access", "email_change", "every_page", "flows", "integrations", "last_visit"),
-            *("lost_everything", "on_the_way", "passkeys", "revocation", "stop", "true_words"),
-            "ways_on",
+            *("lost_everything", "on_the_way", "passkeys", "revocation", "stop", "texts_end"),
+            *("true_words", "ways_on"),
         )
     ),
 ]
