@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.utils.module_loading import import_string
-
 from optin.conf import Conf, Setting, conf
 from optin.gateways.http import Http, kept_id
 from optin.gateways.kannel import Kannel
+from optin.gateways.loading import load
 from optin.gateways.protocol import (
     TIMEOUT,
     Callback,
@@ -84,12 +83,9 @@ def make(name: str) -> Gateway:
 
     :raises ValueError: if its settings do not fit, with a reason that holds no secret.
     """
-    if name in _SHIPPED:
-        return _SHIPPED[name]()
-    try:
-        gateway: Gateway = import_string(name)()
-    except ImportError as exc:
-        raise ValueError(f"it cannot be imported: {exc}.") from None
+    gateway = load(name, _SHIPPED)
+    if name in KNOWN:
+        return gateway
     if missing := [part for part in _PARTS if not hasattr(gateway, part)]:
         raise ValueError(
             f"it has no {', '.join(missing)}; see class Gateway in optin/gateways/protocol.py."

@@ -1,10 +1,12 @@
 """One HTTP request to a gateway that is not trusted: in time, or not at all."""
 
+import json
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import closing
 from functools import lru_cache
+from typing import Any
 
 import certifi
 
@@ -78,6 +80,15 @@ class Call:
                 fate = Fate.UNKNOWN if self._line.may_be_heard else Fate.TRY_ANOTHER
                 raise SmsError(str(exc), fate) from None
         return status, b"" if answer and len(answer) > MAX_ANSWER else answer
+
+
+def facts_in(answer: bytes) -> dict[str, Any]:
+    """Return the JSON object in *answer*; an empty one if there is none."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _dial(host: str, port: int, patience: float) -> socket.socket:

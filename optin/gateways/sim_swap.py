@@ -9,17 +9,17 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 from uuid import uuid4
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
 from optin.conf import conf
 from optin.conf.faults import header_word, remote
 from optin.conf.kinds import text
-from optin.gateways.call import Call
+from optin.gateways.call import Call, facts_in
+from optin.gateways.loading import load
 from optin.gateways.protocol import SmsError
 
 PATIENCE = 1.0
@@ -92,7 +92,7 @@ class Camara:
         if status == 401 and is_kept:
             _TOKENS.pop(self._account, None)
             status, answer = self._check(number, hours, ends)
-        found = _json(answer)
+        found = facts_in(answer)
         said = found.get("swapped")
         if status == 200 and isinstance(said, bool):
             return said
@@ -128,7 +128,7 @@ class Camara:
         }
         form = {"grant_type": "client_credentials", "scope": self.scope}
         status, answer = _post(self.token_url, headers, urlencode(form).encode(), ends)
-        found = _json(answer)
+        found = facts_in(answer)
         token, seconds = found.get("access_token"), found.get("expires_in", 0)
         if status != 200 or not isinstance(token, str) or header_word(token) or not token:
             raise SimUnknown(f"the provider gives no token: it answered {status}")
@@ -171,14 +171,7 @@ def provider() -> SimSwap:
 
     :raises ValueError: if its settings are missing or wrong, with a reason that holds no secret.
     """
-    name = conf.sim_swap_provider
-    if name in _SHIPPED:
-        return _SHIPPED[name]()
-    try:
-        made: SimSwap = import_string(name)()
-    except ImportError as exc:
-        raise ValueError(f"it cannot be imported: {exc}.") from None
-    return made
+    return load(conf.sim_swap_provider, _SHIPPED)
 
 
 def _post(url: str, headers: Mapping[str, str], body: bytes, ends: float) -> tuple[int, bytes]:
@@ -197,12 +190,3 @@ def _post(url: str, headers: Mapping[str, str], body: bytes, ends: float) -> tup
     except SmsError as exc:
         raise SimUnknown(str(exc)) from None
     return status, answer or b""
-
-
-def _json(answer: bytes) -> dict[str, Any]:
-    """Return the object in *answer*; an empty one if there is none."""
-    try:
-        found = json.loads(answer)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -5,7 +5,6 @@ An optional extra (``requirements-twilio.txt``): the only module that needs the 
 the package's client knows neither our time-out nor our cap.
 """
 
-import json
 import re
 from base64 import b64encode
 from typing import Any
@@ -17,7 +16,7 @@ from django.utils.module_loading import import_string
 from optin.conf import faults, kinds
 from optin.conf.faults import address, header_word, sid
 from optin.conf.kinds import text
-from optin.gateways.call import Call
+from optin.gateways.call import Call, facts_in
 from optin.gateways.http import check_secret, fate_of, kept_id, knows_us, unclear
 from optin.gateways.protocol import (
     Callback,
@@ -206,9 +205,5 @@ def _refusal(status: int, answer: bytes) -> SmsError:
 
 def _fact(answer: bytes, name: str) -> str:
     """Return the text or number under *name* in a JSON answer, or ""."""
-    try:
-        found = json.loads(answer)
-        fact = found.get(name, "") if isinstance(found, dict) else ""
-        return str(fact) if type(fact) in {str, int} else ""
-    except (ValueError, RecursionError):
-        return ""
+    fact = facts_in(answer).get(name, "")
+    return str(fact) if type(fact) in {str, int} else ""
