@@ -167,7 +167,7 @@ def conversion(found: Figures, days: Iterable[date]) -> Share:
 
 
 def _budgets(found: Figures, now: datetime) -> Table:
-    """How much the running windows have used: of all texts, and of the files that used most."""
+    """How much the running windows have used: of all, and of the files that used most."""
     file_ids = found.files[:SHOWN]
     names = dict(File.objects.filter(pk__in=file_ids).values_list("pk", "name"))
     running = sorted(
@@ -182,7 +182,7 @@ def _budgets(found: Figures, now: datetime) -> Table:
         )
         for one in running
     ]
-    columns = ("Budget", "Texts", "Limit", "Each", "Used", "Begins again")
+    columns = ("Budget", "Count", "Limit", "Each", "Used", "Begins again")
     return Table("budgets", "Budgets that are running now", columns, rows)
 
 

@@ -156,7 +156,7 @@ TEXTS_STOPPED = Measure("optin_texts_stopped", "1 while staff have stopped all t
 PREFIXES_CLOSED = Measure("optin_prefixes_closed", "Prefixes that are closed to opt-ins.")
 BUDGET_USED = Measure(
     "optin_budget_used_ratio",
-    "Used share of the texts of a budget. For files: of the fullest one.",
+    "Used share of a budget. For files: of the fullest one.",
     "budget",
 )
 UNSEALED_OLDEST = Measure(

@@ -1,4 +1,4 @@
-"""How many texts of each budget are used in its present window."""
+"""How much of each budget is used in its present window."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from django.db.models import Max, Q, QuerySet
 
 from optin import keys
 from optin.conf import ALARM_SHARE, conf
+from optin.conf.sim_swaps import OFF
 from optin.limits import Limit, Rule
 from optin.models import File, SendCounter
 from optin.support.wording import plain
@@ -17,7 +18,7 @@ from optin.support.wording import plain
 class Budget:
     """How much of one budget its window, which is running, has used."""
 
-    scope: str  # "total", "own-total" or "file"
+    scope: str  # the rule: "total", "own-total", "file" or "sim-swap"
     file_id: int | None  # nothing: the budget of all
     used: int
     limit: int
@@ -28,12 +29,23 @@ class Budget:
     def share(self) -> float:
         return self.used / self.limit
 
+    @property
+    def unit(self) -> str:
+        return "questions" if self.scope == Rule.SIM_SWAP else "texts"
+
+
+_NAMES = {
+    Rule.TOTAL.value: "All files",
+    Rule.OWN_TOTAL.value: "Signing in and changes",
+    Rule.SIM_SWAP.value: "Questions about SIM swaps",
+}
+
 
 def name(one: Budget, files: Mapping[int, str]) -> str:
     """Say what *one* is the budget of; *files* has the names of files by their id."""
     if one.file_id is not None:
         return f"{plain(files.get(one.file_id, 'gone'))} ({one.file_id})"
-    return "All files" if one.scope == "total" else "Signing in and changes"
+    return _NAMES[one.scope]
 
 
 def _limits() -> list[Limit]:
@@ -44,6 +56,7 @@ def _limits() -> list[Limit]:
             (Rule.TOTAL, conf.sends_total),
             (Rule.OWN_TOTAL, conf.own_sends_total),
             (Rule.FILE, conf.sends_per_file),
+            (Rule.SIM_SWAP, conf.sim_swap_budget if conf.sim_swap != OFF else ()),
         )
         for rate in rates
         if rate.count
@@ -51,7 +64,7 @@ def _limits() -> list[Limit]:
 
 
 def running(now: datetime, file_ids: Iterable[int]) -> list[Budget]:
-    """Return the budgets of all texts and of some files at *now*, as they are counted."""
+    """Return the budgets of all and of some files at *now*, as they are counted."""
     wanted = {
         (one.scope, keys.digest("counter", "" if owner is None else str(owner)), one.window(now)): (
             one,
@@ -81,7 +94,7 @@ def running(now: datetime, file_ids: Iterable[int]) -> list[Budget]:
 def fullest(now: datetime) -> dict[str, float]:
     """Return the used share of each budget at *now*, by its scope; of those of files, the largest.
 
-    1.0: all texts are used. Budgets that are switched off are left out.
+    1.0: all is used. Budgets that are switched off are left out.
     """
     shares: dict[str, float] = {}
     for one in _limits():

@@ -181,8 +181,8 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
     names = dict(File.objects.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
     for one in sorted(near, key=lambda one: -one.share):
         yield Need(
-            f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} texts used. It "
-            f"begins again at {moment(one.ends)}.",
+            f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} {one.unit} used. "
+            f"It begins again at {moment(one.ends)}.",
             do=f"Find out who asks for so many texts. {_PUMPING}",
         )
 

@@ -12,6 +12,7 @@ from django.conf import LazySettings
 from django.db import OperationalError
 from django.utils import timezone
 
+from optin import limits
 from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import receipts
@@ -331,6 +332,8 @@ def test_budgets_are_those_that_are_enforced(
     settings.OPTIN_SENDS_TOTAL = (Rate(100, 86_400), Rate(3, 600))
     settings.OPTIN_SENDS_PER_FILE = (Rate(2, 86_400),)
     settings.OPTIN_OWN_SENDS_TOTAL = (Rate(50, 86_400),)
+    settings.OPTIN_SIM_SWAP, settings.OPTIN_SIM_SWAP_BUDGET = "observe", (Rate(5, 86_400),)
+    assert limits.reserve_sim_swap(timezone.now())
     ask(user, file)
     ask(stranger, file, OTHER_NUMBER)
     assert ask(make_user("cat", file), file, NUMBERS[0]) is SendOutcome.SEND_LIMIT
@@ -342,8 +345,14 @@ def test_budgets_are_those_that_are_enforced(
         ("own-total", None, 0, 50, 12 * HOUR),
         ("file", 777, 2, 2, 12 * HOUR),
         ("file", 888, 0, 2, 12 * HOUR),
+        ("sim-swap", None, 1, 5, 12 * HOUR),
     ]
-    assert budgets.fullest(timezone.now()) == {"total": 2 / 3, "own-total": 0, "file": 1}
+    assert budgets.fullest(timezone.now()) == {
+        "total": 2 / 3,
+        "own-total": 0,
+        "file": 1,
+        "sim-swap": 0.2,
+    }
     assert [one.file_id for one in budgets.near(timezone.now())] == [777]
 
 
