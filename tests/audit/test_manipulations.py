@@ -18,15 +18,7 @@ from django.utils import timezone
 from optin import keys
 from optin.audit import integrity, months, repeats, seals
 from optin.audit.search import Search
-from optin.models import (
-    AuditEvent,
-    AuditSeal,
-    Canary,
-    File,
-    ProviderUser,
-    RefusalCount,
-    User,
-)
+from optin.models import AuditEvent, AuditSeal, Canary, File, ProviderUser, RefusalCount, User
 from optin.models.audit import NAMED, forget_thread
 from optin.operations import key_rotation, opt_ins, retention, tenants
 from optin.origin import Face, Origin

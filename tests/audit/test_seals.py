@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from optin.audit import seals
@@ -19,7 +19,7 @@ from optin.models import AuditEvent, AuditSeal
 from optin.models.audit import committed
 from optin.origin import Face, Origin
 from optin.runtime import logs
-from tests.kit.races import at_once
+from tests.kit.races import at_once, closing
 from tests.kit.tamper import OLD, Writer, record, record_many, remove, seal_rows, verify
 from tests.kit.trail import database_now, sql, tell
 
@@ -267,16 +267,10 @@ def test_sealing_waits_for_no_transaction_that_came_later(monkeypatch: pytest.Mo
         looked.set()
         return found
 
-    def sealing() -> int:
-        try:
-            return seals.seal(timezone.now())
-        finally:
-            connections.close_all()
-
     monkeypatch.setattr(seals, "_writers", writers)
     with ThreadPoolExecutor(1) as pool, Writer() as early:
         record()
-        made = pool.submit(sealing)
+        made = pool.submit(closing, lambda: seals.seal(timezone.now()))
         assert looked.wait(30)
         with Writer():
             early.commit()

@@ -18,14 +18,7 @@ from django.utils import timezone
 from optin.audit import integrity, seals
 from optin.audit.integrity import Tally
 from optin.models import AuditEvent, AuditSeal
-from tests.kit.tamper import (
-    record,
-    record_many,
-    remove,
-    run,
-    seal_rows,
-    verify,
-)
+from tests.kit.tamper import record, record_many, remove, run, seal_rows, verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -33,10 +33,11 @@ from optin.models import (
     User,
     WebhookEvent,
 )
-from optin.operations import erasure, imports, opt_ins, sign_in
+from optin.operations import erasure, imports, opt_ins
 from optin.web import activity
 from tests.commands import rows
 from tests.commands.rows import BAD, BCRYPT, KEY
+from tests.kit import grants
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
@@ -251,13 +252,9 @@ def test_sign_in_with_it_texts_a_code(
     trusted: ProviderUser, phone: Phone, password_clients: None
 ) -> None:
     """S-56. By a token call, with the old password. Its code proves the number."""
-    client = sign_in.application()
-    assert client
 
     def ask(code: str) -> tuple[str, bool]:
-        answer = sign_in.password_grant(
-            "dora", "my password", scope="", verification_code=code, client=client, origin=ORIGIN
-        )
+        answer = grants.ask("dora", code, password="my password")
         return answer.outcome, ProviderUser.objects.get().is_proved
 
     assert ask("") == ("2fa_code_required", False)

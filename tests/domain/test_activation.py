@@ -148,21 +148,6 @@ def test_opting_out_works_under_any_file(
         assert world.guess(world.code()).outcome is CodeOutcome.OK
 
 
-def test_opting_in_again_after_opting_out(active: ProviderUser, world: World) -> None:
-    """The same row comes back, under the same id."""
-    world.purpose = Purpose.OPT_OUT
-    world.ask()
-    world.guess(world.code())
-    world.purpose = Purpose.OPT_IN
-
-    again = world.opt_in()
-
-    assert (again.outcome, again.provider_user_id) == (SendOutcome.SENT, active.pk)
-    assert world.guess(world.code()).outcome is CodeOutcome.OK
-    row = world.row
-    assert (row.confirmed, row.released_at, row.verified_at) == (True, None, timezone.now())
-
-
 # -- a number that somebody else has -----------------------------------------------
 
 
@@ -243,6 +228,3 @@ def test_spellings_of_one_number_are_one_row(world: World) -> None:
     for spelling in ("0491 570 156", "+61 (0)491-570-156", "0491\u2011570\u2011156"):
         assert world.opt_in(spelling).outcome is SendOutcome.SEND_LIMIT
     assert ProviderUser.objects.count() == 1
-
-
-# -- notices -----------------------------------------------------------------------

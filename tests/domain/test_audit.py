@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, IntegrityError, connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import DatabaseError, connection, connections, transaction
 from django.utils import timezone
 
 from optin import keys
 from optin.models import AuditEvent, audit
 from optin.models.audit import MAX_USER_AGENT
 from optin.origin import Face, Origin
-from tests.kit.trail import CHANGED, FULL_ORIGIN, database_now, sql
+from tests.kit.trail import FULL_ORIGIN, database_now, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -175,15 +174,6 @@ def test_the_digest_survives_every_origin_and_time(origin: Origin) -> None:
     assert len(event.user_agent) <= MAX_USER_AGENT
 
 
-@pytest.mark.parametrize("column", sorted(set(COLUMNS) - {"id", "digest"}))
-def test_a_change_of_any_column_shows(column: str) -> None:
-    """S-53: in a restored copy, where no trigger was in the way."""
-    event = AuditEvent.objects.get(pk=record().pk)
-    value = CHANGED[column]
-    setattr(event, column, event.at + value if column == "at" else value)
-    assert not event.is_proved()
-
-
 def test_a_value_moved_to_another_column_shows() -> None:
     event = AuditEvent.objects.get(pk=record().pk)
     event.user_id, event.actor_id = event.other_user_id, event.user_id
@@ -263,16 +253,6 @@ def test_an_event_whose_commit_was_not_confirmed_is_named_if_it_is_there(events:
     assert before(record()) == third.name()
 
 
-def test_no_more_statements_where_all_goes_well() -> None:
-    record()
-    with CaptureQueriesContext(connection) as queries, transaction.atomic():
-        record()
-        record()
-    inserts = [each["sql"] for each in queries if "INSERT" in each["sql"]]
-    assert len(inserts) == 2
-    assert not [each["sql"] for each in queries if "SELECT" in each["sql"]]
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_names_nothing_of_its_parent() -> None:
     name = record().name()
@@ -284,10 +264,3 @@ def test_a_child_names_nothing_of_its_parent() -> None:
     assert os.read(reading, 100) != name.encode() == audit._thread.newest.encode()
     os.close(reading)
     os.close(writing)
-
-
-def test_no_copy_can_be_added() -> None:
-    event = record()
-    event.pk += 100
-    with pytest.raises(IntegrityError), transaction.atomic():
-        AuditEvent.objects.bulk_create([event])

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
 from django.utils import timezone
 
 from optin import codes
@@ -27,7 +26,7 @@ from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.trail import audit_trail_full, decided_by, one_event
+from tests.kit.trail import decided_by, one_event
 from tests.kit.world import CODES, OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -508,15 +507,6 @@ def test_a_refused_turning_off(
 def test_nothing_to_turn_off(person: Person, code: str) -> None:
     with one_event(Kind.OPT_OUT, CodeOutcome.NOT_OPTED_IN, {"removed": []}):
         assert person.turn_off(code).outcome is CodeOutcome.NOT_OPTED_IN
-
-
-@pytest.mark.parametrize("change", [begin, confirm, keep, name, off])
-def test_without_its_event_nothing_changes(full: Person, change: Change) -> None:
-    """S-52."""
-    if change is confirm:
-        full.begin_app()
-    with audit_trail_full(), nothing_happens(full.phone), pytest.raises(DatabaseError):
-        change(full, proved())
 
 
 def test_who_has_both_chooses_what_is_asked_for_first(full: Person) -> None:

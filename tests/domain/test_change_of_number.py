@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 from django.core import mail
-from django.db import DatabaseError
 from django.utils import timezone
 
 from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
@@ -12,7 +11,7 @@ from optin.operations import challenges, opt_ins
 from optin.outcomes import By, CodeOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import wrong
-from tests.kit.trail import audit_trail_full, decided_by, one_event
+from tests.kit.trail import decided_by, one_event
 from tests.kit.world import CODES, PAGE, Person, nothing_happens, notices, proved
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -82,14 +81,6 @@ def test_a_change_back_and_forth(owner: Person) -> None:
     assert [row.provider_user.last_three for row in farewells] == ["156", "157"]
 
 
-def test_without_its_event_no_number_is_changed(owner: Person) -> None:
-    """S-52: new number, old number, text, mail and count are one transaction."""
-    new = owner.name_number()
-    with audit_trail_full(), nothing_happens(owner.phone), pytest.raises(DatabaseError):
-        owner.prove_number(new)
-    assert owner.prove_number(new).outcome is CodeOutcome.OK
-
-
 def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> None:
     """Nothing changes: the old one stays active, and is told nothing."""
     other = Person(stranger, owner.file, owner.phone, owner.clock)
@@ -113,16 +104,6 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     assert owner.user.otp_failures == 0
     again = owner.prove_number(new)
     assert (again.outcome, again.repeated) == (CodeOutcome.MOBILE_NUMBER_IN_USE, True)
-
-
-def test_a_number_of_another_leaves_the_old_one(owner: Person, stranger: User) -> None:
-    """Its release goes back."""
-    other = Person(stranger, owner.file, owner.phone, owner.clock)
-    other.add_number(OTHER_NUMBER)
-    owner.clock.shift(60)
-    new, old = owner.name_number(), owner.number
-    assert owner.prove_number(new).outcome is CodeOutcome.MOBILE_NUMBER_IN_USE
-    assert owner.number == old
 
 
 def test_the_same_number_is_no_change(owner: Person) -> None:

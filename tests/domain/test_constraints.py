@@ -12,14 +12,7 @@ from django.db.models import Model, UniqueConstraint
 from django.utils import timezone
 
 from optin import codes
-from optin.models import (
-    AuditEvent,
-    File,
-    PendingOtp,
-    ProviderUser,
-    Purpose,
-    User,
-)
+from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
 
 pytestmark = pytest.mark.django_db
 

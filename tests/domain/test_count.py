@@ -11,6 +11,7 @@ from optin.errors import UnfitReason
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins, sign_in, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
+from tests.kit import grants
 from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
@@ -48,24 +49,6 @@ def test_no_other_failure_locks(world: World, failures: int) -> None:
     world.set_count(failures=failures - 1)
     world.guess_wrong()
     assert world.count.locked_until is None
-
-
-def test_right_and_wrong_look_the_same_while_locked(any_world: World) -> None:
-    """S-06: the right one is not used up."""
-    any_world.lock()
-    right, wrong = any_world.guess(any_world.code()), any_world.guess(any_world.wrong())
-    assert right == wrong
-    assert any_world.pending.closed_at is None
-
-
-def test_a_lock_ends_by_itself(any_world: World) -> None:
-    """S-06."""
-    any_world.set_count(failures=10, locked_until=timezone.now() + timedelta(seconds=300))
-    any_world.clock.shift(299.9)
-    assert any_world.guess(any_world.code()).outcome is CodeOutcome.LOCKED
-    any_world.clock.shift(0.1)
-    assert any_world.guess(any_world.code()).outcome is CodeOutcome.OK
-    assert any_world.failures == 0
 
 
 def test_the_fiftieth_failure_disables(any_world: World) -> None:
@@ -138,17 +121,7 @@ def new_code(world: World) -> None:
 def right_password(world: World) -> None:
     assert authenticate(username=world.user.username, password=PASSWORD)
     sign_in.enable_password_clients()
-    client = sign_in.application()
-    assert client
-    answer = sign_in.password_grant(
-        world.user.username.upper(),
-        PASSWORD,
-        scope="",
-        verification_code="",
-        client=client,
-        origin=ORIGIN,
-    )
-    assert answer.outcome == "2fa_code_required"
+    assert grants.ask(world.user.username.upper()).outcome == "2fa_code_required"
 
 
 def suspended_and_resumed(world: World) -> None:
@@ -200,11 +173,6 @@ def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
 # -- what does ---------------------------------------------------------------------
 
 
-def test_a_right_code_resets(failed: World) -> None:
-    assert failed.guess(failed.code()).outcome is CodeOutcome.OK
-    assert failed.failures == 0
-
-
 @pytest.mark.parametrize("bar", [World.lock, World.disable], ids=["locked", "disabled"])
 def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     """S-05, S-07a."""
@@ -216,14 +184,6 @@ def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     for count in (user.own, user.programs):
         assert (count.failures, count.locked_until, count.disabled_at) == (0, None, None)
     assert failed.guess(failed.code()).outcome is CodeOutcome.OK
-
-
-def test_tries_of_a_code_stay_spent_when_it_is_sent_again(world: World) -> None:
-    world.guess_wrong(4)
-    world.clock.shift(30)
-    assert world.ask().outcome is SendOutcome.RESENT
-    assert world.guess(world.wrong()).tries_left == 0
-    assert world.guess(world.code()).outcome is CodeOutcome.OTP_EXHAUSTED
 
 
 def test_one_users_failures_are_not_anothers(

@@ -13,13 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from optin import limits
-from optin.errors import (
-    Deactivated,
-    FactorNeeded,
-    SignedOut,
-    TellingReason,
-    UnfitAddress,
-)
+from optin.errors import Deactivated, FactorNeeded, SignedOut, TellingReason, UnfitAddress
 from optin.models import AuditEvent, EmailChange, Notice, User
 from optin.operations import email_changes, erasure, not_me, passwords, retention
 from optin.origin import Face, Origin
@@ -411,9 +405,6 @@ def test_whoever_secures_the_account_stops_it(
     clock.shift(DAY)
     assert carry_out() == (0, 0)
     assert person.user.email == OLD
-
-
-# -- stopped -----------------------------------------------------------------------
 
 
 # -- taken back --------------------------------------------------------------------

@@ -11,16 +11,11 @@ from pytest_django.fixtures import Settings
 from optin.conf import MAX_FAILURES
 from optin.errors import FactorNeeded
 from optin.models import AuditEvent, Notice, PendingOtp, Purpose, RecoveryCode, User
-from optin.operations import (
-    challenges,
-    not_me,
-    opt_ins,
-    passwords,
-    sign_in,
-)
+from optin.operations import challenges, not_me, opt_ins, passwords
 from optin.operations.authenticators import Removal
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome, SendOutcome
+from tests.kit import grants
 from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import wrong
 from tests.kit.trail import newest_event, one_event, one_repeat
@@ -61,20 +56,11 @@ def at_a_new_number(person: Person, code: str) -> str:
 
 
 def at_the_token_call(person: Person, code: str) -> str:
-    client = sign_in.application()
-    assert client
-    answer = sign_in.password_grant(
-        person.user.username.upper(),
-        PASSWORD,
-        scope="",
-        verification_code=code,
-        client=client,
-        origin=ORIGIN,
-    )
+    outcome = grants.ask(person.user.username.upper(), code).outcome
     return {
         "invalid_code": CodeOutcome.OTP_INCORRECT,
         "temporarily_unavailable": CodeOutcome.LOCKED,
-    }.get(answer.outcome, answer.outcome)
+    }.get(outcome, outcome)
 
 
 DOORS: list[tuple[Door, By, Purpose]] = [
@@ -491,13 +477,3 @@ def test_an_app_confirmed_twice_leads_on_in_its_session_only(person: Person) -> 
     assert AuditEvent.objects.count() == events
     elsewhere = person.confirm_app(code, OTHER_PAGE)
     assert (elsewhere.outcome, elsewhere.repeated) == (FactorOutcome.NOTHING_WAITING, False)
-
-
-def test_no_row_keeps_the_session_or_the_code(full: Person) -> None:
-    """S-50."""
-    code = full.right(By.APP)
-    full.check(code)
-    kept = full.user.last_attempt
-    assert kept
-    assert code not in kept
-    assert PAGE.session not in str(vars(full.user))

@@ -16,15 +16,7 @@ from optin import limits
 from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import receipts
-from optin.models import (
-    Figure,
-    File,
-    PendingOtp,
-    ProviderUser,
-    SmsMessage,
-    Span,
-    User,
-)
+from optin.models import Figure, File, PendingOtp, ProviderUser, SmsMessage, Span, User
 from optin.models.messages import State
 from optin.operations import opt_ins, retention
 from optin.origin import Face, Origin

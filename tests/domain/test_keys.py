@@ -26,34 +26,12 @@ def test_what_is_sealed_opens(text: str, context: str) -> None:
     assert keys.encrypt(text, context=context) != sealed  # a fresh nonce each time
 
 
-def test_it_opens_in_no_other_context() -> None:
-    sealed = keys.encrypt("text", context="number of user 1")
-    with pytest.raises(UndecryptableError):
-        keys.decrypt(sealed, context="number of user 11")
-
-
 @pytest.mark.parametrize("at", [5, 20, 30, -5])
 def test_one_changed_character_shows(at: int) -> None:
     sealed = list(keys.encrypt("some longer text", context="c"))
     sealed[at] = "A" if sealed[at] != "A" else "B"
     with pytest.raises(UndecryptableError):
         keys.decrypt("".join(sealed), context="c")
-
-
-def test_a_key_behind_a_new_one_still_opens(ring: LazySettings) -> None:
-    """S-51, S-65: the ring rotates without downtime."""
-    before = keys.encrypt("text", context="c")
-    ring.OPTIN_KEYS = {"new": NEW, "old": OLD}
-    assert keys.decrypt(before, context="c") == "text"
-    assert keys.encrypt("text", context="c").startswith("new:")
-
-
-@pytest.mark.parametrize("ring_after", [{"new": NEW}, {"old": NEW}], ids=["gone", "changed"])
-def test_a_wrong_ring_opens_nothing(ring: LazySettings, ring_after: dict[str, bytes]) -> None:
-    before = keys.encrypt("text", context="c")
-    ring.OPTIN_KEYS = ring_after
-    with pytest.raises(UndecryptableError):
-        keys.decrypt(before, context="c")
 
 
 def test_each_use_has_a_key_of_its_own(ring: LazySettings) -> None:

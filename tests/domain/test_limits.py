@@ -29,16 +29,7 @@ from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
 from optin.web import words
-from tests.domain.asking import (
-    LIMITS,
-    PAGE,
-    TABLE,
-    TOKEN,
-    Ask,
-    Asker,
-    default,
-    mobile,
-)
+from tests.domain.asking import LIMITS, PAGE, TABLE, TOKEN, Ask, Asker, default, mobile
 from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event

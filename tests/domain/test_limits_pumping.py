@@ -418,13 +418,6 @@ def test_a_reason_may_have_other_digits(reason: str) -> None:
     assert fit_reason(reason) == reason
 
 
-@pytest.mark.parametrize("text", ["", "12", "+6149157", "banana", "+61291570156"])
-def test_a_target_is_a_mobile_number(text: str) -> None:
-    for make in (Target.number, Target.prefix):
-        with pytest.raises(errors.InvalidMobileNumber):
-            make(text)
-
-
 def test_entries_that_ended_are_purged_a_day_later(
     closed: Crowd, clock: time_machine.Traveller
 ) -> None:

@@ -6,13 +6,7 @@ from optin.api.answers import CAUSES, TOKEN_ERRORS
 from optin.api.tokens import _MESSAGE
 from optin.limits import Rule
 from optin.models.messages import Unsent
-from optin.outcomes import (
-    CodeOutcome,
-    FactorOutcome,
-    NotCompared,
-    SendOutcome,
-    TokenOutcome,
-)
+from optin.outcomes import CodeOutcome, FactorOutcome, NotCompared, SendOutcome, TokenOutcome
 from optin.passkeys import PasskeyFault
 from optin.support import messages, wording
 from optin.support.diagnosis import EXPLAINED, Why

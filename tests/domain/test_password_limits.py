@@ -25,6 +25,7 @@ from optin.operations import not_me, passwords, sign_in
 from optin.origin import Origin, network_of
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
+from tests.kit import grants
 from tests.kit.people import PASSWORD
 from tests.kit.races import all_places_taken
 from tests.kit.server import until
@@ -422,15 +423,6 @@ def test_a_travelling_owner_gets_in(attacked: None, person: Person) -> None:
         assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).outcome is WRONG
 
 
-def test_below_the_ceiling_a_new_network_has_its_usual_tries(
-    settings: Settings, attacked: None, person: Person
-) -> None:
-    settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(100, 3600),)
-    attack("ann")
-    for _ in range(5):
-        assert sign_in.sign_in("ann", "wrong", origin=ELSEWHERE).outcome is WRONG
-
-
 @pytest.mark.parametrize("by", [By.TEXT, By.APP])
 def test_a_network_becomes_known_with_the_code(person: Person, by: By) -> None:
     """A right password alone is not signing in."""
@@ -444,11 +436,7 @@ def test_a_network_becomes_known_with_the_code(person: Person, by: By) -> None:
 
 
 def test_by_a_token_call_too(person: Person, password_clients: None) -> None:
-    client = sign_in.application()
-    assert client
-    sign_in.password_grant(
-        "ann", PASSWORD, scope="", verification_code="", client=client, origin=PAGE
-    )
+    grants.ask("ann", origin=PAGE)
     assert KnownNetwork.objects.knows(person.user.pk, "192.0.2.0/24")
 
 

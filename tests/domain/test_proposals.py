@@ -1,10 +1,8 @@
 """Numbers that another system knows of a person: proposed, never a factor."""
 
 import pytest
-from django.test import override_settings
 from django.utils import timezone
 
-from optin.errors import InvalidMobileNumber
 from optin.models import File, ProposedNumber, ProviderUser, User
 from optin.operations import opt_ins, proposals
 from optin.operations.authenticators import overview
@@ -55,10 +53,3 @@ def test_another_row_does_not_open_it(user: User) -> None:
     propose(user)
     ProposedNumber.objects.update(user=make_user("eve"))
     assert not ProposedNumber.objects.get().is_of(NUMBER)
-
-
-@pytest.mark.parametrize("text", ["12", "02 9374 4000", "", "+1 212 555 0123", "0491 570 156"])
-@override_settings(OPTIN_SMS_REGIONS=("AU",), OPTIN_FICTIONAL_NUMBERS="no")
-def test_what_cannot_opt_in_is_not_proposed(text: str) -> None:
-    with pytest.raises(InvalidMobileNumber):
-        proposals.fit(text)

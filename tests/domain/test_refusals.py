@@ -23,26 +23,11 @@ from optin.audit import repeats
 from optin.conf import Rate, conf
 from optin.events import EVENTS
 from optin.gateways import SmsError
-from optin.models import (
-    AuditEvent,
-    File,
-    ProviderUser,
-    Purpose,
-    RefusalCount,
-    User,
-)
+from optin.models import AuditEvent, File, ProviderUser, Purpose, RefusalCount, User
 from optin.models import refusal_counts as counts
 from optin.models.audit import LAST
 from optin.models.refusal_counts import BUCKETS, CHANGE_NOTHING, WINDOW
-from optin.operations import (
-    challenges,
-    opt_ins,
-    passwords,
-    retention,
-    sign_in,
-    staff,
-    tenants,
-)
+from optin.operations import challenges, opt_ins, passwords, retention, sign_in, staff, tenants
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import (
@@ -59,6 +44,7 @@ from optin.runtime import references
 from optin.support import timeline, wording
 from optin.support.diagnosis import Question, diagnose
 from optin.web import account
+from tests.kit import grants
 from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import Phone
 from tests.kit.trail import audit_trail_full
@@ -115,17 +101,13 @@ class Flood:
         sign_in.sign_in("ann", "wrong", origin=origin(0))
         sign_in.sign_in("ann", PASSWORD, origin=Origin(Face.WEB, ip="192.0.2.9"))
 
-    def over_sends(self) -> None:
-        self.settings.OPTIN_SENDS_PER_USER = (Rate(1, 10**6),)
-        self.opt_in()
-
     def change_user(self, **changes: Any) -> None:
         self.opt_in()
         User.objects.filter(pk=self.user.pk).update(**changes)
 
     def tokens(self) -> None:
         sign_in.enable_password_clients()
-        self.seen["refresh"] = self.grant(0).tokens.refresh_token
+        self.seen["refresh"] = grants.tokens("ann", origin=origin(0, Face.TOKEN)).refresh_token
         RefreshToken.objects.update(revoked=timezone.now())
 
     # -- one request ---------------------------------------------------------------
@@ -135,10 +117,6 @@ class Flood:
 
     def name(self, n: int) -> str:
         return "".join(random.Random(n).choice([c.upper(), c]) for c in "ann")
-
-    def grant(self, n: int, **fields: Any) -> Any:
-        how = {"scope": "", "verification_code": "", "client": sign_in.application(), **fields}
-        return sign_in.password_grant("ann", PASSWORD, origin=origin(n, Face.TOKEN), **how)
 
     def challenge(self, n: int) -> Sending:
         return challenges.challenge(
@@ -225,12 +203,7 @@ WAYS = [
     Way(
         "a dead refresh token",
         "invalid_refresh",
-        lambda f, n: sign_in.refresh_grant(
-            f.seen["refresh"],
-            scope="",
-            client=sign_in.application(),
-            origin=origin(n, Face.TOKEN),
-        ),
+        lambda f, n: grants.refresh(f.seen["refresh"], origin=origin(n, Face.TOKEN)),
         Flood.tokens,
     ),
     Way(
@@ -399,21 +372,12 @@ def test_a_stranger_causes_three_lines(flood: Flood, password_clients: None) -> 
     """By all ways that need no credential, from any networks."""
     flood.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = (Rate(2, 3600),)
     User.objects.filter(pk=flood.user.pk).update(email="ann@example.com")
-    client = sign_in.application()
-    assert client
     for n in range(12):
         ip = f"198.18.{n}.1"
         for _ in range(3):
             passwords.ask_reset("ann@example.com", origin=Origin(Face.WEB, ip=ip))
             sign_in.sign_in("ann", "wrong", origin=Origin(Face.WEB, ip=ip))
-            sign_in.password_grant(
-                "ann",
-                "wrong",
-                scope="",
-                verification_code="",
-                client=client,
-                origin=Origin(Face.TOKEN, ip=ip),
-            )
+            grants.ask("ann", password="wrong", origin=Origin(Face.TOKEN, ip=ip))
     assert len(lines(flood.user)) == 3
     (sign_ins,) = (line for line in lines(flood.user) if "too many tries" in line.what)
     assert "Wrong password entered" in sign_ins.what
@@ -531,15 +495,13 @@ def test_texts_leave_though_no_event_can_be_added(
 def test_a_family_of_tokens_that_ends_has_its_event(flood: Flood) -> None:
     """S-34: though another token of the person was refused a moment ago."""
     sign_in.enable_password_clients()
-    tokens = [flood.grant(0).tokens for _ in range(2)]
-    client = sign_in.application()
-    assert client
+    tokens = [grants.tokens("ann", origin=origin(0)) for _ in range(2)]
     for each in tokens:
         family = RefreshToken.objects.get(
             token_checksum=keys.sha256(each.refresh_token)
         ).token_family
         RefreshToken.objects.filter(token_family=family).update(revoked=timezone.now())
-        sign_in.refresh_grant(each.refresh_token, scope="", client=client, origin=origin(0))
+        grants.refresh(each.refresh_token, origin=origin(0))
     assert AuditEvent.objects.filter(outcome="invalid_refresh").count() == 2
 
 

@@ -43,8 +43,9 @@ from optin.operations import (
 from optin.operations.authenticators import Removal
 from optin.operations.restore import after_restore
 from optin.origin import Face, Origin
-from optin.outcomes import By, RevocationOutcome, StaffOutcome, TokenOutcome
+from optin.outcomes import By, RevocationOutcome, StaffOutcome
 from optin.support.diagnosis import diagnose
+from tests.kit import grants
 from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD, make_user
 from tests.kit.phone import AWAY
 from tests.kit.staff import make_staff
@@ -171,17 +172,7 @@ def signs_in_on_a_page(person: Person) -> None:
 
 def asks_for_a_token(person: Person) -> None:
     sign_in.enable_password_clients()
-    client = sign_in.application()
-    assert client
-    granted = sign_in.password_grant(
-        person.user.username,
-        PASSWORD,
-        scope="",
-        verification_code=person.app_code(1),
-        client=client,
-        origin=Origin(Face.TOKEN),
-    )
-    assert granted.outcome is TokenOutcome.ISSUED
+    assert grants.tokens(person.user.username, person.app_code(1))
 
 
 def password_by_mail(person: Person) -> None:

@@ -11,14 +11,7 @@ from django.utils import timezone
 
 from optin.errors import PasswordNeeded, SignedOut
 from optin.models import AuditEvent, Notice, Passkey, Purpose, User
-from optin.operations import (
-    authenticators,
-    challenges,
-    not_me,
-    opt_ins,
-    passwords,
-    staff_actions,
-)
+from optin.operations import authenticators, challenges, not_me, opt_ins, passwords, staff_actions
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome
 from tests.kit.authenticator import Authenticator

@@ -1,18 +1,15 @@
 """Files, members and keys: each change with one event of its own."""
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError
-from django.test import Client
 
-from optin.errors import Deactivated, FileIdTaken, NotAMember
-from optin.models import AccessKey, AuditEvent, File, Membership, Notice, User
+from optin.errors import Deactivated, FileIdTaken
+from optin.models import AccessKey, AuditEvent, File, Notice, User
 from optin.operations import staff, tenants
 from optin.origin import Face, Origin
 from tests.kit.people import make_user
-from tests.kit.trail import audit_trail_full, one_event
+from tests.kit.trail import audit_trail_full
 from tests.kit.world import notices
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,39 +18,10 @@ BY_COMMAND = Origin(Face.COMMAND)
 Kind = AuditEvent.Kind
 
 
-def test_a_new_file(db: None) -> None:
-    with one_event(Kind.FILE, "created", file_id=5):
-        file = tenants.create_file(5, "Books", origin=BY_COMMAND)
-    assert File.objects.get() == file
-
-
 def test_a_file_id_is_taken_once(file: File) -> None:
     with pytest.raises(FileIdTaken):
         tenants.create_file(file.pk, "Books", origin=BY_COMMAND)
     assert not AuditEvent.objects.exists()
-
-
-def test_a_member_is_put_back(user: User, file: File) -> None:
-    Membership.objects.update(active=False)
-    with one_event(Kind.MEMBER, "added", user_id=user.pk, file_id=file.pk):
-        tenants.add_member(user, file, origin=BY_COMMAND)
-    assert Membership.objects.get().active
-
-
-def test_a_key_is_made_and_revoked(user: User, file: File, client: Client) -> None:
-    facts: dict[str, Any] = {"user_id": user.pk, "file_id": file.pk}
-    with one_event(Kind.ACCESS_KEY, "made", **facts):
-        text = tenants.make_access_key(user, file, origin=BY_COMMAND)
-    key = AccessKey.objects.get()
-    assert AuditEvent.objects.get().data == {"access_key": key.pk}
-    url = f"/User/verify-2fa-opt-in?FileId={file.pk}&WsAccessKey={text}"
-    body: dict[str, Any] = {"content_type": "application/json", "data": "{}"}
-    assert client.post(url, **body).status_code == 400
-
-    tenants.revoke_access_key(key, origin=BY_COMMAND)
-
-    assert client.post(url, **body).status_code == 401
-    assert AuditEvent.objects.latest("id").outcome == "revoked"
 
 
 def test_a_key_is_told_of_with_its_change_or_not_at_all(user: User, file: File) -> None:
@@ -92,16 +60,3 @@ def test_nobody_gives_a_role_beyond_their_own_rights(user: User) -> None:
     User.objects.filter(pk=other.pk).update(is_active=False)
     with pytest.raises(Deactivated):
         staff.give_role(user, "", reason="x", origin=by_other)
-
-
-def test_a_key_is_for_a_member(user: User, other_file: File) -> None:
-    with pytest.raises(NotAMember):
-        tenants.make_access_key(user, other_file, origin=BY_COMMAND)
-    assert not AccessKey.objects.exists()
-    assert not AuditEvent.objects.exists()
-
-
-@pytest.mark.parametrize("on", [True, False])
-def test_password_clients_are_switched(db: None, on: bool) -> None:
-    with one_event(Kind.PASSWORD_CLIENTS, "on" if on else "off"):
-        tenants.switch_password_clients(on=on, origin=BY_COMMAND)

@@ -8,15 +8,7 @@ import time_machine
 from django.core.management import CommandError
 from django.utils import timezone
 
-from optin.models import (
-    AuditEvent,
-    FactorCount,
-    File,
-    Membership,
-    Passkey,
-    ProviderUser,
-    User,
-)
+from optin.models import AuditEvent, FactorCount, File, Membership, Passkey, ProviderUser, User
 from optin.operations import opt_ins
 from optin.operations.sending import Sending
 from optin.outcomes import CodeOutcome, SendOutcome

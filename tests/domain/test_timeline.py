@@ -34,14 +34,7 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State
-from optin.operations import (
-    challenges,
-    opt_ins,
-    send_controls,
-    sign_in,
-    staff_actions,
-    tenants,
-)
+from optin.operations import challenges, opt_ins, send_controls, sign_in, staff_actions, tenants
 from optin.operations.sending import Sending
 from optin.origin import Face, Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, SendOutcome

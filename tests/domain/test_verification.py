@@ -289,13 +289,3 @@ def test_without_its_event_nothing_happens(any_world: World, operation: Given) -
     before = rows()
     operation(any_world)
     assert rows() != before
-
-
-def test_no_event_holds_a_code_or_a_number(any_world: World) -> None:
-    """S-50 for the audit trail: every guess and every text leaves none behind."""
-    any_world.guess(any_world.wrong())
-    any_world.guess(any_world.code())
-    secrets = [NUMBER, NUMBER[3:], *(body[:7] for _, body in any_world.phone.messages)]
-    for row in AuditEvent.objects.values():
-        event = {k: v for k, v in row.items() if k not in {"digest", "number_digest"}}
-        assert not [secret for secret in secrets if secret in str(event)]

@@ -48,23 +48,16 @@ from optin.operations import (
     staff_actions,
 )
 from optin.operations.authenticators import Removal
-from optin.origin import Face, Origin
-from tests.kit.apps import (
-    WEB,
-    app_code,
-    begin_app,
-    make_recovery_codes,
-    set_up_app,
-    standing,
-)
+from tests.kit import grants
+from tests.kit.apps import WEB, app_code, begin_app, make_recovery_codes, set_up_app, standing
 from tests.kit.clients import Api
 from tests.kit.people import NOON, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone, wrong
+from tests.kit.races import closing
 from twofa_site.handler import Handler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 OFF = ("SENDS_PER_NUMBER", "SENDS_PER_USER", "SENDS_PER_IP", "SENDS_PER_CLIENT", "SENDS_PER_FILE")
 # They change nothing by themselves, and a database rolls back for a client that is gone.
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
@@ -138,20 +131,7 @@ class Stage:
         return partial(opt_ins.verify_opt_in, self.user, self.file, row_id, otp, origin=ORIGIN)
 
     def token(self, code: str) -> Act:
-        client = sign_in.application()
-        assert client
-        return partial(
-            sign_in.password_grant,
-            self.user.username,
-            PASSWORD,
-            scope="",
-            verification_code=code,
-            client=client,
-            origin=FROM,
-        )
-
-    def get_tokens(self) -> None:
-        self.token("")()
+        return partial(grants.ask, self.user.username, code)
 
     def change_number(self, number: str) -> int:
         """Ask for a code to *number*, to take the place of the present one."""
@@ -317,7 +297,7 @@ def another_number(stage: Stage) -> Act:
 
 
 def a_new_password(stage: Stage) -> Act:
-    stage.get_tokens()
+    grants.tokens(stage.user.username)
     return partial(passwords.choose, stage.user, "another one", origin=WEB, standing=standing())
 
 
@@ -332,7 +312,7 @@ def a_password_on_a_page(stage: Stage) -> Act:
 
 def this_was_not_me(stage: Stage) -> Act:
     """The number goes, with keys, tokens and sessions."""
-    stage.get_tokens()
+    grants.tokens(stage.user.username)
     stage.activate()
     AccessKey.objects.make(stage.user, stage.file, NOON)
     notice = Notice.objects.get(user=stage.user, kind=Notice.Kind.ACTIVATED)
@@ -461,17 +441,11 @@ def test_no_answer_leaves_before_the_commit_that_counted_it(
         content_type="application/json",
     )
     seen: list[object] = []
-
-    def look() -> object:
-        try:
-            found = what_stands(User.objects.get(pk=user.pk))
-        finally:
-            connections.close_all()
-        return found
+    look = partial(what_stands, User.objects.get(pk=user.pk))
 
     def start_response(status: str, headers: object, exc: object = None, /) -> Any:
         with ThreadPoolExecutor(1) as elsewhere:
-            seen.append((status[:3], elsewhere.submit(look).result()))
+            seen.append((status[:3], elsewhere.submit(closing, look).result()))
 
     response = Handler()(request.environ, start_response)
     b"".join(response)

@@ -3,16 +3,15 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.core.management import CommandError
-from django.db import connection, connections
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
@@ -44,13 +43,12 @@ from tests.keys.rings import (
 from tests.kit.apps import App, add_app, add_apps, begin_app, prove_app
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, make_user
+from tests.kit.races import closing
 from tests.kit.server import ROOT
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-T = TypeVar("T")
 
 BOTH = {"new": NEW, "old": OLD}
 
@@ -348,14 +346,6 @@ def test_a_row_that_an_operation_holds_is_not_waited_for(
 
     assert done.needed == {"old": Use(numbers=1)}
     assert key_rotation.rotate(origin=ORIGIN).needed == {}
-
-
-def closing(call: Callable[[], T]) -> T:
-    """Call it in a thread, which leaves no connection open."""
-    try:
-        return call()
-    finally:
-        connections.close_all()
 
 
 @pytest.mark.postgresql

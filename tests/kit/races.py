@@ -35,6 +35,14 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
         return list(itertools.chain.from_iterable(parts))
 
 
+def closing(call: Callable[[], T]) -> T:
+    """Make *call* in a thread, which leaves no connection open."""
+    try:
+        return call()
+    finally:
+        connections.close_all()
+
+
 def waiting() -> int:
     """How many connections wait for a lock in the database of the tests."""
     with connection.cursor() as cursor:

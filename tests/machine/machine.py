@@ -10,40 +10,16 @@ import time_machine
 from django.conf import settings as django_settings
 from django.utils import timezone
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from optin.models import (
-    AuditEvent,
-    File,
-    PendingOtp,
-    ProviderUser,
-    Purpose,
-    SmsMessage,
-    User,
-)
+from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins, staff_actions
 from optin.origin import Face, Origin
 from tests.kit.people import NOON, ORIGIN, make_user
 from tests.kit.phone import Phone
 from tests.kit.trail import decisions
 from tests.machine import model
-from tests.machine.model import (
-    CHANGE,
-    OPT_IN,
-    OPT_OUT,
-    SIGN_IN,
-    Code,
-    Count,
-    Model,
-    Person,
-    Row,
-)
+from tests.machine.model import CHANGE, OPT_IN, OPT_OUT, SIGN_IN, Code, Count, Model, Person, Row
 
 FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 OFF = (

@@ -6,19 +6,19 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from optin.errors import PasswordNeeded
 from optin.models import File, ProviderUser, Purpose, User
-from optin.operations import authenticators, challenges, opt_ins, passwords, sign_in
+from optin.operations import authenticators, challenges, opt_ins, passwords
 from optin.operations.factors import Standing
 from optin.outcomes import By
+from tests.kit import grants
 from tests.kit.people import NOON, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.races import waiting
+from tests.kit.races import closing, waiting
 from tests.kit.server import until
-from tests.races.ways import FROM, signed_in
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -76,9 +76,8 @@ def choose_a_password(user: User, phone: Phone) -> Callable[[], str]:
 
 
 def refresh(user: User, phone: Phone) -> Callable[[], str]:
-    client, token = sign_in.application(), signed_in(user).refresh_token
-    assert client
-    return lambda: sign_in.refresh_grant(token, scope="", client=client, origin=FROM).outcome
+    token = grants.tokens(user.username).refresh_token
+    return lambda: grants.refresh(token).outcome
 
 
 @pytest.mark.parametrize(
@@ -103,18 +102,16 @@ def test_time_passes_while_an_operation_waits(
     """The lock after wrong codes is over by then, and so is the code (not ``locked``)."""
     operation = prepare(user, phone)
 
-    def in_thread() -> str:
+    def outcome() -> str:
         try:
             return operation()
         except PasswordNeeded:
             return "password_needed"
-        finally:
-            connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             User.objects.locked(user.pk)
-            answer = pool.submit(in_thread)
+            answer = pool.submit(closing, outcome)
             until(lambda: waiting() == 1)
             clock.shift(passes)
         assert answer.result(timeout=30) == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -31,7 +31,7 @@ from optin.operations import challenges, opt_ins
 from optin.outcomes import SendOutcome
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone
-from tests.kit.races import at_once, waiting
+from tests.kit.races import at_once, closing, waiting
 from tests.kit.server import serving, until
 from tests.kit.trail import decisions
 from tests.races.ways import LONG, ByHttp
@@ -145,11 +145,8 @@ def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
     file = File.objects.create(id=1, name="file")
 
     def ask(n: int) -> timedelta | None:
-        try:
-            user = make_user(f"user{n}", file)
-            return opt_ins.opt_in(user, file, number(n), origin=ORIGIN).retry_after
-        finally:
-            connection.close()
+        user = make_user(f"user{n}", file)
+        return opt_ins.opt_in(user, file, number(n), origin=ORIGIN).retry_after
 
     assert [ask(n) for n in range(2)] == [None, None]
     prefix, now = Guard.prefix_of(number(0)), timezone.now()
@@ -159,7 +156,7 @@ def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
             assert Guard.objects.close(
                 prefix, region="AU", unverified=2, now=now, begins=now, until=ends
             )
-            answer = pool.submit(ask, 2)
+            answer = pool.submit(closing, lambda: ask(2))
             until(lambda: waiting() == 1)
         told = answer.result()
     assert told

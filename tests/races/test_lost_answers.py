@@ -16,11 +16,12 @@ from oauth2_provider.models import AccessToken
 
 from optin.models import AccessKey, AuditEvent, File, ProviderUser, Purpose, SmsMessage, User
 from optin.operations import challenges, opt_ins
+from tests.kit import grants
 from tests.kit.clients import FORMATS, ROOTS, write
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.races import at_once
 from tests.kit.server import Answer, Site, serving, until
-from tests.races.ways import pend, signed_in
+from tests.races.ways import pend
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -157,7 +158,7 @@ def token_2fa(program: Program) -> Request:
 
 
 def refresh(program: Program) -> Request:
-    given = signed_in(program.user)
+    given = grants.tokens(program.user.username)
     sent = {"grant_type": "refresh_token", "refresh_token": given.refresh_token}
     return program.token_call("refresh", OF_REFRESHES, **sent)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import connection, transaction
+from django.db import transaction
 from oauth2_provider.models import RefreshToken
 from pytest_django.fixtures import Settings
 
@@ -21,13 +21,14 @@ from optin.conf import conf
 from optin.models import AuditEvent, File, SendCounter, User
 from optin.operations import sign_in
 from optin.outcomes import TokenOutcome
+from tests.kit import grants
 from tests.kit.clients import FORM
 from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import wrong as wrong_for
-from tests.kit.races import at_once
+from tests.kit.races import at_once, closing
 from tests.kit.server import Site, serving
 from tests.kit.trail import decisions
-from tests.races.ways import FROM, ROUNDS, pend, rate, signed_in
+from tests.races.ways import ROUNDS, pend, rate
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -49,18 +50,9 @@ def test_of_100_wrong_passwords_at_once_exactly_ten_are_looked_at(
     user: User, settings: Settings
 ) -> None:
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = rate(10)
-    client = sign_in.application()
-    assert client
 
     def attempt(n: int) -> str:
-        return sign_in.password_grant(
-            SPELLINGS[n % len(SPELLINGS)],
-            f"wrong {n}",
-            scope="",
-            verification_code="",
-            client=client,
-            origin=FROM,
-        ).outcome
+        return grants.ask(SPELLINGS[n % len(SPELLINGS)], password=f"wrong {n}").outcome
 
     answers = Counter(at_once([partial(attempt, n) for n in range(100)]))
 
@@ -76,7 +68,7 @@ def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
     monkeypatch.setattr(conf, "failed_sign_ins_per_new_network", rate(1))
 
     def attempt(network: str, n: int) -> str:
-        origin = replace(FROM, ip=f"{network}.{n % 10}.1")
+        origin = replace(grants.FROM, ip=f"{network}.{n % 10}.1")
         return sign_in.sign_in("ann", f"wrong {n}", origin=origin).outcome
 
     before = at_once([partial(attempt, "203.0", n) for n in range(20)])
@@ -90,19 +82,8 @@ def test_of_100_from_10_new_networks_at_once_one_of_each_is_looked_at(
 def test_right_passwords_at_once_cost_nothing(user: User, settings: Settings) -> None:
     """The charge of each is given back: the limit is one of failures."""
     settings.OPTIN_FAILED_SIGN_INS_PER_NAME = rate(16)
-    client = sign_in.application()
-    assert client
-    attempt = partial(
-        sign_in.password_grant,
-        "ann",
-        PASSWORD,
-        scope="",
-        verification_code="",
-        client=client,
-        origin=FROM,
-    )
 
-    answers = Counter(answer.outcome for answer in at_once([attempt] * 64))
+    answers = Counter(answer.outcome for answer in at_once([partial(grants.ask, "ann")] * 64))
 
     assert answers == {TokenOutcome.ISSUED: 64}
     assert checked(user) == (0, Counter(issued=64))
@@ -119,7 +100,7 @@ def test_50_who_sign_in_at_once_are_all_served(
     User.objects.bulk_create(User(username=f"{n}", password=hashed) for n in range(50))
     pending = pend(user, file, NUMBER)
     wrong = {"ProviderUserId": pending.provider_user_id, "Otp": wrong_for(pending.code())}
-    token = signed_in(user).access_token
+    token = grants.tokens(user.username).access_token
     env = {"DJANGO_SETTINGS_MODULE": "tests.races.slowly", "OPTIN_PASSWORD_HASHES": "2"}
 
     with serving(tmp_path, env, workers=2) as server, ThreadPoolExecutor(50) as pool:
@@ -162,7 +143,7 @@ def test_all_16_who_use_one_refresh_token_at_once_are_answered_and_one_of_them_g
 ) -> None:
     """S-34."""
     for _ in range(rounds):
-        body = {"grant_type": "refresh_token", "refresh_token": signed_in(user).refresh_token}
+        body = {"grant_type": "refresh_token", "refresh_token": grants.tokens("ann").refresh_token}
         refresh = partial(rotating.post_json, "/authorisation/refresh", body)
 
         answers = at_once([refresh] * 16)
@@ -179,21 +160,13 @@ def test_all_16_who_use_one_refresh_token_at_once_are_answered_and_one_of_them_g
 
 def test_a_refresh_that_meets_a_password_change_gets_nothing(user: User) -> None:
     """S-34: it waits for the change, and finds its token revoked."""
-    client = sign_in.application()
-    assert client
-    tokens = signed_in(user)
-
-    def refresh() -> sign_in.TokenAnswer:
-        try:
-            return sign_in.refresh_grant(tokens.refresh_token, scope="", client=client, origin=FROM)
-        finally:
-            connection.close()
+    token = grants.tokens(user.username).refresh_token
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             user.set_password("another one")
             user.save()
-            waiting = pool.submit(refresh)
+            waiting = pool.submit(closing, partial(grants.refresh, token))
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=1)
         assert waiting.result(timeout=30).outcome is TokenOutcome.INVALID_REFRESH

@@ -13,14 +13,13 @@ from django.utils import timezone
 
 from optin.conf import Rate
 from optin.models import AccessKey, AuditEvent, File, Notice, PendingOtp, ProviderUser, User
-from optin.operations import opt_ins, sign_in
-from optin.origin import Face, Origin
+from optin.operations import opt_ins
 from optin.outcomes import SendOutcome
-from tests.kit.people import ORIGIN, PASSWORD, make_user, number
+from tests.kit import grants
+from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone
 from tests.kit.server import Site
 
-FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 LONG = 10**9
 """Seconds of a window that no run of the tests crosses: the next one begins in 2033."""
 
@@ -79,7 +78,7 @@ class ByHttp:
 
     def sign_in(self, user: User) -> None:
         """Get the token with which *user* calls: all by the same client."""
-        self.tokens[user.pk] = signed_in(user).access_token
+        self.tokens[user.pk] = grants.tokens(user.username).access_token
 
     def opt_in(self, user: User, file: File, mobile: str) -> str:
         return self._call(user, file, "opt-in-to-2fa", "OptInTo2FARequest", MobileNumber=mobile)
@@ -123,17 +122,6 @@ def pend(user: User, file: File, mobile: str) -> PendingOtp:
     assert sending.provider_user_id, sending.outcome
     row = ProviderUser.objects.get(pk=sending.provider_user_id)
     return PendingOtp.objects.open().select_related("provider_user").get(provider_user=row)
-
-
-def signed_in(user: User) -> sign_in.Tokens:
-    """Sign *user* in with the password; needs ``password_clients``."""
-    client = sign_in.application()
-    assert client
-    answer = sign_in.password_grant(
-        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
-    )
-    assert answer.tokens
-    return answer.tokens
 
 
 def rate(count: int) -> tuple[Rate, ...]:

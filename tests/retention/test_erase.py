@@ -1,7 +1,6 @@
 """Erasing a person leaves no name and no number, and a valid audit trail (S-55)."""
 
 import json
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 from unittest.mock import Mock
@@ -44,8 +43,9 @@ from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, StaffOutcome
 from optin.web.session_store import SessionStore, row_of
+from tests.kit import grants
 from tests.kit.commands import run
-from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
 from tests.kit.stored import COMMAND, app_of, everything, now, number_of, rows
 
@@ -76,13 +76,9 @@ def person(file: File, other_file: File, phone: Phone, password_clients: None) -
     opt_ins.verify_opt_in(user, file, row.pk, phone.code(), origin=ORIGIN)
     client = sign_in.application()
     assert client
-    ask: Callable[[str], sign_in.TokenAnswer] = lambda code: sign_in.password_grant(  # noqa: E731
-        EMAIL, PASSWORD, scope="", verification_code=code, client=client, origin=FROM
-    )
-    ask("")
-    tokens = ask(phone.code()).tokens
-    assert tokens
-    sign_in.refresh_grant(tokens.refresh_token, scope="", client=client, origin=FROM)
+    grants.ask(EMAIL, origin=FROM)
+    tokens = grants.tokens(EMAIL, phone.code(), origin=FROM)
+    grants.refresh(tokens.refresh_token, origin=FROM)
     get_grant_model().objects.create(
         user=user, application=client, code="c", expires=now(), redirect_uri="https://a.example"
     )

@@ -39,10 +39,10 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.operations import opt_ins, retention, sign_in, staff_actions
-from optin.origin import Face, Origin
 from optin.outcomes import SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
-from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD, make_user
+from tests.kit import grants
+from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
 from tests.kit.stored import (
     DAY,
@@ -61,7 +61,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 Clock = time_machine.Traveller
 Closed = PendingOtp.Closed
-FROM = Origin(Face.TOKEN, ip="192.0.2.1")
 
 
 @pytest.fixture
@@ -356,11 +355,10 @@ def test_expired_tokens_go(
 ) -> None:
     """By the rules of the toolkit; what is of use stays, and so does what shows a theft."""
     settings.OPTIN_PASSWORD_CLIENTS_ROTATE = True
-    first = get_tokens(user)
-    get_tokens(user)
+    first = grants.tokens(user.username)
+    grants.tokens(user.username)
+    grants.refresh(first.refresh_token)
     client = sign_in.application()
-    assert client
-    sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
     get_grant_model().objects.create(
         user=user, application=client, code="c", expires=now(), redirect_uri="https://a.example"
     )
@@ -369,8 +367,7 @@ def test_expired_tokens_go(
     deleted = purge()
     assert deleted["tokens"] == 1  # the authorization code
     assert RefreshToken.objects.count() == 3
-    again = sign_in.refresh_grant(first.refresh_token, scope="", client=client, origin=FROM)
-    assert again.outcome is TokenOutcome.INVALID_REFRESH
+    assert grants.refresh(first.refresh_token).outcome is TokenOutcome.INVALID_REFRESH
     assert RefreshToken.objects.filter(revoked=None).count() == 1  # that family is gone
 
     clock.shift(timedelta(days=31))
@@ -378,16 +375,6 @@ def test_expired_tokens_go(
     assert not RefreshToken.objects.exists()
     assert not AccessToken.objects.exists()
     assert deleted["tokens"] == 4
-
-
-def get_tokens(user: User) -> sign_in.Tokens:
-    client = sign_in.application()
-    assert client
-    answer = sign_in.password_grant(
-        user.username, PASSWORD, scope="", verification_code="", client=client, origin=FROM
-    )
-    assert answer.tokens
-    return answer.tokens
 
 
 # -- the audit trail ---------------------------------------------------------------
@@ -539,7 +526,7 @@ def test_statements_do_not_grow_with_the_rows(user: User, file: File) -> None:
 def test_limits_write_scopes_that_purge_can_read(user: User, file: File) -> None:
     """The length of the window is the end of each scope."""
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    limits.reserve_sign_in("ann", FROM, now())
+    limits.reserve_sign_in("ann", grants.FROM, now())
     scopes = SendCounter.objects.values_list("scope", flat=True)
     assert len(scopes) == 10
     assert all(scope.rpartition("/")[2].isdecimal() for scope in scopes)

@@ -40,7 +40,7 @@ from tests.kit.clients import Answer, Api
 from tests.kit.documents import GRANTS
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
-from tests.kit.races import at_once, waiting
+from tests.kit.races import at_once, closing, waiting
 from tests.kit.server import ROOT, database_url, until
 from tests.kit.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 from tests.kit.trail import tell
@@ -215,19 +215,13 @@ def test_a_call_that_waited_for_the_end_of_its_user_gets_401(
     assert sent.provider_user_id
     row, code = sent.provider_user_id, phone.code()
 
-    def in_thread(work: Callable[[], Any]) -> Any:
-        try:
-            return work()
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(2) as pool:
         with transaction.atomic():
             User.objects.locked(user.pk)
             # Whoever waits for the row first gets it first.
-            ending = pool.submit(in_thread, lambda: end(User.objects.get(pk=user.pk)))
+            ending = pool.submit(closing, lambda: end(User.objects.get(pk=user.pk)))
             until(lambda: waiting() == 1)
-            answer = pool.submit(in_thread, lambda: call(api, row, code))
+            answer = pool.submit(closing, lambda: call(api, row, code))
             until(lambda: waiting() == 2)
         ending.result(timeout=30)
         refused = answer.result(timeout=30)

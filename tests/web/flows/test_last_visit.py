@@ -11,10 +11,11 @@ from oauth2_provider.models import AbstractApplication
 
 from optin.errors import PasswordNeeded
 from optin.models import AccessKey, AuditEvent, File, Guard, KnownNetwork, ProviderUser, User
-from optin.operations import erasure, not_me, opt_ins, send_controls, sign_in
+from optin.operations import erasure, not_me, opt_ins, send_controls
 from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
+from tests.kit import grants
 from tests.kit.apps import App, add_app, standing
 from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, PROVE, Browser, prove
 from tests.kit.browser import sign_in as sign_in_on_pages
@@ -117,13 +118,8 @@ def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
 def test_a_sign_in_through_an_application_is_listed(
     ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller, password_clients: None
 ) -> None:
-    client = sign_in.application()
-    assert client
-    origin = Origin(Face.TOKEN, ip=THIEF_IP)
     clock.shift(HOUR)
-    sign_in.password_grant(
-        "ann", PASSWORD, scope="", verification_code="", client=client, origin=origin
-    )
+    grants.tokens("ann", origin=Origin(Face.TOKEN, ip=THIEF_IP))
     visit(ann, phone, clock)
     words = told(ann)
     assert "Signed in with the password" in words
