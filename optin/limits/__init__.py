@@ -26,7 +26,6 @@ from optin.limits.texts import (
     count_warning,
     reserve_sim_swap,
     reserve_text,
-    texts_are_stopped,
 )
 
 __all__ = [
@@ -53,5 +52,4 @@ __all__ = [
     "reserve_sign_in",
     "reserve_sim_swap",
     "reserve_text",
-    "texts_are_stopped",
 ]

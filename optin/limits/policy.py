@@ -13,15 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from optin.conf import conf
-from optin.limits.counters import (
-    Limit,
-    Refused,
-    Tally,
-    Withheld,
-    each_rate,
-    longest,
-    over,
-)
+from optin.limits.counters import Limit, Refused, Tally, Withheld, each_rate, longest, over
 from optin.limits.recent import Sent, rates, wait_after
 from optin.limits.rules import Rule
 from optin.models import Purpose

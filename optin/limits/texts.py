@@ -220,11 +220,6 @@ def reserve_sim_swap(now: datetime) -> bool:
     return True
 
 
-def texts_are_stopped() -> bool:
-    """Whether staff stopped all texts: those that were queued before must wait too."""
-    return Guard.objects.is_stopped()
-
-
 def _of_opt_in(
     number: MobileNumber,
     prefix: str,

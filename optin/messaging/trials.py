@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
-from optin import gateways, keys, limits
+from optin import gateways, keys
 from optin.conf import conf
 from optin.gateways import Gateway, Receipt, Report, SmsError, Text
 from optin.messaging.handover import receipt_url
@@ -49,7 +49,7 @@ def why_not(number: MobileNumber) -> str:
         return f"OPTIN_SMS_REGIONS does not allow {number.region}."
     if number.is_fiction and not conf.takes_fiction:
         return "Nobody has this number: it is for films and books."
-    if limits.texts_are_stopped():
+    if Guard.objects.is_stopped():
         return "All texts are stopped."
     if Guard.objects.has_opted_out(ProviderUser.digest_of(number.e164)):
         return "STOP came from this number."

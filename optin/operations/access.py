@@ -11,12 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F, Min, QuerySet, Value
-from oauth2_provider.models import (
-    AccessToken,
-    RefreshToken,
-    get_application_model,
-    get_grant_model,
-)
+from oauth2_provider.models import AccessToken, RefreshToken, get_application_model, get_grant_model
 
 from optin.conf import conf
 from optin.models import AccessKey, AuditEvent, User

@@ -25,13 +25,7 @@ from optin.limits import Refused
 from optin.messaging import delivery
 from optin.models import AuditEvent, EmailChange, Notice, Purpose, User
 from optin.operations import verification
-from optin.operations.factors import (
-    Factors,
-    Standing,
-    asked_by_session,
-    read_locked,
-    record,
-)
+from optin.operations.factors import Factors, Standing, asked_by_session, read_locked, record
 from optin.operations.revocations import Carried, mails_leave
 from optin.operations.verification import REPEATED_WITHIN
 from optin.origin import Origin

@@ -18,13 +18,7 @@ from django.utils import timezone
 
 from optin.errors import MailsFail
 from optin.messaging import delivery
-from optin.models import (
-    AuditEvent,
-    File,
-    Membership,
-    Notice,
-    User,
-)
+from optin.models import AuditEvent, File, Membership, Notice, User
 from optin.models.factors import has_factor, kinds_of
 from optin.models.messages import State
 from optin.models.reasons import fit_reason

@@ -29,13 +29,7 @@ from optin.models import (
 )
 from optin.operations import email_changes
 from optin.operations.authenticators import Removal, overview, remove
-from optin.operations.factors import (
-    Factors,
-    Standing,
-    asked_by_session,
-    close_begun,
-    record,
-)
+from optin.operations.factors import Factors, Standing, asked_by_session, close_begun, record
 from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, trying
 from optin.origin import Origin

@@ -21,12 +21,7 @@ from optin import limits
 from optin.audit import restores
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery, wording
-from optin.models import (
-    AuditEvent,
-    Notice,
-    Purpose,
-    User,
-)
+from optin.models import AuditEvent, Notice, Purpose, User
 from optin.operations.factors import (
     Factors,
     Standing,

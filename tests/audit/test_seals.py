@@ -48,15 +48,6 @@ def test_events_of_5_minutes_are_sealed_once_and_younger_ones_wait() -> None:
     assert all_seals() == [(1, last, AuditEvent.objects.filter(pk__lte=last).count())]
 
 
-@pytest.mark.parametrize("ages", [[], [YOUNG], [timedelta(0)]], ids=["none", "young", "new"])
-def test_nothing_due_makes_no_seal(ages: list[timedelta], logged: Logged) -> None:
-    for age in ages:
-        record(age)
-    assert seals.seal(timezone.now()) == 0
-    assert not AuditSeal.objects.exists()
-    assert logged() == []
-
-
 def test_seals_follow_each_other_without_a_gap() -> None:
     """Ids that were rolled back fall into a range, and its count leaves them out."""
     first = seal_rows(3)[0]

@@ -5,7 +5,6 @@ SIGKILL: before, within or after what it writes, keeps on the disk or commits; o
 """
 
 import json
-import os
 import random
 import threading
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection, connections, transaction
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -24,7 +22,7 @@ from optin.audit import seals
 from optin.models import AuditEvent, AuditSeal
 from optin.origin import Face, Origin
 from tests.audit.streamed import Arrived, ids_in_trail, write
-from tests.kit.server import database_url, running_python, until
+from tests.kit.server import own_process, running_python, until
 from tests.kit.tamper import OLD, Writer, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
@@ -88,16 +86,7 @@ def target(tmp_path: Path) -> Path:
 
 @contextmanager
 def dying_streamers(target: Path) -> Iterator["Popen[bytes]"]:
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DEBUG": "1",
-        "SECRET_KEY": django_settings.SECRET_KEY,
-        "BASE_URL": "http://127.0.0.1:8000",
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(target.parent),
-        "OPTIN_AUDIT_STREAM": f"file:{target}",
-    }
+    environment = own_process(target.parent, OPTIN_AUDIT_STREAM=f"file:{target}")
     log = target.parent / "streamer.log"
     with running_python("-c", STREAMER, str(DEATHS), env=environment, log=log) as process:
         yield process

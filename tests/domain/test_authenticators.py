@@ -221,23 +221,6 @@ def test_an_app_is_confirmed(person: Person) -> None:
     assert person.app.verified_at == timezone.now()
 
 
-def test_the_code_that_confirmed_an_app_signs_nobody_in(person: Person) -> None:
-    """S-01: one use."""
-    person.add_app()
-    assert person.check(person.app_code()).outcome is CodeOutcome.OTP_INCORRECT
-    person.clock.shift(30)
-    assert person.check(person.app_code()).outcome is CodeOutcome.OK
-
-
-def test_a_wrong_code_of_an_app_being_set_up_is_no_failure(person: Person) -> None:
-    person.fail_before(3)
-    person.begin_app()
-    with one_event(Kind.APP, FactorOutcome.OTP_INCORRECT, {}):
-        assert person.confirm_app(person.wrong(By.APP)).outcome is FactorOutcome.OTP_INCORRECT
-    assert person.has == set()
-    assert person.user.otp_failures == 3
-
-
 def test_nothing_waits(person: Person) -> None:
     with one_event(Kind.APP, FactorOutcome.NOTHING_WAITING, {}):
         assert person.confirm_app("123456").outcome is FactorOutcome.NOTHING_WAITING
@@ -403,14 +386,6 @@ def test_a_recovery_code_is_told_of(full: Person) -> None:
     assert (result.outcome, result.by) == (CodeOutcome.OK, By.RECOVERY)
     assert full.left() == 0
     assert notices(full.user)[-1] == Notice.Kind.RECOVERED
-
-
-def test_a_recovery_code_is_used_once(full: Person) -> None:
-    code = full.recovery[0]
-    assert full.check(code).outcome is CodeOutcome.OK
-    assert full.check(code.lower(), origin=ORIGIN).outcome is CodeOutcome.OTP_INCORRECT
-    assert full.user.otp_failures == 1
-    assert full.left() == 9
 
 
 def test_a_recovery_code_of_somebody_else_fails(full: Person, stranger: User) -> None:

@@ -6,8 +6,8 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from optin.models import AuditEvent, Notice, PendingOtp, ProviderUser, Purpose, SmsMessage, User
-from optin.operations import challenges, opt_ins
+from optin.models import AuditEvent, Notice, ProviderUser, SmsMessage, User
+from optin.operations import opt_ins
 from optin.outcomes import By, CodeOutcome, SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import wrong
@@ -106,14 +106,6 @@ def test_a_new_number_that_somebody_else_has(owner: Person, stranger: User) -> N
     assert (again.outcome, again.repeated) == (CodeOutcome.MOBILE_NUMBER_IN_USE, True)
 
 
-def test_the_same_number_is_no_change(owner: Person) -> None:
-    with one_event(Kind.OPT_IN, SendOutcome.ALREADY_OPTED_IN, decided_by("already_opted_in")):
-        sending = opt_ins.opt_in(
-            owner.user, owner.file, NUMBER, origin=PAGE, standing=proved(By.APP)
-        )
-    assert sending.outcome is SendOutcome.ALREADY_OPTED_IN
-
-
 def test_turning_off_leaves_a_begun_change_an_opt_in(owner: Person) -> None:
     """There is no factor any more that it could get past."""
     new = owner.name_number()
@@ -178,17 +170,6 @@ def test_an_opt_in_from_before_never_changes_a_factor(
 # -- sending it again --------------------------------------------------------------
 
 
-def test_it_is_sent_again_to_the_number_that_was_named(owner: Person) -> None:
-    new = owner.name_number()
-    code = owner.phone.code()
-    owner.clock.shift(60)
-    with one_event(Kind.OPT_IN, SendOutcome.RESENT):
-        again = opt_ins.send_again(owner.user, new, origin=PAGE, standing=proved())
-    assert (again.outcome, again.provider_user_id) == (SendOutcome.RESENT, new)
-    assert owner.phone.messages[-1][0] == OTHER_NUMBER
-    assert owner.phone.code() == code
-
-
 def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) -> None:
     """S-33."""
     new = owner.name_number()
@@ -196,23 +177,3 @@ def test_it_is_sent_again_to_nobody_elses_number(owner: Person, stranger: User) 
     with nothing_happens(owner.phone):
         again = opt_ins.send_again(stranger, new, origin=PAGE, standing=proved(None))
     assert again.outcome is SendOutcome.NOT_OPTED_IN
-
-
-def test_what_waits(owner: Person) -> None:
-    """P-04: which number, how many tries, when it may be sent again."""
-    assert challenges.waiting(owner.user, Purpose.OPT_IN) is None
-    new = owner.name_number()
-    waiting = challenges.waiting(owner.user, Purpose.OPT_IN, new)
-    assert waiting
-    assert (waiting.number.pk, waiting.tries_left()) == (new, 5)
-    assert waiting.resend_in
-    assert waiting.resend_in.total_seconds() == 30
-    assert waiting.code == PendingOtp.objects.open().get()
-    owner.prove_number(new, wrong(owner.phone.code()))
-    owner.clock.shift(30)
-    waiting = challenges.waiting(owner.user, Purpose.OPT_IN, new)
-    assert waiting
-    assert (waiting.tries_left(), waiting.resend_in) == (4, None)
-    assert challenges.waiting(owner.user, Purpose.OPT_IN, new + 1) is None
-    owner.clock.shift(570)
-    assert challenges.waiting(owner.user, Purpose.OPT_IN, new) is None

@@ -209,15 +209,6 @@ def test_a_wrong_value_is_a_fault(name: str) -> None:
         assert "secret" not in fault
 
 
-def test_a_fault_has_its_check(settings: LazySettings) -> None:
-    """S-62."""
-    settings.OPTIN_OTP_DIGITS = 5
-    (message,) = (message for message in run_checks() if message.id == "optin.E001")
-    assert message.msg.startswith("OPTIN_OTP_DIGITS")
-    assert message.is_serious()
-    assert message.hint
-
-
 # -- what only shows together ------------------------------------------------------
 
 
@@ -418,15 +409,6 @@ def test_a_dangerous_start_is_stopped(tmp_path: Path, changes: dict[str, str], s
     done = run(tmp_path, "-c", script, **PRODUCTION | changes)
     assert (done.returncode, done.stdout) == ((1, "") if said else (0, "serving\n")), done.stderr
     assert said in done.stderr
-
-
-@pytest.mark.slow
-def test_a_command_says_what_is_dangerous(tmp_path: Path) -> None:
-    """S-62. In words."""
-    done = run(tmp_path, "manage.py", "check", **PRODUCTION | {"OPTIN_KEYS": "k1:c2hvcnQ"})
-    assert done.returncode == 1
-    assert "OPTIN_KEYS must be 32 bytes long, not 5 (optin.E018)" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 SHELL = ("manage.py", "shell", "--no-imports", "-c")

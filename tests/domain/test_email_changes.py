@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from optin import limits
 from optin.errors import Deactivated, FactorNeeded, SignedOut, TellingReason, UnfitAddress
 from optin.models import AuditEvent, EmailChange, Notice, User
 from optin.operations import email_changes, erasure, not_me, passwords, retention
@@ -106,15 +105,6 @@ def test_both_mailboxes_are_told_and_the_trail_has_no_address(person: Person) ->
     assert not any(NEW in str(vars(event)) for event in AuditEvent.objects.all())
 
 
-@pytest.mark.parametrize("by", [By.TEXT, By.APP])
-def test_it_wants_a_factor_while_there_is_one(person: Person, by: By) -> None:
-    """S-39a."""
-    person.set_up(by)
-    with pytest.raises(FactorNeeded):
-        email_changes.ask(person.user, NEW, standing=proved(None), origin=PAGE)
-    assert ask(person) is EmailOutcome.ASKED
-
-
 def test_an_ended_session_and_a_deactivated_person_ask_for_nothing(person: Person) -> None:
     session = person.user
     ask(person)
@@ -151,22 +141,6 @@ def test_a_double_click_asks_once(person: Person, clock: Clock) -> None:
     clock.shift(60)
     assert ask(person) is EmailOutcome.ASKED  # the mail was lost: another one
     assert len(mail.outbox) == 4
-
-
-def test_few_in_a_day(person: Person, clock: Clock) -> None:
-    """It mails to an address of the person's choice."""
-    for n in range(limits.EMAILS[0].count):
-        assert ask(person, f"ann{n}@example.org") is EmailOutcome.ASKED
-    mails = len(mail.outbox)
-
-    with one_event(Kind.EMAIL, "email_limit"):
-        assert ask(person, "one.more@example.org") is EmailOutcome.EMAIL_LIMIT
-
-    assert AuditEvent.objects.latest("pk").data["rule"] == "email/86400"
-    assert len(mail.outbox) == mails
-    assert EmailChange.objects.open().get().new_address == "ann4@example.org"
-    clock.shift(DAY)
-    assert ask(person, "one.more@example.org") is EmailOutcome.ASKED
 
 
 def test_a_new_request_replaces_the_one_that_waits(person: Person, clock: Clock) -> None:
@@ -488,15 +462,6 @@ def test_a_second_change_does_not_end_the_link_to_the_first_address(
     if not thief_goes_back:
         assert disowned(person, 1) == []  # nor does the thief's link work after it
         assert person.user.email == OLD
-
-
-def test_a_first_address_is_taken_away(person: Person) -> None:
-    updated(email="")(person)
-    ask(person)
-    assert prove(person, EmailChange.objects.get()) is EmailOutcome.OK
-    assert not_me.effect(told(person)[0]) is not_me.Effect.TAKES_AWAY
-    assert disowned(person) == ["email"]
-    assert person.user.email == ""
 
 
 def test_rows_go_after_a_month_but_for_what_waits(person: Person, clock: Clock) -> None:

@@ -602,12 +602,3 @@ def test_what_staff_did_with_a_reason_has_an_event_each(user: User) -> None:
                 reason="x",
             )
     assert AuditEvent.objects.count() == 2
-
-
-def test_a_wrong_code_that_was_compared_has_an_event_each(flood: Flood) -> None:
-    flood.opt_in()
-    for _ in range(4):
-        flood.guess(0)
-    events = AuditEvent.objects.filter(outcome="otp_incorrect").order_by("pk")
-    assert [event.data["failures"] for event in events] == [1, 2, 3, 4]
-    assert lines(flood.user)[0].what.endswith(", 4 times")

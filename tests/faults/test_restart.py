@@ -1,7 +1,6 @@
 """PostgreSQL restarts, or another machine takes its place: no request after that fails (S-64)."""
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -13,12 +12,11 @@ from select import select
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import OperationalError, connection
 from psycopg.pq import TransactionStatus
 
 from optin.database.base import DatabaseWrapper
-from tests.kit.clusters import Cluster, new_cluster
+from tests.kit.clusters import Cluster, environment, new_cluster
 from tests.kit.people import NUMBER, OTHER_NUMBER
 from tests.kit.races import at_once
 from tests.kit.server import Site, database_url, manage, serving, until
@@ -38,16 +36,6 @@ def standby(cluster: Cluster) -> Iterator[Cluster]:
         made.run("pg_basebackup", "--dbname", cluster.url, "--write-recovery-conf")
         made.start()
         yield made
-
-
-def environment(url: str, folder: Path) -> dict[str, str]:
-    return {
-        "DATABASE_URL": url,
-        "DATA_DIR": str(folder),
-        "DEBUG": "1",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "PATH": os.environ["PATH"],
-    }
 
 
 @contextmanager

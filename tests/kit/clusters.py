@@ -10,6 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+from django.conf import settings
+
 from tests.kit.server import free_port, needs
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("missing"))
@@ -66,3 +68,15 @@ def new_cluster() -> Iterator[Cluster]:
         with suppress(subprocess.CalledProcessError):  # the test may have stopped it
             made.run("pg_ctl", "--mode", "immediate", "stop")
         rmtree(made.folder)
+
+
+def environment(url: str, folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a service on the database at *url*, such as that of a cluster."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": url,
+        "DATA_DIR": str(folder),
+        "DEBUG": "1",
+        "SECRET_KEY": settings.SECRET_KEY,
+        **more,
+    }

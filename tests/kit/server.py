@@ -217,6 +217,20 @@ def database_url() -> str:
     return f"postgres://{account}@{host}/{quote(database['NAME'], safe='')}"
 
 
+def own_process(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a process of its own on the database of the tests."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
+        "DEBUG": "1",
+        "SECRET_KEY": django_settings.SECRET_KEY,
+        "BASE_URL": "http://127.0.0.1:8000",
+        "DATABASE_URL": database_url(),
+        "DATA_DIR": str(folder),
+        **more,
+    }
+
+
 @contextmanager
 def empty_database() -> Iterator[str]:
     """Make a database on the PostgreSQL server of the tests; give its address."""

@@ -12,10 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from optin.audit import months, repeats
-from optin.models import (
-    AuditEvent,
-    RefusalCount,
-)
+from optin.models import AuditEvent, RefusalCount
 from optin.origin import Face, Origin
 
 _GUARDS = importlib.import_module("optin.migrations.0003_trail_and_roles")
@@ -46,18 +43,6 @@ def renew_partitions() -> None:
                 cursor.execute(f"DROP TABLE {months.name_of(block)}")
             for block in wanted - there:
                 months.make(cursor, block)
-
-
-def analyze_trail() -> None:
-    """Let the database count the events, as autovacuum does: it leaves empty partitions alone.
-
-    If another test has let it count these, it reads them from end to end.
-    """
-    with transaction.atomic(), connection.cursor() as cursor:
-        for block in months.attached()[1:]:
-            cursor.execute(f"DROP TABLE {months.name_of(block)}")
-            months.make(cursor, block)
-    sql(f"ANALYZE {months.name_of(0)}")
 
 
 def tell(kind: str, outcome: str = "ok", at: datetime | None = None, **facts: Any) -> AuditEvent:

@@ -179,7 +179,7 @@ class Refusals(RuleBasedStateMachine):
 
     @rule()
     def stop_or_allow_texts(self) -> None:
-        do = send_controls.allow_texts if limits.texts_are_stopped() else send_controls.stop_texts
+        do = send_controls.allow_texts if Guard.objects.is_stopped() else send_controls.stop_texts
         do(reason=WHY, origin=STAFF)
 
     @rule(number=somebody)

@@ -1,7 +1,6 @@
 """Operations that raise one counter do not wait for each other's commit (S-41, S-63)."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +9,8 @@ from typing import LiteralString
 
 import psycopg
 import pytest
-from django.conf import settings
 
-from tests.kit.clusters import Cluster, new_cluster
+from tests.kit.clusters import Cluster, environment, new_cluster
 from tests.kit.server import manage, serving, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -27,14 +25,8 @@ def cluster() -> Iterator[Cluster]:
 
 def test_opt_ins_wait_for_the_standby_together(cluster: Cluster, tmp_path: Path) -> None:
     """Each answer comes after the standby has its data, and no counter is locked meanwhile."""
-    env = {
-        "DATABASE_URL": cluster.url,
-        "DATA_DIR": str(tmp_path),
-        "DEBUG": "1",
-        "OPTIN_DELIVERY": "worker",  # which is not there: no other commit comes before the answer
-        "SECRET_KEY": settings.SECRET_KEY,
-        "PATH": os.environ["PATH"],
-    }
+    # No worker is there: no other commit comes before the answer.
+    env = environment(cluster.url, tmp_path, OPTIN_DELIVERY="worker")
     manage(env, "migrate", "--verbosity", "0")
     people = json.loads(manage(env, "demo", "--json", "--empty"))["users"]
     keys = [file_and_key for one in people for file_and_key in one["access_keys"].items()]

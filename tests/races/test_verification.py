@@ -12,10 +12,9 @@ from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, Sm
 from optin.operations import challenges, opt_ins, staff_actions
 from optin.outcomes import SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, make_user, number
-from tests.kit.phone import Phone
 from tests.kit.races import at_once
 from tests.kit.trail import decisions
-from tests.races.ways import ALL_ROUNDS, ROUNDS, ByService, Way, member, pend, wrong_codes
+from tests.races.ways import ALL_ROUNDS, ROUNDS, Way, member, pend, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -159,29 +158,3 @@ def test_guesses_at_several_codes_at_once_lock_at_the_tenth(
         assert max(tries) <= 5
         # Releases the number for the next round.
         staff_actions.revoke(user, reason="the round is over", origin=ORIGIN)
-
-
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_new_texts_amid_the_guesses_do_not_start_the_count_again(
-    rounds: int, phone: Phone, file: File, settings: Settings
-) -> None:
-    """S-05: a used-up code makes way for a new one, and the tenth failure locks all the same."""
-    settings.OPTIN_RESEND_WAIT = (0,)
-    settings.OPTIN_SENDS_PER_NUMBER = settings.OPTIN_SENDS_PER_CLIENT = ()
-    settings.OPTIN_SENDS_PER_USER = settings.OPTIN_SENDS_PER_FILE = ()
-    way = ByService(phone)
-    for n in range(rounds):
-        user = make_user(f"user{n}", file)
-        pending = pend(user, file, number(n))
-        verify = partial(way.verify, user, file, pending.provider_user_id)
-        calls = [partial(verify, code) for code in wrong_codes(pending, 60)]
-        calls += [partial(way.opt_in, user, file, number(n))] * 20
-        random.Random(n).shuffle(calls)
-
-        answers = Counter(at_once(calls))
-
-        user.refresh_from_db()
-        assert user.failures == answers["otp_incorrect"] == 10
-        codes = PendingOtp.objects.filter(provider_user__user=user)
-        assert sorted(codes.values_list("tries", flat=True)) == [5, 5]
-        assert set(answers) <= {"otp_incorrect", "otp_exhausted", "locked", "ok"}

@@ -815,14 +815,6 @@ def test_what_was_purged_is_not_lost(
 # -- again, and again --------------------------------------------------------------
 
 
-def test_it_is_refused_if_nothing_is_lost(ledgered: Path, town: Town) -> None:
-    person = town.person(By.TEXT)
-    epoch = person.user.session_epoch
-    with pytest.raises(CommandError, match=r"^Nothing was done: the database has every event"):
-        run("after_restore")
-    assert person.user.session_epoch == epoch
-
-
 def test_it_may_be_stopped_in_the_middle(
     town: Town, client: Client, monkeypatch: pytest.MonkeyPatch, lost: Lost
 ) -> None:

@@ -1,7 +1,6 @@
 """Point-in-time recovery, as an operator does it: a base backup, the WAL, and a moment."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,8 @@ from urllib.request import urlopen
 
 import psycopg
 import pytest
-from django.conf import settings
 
-from tests.kit.clusters import Cluster, new_cluster
+from tests.kit.clusters import Cluster, environment, new_cluster
 from tests.kit.people import NUMBER
 from tests.kit.server import Site, manage, serving
 
@@ -61,14 +59,7 @@ def test_what_was_done_after_the_moment_stays_done(
 ) -> None:
     """S-55."""
     first, second = clusters
-    env = {
-        "DATABASE_URL": first.url,
-        "DATA_DIR": str(tmp_path),
-        "DEBUG": "1",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "OPTIN_LEDGER": str(tmp_path / "ledger"),
-        "PATH": os.environ["PATH"],
-    }
+    env = environment(first.url, tmp_path, OPTIN_LEDGER=str(tmp_path / "ledger"))
     manage(env, "migrate", "--verbosity", "0")
     ann, ben, cam = json.loads(manage(env, "demo", "--json", "--empty"))["users"][:3]
     ann_key, ben_key = ann["access_keys"]["777"], ben["access_keys"]["888"]

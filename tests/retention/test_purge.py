@@ -43,7 +43,7 @@ from optin.outcomes import SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.kit import grants
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.phone import Phone, wrong
+from tests.kit.phone import Phone
 from tests.kit.stored import (
     DAY,
     MOMENT,
@@ -277,26 +277,6 @@ def test_an_unproved_number_goes_24_hours_after_its_last_text(
     assert not ProviderUser.objects.exists()
     assert not SmsMessage.objects.exists()
     assert deleted["numbers"] == 1
-
-
-def test_the_count_of_the_user_outlives_the_number(
-    user: User, file: File, phone: Phone, clock: Clock
-) -> None:
-    """S-05: a new opt-in of the same number goes on where the old one stopped."""
-    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    old = ProviderUser.objects.get()
-    for _ in range(3):
-        opt_ins.verify_opt_in(user, file, old.pk, wrong(phone.code()), origin=ORIGIN)
-    clock.shift(2 * DAY)
-    purge()
-    assert not ProviderUser.objects.exists()
-
-    again = opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    assert again.provider_user_id
-    opt_ins.verify_opt_in(user, file, again.provider_user_id, wrong(phone.code()), origin=ORIGIN)
-
-    user.refresh_from_db()
-    assert user.failures == 4
 
 
 # -- what must not be reset --------------------------------------------------------

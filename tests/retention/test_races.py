@@ -17,18 +17,15 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.conf import settings as django_settings
 from django.db import ProgrammingError, connection, models, transaction
 
 from optin.audit import integrity, seals
-from optin.errors import Deactivated
 from optin.models import (
     AccessKey,
     AuditEvent,
     AuditSeal,
     AuthenticatorApp,
     File,
-    Notice,
     PendingOtp,
     ProviderUser,
     SendCounter,
@@ -41,7 +38,7 @@ from tests.kit.documents import GRANTS
 from tests.kit.people import ORIGIN, make_user, number
 from tests.kit.phone import Phone, wrong
 from tests.kit.races import at_once, closing, waiting
-from tests.kit.server import ROOT, database_url, until
+from tests.kit.server import ROOT, own_process, until
 from tests.kit.stored import DAY, app_of, code_of, now, number_of, purge, rows, text_of
 from tests.kit.trail import tell
 
@@ -153,32 +150,6 @@ def test_an_opt_in_that_holds_its_user_keeps_the_number(file: File) -> None:
     assert picked == [user.pk]
     assert ProviderUser.objects.get() == row
     assert PendingOtp.objects.get().closed_at is None
-
-
-def test_erasing_beside_guesses(file: File) -> None:
-    """All or nothing: a guess comes before, or finds nobody there."""
-    user = make_user("ann", file)
-    sent = opt_ins.opt_in(user, file, number(1), origin=ORIGIN)
-    assert sent.provider_user_id
-    row, code = sent.provider_user_id, PendingOtp.objects.get().code()
-
-    def guess() -> str:
-        try:
-            return opt_ins.verify_opt_in(user, file, row, code, origin=ORIGIN).outcome
-        except Deactivated:
-            return "deactivated"
-
-    def erase() -> str:
-        erasure.erase(user, reason="asked", origin=ORIGIN)
-        return "erased"
-
-    outcomes = Counter(at_once([guess, guess, erase, guess, guess]))
-
-    assert outcomes["erased"] == 1
-    assert outcomes["ok"] <= 1
-    assert set(outcomes) <= {"erased", "ok", "already_verified", "deactivated"}
-    assert not ProviderUser.objects.exists()
-    assert not Notice.objects.exists()
 
 
 def erase(user: User) -> None:
@@ -407,15 +378,7 @@ def start(folder: Path, *, killed_after: int | None = None) -> "subprocess.Popen
     return subprocess.Popen(
         [sys.executable, *program],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-            "DEBUG": "1",
-            "SECRET_KEY": django_settings.SECRET_KEY,
-            "BASE_URL": "http://127.0.0.1",
-            "DATABASE_URL": database_url(),
-            "DATA_DIR": str(folder),
-        },
+        env=own_process(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -1,19 +1,17 @@
 """A sender in a process of its own, killed while it waits for the endpoint (PostgreSQL)."""
 
-import os
 import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
-from django.conf import settings as django_settings
 from django.utils import timezone
 
 from optin.models import WebhookEndpoint
 from optin.models.webhooks import LEASE
 from tests.kit.certificates import Authority
-from tests.kit.server import database_url, running_python, until
+from tests.kit.server import own_process, running_python, until
 from tests.kit.wire import says
 from tests.webhooks.kit import HOST, Client, send
 
@@ -43,16 +41,8 @@ def test_the_next_sends_it_again_under_the_same_id(
 ) -> None:
     client.server.answer = hangs
     client.happen()
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DEBUG": "1",
-        "SECRET_KEY": django_settings.SECRET_KEY,
-        "BASE_URL": "http://127.0.0.1:8000",
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(tmp_path),
-        "OPTIN_WEBHOOK_PORTS": str(client.server.listener.getsockname()[1]),
-    }
+    port = str(client.server.listener.getsockname()[1])
+    environment = own_process(tmp_path, OPTIN_WEBHOOK_PORTS=port)
     log = tmp_path / "sender.log"
     with running_python("-c", SENDER, str(authority.path), env=environment, log=log) as sender:
         until(lambda: bool(client.server.requests) or sender.poll() is not None)

@@ -1,7 +1,6 @@
 """Jobs and the workers that do them: in this process, and in their own."""
 
 import json
-import os
 import subprocess
 import threading
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
@@ -24,7 +22,7 @@ from optin import codes, keys
 from optin.messaging import delivery
 from optin.models import File, PendingOtp, ProviderUser, Purpose, SmsMessage, User
 from tests.kit.people import number
-from tests.kit.server import database_url, running_python
+from tests.kit.server import own_process, running_python
 
 
 def jobs(**values: str) -> list[dict[str, Any]]:
@@ -125,19 +123,8 @@ class Counted:
 
 def environment(folder: Path, gateway: Counted) -> dict[str, str]:
     """The environment of a worker on the database of the tests."""
-    return {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DEBUG": "1",  # a gateway without https
-        "SECRET_KEY": django_settings.SECRET_KEY,  # and with it the keys of the tests
-        "BASE_URL": "http://127.0.0.1:8000",
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(folder),
-        "REDIS_URL": "",
-        "EMAIL_URL": "dummy://",
-        "OPTIN_DELIVERY": "worker",
-        **gateway.environment,
-    }
+    own = {"REDIS_URL": "", "EMAIL_URL": "dummy://", "OPTIN_DELIVERY": "worker"}
+    return own_process(folder, **own, **gateway.environment)
 
 
 @contextmanager

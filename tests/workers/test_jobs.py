@@ -324,20 +324,6 @@ def test_a_message_without_a_job_gets_one(message: SmsMessage, phone: Phone) -> 
     assert phone.messages
 
 
-def test_a_message_whose_senders_died_twice_is_given_up(message: SmsMessage) -> None:
-    """S-63: at most twice."""
-    SmsMessage.objects.update(
-        state=State.SENDING,
-        unknown_attempts=2,
-        claimed_at=timezone.now() - LEASE,
-        created_at=timezone.now(),
-    )
-    tasks.sweep.func(timestamp=0)
-    work()
-    assert state_of(message) == (State.FAILED, "its sender stopped, twice")
-    assert jobs() == []
-
-
 def test_a_revocation_is_carried_out_and_told_by_job(
     user: User, file: File, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
