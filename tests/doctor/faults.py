@@ -249,6 +249,7 @@ def small_disk(made: Installation, options: str) -> Iterator[Env]:
 
 _OTHER = frozenset({"running"})  # its settings differ from those of the doctor
 _HOST = "proxy_set_header Host $host;"
+_NOBODY = f"https://localhost:{free_port()}/"
 _FIRST_PARTITION = "optin_audit.optin_auditevent_0"
 
 # fmt: off
@@ -325,6 +326,10 @@ SEEDS = (
         lambda made: patch.object(made.gateway, "token", "token-of-another"),
         "gateways", "twilio refuses our"),
     Seed("a gateway hangs", deaf_gateway, "gateways", "says nothing", also=_OTHER),
+    Seed("the provider of SIM swaps is away",
+        env(OPTIN_SIM_SWAP="enforce", OPTIN_SIM_SWAP_URL=_NOBODY, OPTIN_SIM_SWAP_TOKEN_URL=_NOBODY,
+            OPTIN_SIM_SWAP_CLIENT_ID="x", OPTIN_SIM_SWAP_CLIENT_SECRET="x"),
+        "sims", "Whether SIMs were swapped cannot be asked", also=_OTHER),
     Seed("Redis is away", without_redis, "redis", "Redis cannot be reached"),
     Seed("Redis is full", full_redis, "redis", "OutOfMemoryError"),
     Seed("the mail server is away",
