@@ -33,7 +33,7 @@ REFUSED = {
     # Made in a frame of another site, where none of our pages is ever shown (7.1, step 10).
     "none.ES256.crossOrigin": PasskeyFault.WRONG_ORIGIN,
     "none.ES256.topOrigin": PasskeyFault.WRONG_ORIGIN,
-    # Kinds of keys that the service does not ask for (7.1, step 20).
+    # The library cannot verify them, so pages do not ask for these kinds of keys (7.1, step 20).
     "packed.ES384": PasskeyFault.INVALID,
     "packed.Ed448": PasskeyFault.INVALID,
 }
