@@ -9,8 +9,8 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import time_machine
@@ -20,8 +20,10 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from optin.conf import Rate, conf
+from optin.conf import CLOCK_SLACK, Rate, conf
+from optin.conf.sim_swaps import ENFORCE, OBSERVE, OFF, REFUSE
 from optin.gateways import Http, Text, every_setting
+from optin.gateways.sim_swap import SimUnknown
 from optin.models import (
     AccessKey,
     File,
@@ -33,7 +35,7 @@ from optin.models import (
     SendCounter,
     User,
 )
-from optin.operations import challenges, opt_ins
+from optin.operations import challenges, opt_ins, sim_swaps
 from optin.origin import Face, Origin
 from optin.runtime import throttle
 from tests.kit.authenticator import Authenticator
@@ -58,6 +60,12 @@ SECRET = "s3cr" * 8
 _FEW = ((Rate(1, 300),), (Rate(2, 600), Rate(3, 3600)), (Rate(3, 86_400),))
 # She needs some herself: for three visits, of one text each.
 _HERS = ((Rate(3, 600),), (Rate(4, 86_400),))
+SIMS: dict[str, tuple[Any, ...]] = {
+    "SIM_SWAP": (OBSERVE, ENFORCE, ENFORCE, ENFORCE),
+    "SIM_SWAP_UNKNOWN": (REFUSE,),
+    "SIM_SWAP_HOURS": (1,),
+    "SIM_SWAP_BUDGET": ((Rate(1, 86_400),), (Rate(3, 3600),)),
+}
 THEMES: dict[str, dict[str, tuple[Any, ...]]] = {
     "number": {
         **dict.fromkeys(("SENDS_PER_NUMBER", "SENDS_PER_USER"), _HERS),
@@ -82,8 +90,13 @@ THEMES: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 """What operators may set: each setting by its name without ``OPTIN_``. In a trace, those of two
 themes at most are small: else one limit would stop strangers before they reach another."""
-CHOICES = {name: choices for theme in THEMES.values() for name, choices in theme.items()}
-FIXED = {"RECEIPT_SECRET": SECRET, "GATEWAYS": ("http",), "PASSKEY_SIGN_IN": True}
+CHOICES = {name: choices for theme in (SIMS, *THEMES.values()) for name, choices in theme.items()}
+FIXED = {
+    "RECEIPT_SECRET": SECRET,
+    "GATEWAYS": ("http",),
+    "PASSKEY_SIGN_IN": True,
+    "SIM_SWAP_PROVIDER": f"{__name__}.Sims",
+}
 
 SHIFTS = (0.3, 4, 29, 61, 299, 600, 3600, 90_000)
 WAYS_IN = ("page", "token", "token-2fa", "passkey")
@@ -113,6 +126,66 @@ def taker(phone: Phone) -> Http:
     )
 
 
+class Sims:
+    """The provider that knows of swapped SIMs, and what must follow from its answers about hers.
+
+    The service makes a new one for each question.
+    """
+
+    name = "sims"
+    LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+    number: ClassVar[str]  # hers
+    fault: ClassVar[str]
+    swapped_at: ClassVar[datetime]
+    asked_at: ClassVar[datetime]
+    failed_at: ClassVar[datetime]  # also if it was asked about others
+    known_until: ClassVar[datetime]  # how long its last answer lets texts leave
+    stopped_until: ClassVar[datetime]  # how long its last "swapped" stops texts and codes
+
+    @classmethod
+    def begin(cls, number: str) -> None:
+        cls.number, cls.fault = number, ""
+        cls.swapped_at = cls.asked_at = cls.failed_at = cls.LONG_AGO
+        cls.known_until = cls.stopped_until = cls.LONG_AGO
+
+    def swapped(self, number: str, *, hours: int, patience: float) -> bool:
+        now, is_hers = timezone.now(), number == Sims.number
+        if is_hers:
+            Sims.asked_at = now
+        if Sims.fault == "fails":
+            Sims.failed_at = now
+            raise SimUnknown("it fails")
+        if Sims.fault:
+            Sims.known_until = now if is_hers else Sims.known_until
+            raise SimUnknown(Sims.fault, is_fault=False)
+        if not is_hers:
+            return False
+        is_swapped = now - Sims.swapped_at <= timedelta(hours=hours)
+        Sims.known_until = now + sim_swaps.KEPT + CLOCK_SLACK
+        if not is_swapped:
+            Sims.stopped_until = now
+        elif now >= Sims.stopped_until:
+            Sims.stopped_until = now + timedelta(hours=conf.sim_swap_hours)
+        return is_swapped
+
+    @classmethod
+    def was_asked(cls) -> bool:
+        """Whether the service asked about her as it must, so that no swap stays unseen."""
+        now = timezone.now()
+        rests = now < cls.failed_at + sim_swaps.ASK_AGAIN
+        is_limited = conf.sim_swap_budget != _DEFAULTS["OPTIN_SIM_SWAP_BUDGET"]
+        return conf.sim_swap == OFF or rests or is_limited or now < cls.asked_at + sim_swaps.KEPT
+
+    @classmethod
+    def stops_codes(cls) -> bool:
+        return conf.sim_swap == ENFORCE and timezone.now() < cls.stopped_until
+
+    @classmethod
+    def stops_texts(cls) -> bool:
+        refuses = conf.sim_swap == ENFORCE and conf.sim_swap_unknown == REFUSE
+        return cls.stops_codes() or (refuses and timezone.now() >= cls.known_until)
+
+
 class Strangers(RuleBasedStateMachine):
     """New people, files and numbers for each trace. The counters of all begin anew.
 
@@ -137,6 +210,7 @@ class Strangers(RuleBasedStateMachine):
         self.owner = make_user(f"owner{n}", self.files[0])
         self.strangers = [make_user(f"stranger{n}-{k}", self.files[k % 2]) for k in range(3)]
         self.number, self.other = (f"+6149{2 * n + k:07d}" for k in range(2))
+        Sims.begin(self.number)
         self.hers = self.opt_in(self.owner, self.files[0], self.number)
         self.theirs = self.opt_in(self.strangers[2], self.files[0], self.other)
         self.keys = self.passkey_of(self.owner)
@@ -162,7 +236,8 @@ class Strangers(RuleBasedStateMachine):
         self.anybody = Api(http=self.http)
         self.home, self.is_behind_proxy = HOMES[0], False
         self.visits = 0
-        self.texted_at: datetime | None = None  # of the code that she did not enter
+        self.texted = ""  # the last code
+        self.texted_at: datetime | None = None  # if she did not enter it
 
     def set(self, name: str, value: Any) -> None:
         setattr(django_settings, f"OPTIN_{name}", value)
@@ -186,8 +261,9 @@ class Strangers(RuleBasedStateMachine):
         self.is_behind_proxy = is_behind_proxy
         if is_behind_proxy:
             django_settings.TRUSTED_PROXIES = (ipaddress.ip_network("10.0.0.0/8"),)
-        for theme in data.draw(st.lists(st.sampled_from(sorted(THEMES)), max_size=2)):
-            for name, choices in THEMES[theme].items():
+        themes = data.draw(st.lists(st.sampled_from(sorted(THEMES)), max_size=2))
+        for theme in (SIMS, *(THEMES[name] for name in themes)):
+            for name, choices in theme.items():
                 self.set(name, data.draw(st.sampled_from((_DEFAULTS[f"OPTIN_{name}"], *choices))))
 
     def live_at(self, home: str) -> None:
@@ -417,6 +493,14 @@ class Strangers(RuleBasedStateMachine):
             self.post("/account/email/", ip, {"email": hers})
         self.http.cookies.clear()
 
+    @rule(sim=st.sampled_from(["swapped", "swapped", "fails", "unknown", "works"]))
+    def get_another_sim_of_her_number(self, sim: str) -> None:
+        """Or the provider that knows of it fails, does not know the number, or works again."""
+        if sim == "swapped":
+            Sims.swapped_at = timezone.now()
+        else:
+            Sims.fault = "" if sim == "works" else sim
+
     # -- what time and she do ------------------------------------------------------
 
     @rule(seconds=st.sampled_from(SHIFTS))
@@ -448,10 +532,22 @@ class Strangers(RuleBasedStateMachine):
                 self.http.post("/sign-in/", form, secure=True, **environ)
 
     def teardown(self) -> None:
-        """Whatever was done: she gets in."""
+        """Whatever was done: she gets in. So she does with a swapped SIM, and once that is over."""
         self.gets_in(WAYS_IN[len(self.phone.messages) % len(WAYS_IN)])
+        if conf.sim_swap == OFF:
+            return
+        self.clock.shift(86_400)  # her own texts count no more
+        self.gets_in("token", enters=False)
+        self.get_another_sim_of_her_number("swapped")
+        self.clock.shift(sim_swaps.KEPT)
+        self.gets_in("token")
+        self.get_another_sim_of_her_number("works")
+        self.clock.shift(timedelta(hours=conf.sim_swap_hours + 1))
+        self.gets_in("token")
+        assert not Sims.stops_texts()
 
     def gets_in(self, way: str, *, enters: bool = True, others: str = "") -> None:
+        self.clock.shift(0.1)  # else her passkey gets two challenges at one moment
         n = len(self.phone.messages)
         ip = HER_WAY[self.home] if n % 2 else self.home
         if others:
@@ -466,11 +562,12 @@ class Strangers(RuleBasedStateMachine):
 
         :param enters: whether she enters the code that she gets.
         """
-        self.met[way] = self.met.get(way, 0) + 1
+        self.meets(way)
         come = {"page": self.by_page, "passkey": self.by_passkey}.get(way, self.by_token_call)
-        kept_out = come(way, ip or self.home, name or self.owner.username, enters)
-        self.texted_at = None if enters else timezone.now()
-        return kept_out
+        return come(way, ip or self.home, name or self.owner.username, enters)
+
+    def meets(self, what: str) -> None:
+        self.met[what] = self.met.get(what, 0) + 1
 
     def by_page(self, way: str, ip: str, name: str, enters: bool) -> str:
         browser = Browser(ip=ip)
@@ -478,10 +575,14 @@ class Strangers(RuleBasedStateMachine):
         code, kept_out = self.code_of(lambda: sign_in(browser, name))
         if browser.path != "/sign-in/code/":
             return f"{browser.page.status} {browser.page.errors or browser.page.heading}"
+        if Sims.stops_texts():
+            browser.use_passkey(self.keys.get)
+            return "" if browser.path == "/account/" else browser.page.errors
         if not code:
             code, kept_out = self.waited(lambda: self.send_again(browser))
         if not code or not enters:
             return kept_out and f"{kept_out}: {browser.page.flash}"
+        self.texted_at = None
         browser.send(code=code)
         return "" if browser.path == "/account/" else browser.page.errors
 
@@ -493,7 +594,7 @@ class Strangers(RuleBasedStateMachine):
         browser.use_passkey(self.keys.get)
         if browser.page.status == 429:
             return self.by_page(way, ip, name, enters)
-        self.met["passkey alone"] = self.met.get("passkey alone", 0) + 1
+        self.meets("passkey alone")
         return "" if browser.path == "/account/" else browser.page.errors or browser.page.heading
 
     def send_again(self, browser: Browser) -> None:
@@ -508,22 +609,36 @@ class Strangers(RuleBasedStateMachine):
             answers.append(self.call_token(way, self.environ(ip), {**body, **code}))
 
         code, kept_out = self.code_of(ask)
+        if Sims.stops_texts():
+            if Sims.stops_codes() and self.texted:
+                self.meets("a code from before" if self.texted_at else "a used code")
+                ask(verification_code=self.texted)
+            assert all(answer.status != 200 for answer in answers)
+            return self.by_page(way, ip, name, enters)
         if answers[-1].data["error"] != "2fa_code_required":
             return str(answers[-1].data)
         if not code:
             code, kept_out = self.waited(ask)
         if not code or not enters:
             return kept_out
+        self.texted_at = None
         ask(verification_code=code)
         return "" if answers[-1].status == 200 else str(answers[-1].data)
 
     def code_of(self, ask: Callable[[], object]) -> tuple[str, str]:
-        """Return the code for signing in that her phone gets, and what is wrong if none comes."""
+        """Return the code for signing in that her phone gets, and what is wrong if none comes.
+
+        None comes while her SIM counts as swapped (S-07a).
+        """
         before = len(self.phone.messages)
         ask()
+        assert Sims.was_asked()
+        self.meets("no text" if Sims.stops_texts() else "text")
         for to, body in self.phone.messages[before:]:
             if to == self.number and " to sign in. " in body:
-                return body.split()[0], ""
+                assert not Sims.stops_texts()
+                self.texted, self.texted_at = body.split()[0], timezone.now()
+                return self.texted, ""
         return "", "no text"
 
     def waited(self, ask: Callable[[], object]) -> tuple[str, str]:
@@ -531,7 +646,7 @@ class Strangers(RuleBasedStateMachine):
         wait = timedelta(seconds=max(conf.resend_wait))
         if self.texted_at is None or timezone.now() - self.texted_at >= wait:
             return "", "no text at once"
-        self.met["waited"] = self.met.get("waited", 0) + 1
+        self.meets("waited")
         self.clock.move_to(self.texted_at + wait)
         return self.code_of(ask)
 

@@ -19,7 +19,7 @@ from optin.conf import Rate, conf
 from tests.kit.browser import Browser, sign_in
 from tests.kit.people import PASSWORD
 from tests.kit.phone import Phone, wrong
-from tests.promises.strangers import CHOICES, FIXED, Strangers, taker
+from tests.promises.strangers import CHOICES, FIXED, WAYS_IN, Strangers, taker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -48,7 +48,7 @@ def gateway(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_she_gets_in_whatever_strangers_do(
     phone: Phone, clock: time_machine.Traveller, record_property: Any
 ) -> None:
-    """G-02."""
+    """G-02, S-07a."""
     wanted = int(os.environ.get("OWNER_TRACES", "0"))
     met: dict[str, int] = {}
     run_state_machine_as_test(
@@ -65,6 +65,7 @@ def test_she_gets_in_whatever_strangers_do(
     )
     record_property("visits", met)
     print(f"Visits: {dict(sorted(met.items()))}")
+    assert met.keys() >= {*WAYS_IN, "passkey alone", "waited", "no text", "a code from before"}
 
 
 # -- what is left out --------------------------------------------------------------
