@@ -1,7 +1,9 @@
 """How many guesses get through (G-03): what the owner sees of it, and what a guesser gets."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from optin.conf import Conf, Rate, conf
-from optin.models import AuthenticatorApp, User
-from optin.operations import staff_actions
+from optin.models import AuthenticatorApp, Passkey, Purpose, SimAnswer, User
+from optin.operations import passkeys, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
+from optin.passkeys import Answer
 from tests.kit import guesses
+from tests.kit.authenticator import Authenticator, Key
 from tests.kit.guesser import Guesser
 from tests.kit.guesses import Plan
 from tests.kit.trail import newest_event
@@ -256,6 +260,45 @@ def test_a_guesser_gets_what_is_printed_and_no_more(
         plan = guesses.plan(kind, seconds)
         compared = Guesser(full, kind).attack(plan, seconds)
         assert 0.9 * plan.guesses <= compared <= plan.guesses, (seconds, plan, compared)
+
+
+def answer_with_passkeys(person: Person) -> None:
+    """With nothing, with a key that claims to be hers, and with hers on another website."""
+    (key,) = person.keys.keys
+    forged = Authenticator(keys=[replace(key, private=Key("", b"").private)])
+    elsewhere = replace(person.keys.clone(), origin="https://evil.example")
+    asked = passkeys.ask(Purpose.SIGN_IN, Passkey.objects.of(person.user), origin=OTHER_PAGE)
+    for credential in ("{}", forged.get(asked.options), elsewhere.get(asked.options)):
+        answer = Answer(credential, asked.challenge)
+        result = person.check(answer, origin=OTHER_PAGE)
+        assert result.outcome is CodeOutcome.PASSKEY_REFUSED
+
+
+def swap_the_sim(person: Person, *, for_long: bool) -> None:
+    """Staff let a sign-in through. Or the provider says soon that it was no swap."""
+    now = timezone.now()
+    told = {"asked_at": now, "swapped_until": now + timedelta(hours=1), "let_through_until": None}
+    SimAnswer.objects.update_or_create(number=person.number, defaults=told)
+    assert person.check(person.wrong(By.TEXT)).outcome is CodeOutcome.FACTOR_DISABLED
+    staff_actions.let_through(person.user, reason="asked on the phone", origin=PAGE)
+    if not for_long:
+        SimAnswer.objects.update(swapped_until=now, let_through_until=None)
+
+
+@pytest.mark.slow
+def test_passkeys_and_a_swapped_sim_give_a_guesser_nothing(full: Person, given: Given) -> None:
+    """G-03. Failed assertions do not count, lock or start the count again."""
+    given(SHORT | {"OPTIN_SIM_SWAP": "enforce"})
+    full.set_up(By.PASSKEY)
+    stays = cycle([True, False])
+
+    def beside() -> None:
+        answer_with_passkeys(full)
+        swap_the_sim(full, for_long=next(stays))
+
+    plan = guesses.plan(By.TEXT, DAY)
+    compared = Guesser(full, By.TEXT, beside).attack(plan, DAY)
+    assert 0.5 * plan.guesses <= compared <= plan.guesses, (plan, compared)
 
 
 @pytest.mark.parametrize("begins_at", [0, 3, 4, 8])

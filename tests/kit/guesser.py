@@ -1,5 +1,6 @@
 """Somebody who knows a password, and guesses at the codes of its owner as well as they can."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
@@ -34,8 +35,11 @@ MARKS = {
 class Guesser:
     """Guesses at codes of one *kind*; others only bring the count to where it is best."""
 
-    def __init__(self, person: Person, kind: str) -> None:
-        self.person, self.kind = person, kind
+    def __init__(
+        self, person: Person, kind: str, beside: Callable[[], object] = lambda: None
+    ) -> None:
+        """:param beside: what they do before each guess."""
+        self.person, self.kind, self.beside = person, kind, beside
         self.by_program = kind == guesses.PROGRAMS
         self.purposes = (
             (Purpose.OPT_OUT,) if self.by_program else (Purpose.SIGN_IN, Purpose.OPT_OUT)
@@ -137,6 +141,7 @@ class Guesser:
         return None
 
     def _enter(self, code: str, purpose: Purpose = Purpose.SIGN_IN) -> timedelta:
+        self.beside()
         user, file = self.person.user, self.person.file
         if self.by_program:
             result = challenges.opt_out(user, file, code, origin=ORIGIN)
