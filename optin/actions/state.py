@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from optin.models import Revocation, User
+from optin.models.second_factors import Overview
 from optin.operations import revocations, staff
-from optin.operations.authenticators import Overview
 from optin.support.diagnosis import Known
 
 
@@ -40,6 +40,5 @@ class AccountState:
 
 def state_of(known: Known) -> AccountState:
     user = known.user
-    factors = Overview(known.active, known.app, known.passkeys, known.recovery_codes, sim=known.sim)
     role = staff.role_of(user) or ("staff without a role" if user.is_staff else "none")
-    return AccountState(user, factors, known.revocation, known.code_waits, role)
+    return AccountState(user, known.factors, known.revocation, known.code_waits, role)

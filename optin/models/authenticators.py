@@ -21,17 +21,6 @@ SET_UP_WITHIN = timedelta(minutes=20)
 class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"]):
     """django-otp's manager of devices, typed."""
 
-    def active_of(self, user: User) -> "AuthenticatorApp | None":
-        """The app with which *user* signs in, as a row of that very *user*."""
-        return self.as_theirs(user, list(self.filter(user=user, confirmed=True)))
-
-    @staticmethod
-    def as_theirs(user: User, found: "list[AuthenticatorApp]") -> "AuthenticatorApp | None":
-        """Return the app that was found for *user*, if one was, as a row of that very *user*."""
-        for app in found:
-            app.user = user
-        return next(iter(found), None)
-
     def waiting_of(self, user: User, session: str, now: datetime) -> "AuthenticatorApp | None":
         """The app that *session* of *user* is setting up and has not verified yet.
 
@@ -41,7 +30,7 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         begun_by = AuthenticatorApp.begun(session)
         fresh = now - SET_UP_WITHIN
         waiting = self.filter(user=user, confirmed=False, begun_by=begun_by, created_at__gt=fresh)
-        app = self.as_theirs(user, list(waiting))
+        app = waiting.first()
         return app if app and app.opens() else None
 
 

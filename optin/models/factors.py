@@ -4,12 +4,13 @@ Authenticator apps and recovery codes are in ``authenticators``.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Self
+from functools import cache
+from typing import Self, TypeVar
 
 from django.db import models
-from django.db.models import Exists, F, FilteredRelation, OuterRef, Q, Subquery
+from django.db.models import Exists, F, FilteredRelation, OuterRef, Q
 from django.utils.translation import gettext_noop as _
 from django_otp.models import Device, DeviceManager
 
@@ -22,6 +23,8 @@ from optin.models.files import File
 from optin.models.passkeys import Passkey
 from optin.models.users import LOCK, User
 
+M = TypeVar("M", bound=models.Model)
+
 MAX_REFERENCE = 64
 """Characters of a client's own reference."""
 
@@ -29,16 +32,8 @@ REFERENCE = re.compile(f"[!-~]{{1,{MAX_REFERENCE}}}")
 """Matches one."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeyondTexts:
-    """The factors of a user that need no text, recovery codes aside."""
-
-    app: AuthenticatorApp | None = None
-    passkey_at: datetime | None = None  # when the newest passkey was added
-
-    def __bool__(self) -> bool:
-        """Whether there is one."""
-        return bool(self.app or self.passkey_at)
+Others = tuple[AuthenticatorApp | None, list[Passkey]]
+"""The factors of a user that need no text."""
 
 
 class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
@@ -53,23 +48,23 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
 
     def locked_of(
         self, user_id: int, purpose: "Purpose", *, every_factor: bool = False
-    ) -> "tuple[User, list[ProviderUser], BeyondTexts]":
+    ) -> "tuple[User, list[ProviderUser], Others]":
         """Lock a user (``UserQuerySet.locked``); return them and ``of``, as both are by then.
 
         With the other factors, if they are asked for.
         """
-        others = [(_BEYOND_TEXTS, {"user_id": user_id})] if every_factor else []
+        others = [(_OTHERS, {"user_id": user_id})] if every_factor else []
         users, rows, *found = read(
             (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose}), *others
         )
         if not users:
             raise User.DoesNotExist
         user = users[0]
-        return user, _with_codes(user, rows), _beyond_texts(user, *found)
+        return user, _with_codes(user, rows), _others(*found)
 
-    def beyond_texts(self, user: User) -> BeyondTexts:
+    def others_of(self, user: User) -> Others:
         """Return the other factors of *user*."""
-        return _beyond_texts(user, _BEYOND_TEXTS.rows(user_id=user.pk))
+        return _others(_OTHERS.rows(user_id=user.pk))
 
     def has_active(self, user_id: int) -> bool:
         """Whether the user has an active number."""
@@ -311,11 +306,9 @@ class PendingOtp(models.Model):
     @classmethod
     def of(cls, row: ProviderUser) -> Self | None:
         """Return the open code that was read with *row*, if it has one."""
-        values = [getattr(row, f"open_{name}") for name in _CODE_COLUMNS]
-        if values[0] is None:
-            return None
-        code = cls.from_db("default", _CODE_COLUMNS, values)
-        code.provider_user = row
+        code = _joined(cls, row, "open")
+        if code:
+            code.provider_user = row
         return code
 
     def count_try(self) -> None:
@@ -364,19 +357,32 @@ def _with_codes(user: User, rows: list[ProviderUser]) -> list[ProviderUser]:
     return rows
 
 
-def _beyond_texts(user: User, found: list[Any] | None = None) -> BeyondTexts:
-    if not found:
-        return BeyondTexts()
-    values = [getattr(found[0], f"app_{name}") for name in _APP_COLUMNS]
-    apps = [AuthenticatorApp.from_db("default", _APP_COLUMNS, values)] if values[0] else []
-    return BeyondTexts(AuthenticatorApp.objects.as_theirs(user, apps), found[0].passkey_at)
+def _others(found: Sequence[User] = ()) -> Others:
+    """Return what ``_OTHERS`` found: a row for each passkey, and the app in each row."""
+    passkeys = [passkey for row in found if (passkey := _joined(Passkey, row, "passkey"))]
+    return (_joined(AuthenticatorApp, found[0], "app") if found else None), passkeys
+
+
+@cache
+def _columns(model: type[models.Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]
+
+
+def _join(model: type[models.Model], relation: str, name: str) -> dict[str, F]:
+    """Return the annotations that read the columns of *model* under *name*: see ``_joined``."""
+    return {f"{name}_{column}": F(f"{relation}__{column}") for column in _columns(model)}
+
+
+def _joined(model: type[M], row: models.Model, name: str) -> M | None:
+    """Return the row of *model* that was read with *row* by ``_join``, if there was one."""
+    values = [getattr(row, f"{name}_{column}") for column in _columns(model)]
+    return model.from_db("default", _columns(model), values) if values[0] is not None else None
 
 
 def _context(user_id: int, number_digest: str) -> str:
     return f"number {number_digest} of user {user_id}"
 
 
-_CODE_COLUMNS = [field.attname for field in PendingOtp._meta.concrete_fields]
 _ROWS = Select(
     lambda: (
         ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
@@ -388,7 +394,7 @@ _ROWS = Select(
                 ),
             )
         )
-        .annotate(**{f"open_{name}": F(f"open__{name}") for name in _CODE_COLUMNS})
+        .annotate(**_join(PendingOtp, "open", "open"))
     )
 )
 
@@ -409,21 +415,16 @@ def has_factor(user: str = "pk") -> Q:
     return Q(*kinds_of(user).values(), _connector=Q.OR)
 
 
-_APP_COLUMNS = [field.attname for field in AuthenticatorApp._meta.concrete_fields]
-_BEYOND_TEXTS = Select(
+_OTHERS = Select(
     lambda: (
         User._base_manager.filter(pk=param("user_id", User, "id"))
         .annotate(
             app=FilteredRelation(
                 "authenticator_apps", condition=Q(authenticator_apps__confirmed=True)
-            ),
-            passkey_at=Subquery(
-                Passkey._base_manager.filter(user=OuterRef("pk"))
-                .order_by("-created_at")
-                .values("created_at")[:1]
-            ),
+            )
         )
-        .annotate(**{f"app_{name}": F(f"app__{name}") for name in _APP_COLUMNS})
+        .annotate(**_join(AuthenticatorApp, "app", "app"), **_join(Passkey, "passkeys", "passkey"))
+        .order_by("passkeys__pk")
         .only("id")
     )
 )
@@ -477,14 +478,6 @@ _FAIL = Update(
 )
 
 
-def added_at(*factors: ProviderUser | AuthenticatorApp | Passkey | None) -> list[datetime | None]:
-    """Return when each of these active factors was added. None stands for a factor that is not."""
-    return [one.verified_at for one in factors if one]
-
-
 def has_active_factor(user: User) -> bool:
-    """Whether signing in needs a second factor: any active one will do.
-
-    Disabled and suspended ones count: nothing fails open.
-    """
+    """Whether signing in needs a second factor: ``SecondFactors.is_on``."""
     return bool(_HAS_FACTOR.rows(user_id=user.pk))

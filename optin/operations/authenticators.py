@@ -31,10 +31,9 @@ from optin.models import (
     ProviderUser,
     Purpose,
     RecoveryCode,
-    SimAnswer,
     User,
 )
-from optin.models.factors import added_at
+from optin.models.second_factors import overview
 from optin.operations import verification
 from optin.operations.factors import (
     Factors,
@@ -73,63 +72,6 @@ class Change:
     data: dict[str, Any] = field(default_factory=dict)  # for the audit event
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """The factors of a user, for a page that tells of them."""
-
-    number: ProviderUser | None
-    app: AuthenticatorApp | None
-    passkeys: list[Passkey]
-    recovery_codes: int  # unused
-    app_takes_two: bool = False  # codes in a row, after many wrong ones
-    is_disabled: bool = False  # no texted code is accepted, after many wrong ones
-    sim: SimAnswer | None = None  # if its SIM is new: no text goes to the number
-
-    @property
-    def is_on(self) -> bool:
-        """Whether signing in needs a second factor."""
-        return bool(self.number or self.beyond_texts)
-
-    @property
-    def beyond_texts(self) -> bool:
-        """Whether there is a factor that needs no text, recovery codes aside."""
-        return bool(self.app or self.passkeys)
-
-    @property
-    def has_codes(self) -> bool:
-        """Whether a code can be asked for, of a text or of an app."""
-        return bool(self.number or self.app)
-
-    @property
-    def added_at(self) -> list[datetime | None]:
-        """When each of them was added."""
-        return added_at(self.number, self.app, *self.passkeys)
-
-    @property
-    def has_several(self) -> bool:
-        """Whether signing in still needs one if another is removed."""
-        return len(self.added_at) > 1
-
-    @property
-    def takes_no_texts(self) -> bool:
-        """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
-        return self.is_disabled or bool(self.number and self.number.suspended_at)
-
-
-def overview(user: User) -> Overview:
-    others, now = ProviderUser.objects.beyond_texts(user), timezone.now()
-    number = ProviderUser.objects.filter(user=user, confirmed=True).first()
-    return Overview(
-        number,
-        others.app,
-        Passkey.objects.of(user) if others.passkey_at else [],
-        RecoveryCode.objects.left(user),
-        app_takes_two=bool(others.app and user.takes_two_codes(now)),
-        is_disabled=user.otp_disabled_at is not None,
-        sim=SimAnswer.against(number, now) if number else None,
-    )
-
-
 def is_stopped(user: User, **which: Any) -> bool:
     """Whether somebody answered STOP from that number of *user*, the active one by default.
 
@@ -164,7 +106,7 @@ def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> b
     :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with asked_by_session(user, standing, factor=False) as factors:
-        has_both = bool(factors.active and factors.beyond_texts)
+        has_both = bool(factors.number and factors.beyond_texts)
         text_first = first is By.TEXT
         if has_both and factors.user.text_first is not text_first:
             User.objects.filter(pk=user.pk).update(text_first=text_first)
@@ -190,7 +132,7 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     with asked_by_session(user, standing) as factors:
         if not standing.is_beyond_texts:
             raise FactorNeeded
-        row = factors.active
+        row = factors.number
         result = barred(factors, standing) or Change(_allow(row))
         record(Kind.NO_TEXTS, result.outcome, factors, row, origin)
     return result
@@ -419,7 +361,7 @@ def turn_off(
     """
     code = codes.parse_any(attempt) if isinstance(attempt, str) else attempt
     with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:
-        row, which = factors.active, [passkey_id] if passkey_id else []
+        row, which = factors.number, [passkey_id] if passkey_id else []
         result = verification.check_any(
             factors, code, Purpose.OPT_OUT, removal, *which, origin=origin, standing=standing
         )
@@ -448,10 +390,10 @@ def remove(
     now = factors.now
     removed = []
     gone: list[int] = []
-    if factors.active and removal in {Removal.ALL, Removal.NUMBER}:
-        factors.active.release(now)
+    if factors.number and removal in {Removal.ALL, Removal.NUMBER}:
+        factors.number.release(now)
         if told:
-            delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.active)
+            delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.number)
         removed.append("number")
     if factors.app and removal in {Removal.ALL, Removal.APP}:
         factors.app.delete()
@@ -459,8 +401,8 @@ def remove(
             delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
         removed.append("app")
     if removal in {Removal.ALL, Removal.PASSKEY}:
-        every = Passkey.objects.of(factors.user)
-        gone = [one.pk for one in every if removal is Removal.ALL or one.pk in passkeys]
+        named = {one.pk for one in factors.passkeys}
+        gone = sorted(named if removal is Removal.ALL else named & set(passkeys))
         Passkey.objects.filter(pk__in=gone).delete()
     if gone:
         if told:

@@ -73,7 +73,7 @@ def challenge_locked(
     file: File | None = None,
 ) -> Sending:
     """``challenge`` for a caller that holds the lock of the user."""
-    row = factors.active
+    row = factors.number
     result = text_challenge(factors, row, purpose, origin, file)
     data = {**result.facts, "purpose": purpose}
     record(Kind.CHALLENGE, result.outcome, factors, row, origin, data=data, file=file)
@@ -127,7 +127,7 @@ def check_locked(
         data = {**result.data, **by, "purpose": purpose, **({"aim": aim} if aim else {})}
         if purpose == Purpose.SIGN_IN and result.outcome is CodeOutcome.OK:
             limits.remember_network(factors.user, origin, factors.now)
-        record(Kind.CHECK, result.outcome, factors, factors.active, origin, data=data, file=file)
+        record(Kind.CHECK, result.outcome, factors, factors.number, origin, data=data, file=file)
     return result
 
 
@@ -149,7 +149,7 @@ def opt_out(
         now = factors.now
         if first := key.first(now) if key else None:
             return Verification(CodeOutcome.OK, stays_on=first["stays_on"])
-        row = factors.active
+        row = factors.number
         if factors.user.is_test:
             sandbox.prepare_opt_out(factors)
         result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin)

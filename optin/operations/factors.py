@@ -6,9 +6,9 @@ the user, and all that is read after it is current until the transaction ends.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,7 +18,6 @@ from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    AuthenticatorApp,
     EmailChange,
     File,
     Notice,
@@ -31,13 +30,11 @@ from optin.models import (
     User,
     WebhookEvent,
 )
-from optin.models.factors import BeyondTexts, added_at, has_active_factor
+from optin.models.factors import has_active_factor
+from optin.models.second_factors import SecondFactors
 from optin.models.users import WrongCodes
 from optin.origin import Origin
 from optin.outcomes import By
-
-if TYPE_CHECKING:
-    from optin.operations.authenticators import Overview
 
 Closed = PendingOtp.Closed
 Told = WebhookEvent.Kind
@@ -82,7 +79,7 @@ class Standing:
     def demand(
         self,
         now: datetime,
-        factors: "Factors | Overview | None" = None,
+        factors: SecondFactors | None = None,
         *,
         since: datetime | None = None,
     ) -> None:
@@ -103,15 +100,16 @@ class Standing:
             raise FactorNeeded
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """The rows of the user that an operation reads once it has locked the user."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors(SecondFactors):
+    """The rows of the user that an operation reads once it has locked the user.
 
-    user: User
+    There is no app and no passkey where not every factor was asked for.
+    """
+
     now: datetime  # read after the lock was taken, which can take a while
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
-    others: BeyondTexts = field(default_factory=BeyondTexts)  # where every factor was asked for
     by_program: bool = False  # an access key or a token asks
     sim: SimAnswer | None = None  # if its SIM is new; read only to judge a texted code
 
@@ -125,35 +123,6 @@ class Factors:
         """The counts that can bar what is asked: what bars the person bars their programs too."""
         return [self.user.own, self.user.programs] if self.by_program else [self.user.own]
 
-    @property
-    def is_on(self) -> bool:
-        """Whether signing in needs a second factor. Ask where every factor was read."""
-        return bool(self.active or self.beyond_texts)
-
-    @property
-    def app(self) -> AuthenticatorApp | None:
-        return self.others.app
-
-    @property
-    def beyond_texts(self) -> bool:
-        """Whether there is a factor that needs no text, recovery codes aside."""
-        return bool(self.others)
-
-    @property
-    def added_at(self) -> list[datetime | None]:
-        """When each active factor was added; of passkeys, the newest one."""
-        passkey_at = self.others.passkey_at
-        return added_at(self.active, self.app) + ([passkey_at] if passkey_at else [])
-
-    @property
-    def takes_no_texts(self) -> bool:
-        """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
-        return bool(self.user.otp_disabled_at or (self.active and self.active.suspended_at))
-
-    @property
-    def active(self) -> ProviderUser | None:
-        return next((row for row in self.rows.values() if row.confirmed), None)
-
     def pending_of(self, row: ProviderUser) -> PendingOtp | None:
         return self.pending.get(row.pk)
 
@@ -166,10 +135,14 @@ def read_locked(user: User, purpose: Purpose, *, every_factor: bool = False) -> 
     locked, numbers, others = ProviderUser.objects.locked_of(
         user.pk, purpose, every_factor=every_factor
     )
-    now = timezone.now()
-    rows = {row.pk: row for row in numbers}
-    pending = {pk: row.open_code for pk, row in rows.items() if row.open_code}
-    return Factors(locked, now, rows, pending, others)
+    return Factors(
+        locked,
+        next((row for row in numbers if row.confirmed), None),
+        *others,
+        now=timezone.now(),
+        rows={row.pk: row for row in numbers},
+        pending={row.pk: row.open_code for row in numbers if row.open_code},
+    )
 
 
 def read_caller_locked(

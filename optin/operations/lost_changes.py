@@ -138,7 +138,7 @@ class _Before:
     @property
     def number(self) -> ProviderUser | None:
         """The active number, unless it was verified after the decision."""
-        row = self.factors.active
+        row = self.factors.number
         return row if row and row.verified_at and row.verified_at <= made_until(self.line) else None
 
     @property

@@ -27,8 +27,9 @@ from optin.models import (
     User,
     WebhookEndpoint,
 )
+from optin.models.second_factors import overview
 from optin.operations import email_changes
-from optin.operations.authenticators import Removal, overview, remove
+from optin.operations.authenticators import Removal, remove
 from optin.operations.factors import Factors, Standing, asked_by_session, close_begun, record
 from optin.operations.opt_ins import KeepSession
 from optin.operations.passwords import Attempt, trying
@@ -113,7 +114,7 @@ def disown(notice: Notice, password: str, *, origin: Origin) -> Attempt:
             return tried
         user, now = tried.factors.user, tried.now
         outcome = FactorOutcome.UNCHANGED
-        number = tried.factors.active
+        number = tried.factors.number
         data: dict[str, Any] = {"notice": notice.kind, "removed": []}
         if Notice.objects.filter(pk=notice.pk, disowned_at=None).update(disowned_at=now):
             outcome = FactorOutcome.OK
@@ -152,7 +153,7 @@ def shut_out(
     :raises Deactivated: if the session was ended meanwhile.
     """
     with asked_by_session(user, standing) as factors:
-        locked, number, now = factors.user, factors.active, factors.now
+        locked, number, now = factors.user, factors.number, factors.now
         until = now + CLOSED_FOR if number and number.is_proved else None
         close_begun(locked, number, now)
         end_all(locked, now, waiting=False)
@@ -182,7 +183,7 @@ def end_all(user: User, now: datetime, *, waiting: bool = True) -> None:
 
 def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any]:
     """Take back what can be, and return what the event says of it: the mail reads it there."""
-    user, number = factors.user, factors.active
+    user, number = factors.user, factors.number
     data: dict[str, Any] = {}
     done = _effect(notice, user)
     if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -26,6 +25,7 @@ from optin.models import (
     SmsMessage,
     User,
 )
+from optin.models.second_factors import SecondFactors
 from optin.operations import sandbox, verification
 from optin.operations.factors import (
     Factors,
@@ -40,9 +40,6 @@ from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, CodeOutcome, SendOutcome
 from optin.phones import MobileNumber
-
-if TYPE_CHECKING:
-    from optin.operations.authenticators import Overview
 
 Kind = AuditEvent.Kind
 Closed = PendingOtp.Closed
@@ -104,7 +101,7 @@ def _opt_in(
             return Sending(SendOutcome(first["outcome"]), first["provider_user_id"])
         if standing:
             refuse_ended(factors, user)
-            standing.to_replace(factors.active).demand(now, factors)
+            standing.to_replace(factors.number).demand(now, factors)
         sandbox.refuse_unfit(number, factors)
         digest = ProviderUser.digest_of(number.e164, factors.user)
         result = (
@@ -140,26 +137,26 @@ def _may_opt_in(
     if refusal := not_allowed(number):
         return refusal
     # A client cannot replace an active number: it is told that there is one.
-    is_new = standing is not None or factors.active is None
+    is_new = standing is not None or factors.number is None
     if is_new and not _takes_number(file, factors):
         return Sending(SendOutcome.FACTOR_DISABLED, data={"rule": Why.TEXTS_END.value})
     beyond = standing is not None and standing.is_beyond_texts
     if refusal := barred(factors, changing=beyond):
         return refusal
-    if factors.active and factors.active.number_digest == digest:
+    if factors.number and factors.number.number_digest == digest:
         return Sending(SendOutcome.ALREADY_OPTED_IN)
     if factors.is_on and standing is None:
         return Sending(SendOutcome.ALREADY_OPTED_IN)
     return None
 
 
-def files_for_numbers(user: User, factors: "Overview") -> list[File]:
+def files_for_numbers(user: User, factors: SecondFactors) -> list[File]:
     """Return the files of *user* that take a new number from them today, by name."""
     files = File.objects.open_to(user).order_by("name")
     return [file for file in files if _takes_number(file, factors)]
 
 
-def _takes_number(file: File, factors: "Factors | Overview") -> bool:
+def _takes_number(file: File, factors: SecondFactors) -> bool:
     return factors.beyond_texts or file.takes_numbers_alone(timezone.localdate())
 
 
@@ -329,7 +326,7 @@ def _activate(
     Returns the row of the user who has the number active already, if somebody has:
     then the code is used up, and nothing else changes but the count.
     """
-    user, old, now = factors.user, factors.active, factors.now
+    user, old, now = factors.user, factors.number, factors.now
     factors.pending[row.pk].close_as_verified(now)
     if other := _confirm(row, old, now):
         result = Verification(CodeOutcome.MOBILE_NUMBER_IN_USE)

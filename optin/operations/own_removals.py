@@ -16,10 +16,10 @@ from django.db.models import Max
 from django.utils import timezone
 
 from optin.conf import conf
-from optin.models import ProviderUser, Purpose, Revocation, User
+from optin.models import Purpose, Revocation, User
+from optin.models.second_factors import SecondFactors, overview
 from optin.operations import revocations
-from optin.operations.authenticators import Overview, overview
-from optin.operations.factors import Factors, asked_by_session, read_locked
+from optin.operations.factors import asked_by_session, read_locked
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
 
@@ -44,8 +44,7 @@ class Way:
 
 def way_of(user: User) -> Way:
     """Say whether *user*, whose password was verified, can ask now."""
-    factors = overview(user)
-    return _judge(user, factors.number, factors, timezone.now())
+    return _judge(overview(user), timezone.now())
 
 
 def ask(user: User, *, origin: Origin) -> Way:
@@ -57,7 +56,7 @@ def ask(user: User, *, origin: Origin) -> Way:
     """
     with asked_by_session(user, None) as factors:
         user, now = factors.user, factors.now
-        way, waits = _judge(user, factors.active, factors, now), None
+        way, waits = _judge(factors, now), None
         if way.outcome is RevocationOutcome.ASKED and way.due_at:
             # A waiting request about other factors would be cancelled. This one is about the
             # present ones.
@@ -70,9 +69,8 @@ def ask(user: User, *, origin: Origin) -> Way:
     return way
 
 
-def _judge(
-    user: User, number: ProviderUser | None, factors: Factors | Overview, now: datetime
-) -> Way:
+def _judge(factors: SecondFactors, now: datetime) -> Way:
+    user, number = factors.user, factors.number
     can_be_told = user.email and revocations.mails_leave()
     is_offered = conf.recovery_delay and factors.is_on and can_be_told
     if not is_offered or not revocations.may_ask(user, number, now):

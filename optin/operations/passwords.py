@@ -226,7 +226,7 @@ def choose(
         locked.invitation_used_at = now if is_invited else locked.invitation_used_at
         mailed = ["password_mailed_at", "proved_email", "invitation_used_at"]
         locked.save(update_fields=["password", *mailed])
-        close_begun(locked, factors.active, now)
+        close_begun(locked, factors.number, now)
         locked.end_sign_ins(now)
         keep_session(locked)
         delivery.notify(locked, Notice.Kind.PASSWORD, now)

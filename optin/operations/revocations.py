@@ -38,8 +38,9 @@ from optin.models import (
 )
 from optin.models.messages import State
 from optin.models.reasons import fit_reason
+from optin.models.second_factors import Overview, overview
 from optin.operations import staff, staff_actions
-from optin.operations.authenticators import Overview, last_used, overview
+from optin.operations.authenticators import last_used
 from optin.operations.factors import Factors, read_locked, record
 from optin.origin import Origin
 from optin.outcomes import RevocationOutcome
@@ -239,7 +240,7 @@ def _carry_out(found: Revocation, origin: Origin) -> RevocationOutcome | None:
 
 def end(waits: Revocation, outcome: RevocationOutcome, factors: Factors, origin: Origin) -> None:
     """Close *waits*, which came to *outcome*; tell the person of *factors*, and record it."""
-    row, now = factors.active, factors.now
+    row, now = factors.number, factors.now
     data = {"failures": factors.user.failures, "revocation": waits.pk}
     if waits.is_own:
         data["own"] = True
@@ -264,7 +265,7 @@ def obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
 def _own_obstacle(waits: Revocation, factors: Factors) -> RevocationOutcome | None:
     if not conf.recovery_delay:
         return RevocationOutcome.SWITCHED_OFF
-    if not may_ask(factors.user, factors.active, waits.asked_at):
+    if not may_ask(factors.user, factors.number, waits.asked_at):
         return RevocationOutcome.OUT_OF_REACH
     if not factors.is_on:
         return RevocationOutcome.NOT_OPTED_IN
@@ -340,7 +341,7 @@ def tell_again(waits: Revocation, factors: Factors, origin: Origin) -> None:
 
 def tell(waits: Revocation, factors: Factors) -> None:
     """Tell the person of their own removal, on every channel that there is."""
-    now, number = factors.now, factors.active
+    now, number = factors.now, factors.number
     delivery.notify(factors.user, Notice.Kind.OWN_REMOVAL, now, about_id=waits.pk)
     if number and gets_texts(number, now):
         delivery.dispatch(SmsMessage(news_to=number, about_id=waits.pk, created_at=now))
@@ -363,7 +364,7 @@ def _was_told(waits: Revocation, factors: Factors) -> bool:
         return False
     texts = SmsMessage.objects.filter(news_to__user=waits.user_id, about_id=waits.pk)
     # If some were promised, one must have left, even if staff have stopped all texts since.
-    is_due_a_text = waits.is_own and (gets_texts(factors.active, factors.now) or texts.exists())
+    is_due_a_text = waits.is_own and (gets_texts(factors.number, factors.now) or texts.exists())
     left = texts.filter(state__in=[State.SENT, State.DELIVERED], sent_at__lte=latest)
     return not is_due_a_text or left.exists()
 
@@ -424,4 +425,4 @@ def record_wish(
     data: dict[str, Any] = dict(over.data) if over else {}
     if revocation:
         data = {"revocation": revocation.pk, "due_at": revocation.due_at.isoformat()}
-    record(Kind.REVOCATION, outcome, factors, factors.active, origin, reason=reason, data=data)
+    record(Kind.REVOCATION, outcome, factors, factors.number, origin, reason=reason, data=data)

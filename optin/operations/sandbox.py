@@ -67,7 +67,7 @@ def answer_opt_out(factors: Factors, origin: Origin) -> Sending | None:
 
     :raises SandboxRefusal: if that comes from outside of an operation.
     """
-    row = factors.active
+    row = factors.number
     if not row or not row.verified_at or factors.now - row.verified_at >= OPT_OUT_FAILS_FOR:
         return None
     return _refusal(factors, _answer(Call.OPT_OUT, row.last_three, origin))
@@ -131,7 +131,7 @@ def prepare_opt_out(factors: Factors) -> None:
 
     The second one does not: else the number would stay active for good.
     """
-    row = factors.active
+    row = factors.number
     if not row or answer_of(Call.OPT_OUT, row.last_three) != CodeOutcome.OTP_EXPIRED:
         return
     closed = row.pending_otps.filter(purpose=Purpose.OPT_OUT, closed_at__gt=row.verified_at)

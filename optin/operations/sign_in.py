@@ -160,7 +160,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
-        if factors.active and (factors.user.text_first or not factors.beyond_texts):
+        if factors.number and (factors.user.text_first or not factors.beyond_texts):
             sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
             return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
         outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN
@@ -232,7 +232,7 @@ def consent(
     :raises Deactivated: if that session was ended meanwhile; nothing happens.
     """
     with asked_by_session(user, standing if give else None) as factors:
-        locked, now, number = factors.user, factors.now, factors.active
+        locked, now, number = factors.user, factors.now, factors.number
         if give:
             application = get_application_model().objects.filter(client_id=client_id).first()
             about_id = application.pk if application else None
@@ -391,7 +391,7 @@ def _second_factor(
     factors: Factors, code: str, origin: Origin, now: datetime
 ) -> TokenAnswer | None:
     """Ask for a code, or check the one given. Nothing is returned for the right one."""
-    if not code and not factors.active:
+    if not code and not factors.number:
         left = factors.user.own.locked_for(now)
         outcome = TokenOutcome.NOT_NOW if left else TokenOutcome.CODE_REQUIRED
         why = Why.LOCKED if left else None if factors.app else Why.PASSKEY_ONLY

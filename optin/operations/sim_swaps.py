@@ -58,7 +58,7 @@ def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
         return
-    if at_page and not user.text_first and ProviderUser.objects.beyond_texts(user):
+    if at_page and not user.text_first and any(ProviderUser.objects.others_of(user)):
         return
     number = ProviderUser.objects.filter(user=user, confirmed=True, suspended_at=None).first()
     if number is None or not (hours := _hours(number, now)):
@@ -155,7 +155,7 @@ def _keep(asked: ProviderUser, swapped: bool | None, origin: Origin) -> None:
     """
     with transaction.atomic(durable=True):
         factors = read_locked(asked.user, Purpose.SIGN_IN)
-        number, now = factors.active, factors.now
+        number, now = factors.number, factors.now
         if number is None or number.pk != asked.pk:
             return  # it was removed meanwhile
         answer = SimAnswer.objects.of(number) or SimAnswer(number=number, swapped_until=now)

@@ -65,7 +65,7 @@ class StaffAction:
         reason = fit_reason(reason)
         with transaction.atomic(durable=True):
             factors = read_locked(user, Purpose.SIGN_IN, every_factor=True)
-            row, data = factors.active, {"failures": factors.user.failures}
+            row, data = factors.number, {"failures": factors.user.failures}
             if staff.is_out_of_reach(origin, factors.user):
                 outcome = StaffOutcome.OUT_OF_REACH
             elif isinstance(changed := self.change(factors, **which), StaffOutcome):
@@ -79,7 +79,7 @@ class StaffAction:
 
 
 def _suspend(factors: Factors) -> StaffOutcome:
-    row = factors.active
+    row = factors.number
     if row is None:
         return StaffOutcome.NOT_OPTED_IN
     if row.suspended_at:
@@ -92,7 +92,7 @@ def _suspend(factors: Factors) -> StaffOutcome:
 
 
 def _resume(factors: Factors) -> StaffOutcome:
-    row = factors.active
+    row = factors.number
     if row is None:
         return StaffOutcome.NOT_OPTED_IN
     if not row.suspended_at:
@@ -126,7 +126,7 @@ def _remove_passkey(factors: Factors, passkey: int) -> StaffOutcome | dict[str, 
 
 
 def _let_through(factors: Factors) -> StaffOutcome:
-    row = factors.active
+    row = factors.number
     if row is None:
         return StaffOutcome.NOT_OPTED_IN
     sim = SimAnswer.against(row, factors.now)

@@ -69,4 +69,4 @@ def near(user: User) -> File | None:
     """Return the first file of *user* for which they should add another factor now, if any."""
     soon = File.objects.open_to(user).filter(texts_end_on__lte=timezone.localdate() + NOTICE)
     file = soon.order_by("texts_end_on", "pk").first()
-    return None if file is None or ProviderUser.objects.beyond_texts(user) else file
+    return None if file is None or any(ProviderUser.objects.others_of(user)) else file

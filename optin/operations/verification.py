@@ -112,7 +112,7 @@ def judge_opt_in(factors: Factors, row: ProviderUser | None, file: File, code: s
     """Decide, and change nothing: in the order of docs/contract.md, section 4."""
     pending = factors.pending_of(row) if row else None
     # A code beside an active number is that of a change: it was begun with a factor.
-    if refusal := barred(factors, changing=bool(pending and row is not factors.active)):
+    if refusal := barred(factors, changing=bool(pending and row is not factors.number)):
         return refusal
     if row is None or row.file_id != file.pk:
         return _incorrect(NotCompared.NUMBER_UNKNOWN)
@@ -144,7 +144,7 @@ def barred(factors: Factors, *, changing: bool = False) -> Verification | None:
     :param changing: it is the code of a new number: that staff suspended the present
         one does not matter.
     """
-    active = factors.active
+    active = factors.number
     suspended = bool(active and active.suspended_at and not changing)
     if suspended or any(count.disabled_at for count in factors.bars):
         by_person = suspended or factors.user.otp_disabled_at
@@ -196,7 +196,7 @@ def _judge_text(factors: Factors, code: str) -> Verification:
     """Decide about a code for the active number, in the order of docs/contract.md, section 4."""
     if refusal := barred(factors):
         return refusal
-    row = factors.active
+    row = factors.number
     if row is None:
         if factors.beyond_texts:
             return _incorrect(NotCompared.NO_NUMBER)
@@ -249,13 +249,13 @@ def check_any(
         return check_passkey(factors, code, *aims, origin=origin, standing=standing)
     now = factors.now
     attempt = attempt_digest(origin, code, *aims)
-    if known := repeated(factors, factors.active, attempt):
+    if known := repeated(factors, factors.number, attempt):
         return known
     recovery = None
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
-    elif factors.active:
-        factors = replace(factors, sim=SimAnswer.against(factors.active, now))
+    elif factors.number:
+        factors = replace(factors, sim=SimAnswer.against(factors.number, now))
     result = judge(factors, code, origin.place, recovery=recovery)
     made_at = _made_at(factors, recovery, result.by)
     if standing and standing.made_itself(made_at):
@@ -296,7 +296,7 @@ def check_passkey(
     :param aims: as for ``check_any``. The first one is the purpose for which it was asked.
     """
     attempt = attempt_digest(origin, answer, *aims)
-    if known := repeated(factors, factors.active, attempt):
+    if known := repeated(factors, factors.number, attempt):
         return known
     try:
         passkey, used = _verify_passkey(factors, answer, str(aims[0]), origin)
@@ -354,7 +354,7 @@ def _made_at(factors: Factors, recovery: RecoveryCode | None, by: By | None) -> 
     """Return when the factor *by* which a code was right was added."""
     if by is By.RECOVERY and recovery:
         return recovery.created_at
-    row = {By.TEXT: factors.active, By.APP: factors.app}.get(by) if by else None
+    row = {By.TEXT: factors.number, By.APP: factors.app}.get(by) if by else None
     return row.verified_at if row else None
 
 

@@ -11,7 +11,8 @@ from optin.audit import repeats
 from optin.errors import FactorNeeded, PasswordNeeded
 from optin.models import AuditEvent, File, User
 from optin.models.audit import LAST
-from optin.operations import access, authenticators, email_changes, not_me, revocations
+from optin.models.second_factors import overview
+from optin.operations import access, email_changes, not_me, revocations
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions
 from optin.web.activity import Told, lines
@@ -41,7 +42,7 @@ def account(request: HttpRequest) -> HttpResponse:
             raise
         return SeeOther("account")
     user = user_of(request)
-    factors = authenticators.overview(user)
+    factors = overview(user)
     events, _count = _read(user, LAST)
     files = File.objects.open_to(user).order_by("name")
     return page(

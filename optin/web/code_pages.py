@@ -11,8 +11,8 @@ from optin import codes
 from optin.errors import MalformedCode
 from optin.messaging import waits
 from optin.models import Purpose, User
+from optin.models.second_factors import Overview, overview
 from optin.operations import authenticators, challenges, passkeys
-from optin.operations.authenticators import Overview
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -100,7 +100,7 @@ class CodePage(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
             return SeeOther(self.address())
-        factors = authenticators.overview(self.person)
+        factors = overview(self.person)
         locked, no_texts = words.locked(self.person), self._no_texts(factors)
         waiting, by_app = self._awaited(factors)
         context = {
@@ -186,7 +186,7 @@ class CodePage(View):
     def _is_off(self, factors: Overview) -> bool:
         """Whether no texted code is accepted, by a count, by staff, or because the SIM is new."""
         if self.purpose is Purpose.OPT_IN:
-            return factors.is_disabled
+            return bool(factors.user.otp_disabled_at)
         sim_refuses = factors.sim and not factors.sim.lets_through(self.purpose, timezone.now())
         return factors.takes_no_texts or bool(sim_refuses)
 
@@ -198,7 +198,7 @@ class CodePage(View):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.step == "send":
-            factors = authenticators.overview(self.person)
+            factors = overview(self.person)
             sending = self.send()
             said = words.sending(sending, self.purpose, factors)
             sessions.flash(request, said, refused=sending.outcome not in words.SENT)
@@ -227,7 +227,7 @@ class CodePage(View):
 
     def _refusal(self, field: str, text: str, result: Verification | None) -> str:
         """Say why *text* did not do; it can be no code where there is no *result*."""
-        factors = authenticators.overview(self.person)
+        factors = overview(self.person)
         waiting, by_app = self._awaited(factors)
         by_text = waiting.code.digits if waiting else 0
         if result is None:
@@ -245,7 +245,8 @@ class CodePage(View):
             and len(codes.clean(text)) == codes.APP_DIGITS
             and result.tries_left is None
         )
-        if factors.app_takes_two and is_of_app and result.outcome is CodeOutcome.OTP_INCORRECT:
+        takes_two = factors.app and factors.user.takes_two_codes(timezone.now())
+        if takes_two and is_of_app and result.outcome is CodeOutcome.OTP_INCORRECT:
             return words.takes_two()
         return words.refusal(result, factors)
 

@@ -35,7 +35,8 @@ from oauthlib.openid.connect.core.exceptions import ConsentRequired, LoginRequir
 
 from optin.errors import PasswordNeeded
 from optin.models import File, User
-from optin.operations import authenticators, openid, sign_in
+from optin.models.second_factors import overview
+from optin.operations import openid, sign_in
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.web import sessions
@@ -160,13 +161,13 @@ class Authorize(OAuthLibMixin, View):
         }
         if request.POST.get("allow") != "Allow":
             sign_in.consent(user, client_id=asked.application.client_id, give=None, **who)
-            unmet = asked.wanted.factor and not authenticators.overview(user).is_on
+            unmet = asked.wanted.factor and not overview(user).is_on
             raise _error(
                 UnmetAuthenticationRequirements if unmet else AccessDeniedError, asked.credentials
             )
         if self._demand(request) or request.POST.get("scope") != asked.scope:
             return self.get(request)  # a file or the second factor came or went meanwhile
-        is_on = authenticators.overview(user).is_on
+        is_on = overview(user).is_on
         credentials = {
             **asked.credentials,
             **who,
@@ -184,7 +185,7 @@ class Authorize(OAuthLibMixin, View):
         :raises FactorNeeded: if they have not proved lately who they are.
         """
         wanted, standing = self.asked.wanted, sessions.standing(request)
-        factors = authenticators.overview(user_of(request))
+        factors = overview(user_of(request))
         standing.demand(timezone.now(), factors, since=wanted.since(request))
         return wanted.factor and not factors.is_on
 

@@ -10,7 +10,8 @@ from optin.conf import conf
 from optin.errors import UnfitAddress
 from optin.messaging import wording
 from optin.models import EmailChange
-from optin.operations import authenticators, email_changes
+from optin.models.second_factors import overview
+from optin.operations import email_changes
 from optin.outcomes import EmailOutcome
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
@@ -51,7 +52,7 @@ def _ask(request: HttpRequest, address: str) -> str:
 def _barred(request: HttpRequest, outcome: EmailOutcome) -> str:
     """Say why nothing about the account may be changed now, if so."""
     if outcome is EmailOutcome.FACTOR_DISABLED:
-        return words.switched_off(authenticators.overview(user_of(request)), changing=True)
+        return words.switched_off(overview(user_of(request)), changing=True)
     if outcome is EmailOutcome.LOCKED:
         return _("Too many wrong codes. Your account is locked for a while. Try again later.")
     return ""

@@ -18,8 +18,8 @@ from optin.errors import SamePassword, SignedOut
 from optin.messaging import wording
 from optin.models import Purpose, User
 from optin.models.factors import has_active_factor
+from optin.models.second_factors import overview
 from optin.operations import (
-    authenticators,
     opt_ins,
     own_removals,
     passkeys,
@@ -71,7 +71,7 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     if result.outcome is SignInOutcome.CODE_REQUIRED and result.user:
         sessions.begin_half(request, result.user)
         if result.sending:
-            factors = authenticators.overview(result.user)
+            factors = overview(result.user)
             said = words.sending(result.sending, Purpose.SIGN_IN, factors)
             sessions.flash(request, said, refused=result.sending.outcome not in words.SENT)
         return SeeOther("sign-in-code", then=request.GET.get("next", ""))
@@ -156,7 +156,7 @@ class SignInCode(CodePage):
 
     def _replace_what_was_lost(self) -> HttpResponse:
         """Lead to the factor that is lost: the next thing is a new one (P-08)."""
-        factors = authenticators.overview(self.person)
+        factors = overview(self.person)
         if factors.passkeys and factors.has_several:
             sessions.flash(self.request, _("You're signed in. Replace what you've lost now."))
             return SeeOther("two-factor", then=on_to(self.request))
@@ -186,7 +186,7 @@ class SignInRecovery(SignInCode):
             "sign_in_recovery.html",
             RecoveryForm(sessions.take_refused(request).get("recovery", "")),
             focus="recovery",
-            factors=authenticators.overview(self.person),
+            factors=overview(self.person),
             locked=words.locked(self.person),
             here=self.address(),
             lost_all=self.with_query(reverse("sign-in-lost")) if is_offered else "",

@@ -18,8 +18,9 @@ from optin.conf import conf
 from optin.errors import InvalidMobileNumber, MalformedCode, OnlyFiction
 from optin.models import File, Passkey, ProposedNumber, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
+from optin.models.second_factors import Overview, overview
 from optin.operations import authenticators, challenges, opt_ins, revocations, texts_end
-from optin.operations.authenticators import Overview, Removal
+from optin.operations.authenticators import Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
@@ -52,7 +53,7 @@ _SHOWN_SEAL = "page.recovery-codes"
 def two_factor(request: HttpRequest) -> HttpResponse:
     """Whether it is on, since when, and the one thing to do next (P-02)."""
     user = user_of(request)
-    factors, stopped = authenticators.overview(user), authenticators.is_stopped(user)
+    factors, stopped = overview(user), authenticators.is_stopped(user)
     return page(
         request,
         "two_factor.html",
@@ -82,7 +83,7 @@ def _waiting_number(request: HttpRequest, user: User) -> Waiting | None:
 @signed_in
 def success(request: HttpRequest) -> HttpResponse:
     """What was done, and what to do for the day it is lost (P-07)."""
-    factors = authenticators.overview(user_of(request))
+    factors = overview(user_of(request))
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
     return page(
@@ -103,7 +104,7 @@ def success(request: HttpRequest) -> HttpResponse:
 @signed_in
 def number(request: HttpRequest) -> HttpResponse:
     """Name a number, to opt in or to take the place of the present one (P-03, P-08)."""
-    factors = authenticators.overview(user_of(request))
+    factors = overview(user_of(request))
     user = demand(request, sessions.standing(request).to_replace(factors.number))
     files = opt_ins.files_for_numbers(user, factors)
     if not files and texts_end.near(user):
@@ -244,7 +245,7 @@ class ProveCode(CodePage):
     template = "prove.html"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if not authenticators.overview(user_of(request)).is_on:
+        if not overview(user_of(request)).is_on:
             return SeeOther(next_page(request, "two-factor"))
         sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
@@ -271,7 +272,7 @@ def first(request: HttpRequest) -> HttpResponse:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
             said = _("When you sign in, we ask for the code from your authenticator app.")
-            if authenticators.overview(user_of(request)).passkeys:
+            if overview(user_of(request)).passkeys:
                 said = _("When you sign in, we ask for your passkey.")
             sessions.flash(request, said)
     return SeeOther("two-factor")
@@ -293,7 +294,7 @@ def texts_are_ending(request: HttpRequest) -> HttpResponse:
         "texts_end.html",
         file=file,
         has_ended=not file.takes_numbers_alone(timezone.localdate()),
-        factors=authenticators.overview(user),
+        factors=overview(user),
         can_add_passkey=passkeys.are_offered(),
         then=then,
     )
@@ -308,7 +309,7 @@ def texts(request: HttpRequest) -> HttpResponse:
     """Turn texts to the number on again. A GET, which follows a proof, shows the button again."""
     if request.method == "POST":
         result = authenticators.allow_texts(user_of(request), **who_asks(request))
-        factors = authenticators.overview(user_of(request))
+        factors = overview(user_of(request))
         refused = result.outcome not in {FactorOutcome.OK, FactorOutcome.UNCHANGED}
         sessions.flash(request, words.allowed(result, factors), refused=refused)
     return SeeOther("two-factor")
@@ -331,7 +332,7 @@ class OffCode(CodePage):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         sessions.standing(request).demand(timezone.now())
         asked, pk = request.GET.get("what", ""), request.GET.get("passkey", "")
-        factors = authenticators.overview(user_of(request))
+        factors = overview(user_of(request))
         self.removal = Removal(asked) if asked in set(Removal) else Removal.ALL
         self.one = next((one for one in factors.passkeys if str(one.pk) == pk), None)
         has = {
@@ -358,7 +359,7 @@ class OffCode(CodePage):
 
     def verified(self, result: Verification) -> HttpResponse:
         said = words.removed(self.removal)
-        if not authenticators.overview(self.person).is_on:
+        if not overview(self.person).is_on:
             sessions.forget_factors(self.request)
             if _is_mailed(self.person):
                 said = _("Two-factor sign-in is off. We sent you an email.")
@@ -366,7 +367,7 @@ class OffCode(CodePage):
         return SeeOther("two-factor")
 
     def context(self) -> dict[str, Any]:
-        factors = authenticators.overview(self.person)
+        factors = overview(self.person)
         is_of_codes = self.removal in {Removal.NUMBER, Removal.APP}
         return {
             "removal": self.removal,
@@ -386,7 +387,7 @@ def app(request: HttpRequest) -> HttpResponse:
     """Set an authenticator app up: a secret to scan, and a code that shows that it was."""
     if request.method == "POST":
         return _set_up(request, user_of(request))
-    factors = authenticators.overview(user_of(request))
+    factors = overview(user_of(request))
     user = demand(request, sessions.standing(request).to_replace(factors.app))
     waiting = authenticators.waiting_secret(user, origin=sessions.origin_of(request))
     secret, address = waiting or ("", "")
@@ -407,7 +408,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
     if "code" not in request.POST:
         begun = authenticators.begin_app(user, **asking)
         if begun.outcome is not FactorOutcome.STARTED:
-            said = words.refusal(begun, authenticators.overview(user))
+            said = words.refusal(begun, overview(user))
             sessions.flash(request, said, refused=True)
         return SeeOther("app", then=then)
     text = typed.code(request.POST["code"])
@@ -422,7 +423,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         sessions.refuse(request, "code", said, mistyped=True)
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:
-        factors = authenticators.overview(user)
+        factors = overview(user)
         sessions.refuse(request, "code", words.refusal(result, factors))
         return SeeOther("app", then=then)
     if result.repeated:
@@ -451,7 +452,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     to the form shows them, and not a page behind it; the same form, sent again, shows the same.
     """
     user = user_of(request)
-    factors = authenticators.overview(user)
+    factors = overview(user)
     if not factors.is_on:
         return SeeOther("two-factor", then=on_to(request))
     if request.method != "POST":

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from optin.messaging import wording
 from optin.models import Notice
-from optin.operations.authenticators import overview
+from optin.models.second_factors import overview
 from optin.operations.not_me import Effect, disown, effect, subject_of
 from optin.operations.verification import REPEATED_WITHIN
 from optin.outcomes import SignInOutcome

@@ -19,7 +19,7 @@ from oauth2_provider.models import get_application_model
 
 from optin.errors import Deactivated, FactorNeeded, PasswordNeeded, SignedOut
 from optin.models import EmailChange, Revocation, User
-from optin.operations import authenticators
+from optin.models.second_factors import overview
 from optin.operations.factors import Standing
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
@@ -83,7 +83,7 @@ def demand(request: HttpRequest, standing: Standing | None = None) -> User:
     :param standing: what counts of that of the session, if not all of it.
     """
     user, standing = sessions.user_of(request), standing or sessions.standing(request)
-    standing.demand(timezone.now(), authenticators.overview(user))
+    standing.demand(timezone.now(), overview(user))
     return user
 
 

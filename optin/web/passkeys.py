@@ -3,7 +3,8 @@
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from optin.operations import authenticators, passkeys
+from optin.models.second_factors import overview
+from optin.operations import passkeys
 from optin.origin import browser
 from optin.outcomes import By, FactorOutcome
 from optin.passkeys import are_offered
@@ -25,7 +26,7 @@ def add(request: HttpRequest) -> HttpResponse:
     user = user_of(request)
     if request.method != "POST":
         demand(request, passkeys.to_add(sessions.standing(request)))
-    factors, origin = authenticators.overview(user), sessions.origin_of(request)
+    factors, origin = overview(user), sessions.origin_of(request)
     form = PasskeyForm(request.POST or None, initial={"name": browser(origin.user_agent)})
     if form.is_valid():
         added = passkeys.add(

@@ -30,7 +30,7 @@ from optin import keys
 from optin.errors import SignedOut
 from optin.models import User
 from optin.models.audit import MAX_USER_AGENT
-from optin.operations.authenticators import overview
+from optin.models.second_factors import overview
 from optin.operations.factors import FRESH, Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin

@@ -20,7 +20,8 @@ from optin.conf import conf
 from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
-from optin.operations.authenticators import Change, Overview, Removal
+from optin.models.second_factors import Overview
+from optin.operations.authenticators import Change, Removal
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -253,7 +254,7 @@ def switched_off(factors: Overview, *, changing: bool = False) -> str:
         sign in with one first, which lifts a disabling.
     """
     said = _("Codes by text message are switched off for your account.")
-    if factors.is_disabled:
+    if factors.user.otp_disabled_at:
         said = _("Too many wrong codes: codes by text message are switched off for your account.")
     elif factors.number and factors.number.suspended_at:
         said = _(

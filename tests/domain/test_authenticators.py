@@ -21,6 +21,7 @@ from optin.models import (
     RecoveryCode,
     User,
 )
+from optin.models.second_factors import Overview
 from optin.operations import authenticators, opt_ins
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
@@ -62,7 +63,7 @@ def test_standing(
     now = timezone.now()
     password_at, factor_at = (age if age is None else now - age for age in (password, factor))
     standing = Standing(password_at, factor_at, By.APP)
-    factors = authenticators.Overview(None, AuthenticatorApp(), [], 0)
+    factors = Overview(User(), None, AuthenticatorApp(), [], 0, None)
 
     with pytest.raises(refusal) if refusal else nullcontext():
         standing.demand(now, factors)

@@ -4,8 +4,8 @@ import pytest
 from django.utils import timezone
 
 from optin.models import File, ProposedNumber, ProviderUser, User
+from optin.models.second_factors import overview
 from optin.operations import opt_ins, proposals
-from optin.operations.authenticators import overview
 from tests.kit.apps import add_app
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone

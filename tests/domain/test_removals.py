@@ -29,8 +29,8 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State, Unsent
+from optin.models.second_factors import overview
 from optin.operations import (
-    authenticators,
     not_me,
     own_removals,
     passwords,
@@ -553,7 +553,7 @@ def test_removing_one_factor_oneself_leaves_the_rest_to_support(ann: Person, clo
     waits = planned(ann)
     clock.shift(60)
     ann.turn_off(ann.app_code(), Removal.APP)
-    assert revocations.waiting_for(ann.user, authenticators.overview(ann.user)) == waits
+    assert revocations.waiting_for(ann.user, overview(ann.user)) == waits
     assert days(clock, 1) == [(0, 1, 0), (0, 0, 0)]
     assert not ProviderUser.objects.filter(user=ann.user, confirmed=True).exists()
 

@@ -292,7 +292,7 @@ class Person:
 
     @property
     def app(self) -> AuthenticatorApp | None:
-        return AuthenticatorApp.objects.active_of(self.user)
+        return AuthenticatorApp.objects.filter(user=self.user, confirmed=True).first()
 
     @property
     def has(self) -> set[By]:

@@ -99,34 +99,35 @@ def answered_stop(number: str) -> Cause:
 
 def barred(known: Known) -> Iterator[Cause]:
     """Disabled, suspended, locked: codes are refused, and texts not sent."""
-    user, active = known.user, known.active
+    user, factors = known.user, known.factors
+    active, sim = factors.number, factors.sim
     after = f"after {user.otp_failures} wrong codes"
     if user.is_test and not user.otp_failures:
         after = "because a number of the sandbox asks for it"
     ways = (
-        (bool(known.passkeys), "a passkey"),
-        (bool(known.app), "the app"),
-        (bool(known.recovery_codes), "a recovery code"),
+        (bool(factors.passkeys), "a passkey"),
+        (bool(factors.app), "the app"),
+        (bool(factors.recovery_codes), "a recovery code"),
     )
     named = " or ".join(way for has, way in ways if has)
     another_way = f"They can sign in with {named}. " if named else ""
     came_from, is_foreign = sources(known)
 
     def advice(why: Why) -> str:
-        by_passkey = "They can sign in with a passkey meanwhile. " if known.passkeys else ""
+        by_passkey = "They can sign in with a passkey meanwhile. " if factors.passkeys else ""
         way = {Why.DISABLED: another_way, Why.LOCKED: by_passkey}[why]
         said = f"{way}{EXPLAINED[why].staff}"
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
-    if active and known.sim:
+    if active and sim:
         let, do = "", EXPLAINED[Why.SIM_SWAPPED].staff
-        if (until := known.sim.let_through_until) and until > known.now:
+        if (until := sim.let_through_until) and until > known.now:
             let = f" Staff let one sign-in through until {moment_by(until)}."
             do = "Tell them to sign in now, by text message."
         yield no_entry(
             Why.SIM_SWAPPED,
             f"The provider says that the SIM of the number {active.masked_number} is new. Until "
-            f"{moment_by(known.sim.swapped_until)} at the latest, no code is texted to it or "
+            f"{moment_by(sim.swapped_until)} at the latest, no code is texted to it or "
             f"accepted.{let}",
             f"{another_way}{do}",
         )

@@ -10,23 +10,19 @@ from optin.audit import repeats
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
-    AuthenticatorApp,
     GatewayHealth,
     GatewayTry,
     Guard,
     Membership,
-    Passkey,
     PendingOtp,
     ProposedNumber,
     ProviderUser,
-    RecoveryCode,
     Revocation,
     ScimEnd,
-    SimAnswer,
     SmsMessage,
     User,
 )
-from optin.models.factors import added_at
+from optin.models.second_factors import Overview, overview_of
 from optin.origin import Face
 from optin.outcomes import By, CodeOutcome, StaffOutcome
 from optin.support import wording
@@ -52,9 +48,7 @@ class Known:
     proposed: ProposedNumber | None
     code_waits: bool  # to be entered
     code_used_up: bool  # it has not expired, and no tries are left
-    app: AuthenticatorApp | None
-    passkeys: list[Passkey]
-    recovery_codes: int
+    factors: Overview
     request: AuditEvent | None  # the last one for a text
     refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
     sign_in: AuditEvent | None  # the last password on the way to a text
@@ -63,7 +57,6 @@ class Known:
     wrong_codes: list[AuditEvent]  # newest first, while they bar texted codes
     right_code: AuditEvent | None  # the last one on a page, likewise
     suspension: AuditEvent | None
-    sim: SimAnswer | None  # about the active number, if its SIM counts as swapped
     access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
     files: dict[
         int, bool
@@ -75,19 +68,6 @@ class Known:
     asked_by: str  # who of the staff asked for that: a name and a role, or ""
     health: list[GatewayHealth]  # of gateways that are left alone now
     ended: ScimEnd | None  # by which application the account is deactivated, if it is by one
-
-    @property
-    def active(self) -> ProviderUser | None:
-        return next((row for row in self.numbers if row.confirmed), None)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether signing in needs a code: else all codes are of an opt-in."""
-        return bool(self.active or self.app or self.passkeys)
-
-    @property
-    def added_at(self) -> list[datetime | None]:
-        return added_at(self.active, self.app, *self.passkeys)
 
 
 def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
@@ -104,7 +84,6 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         )
         .order_by("-pk")
     )
-    others = ProviderUser.objects.beyond_texts(user)
     trail = AuditEvent.objects.about(user)
 
     def newest(kinds: list[Kind]) -> list[AuditEvent]:
@@ -131,7 +110,6 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
     own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
     text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
     tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
-    active = next((row for row in numbers if row.confirmed), None)
     wanted = {"", request.number_digest if request else ""}  # "": of the stop
     wanted |= {row.number_digest for row in numbers if row.confirmed}
     return Known(
@@ -141,9 +119,7 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         proposed=getattr(user, "proposed", None),
         code_waits=any(row.waits for row in numbers),
         code_used_up=any(row.used_up for row in numbers),
-        app=others.app,
-        passkeys=Passkey.objects.of(user) if others.passkey_at else [],
-        recovery_codes=RecoveryCode.objects.left(user),
+        factors=overview_of(user, next((row for row in numbers if row.confirmed), None)),
         request=request,
         refused_before=list(takewhile(wording.is_refusal, requests))[1:],
         sign_in=latest([Kind.SIGN_IN]),
@@ -152,7 +128,6 @@ def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Kn
         wrong_codes=list(wrong.exclude(face=Face.API)[: user.otp_failures]) if is_barred else [],
         right_code=right.first() if is_barred else None,
         suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
-        sim=SimAnswer.against(active, now) if active else None,
         access=access,
         files=_files_of(user, access.file_id) if access else {},
         text=text,

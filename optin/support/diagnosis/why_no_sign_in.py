@@ -27,14 +27,14 @@ from optin.support.wording import moment, moment_by
 
 def of_opt_in(known: Known) -> Iterator[Cause]:
     """What keeps a number from being verified: while nothing is on, a lock does too."""
-    causes = [] if known.is_on else list(barred(known))
+    causes = [] if known.factors.is_on else list(barred(known))
     if _is_of_opt_in(known):
         causes += _of_attempt(known)
     yield from (replace(cause, question=Question.NO_OPT_IN) for cause in causes)
 
 
 def of_entry(known: Known) -> Iterator[Cause]:
-    if known.is_on:
+    if known.factors.is_on:
         yield from barred(known)
     yield from _of_app(known)
     yield from _of_password(known)
@@ -46,7 +46,7 @@ def of_entry(known: Known) -> Iterator[Cause]:
 
 
 def _of_app(known: Known) -> Iterator[Cause]:
-    if known.app and known.user.takes_two_codes(known.now):
+    if known.factors.app and known.user.takes_two_codes(known.now):
         until = known.user.two_codes_until(known.now)
         when = moment_by(until) if until else "it gets them"
         yield no_entry(
@@ -117,7 +117,7 @@ def code_refused(event: AuditEvent, known: Known) -> Cause:
     why = Why.CODE_REFUSED
     if event.outcome == CodeOutcome.PASSKEY_REFUSED:
         why = Why.PASSKEY_REFUSED
-        used = [one for one in known.passkeys if one.pk == event.data.get("passkey")]
+        used = [one for one in known.factors.passkeys if one.pk == event.data.get("passkey")]
         details = "; ".join([details, *(f"it is {wording.quoted(one.name)}" for one in used)])
     elif event.data.get("why") == NotCompared.FIRST_OF_TWO:
         why = Why.TWO_CODES
@@ -229,7 +229,7 @@ _ENDED = {State.FAILED, State.EXPIRED, State.WITHHELD}
 
 
 def _of_factors(known: Known) -> Iterator[Cause]:
-    active = known.active
+    factors = known.factors
     if waits := known.revocation:
         if waits.is_own:
             asked = f"Somebody with the password asked at {moment(waits.asked_at)}, on the sign-in "
@@ -243,27 +243,27 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "this.",
             _until_then(known, waits),
         )
-    if known.user.is_staff and not known.is_on:
+    if known.user.is_staff and not factors.is_on:
         yield no_entry(
             Why.SET_UP_FIRST,
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if len(known.added_at) != 1 or known.recovery_codes or waits:
+    if len(factors.added_at) != 1 or factors.recovery_codes or waits:
         return
-    if active:
-        has_texts = not (active.suspended_at or known.user.otp_disabled_at)
-        suspend = "press “Suspend” so that nobody else uses it, " if has_texts else ""
+    if active := factors.number:
+        suspend = "press “Suspend” so that nobody else uses it, "
+        suspend = "" if factors.takes_no_texts else suspend
         yield no_entry(
             Why.PHONE_ONLY,
             f"The phone with the number {active.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
             f"If the phone is lost: {suspend}{_HAVE_REMOVED}",
         )
-    elif known.passkeys and not known.passkeys[0].is_backed_up:
+    elif factors.passkeys and not factors.passkeys[0].is_backed_up:
         yield no_entry(
             Why.ONE_DEVICE_ONLY,
-            f"The passkey {wording.quoted(known.passkeys[0].name)} is the only way in: it is on "
+            f"The passkey {wording.quoted(factors.passkeys[0].name)} is the only way in: it is on "
             "one device only, and no recovery code is left.",
             f"If the device is lost: {_HAVE_REMOVED}",
         )
@@ -273,7 +273,7 @@ _HAVE_REMOVED = "make sure who calls, and have all second factors removed."
 
 
 def _until_then(known: Known, waits: Revocation) -> str:
-    if not waits.is_about(known.added_at):
+    if not waits.is_about(known.factors.added_at):
         return "Their factors are others by now: nothing will be removed."
     return (
         "Once the factors are removed, the password alone is enough. If the person did not ask "

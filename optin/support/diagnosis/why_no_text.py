@@ -56,15 +56,15 @@ def _another_instead(known: Known) -> Cause | None:
     sign_in = _sign_in_since(known)
     if not (sign_in and sign_in.outcome == SignInOutcome.CODE_REQUIRED):
         return None
-    if known.passkeys:
-        button = "The page has a button that sends a text instead." if known.active else ""
+    if known.factors.passkeys:
+        button = "The page has a button that sends a text instead." if known.factors.number else ""
         return no_text(
             Why.PASSKEY_INSTEAD,
             f"At the last sign-in, {moment(sign_in.at)}, no text was sent: this account has a "
             "passkey, and the page asks for that first.",
             f"Tell them to use the passkey. {button}".strip(),
         )
-    if not known.app:
+    if not known.factors.app:
         return None
     return no_text(
         Why.APP_INSTEAD,
@@ -93,7 +93,7 @@ def _not_asked(known: Known) -> Iterator[Cause]:
     request, proposed = known.request, known.proposed
     if request and known.now - request.at < LATELY:
         return
-    if proposed and not known.is_on:
+    if proposed and not known.factors.is_on:
         number = proposed.masked_number
         yield no_text(
             Why.NOTHING_ASKED,

@@ -15,7 +15,8 @@ from django.utils import timezone
 from optin import keys
 from optin.messaging.wording import mail_for
 from optin.models import AuditEvent, File, Notice, PendingOtp, ProposedNumber, ProviderUser, User
-from optin.operations import authenticators, staff_actions
+from optin.models.second_factors import overview
+from optin.operations import staff_actions
 from optin.support import wording
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.browser import (
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def is_on(user: User) -> bool:
-    return authenticators.overview(user).is_on
+    return overview(user).is_on
 
 
 # -- opting in, out ----------------------------------------------------------------
@@ -225,7 +226,7 @@ def test_turn_off_one_of_two(ann_on: Browser, user: User) -> None:
     fresh.reload()
     code = make_recovery_codes(user)[0]
     fresh.send(recovery=code)
-    factors = authenticators.overview(user)
+    factors = overview(user)
     assert (factors.number, bool(factors.app), factors.recovery_codes) == (None, True, 9)
 
 
@@ -459,11 +460,11 @@ def test_change_the_number(ann_on: Browser, user: User, phone: Phone) -> None:
 
     ann_on.send(number=OTHER_NUMBER)
     assert "0491 570 157" in ann_on.page.text
-    assert authenticators.overview(user).number.last_three == "156"  # type: ignore[union-attr]
+    assert overview(user).number.last_three == "156"  # type: ignore[union-attr]
     ann_on.send(code=phone.code_to(OTHER_NUMBER))
 
     assert ann_on.path == SUCCESS
-    assert authenticators.overview(user).number.last_three == "157"  # type: ignore[union-attr]
+    assert overview(user).number.last_three == "157"  # type: ignore[union-attr]
     assert "now uses another mobile number" in phone.body
     assert phone.messages[-1][0] == NUMBER
     assert Notice.objects.filter(user=user, kind=Notice.Kind.CHANGED).exists()
@@ -505,7 +506,7 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     ann_on.click(RECOVERY)
     assert (ann_on.path, len(phone.messages)) == (RECOVERY, texts)  # the sign-in was a proof
     assert ann_on.page.codes == []
-    assert authenticators.overview(user).recovery_codes == 0
+    assert overview(user).recovery_codes == 0
     make = ann_on.submission()
 
     make(ann_on)
@@ -513,7 +514,7 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     shown = ann_on.page.codes
     assert len(set(shown)) == 10
     assert "/language/" not in ann_on.page.html  # it would lead away from them
-    assert authenticators.overview(user).recovery_codes == 10
+    assert overview(user).recovery_codes == 10
     page = ann_on.copy()
     page.send(press="download")
     assert page.answer.headers["Content-Disposition"].startswith("attachment;")
@@ -554,7 +555,7 @@ def test_recovery_codes_that_the_page_did_not_show_are_not_kept(
     submit = ann_on.submission()
     submit(ann_on)
 
-    assert authenticators.overview(user).recovery_codes == 0
+    assert overview(user).recovery_codes == 0
 
 
 def test_app_instead_of_texts(ann: Browser, user: User, phone: Phone) -> None:

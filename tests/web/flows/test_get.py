@@ -9,7 +9,7 @@ from django.core import mail
 from django.db import connection
 
 from optin.models import ProviderUser, User
-from optin.operations import authenticators
+from optin.models.second_factors import overview
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.browser import (
     ADDRESSES,
@@ -186,4 +186,4 @@ def test_old_form_after_a_sign_in_in_another_tab_leads_on(
 
     assert browser.path == "/account/activity/"
     assert browser.page.status == 200
-    assert authenticators.overview(active.user).is_on
+    assert overview(active.user).is_on

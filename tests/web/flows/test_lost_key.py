@@ -8,7 +8,7 @@ from django.conf import LazySettings
 
 from optin.conf import KEY_BYTES
 from optin.models import AuditEvent, User
-from optin.operations import authenticators
+from optin.models.second_factors import overview
 from tests.kit.browser import APP, NUMBER_PAGE, Browser
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone
@@ -42,7 +42,7 @@ def test_of_a_number(
     ann.go(NUMBER_PAGE)
     ann.send(number=NUMBER)
     ann.send(code=phone.code())
-    assert authenticators.overview(user).number
+    assert overview(user).number
 
 
 def test_of_an_app(ann: Browser, user: User, settings: LazySettings) -> None:
@@ -56,4 +56,4 @@ def test_of_an_app(ann: Browser, user: User, settings: LazySettings) -> None:
 
     assert "Start again" in ann.page.text
     assert ann.page.status == 200
-    assert not authenticators.overview(user).app
+    assert not overview(user).app

@@ -15,7 +15,7 @@ import time_machine
 from django.db import connections
 
 from optin.models import AuditEvent, ProviderUser, User
-from optin.operations import authenticators
+from optin.models.second_factors import overview
 from tests.kit.apps import app_code, make_recovery_codes, set_up_app
 from tests.kit.authenticator import Authenticator
 from tests.kit.browser import (
@@ -422,7 +422,7 @@ def test_two_tabs_wait_for_two_numbers(browser: Browser, user: User, phone: Phon
     browser.send(code=phone.code_to(NUMBER))
     assert browser.path == SUCCESS
     assert failures(user) == 0
-    factors = authenticators.overview(user)
+    factors = overview(user)
     assert factors.number
     assert factors.number.last_three == "156"
 

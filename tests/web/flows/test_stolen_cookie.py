@@ -7,7 +7,7 @@ import pytest
 import time_machine
 
 from optin.models import AuthenticatorApp, EmailChange, User
-from optin.operations import authenticators
+from optin.models.second_factors import overview
 from tests.kit import apps
 from tests.kit.browser import APP, NUMBER_PAGE, OFF, PROVE, RECOVERY, Browser, sign_in
 from tests.kit.phone import Phone
@@ -46,7 +46,7 @@ def test_what_it_makes_itself_proves_nothing(
     assert ann_on.path == (OFF if page == OFF else PROVE)
     ann_on.send(**typed)
     assert SAID in ann_on.page.errors
-    assert authenticators.overview(user).number
+    assert overview(user).number
     ann_on.go(EMAIL)
     assert ann_on.path == PROVE
 
@@ -58,7 +58,7 @@ def test_what_it_makes_itself_proves_nothing(
     assert EmailChange.objects.exists()
     ann_on.go(OFF)
     ann_on.send(**typed)
-    assert not authenticators.overview(user).is_on
+    assert not overview(user).is_on
 
 
 def test_it_replaces_no_app_and_a_number_beside_it_proves_nothing(
@@ -113,4 +113,4 @@ def test_who_had_no_factor_turns_it_off_again(ann: Browser, user: User) -> None:
         app(ann)
         ann.go(OFF)
         ann.send(code=apps.app_code(AuthenticatorApp.objects.get().open_secret(), 1))
-        assert not authenticators.overview(user).is_on
+        assert not overview(user).is_on
