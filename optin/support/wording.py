@@ -25,7 +25,7 @@ from optin.conf import conf
 from optin.limits import Rule
 from optin.models import AuditEvent, Purpose
 from optin.outcomes import MALFORMED, By, NotCompared, SendOutcome
-from optin.passkeys import PasskeyFault
+from optin.support.passkey_faults import FAULT_WORDS
 
 Kind = AuditEvent.Kind
 
@@ -402,14 +402,7 @@ _WHY: dict[str, str] = {
     NotCompared.FIRST_OF_TWO: "it is right, but the app takes two codes in a row now",
     NotCompared.MADE_SINCE: "it is right, but its factor was added after this sign-in",
     NotCompared.CODE_KEY_GONE: "the key of the code is no longer in the key ring",
-    PasskeyFault.EXPIRED: "it was answered too late",
-    PasskeyFault.OTHER_SESSION: "it was asked for in another session, or for another purpose",
-    PasskeyFault.USED: "its challenge, or a later one, was answered before",
-    PasskeyFault.WRONG_ORIGIN: "it was used on another website",
-    PasskeyFault.UNKNOWN: "this account does not have it",
-    PasskeyFault.NOT_VERIFIED: "it did not verify the person",
-    PasskeyFault.CLONED: "its counter did not grow: there may be a copy of the key",
-    PasskeyFault.INVALID: "the answer of the browser is wrong or unreadable",
+    **{fault: words.cause for fault, words in FAULT_WORDS.items()},
 }
 _SIM = {
     "swapped": "its SIM is new: with OPTIN_SIM_SWAP=enforce, no text would have left",

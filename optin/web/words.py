@@ -26,8 +26,8 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, FactorOutcome, SendOutcome, whole_seconds
-from optin.passkeys import PasskeyFault
 from optin.support.diagnosis import EXPLAINED, Why
+from optin.support.passkey_faults import FAULT_WORDS
 
 _FEW_TRIES = 3
 """From here down a page says how many tries are left (P-04)."""
@@ -325,31 +325,7 @@ def made_since() -> str:
 
 def passkey_refused(why: str) -> str:
     """Say why a passkey was refused: see ``PasskeyFault``."""
-    return _PASSKEY_REFUSED[PasskeyFault(why)]()
-
-
-_OUT_OF_DATE = lambda: _("This page was out of date. Try again now.")  # noqa: E731
-
-_PASSKEY_REFUSED: dict[PasskeyFault, Callable[[], str]] = {
-    PasskeyFault.EXPIRED: lambda: _("That took longer than 5 minutes. Try again."),
-    PasskeyFault.OTHER_SESSION: _OUT_OF_DATE,
-    PasskeyFault.USED: _OUT_OF_DATE,
-    PasskeyFault.WRONG_ORIGIN: lambda: _(
-        "That passkey was used on another website, so we refused it. Look at the address of the "
-        "page, and go to our website yourself."
-    ),
-    PasskeyFault.UNKNOWN: lambda: _(
-        "That passkey doesn't belong to this account, or it was removed. Use another one."
-    ),
-    PasskeyFault.NOT_VERIFIED: lambda: _(
-        "Your passkey didn't check that it's you. Use one with a PIN, a fingerprint or a face."
-    ),
-    PasskeyFault.CLONED: lambda: _(
-        "There may be a copy of that passkey, so we refused it. Use another way, and then remove "
-        "it from your account."
-    ),
-    PasskeyFault.INVALID: lambda: _("Your browser's answer couldn't be read. Try again."),
-}
+    return _(FAULT_WORDS[why].person)
 
 
 def takes_two() -> str:

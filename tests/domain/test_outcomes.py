@@ -10,6 +10,7 @@ from optin.outcomes import CodeOutcome, FactorOutcome, NotCompared, SendOutcome,
 from optin.passkeys import PasskeyFault
 from optin.support import messages, wording
 from optin.support.diagnosis import EXPLAINED, Why
+from optin.support.passkey_faults import FAULT_WORDS
 from optin.web import words
 
 CAUSES_OF = {rule: row.why for rule, row in wording.RULES.items() if row.why}
@@ -57,7 +58,7 @@ OF_PASSWORDS = {rule for rule in Rule if rule.startswith(("sign-in-", "reset-"))
         ),
         pytest.param({*messages._REASONS}, {*Unsent}, id="unsent"),
         pytest.param({*wording._WHY}, {*NotCompared, *PasskeyFault}, id="not-compared"),
-        pytest.param({*words._PASSKEY_REFUSED}, {*PasskeyFault}, id="passkeys"),
+        pytest.param({*FAULT_WORDS}, {*PasskeyFault}, id="passkeys"),
     ],
 )
 def test_each_member_has_its_words(told: set[str], members: set[str]) -> None:

@@ -16,12 +16,12 @@ from optin.outcomes import (
     NotCompared,
     SignInOutcome,
 )
-from optin.passkeys import PasskeyFault
 from optin.support import wording
 from optin.support.diagnosis.barriers import barred, reason_of
 from optin.support.diagnosis.explanations import EXPLAINED, no_entry
 from optin.support.diagnosis.facts import LATELY, Kind, Known, is_later
 from optin.support.diagnosis.refusals import password_limit
+from optin.support.passkey_faults import FAULT_WORDS
 from optin.support.wording import moment, moment_by
 
 
@@ -155,39 +155,7 @@ _OTHER_CODES: dict[str, str] = {
     NotCompared.MADE_SINCE: (
         "Tell them to use a second factor that they had before, or to sign out and sign in again."
     ),
-    PasskeyFault.EXPIRED: (
-        "A page can be used for 5 minutes. Tell them to load it again, and to use the passkey at "
-        "once."
-    ),
-    PasskeyFault.OTHER_SESSION: (
-        "Tell them to close all tabs of this service, and to sign in again in one of them."
-    ),
-    PasskeyFault.USED: (
-        "Tell them to load the page again, and to use the passkey there. A passkey was used in "
-        "another tab meanwhile."
-    ),
-    PasskeyFault.WRONG_ORIGIN: (
-        "Ask which address their browser shows. If it is not the one of this service, it may be a "
-        "fake website: tell them to close it, and to choose a new password."
-    ),
-    PasskeyFault.UNKNOWN: (
-        "It is a passkey of another account, or one that was removed. Ask which of their passkeys, "
-        "named above, they have at hand. To use this device, they sign in another way, and add a "
-        "passkey under “Security”."
-    ),
-    PasskeyFault.NOT_VERIFIED: (
-        "Tell them to give the security key a PIN, or the device a screen lock, or to sign in with "
-        "the password."
-    ),
-    PasskeyFault.CLONED: (
-        "Somebody may have a copy of this key. Tell them to sign in with another second factor, to "
-        "remove the key under “Security”, and to add another one. If they have no other second "
-        "factor, an administrator can press “Remove a passkey”."
-    ),
-    PasskeyFault.INVALID: (
-        "Tell them to update their browser, or to use another one or another way. If it happens "
-        "again, tell the operators."
-    ),
+    **{fault: words.advice for fault, words in FAULT_WORDS.items()},
     FactorOutcome.PASSKEY_LIMIT: "Tell them to remove one under “Security” first.",
     By.RECOVERY: (
         "Only recovery codes of the newest list work, and each works once. Tell them to enter one "
