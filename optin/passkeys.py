@@ -24,6 +24,7 @@ from webauthn import (
     verify_authentication_response,
     verify_registration_response,
 )
+from webauthn.authentication.verify_authentication_response import VerifiedAuthentication
 from webauthn.helpers import (
     base64url_to_bytes,
     bytes_to_base64url,
@@ -51,8 +52,8 @@ LIFETIME = timedelta(minutes=5)
 
 _LIFETIME_MS = LIFETIME // timedelta(milliseconds=1)
 
-MAX_ANSWER = 16 * 1024
-"""Characters of the browser's answer. One with an attestation has about 6,000."""
+MAX_RESPONSE = 16 * 1024
+"""Characters of the browser's response. One with an attestation has about 6,000."""
 
 MAX_CREDENTIAL_ID = 1364
 """Characters of a credential's id in base64url: 1,023 bytes (WebAuthn 7.1)."""
@@ -66,15 +67,13 @@ ALGORITHMS = [
 """The kinds of keys that are taken, the preferred one first."""
 
 
-class Aim(StrEnum):
-    """What a challenge can be for, in addition to ``models.Purpose``."""
-
-    ADD = "add"
-    ALONE = "alone"
+REGISTRATION, PASSWORDLESS = "registration", "alone"
+"""The purposes of a challenge in addition to ``models.Purpose``: a new passkey, and signing in with
+a passkey alone. The audit trail keeps the second."""
 
 
 class PasskeyFault(StrEnum):
-    """Why an answer was refused. The audit trail keeps the values."""
+    """Why a response was refused. The audit trail keeps the values."""
 
     EXPIRED = "expired"
     OTHER_SESSION = "other_session"  # or for another purpose
@@ -87,18 +86,14 @@ class PasskeyFault(StrEnum):
 
 
 class PasskeyRefused(Exception):
-    """An answer was refused.
+    """The response of an authenticator was refused."""
 
-    :param passkey_id: the user's passkey that gave the answer, if it is known by then.
-    """
-
-    def __init__(self, fault: PasskeyFault, passkey_id: int | None = None) -> None:
+    def __init__(self, fault: PasskeyFault) -> None:
         super().__init__(fault)
         self.fault = fault
-        self.passkey_id = passkey_id
 
 
-class Kept(Protocol):
+class CredentialRecord(Protocol):
     """What is stored of a passkey (``models.Passkey``)."""
 
     credential_id: str
@@ -117,10 +112,10 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PasskeyResponse:
     """What a form sends back. Nothing of it is checked yet."""
 
-    credential: str  # of the browser, as JSON
+    credential: str  # ``PublicKeyCredential`` of the browser, as JSON
     challenge: str
 
 
@@ -138,15 +133,6 @@ class Registration:
     asked_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a valid assertion says."""
-
-    sign_count: int
-    is_backed_up: bool
-    asked_at: datetime
-
-
 def are_offered() -> bool:
     """Whether browsers can use passkeys here. They allow none for an IP address."""
     with suppress(ValueError):
@@ -155,15 +141,15 @@ def are_offered() -> bool:
     return bool(rp_id())
 
 
-def ask_to_add(
-    name: str, handle: str, has: Iterable[Kept], *, session: str, now: datetime
+def registration_options(
+    name: str, handle: str, has: Iterable[CredentialRecord], *, session: str, now: datetime
 ) -> Options:
-    """Ask a browser for a new passkey.
+    """Return what asks a browser for a new passkey.
 
     :param handle: the user handle that the passkey stores. It must not identify the person.
     :param has: the passkeys of the user: where one of them is, the browser makes no second one.
     """
-    challenge, signed = _new_challenge(Aim.ADD, session, now)
+    challenge, signed = _new_challenge(REGISTRATION, session, now)
     options = generate_registration_options(
         rp_id=rp_id(),
         rp_name=conf.service_name,
@@ -181,31 +167,36 @@ def ask_to_add(
     return Options(options_to_json(options), signed)
 
 
-def ask(aim: str, has: Iterable[Kept], *, session: str, now: datetime) -> Options:
-    """Ask a browser to use one of the passkeys that somebody *has*, or any with ``Aim.ALONE``."""
-    challenge, signed = _new_challenge(aim, session, now)
+def authentication_options(
+    purpose: str, has: Iterable[CredentialRecord], *, session: str, now: datetime
+) -> Options:
+    """Return what asks a browser to use one of the passkeys that somebody *has*.
+
+    If that is none, it may use any: for ``PASSWORDLESS``.
+    """
+    challenge, signed = _new_challenge(purpose, session, now)
     needs = UserVerificationRequirement
     options = generate_authentication_options(
         rp_id=rp_id(),
         challenge=challenge,
         timeout=_LIFETIME_MS,
         allow_credentials=_descriptors(has),
-        user_verification=needs.REQUIRED if aim == Aim.ALONE else needs.PREFERRED,
+        user_verification=needs.REQUIRED if purpose == PASSWORDLESS else needs.PREFERRED,
     )
     return Options(options_to_json(options), signed)
 
 
-def read_registration(answer: Answer, *, session: str, now: datetime) -> Registration:
-    """Return the new passkey in *answer*.
+def read_registration(response: PasskeyResponse, *, session: str, now: datetime) -> Registration:
+    """Return the new passkey in *response*.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
     """
-    challenge, asked_at = _open(answer, Aim.ADD, session, now)
-    with _reading(answer):
-        credential = parse_registration_credential_json(answer.credential)
-        response = credential.response
-        _check_client_data(response.client_data_json, challenge)
-        response.attestation_object = _without_attestation(response.attestation_object)
+    challenge, asked_at = _open(response, REGISTRATION, session, now)
+    with _reading(response):
+        credential = parse_registration_credential_json(response.credential)
+        said = credential.response
+        _check_client_data(said.client_data_json, challenge)
+        said.attestation_object = _without_attestation(said.attestation_object)
         verified = verify_registration_response(
             credential=credential,
             expected_challenge=challenge,
@@ -223,7 +214,7 @@ def read_registration(answer: Answer, *, session: str, now: datetime) -> Registr
         verified.sign_count,
         verified.credential_device_type is CredentialDeviceType.MULTI_DEVICE,
         verified.credential_backed_up,
-        " ".join(one.value for one in dict.fromkeys(response.transports or [])),
+        " ".join(one.value for one in dict.fromkeys(said.transports or [])),
         asked_at,
     )
 
@@ -246,7 +237,7 @@ class Assertion:
         """The user handle, if the passkey sent one: a security key need not store it."""
         return self.credential.response.user_handle
 
-    def verify(self, passkey: Kept) -> Used:
+    def verify(self, passkey: CredentialRecord) -> VerifiedAuthentication:
         """Verify the assertion with the public key of *passkey*, which has ``credential_id``.
 
         :raises PasskeyRefused: if the assertion is not valid, did not verify the person although
@@ -269,28 +260,30 @@ class Assertion:
         before, count = passkey.sign_count, verified.new_sign_count
         if (before or count) and count <= before:
             raise PasskeyRefused(PasskeyFault.CLONED)
-        return Used(count, verified.credential_backed_up, self.asked_at)
+        return verified
 
 
-def read(answer: Answer, aim: str, *, session: str, now: datetime) -> Assertion:
-    """Return the assertion in *answer*. The caller finds its passkey and calls ``verify``.
+def read_assertion(
+    response: PasskeyResponse, purpose: str, *, session: str, now: datetime
+) -> Assertion:
+    """Return the assertion in *response*. The caller finds its passkey and calls ``verify``.
 
     :raises PasskeyRefused: if it is not what the page of *session* asked for.
     """
-    challenge, asked_at = _open(answer, aim, session, now)
-    with _reading(answer):
-        credential = parse_authentication_credential_json(answer.credential)
+    challenge, asked_at = _open(response, purpose, session, now)
+    with _reading(response):
+        credential = parse_authentication_credential_json(response.credential)
         _check_client_data(credential.response.client_data_json, challenge)
-    return Assertion(credential, challenge, asked_at, must_verify=aim == Aim.ALONE)
+    return Assertion(credential, challenge, asked_at, must_verify=purpose == PASSWORDLESS)
 
 
 @contextmanager
-def _reading(answer: Answer | None = None) -> Iterator[None]:
+def _reading(response: PasskeyResponse | None = None) -> Iterator[None]:
     """Refuse what the library cannot read or verify: its parsers raise errors of all kinds.
 
-    :param answer: refused unread if it is too long.
+    :param response: refused unread if it is too long.
     """
-    if answer and len(answer.credential) > MAX_ANSWER:
+    if response and len(response.credential) > MAX_RESPONSE:
         raise PasskeyRefused(PasskeyFault.INVALID)
     try:
         yield
@@ -317,16 +310,18 @@ def _without_attestation(text: bytes) -> bytes:
     return encode_cbor({"fmt": "none", "attStmt": {}, "authData": data})
 
 
-def _new_challenge(aim: str, session: str, now: datetime) -> tuple[bytes, str]:
+def _new_challenge(purpose: str, session: str, now: datetime) -> tuple[bytes, str]:
     challenge = secrets.token_bytes(32)
     text = f"{bytes_to_base64url(challenge)} {now.isoformat()}"
-    return challenge, _signer(aim, session).sign(text)
+    return challenge, _signer(purpose, session).sign(text)
 
 
-def _open(answer: Answer, aim: str, session: str, now: datetime) -> tuple[bytes, datetime]:
-    """Return the challenge and its time, if this session got it for *aim* lately."""
+def _open(
+    response: PasskeyResponse, purpose: str, session: str, now: datetime
+) -> tuple[bytes, datetime]:
+    """Return the challenge and its time, if this session got it for *purpose* lately."""
     try:
-        challenge, at = _signer(aim, session).unsign(answer.challenge).split()
+        challenge, at = _signer(purpose, session).unsign(response.challenge).split()
     except BadSignature:
         raise PasskeyRefused(PasskeyFault.OTHER_SESSION) from None
     asked_at = datetime.fromisoformat(at)
@@ -335,11 +330,11 @@ def _open(answer: Answer, aim: str, session: str, now: datetime) -> tuple[bytes,
     return base64url_to_bytes(challenge), asked_at
 
 
-def _signer(aim: str, session: str) -> Signer:
-    return Signer(salt=f"optin.passkey {aim} {session}")
+def _signer(purpose: str, session: str) -> Signer:
+    return Signer(salt=f"optin.passkey {purpose} {session}")
 
 
-def _descriptors(passkeys: Iterable[Kept]) -> list[PublicKeyCredentialDescriptor]:
+def _descriptors(passkeys: Iterable[CredentialRecord]) -> list[PublicKeyCredentialDescriptor]:
     return [
         PublicKeyCredentialDescriptor(
             id=base64url_to_bytes(one.credential_id),

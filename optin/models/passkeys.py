@@ -56,8 +56,8 @@ class Passkey(Device):
         """Refuse: a passkey is checked by ``operations``, which audit it."""
         return False
 
-    def use(self, used: passkeys.Used, now: datetime) -> None:
+    def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:
         """Store what the last valid assertion said. The caller holds the user's lock."""
         Passkey.objects.filter(pk=self.pk).update(
-            sign_count=used.sign_count, is_backed_up=used.is_backed_up, last_used_at=now
+            sign_count=sign_count, is_backed_up=is_backed_up, last_used_at=now
         )

@@ -48,7 +48,7 @@ from optin.operations.opt_ins import KeepSession, end_session
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, CodeOutcome, FactorOutcome
-from optin.passkeys import Answer
+from optin.passkeys import PasskeyResponse
 
 Kind = AuditEvent.Kind
 
@@ -345,7 +345,7 @@ def _keep(factors: Factors, parsed: list[str], instead_of: int) -> FactorOutcome
 
 def turn_off(
     user: User,
-    attempt: str | Answer,
+    attempt: str | PasskeyResponse,
     *,
     removal: Removal,
     passkey_id: int | None = None,
@@ -354,7 +354,7 @@ def turn_off(
 ) -> Verification:
     """Check one attempt at any factor; the right one removes what *removal* names.
 
-    :param attempt: a code, or the answer of a passkey.
+    :param attempt: a code, or the response of a passkey.
     :param passkey_id: of ``Removal.PASSKEY``.
     :raises MalformedCode: if *attempt* cannot be a code; nothing is counted.
     :raises PasswordNeeded: if *standing* has not proved the password lately.

@@ -33,7 +33,7 @@ from optin.operations.sending import Sending, barred, text_code
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.passkeys import Aim, Answer
+from optin.passkeys import PASSWORDLESS, PasskeyResponse
 
 Kind = AuditEvent.Kind
 
@@ -83,7 +83,7 @@ def challenge_locked(
 def check(
     user: User,
     purpose: Purpose,
-    attempt: str | Answer,
+    attempt: str | PasskeyResponse,
     *,
     origin: Origin,
     file: File | None = None,
@@ -91,7 +91,7 @@ def check(
 ) -> Verification:
     """Check one attempt at any of the user's factors, for *purpose*; it can be right once.
 
-    :param attempt: a code, or the answer of a passkey.
+    :param attempt: a code, or the response of a passkey.
     :param standing: as for ``verification.check_any``.
     :raises MalformedCode: if *attempt* cannot be a code; nothing is counted.
     """
@@ -110,21 +110,23 @@ def check(
 def check_locked(
     factors: Factors,
     purpose: Purpose,
-    code: str | Answer,
+    code: str | PasskeyResponse,
     *,
     origin: Origin,
     file: File | None = None,
     standing: Standing | None = None,
-    aim: Aim | None = None,
+    passwordless: bool = False,
 ) -> Verification:
     """``check`` for a caller that holds the lock of the user and parsed the code.
 
-    :param aim: for which a passkey was asked, if not for *purpose*.
+    :param passwordless: for a passkey that signs in alone.
     """
-    result = verification.check_any(factors, code, aim or purpose, origin=origin, standing=standing)
+    asked_for = PASSWORDLESS if passwordless else purpose
+    result = verification.check_any(factors, code, asked_for, origin=origin, standing=standing)
     if not result.repeated:
         by = {"by": result.by} if result.by else {}
-        data = {**result.data, **by, "purpose": purpose, **({"aim": aim} if aim else {})}
+        aim = {"aim": asked_for} if passwordless else {}
+        data = {**result.data, **by, "purpose": purpose, **aim}
         if purpose == Purpose.SIGN_IN and result.outcome is CodeOutcome.OK:
             limits.remember_network(factors.user, origin, factors.now)
         record(Kind.CHECK, result.outcome, factors, factors.number, origin, data=data, file=file)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from optin import passkeys
 from optin.conf import conf
 from optin.messaging import delivery
-from optin.models import AuditEvent, Notice, Passkey, Purpose, User
+from optin.models import AuditEvent, Notice, Passkey, User
 from optin.models.passkeys import MOST_PASSKEYS
 from optin.operations import verification
 from optin.operations.authenticators import Change, add_factor
@@ -25,14 +25,21 @@ from optin.operations.factors import (
 from optin.operations.opt_ins import KeepSession, end_session
 from optin.origin import Origin
 from optin.outcomes import By, FactorOutcome
-from optin.passkeys import Aim, Answer, Options, PasskeyFault, PasskeyRefused, Registration
+from optin.passkeys import (
+    REGISTRATION,
+    Options,
+    PasskeyFault,
+    PasskeyRefused,
+    PasskeyResponse,
+    Registration,
+)
 
 Kind = AuditEvent.Kind
 
 
-def ask_to_add(user: User, *, origin: Origin) -> Options:
+def registration_options(user: User, *, origin: Origin) -> Options:
     """Return what the browser of *user* needs to make a passkey."""
-    return passkeys.ask_to_add(
+    return passkeys.registration_options(
         user.get_username(),
         user.handle,
         Passkey.objects.of(user),
@@ -41,12 +48,12 @@ def ask_to_add(user: User, *, origin: Origin) -> Options:
     )
 
 
-def ask(aim: Purpose | Aim, has: Iterable[Passkey], *, origin: Origin) -> Options:
+def authentication_options(purpose: str, has: Iterable[Passkey], *, origin: Origin) -> Options:
     """Return what the browser needs to use one of the passkeys that the person *has*.
 
-    With ``Aim.ALONE``, it may use anybody's.
+    :param purpose: one of ``Purpose``; with ``PASSWORDLESS`` and none, it may use anybody's.
     """
-    return passkeys.ask(aim, has, session=origin.session, now=timezone.now())
+    return passkeys.authentication_options(purpose, has, session=origin.session, now=timezone.now())
 
 
 def to_add(standing: Standing) -> Standing:
@@ -61,13 +68,13 @@ def to_add(standing: Standing) -> Standing:
 def add(
     user: User,
     name: str,
-    answer: Answer,
+    response: PasskeyResponse,
     *,
     standing: Standing,
     origin: Origin,
     keep_session: KeepSession = end_session,
 ) -> Change:
-    """Let *user* sign in with the new passkey in *answer*.
+    """Let *user* sign in with the new passkey in *response*.
 
     :param name: what they call it, in at most ``MAX_NAME`` characters.
     :raises PasswordNeeded: and
@@ -78,20 +85,20 @@ def add(
     return add_factor(
         user,
         By.PASSKEY,
-        lambda factors: _add(factors, name, answer, origin),
-        attempt=verification.attempt_digest(origin, answer, Aim.ADD),
+        lambda factors: _add(factors, name, response, origin),
+        attempt=verification.attempt_digest(origin, response, REGISTRATION),
         standing=to_add(standing),
         origin=origin,
         keep_session=keep_session,
     )
 
 
-def _add(factors: Factors, name: str, answer: Answer, origin: Origin) -> Change:
+def _add(factors: Factors, name: str, response: PasskeyResponse, origin: Origin) -> Change:
     user, now = factors.user, factors.now
-    if len(Passkey.objects.of(user)) >= MOST_PASSKEYS:
+    if len(factors.passkeys) >= MOST_PASSKEYS:
         return Change(FactorOutcome.PASSKEY_LIMIT)
     try:
-        new = passkeys.read_registration(answer, session=origin.session, now=now)
+        new = passkeys.read_registration(response, session=origin.session, now=now)
         verification.refuse_used(user, new.asked_at)
         passkey = _keep(factors, name, new)
     except PasskeyRefused as refused:

@@ -52,7 +52,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome, TokenOutcome
-from optin.passkeys import Aim, Answer, PasskeyFault, PasskeyRefused
+from optin.passkeys import PASSWORDLESS, PasskeyFault, PasskeyRefused, PasskeyResponse
 
 PASSWORD_CLIENTS = "password-clients"  # noqa: S105  (a name, no secret)
 """Client id of the one first-party application that serves clients without one."""
@@ -170,7 +170,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
         return SignIn(outcome, factors.user)
 
 
-def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verification]:
+def with_passkey(response: PasskeyResponse, *, origin: Origin) -> tuple[User | None, Verification]:
     """Sign somebody in with a passkey alone. It has verified the person, so it is both factors.
 
     :param origin: its session is that of the browser: nobody is signed in.
@@ -178,7 +178,7 @@ def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verifi
     """
     now = timezone.now()
     try:
-        shown = passkeys.read(answer, Aim.ALONE, session=origin.session, now=now)
+        shown = passkeys.read_assertion(response, PASSWORDLESS, session=origin.session, now=now)
     except PasskeyRefused as refused:
         return None, _refuse_passkey(refused.fault, origin, now)
     try:
@@ -188,7 +188,7 @@ def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verifi
                 found.user, Purpose.SIGN_IN, every_factor=True, origin=None
             )
             result = challenges.check_locked(
-                factors, Purpose.SIGN_IN, answer, origin=origin, aim=Aim.ALONE
+                factors, Purpose.SIGN_IN, response, origin=origin, passwordless=True
             )
     except (Deactivated, ObjectDoesNotExist):  # perhaps only since it was looked up
         return None, _refuse_passkey(PasskeyFault.UNKNOWN, origin, now)
@@ -198,7 +198,7 @@ def with_passkey(answer: Answer, *, origin: Origin) -> tuple[User | None, Verifi
 def _refuse_passkey(fault: PasskeyFault, origin: Origin, now: datetime) -> Verification:
     """Record that a passkey was refused, of which nobody knows whose it is."""
     result = verification.passkey_refused(fault)
-    data = {**result.data, "purpose": Purpose.SIGN_IN, "aim": Aim.ALONE}
+    data = {**result.data, "purpose": Purpose.SIGN_IN, "aim": PASSWORDLESS}
     with transaction.atomic(durable=True):
         AuditEvent.objects.record(Kind.CHECK, result.outcome, now=now, origin=origin, data=data)
     return result

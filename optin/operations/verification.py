@@ -34,7 +34,13 @@ from optin.models.users import WrongCodes
 from optin.operations.factors import Factors, Standing
 from optin.origin import Origin
 from optin.outcomes import MALFORMED, By, CodeOutcome, NotCompared
-from optin.passkeys import Aim, Answer, PasskeyFault, PasskeyRefused, Used
+from optin.passkeys import (
+    PASSWORDLESS,
+    Assertion,
+    PasskeyFault,
+    PasskeyRefused,
+    PasskeyResponse,
+)
 
 Kind = AuditEvent.Kind
 
@@ -234,20 +240,19 @@ def _incorrect(why: NotCompared) -> Verification:
 
 def check_any(
     factors: Factors,
-    code: str | Answer,
+    code: str | PasskeyResponse,
     *aims: object,
     origin: Origin,
     standing: Standing | None = None,
 ) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param code: parsed, or the answer of a passkey. A wrong passkey is no guess: nothing counts it.
+    :param code: parsed, or the response of a passkey. That is no guess: nothing counts a wrong one.
     :param aims: as for ``attempt_digest``; the purpose comes first.
     :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
-    if isinstance(code, Answer):
-        return check_passkey(factors, code, *aims, origin=origin, standing=standing)
-    now = factors.now
+    if isinstance(code, PasskeyResponse):
+        return _check_passkey(factors, code, *aims, origin=origin, standing=standing)
     attempt = attempt_digest(origin, code, *aims)
     if known := repeated(factors, factors.number, attempt):
         return known
@@ -255,28 +260,34 @@ def check_any(
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
     elif factors.number:
-        factors = replace(factors, sim=SimAnswer.against(factors.number, now))
+        factors = replace(factors, sim=SimAnswer.against(factors.number, factors.now))
     result = judge(factors, code, origin.place, recovery=recovery)
-    made_at = _made_at(factors, recovery, result.by)
-    if standing and standing.made_itself(made_at):
+    if standing and standing.made_itself(_made_at(factors, recovery, result.by)):
         return _incorrect(NotCompared.MADE_SINCE)
-    if factors.app and result.step is not None and not result.compared:
+    if result.outcome is CodeOutcome.OK:
+        return _use_up(factors, result, recovery, attempt)
+    if result.compared:
+        return count_failure(factors, result, attempt)
+    if factors.app and result.step is not None:  # right, but the app takes two codes in a row
         factors.app.keep_first(result.step, origin.place)
         remember(factors, attempt, result)
         factors.user.save_counts()
-    if not result.compared:
-        return result
-    if result.outcome is not CodeOutcome.OK:
-        return count_failure(factors, result, attempt)
+    return result
+
+
+def _use_up(
+    factors: Factors, result: Verification, recovery: RecoveryCode | None, attempt: str
+) -> Verification:
+    """Let the right code never count again, and end what wrong ones led to."""
     if result.tried:
-        result.tried.close_as_verified(now)
+        result.tried.close_as_verified(factors.now)
         result = _first_code(result, result.tried.provider_user)
         result = _let_through(result, factors)
     if factors.app and result.step is not None:
         factors.app.use(result.step)
     if recovery:
-        recovery.use(now)
-        delivery.notify(factors.user, Notice.Kind.RECOVERED, now)
+        recovery.use(factors.now)
+        delivery.notify(factors.user, Notice.Kind.RECOVERED, factors.now)
     if result.by is not By.TEXT:
         # Another factor ends the disabling of texted codes (S-07a).
         factors.count.set(disabled_at=None)
@@ -284,28 +295,32 @@ def check_any(
     return result
 
 
-def check_passkey(
+def _check_passkey(
     factors: Factors,
-    answer: Answer,
+    response: PasskeyResponse,
     *aims: object,
     origin: Origin,
-    standing: Standing | None = None,
+    standing: Standing | None,
 ) -> Verification:
-    """Judge the answer of a passkey, which nobody can guess: no lock and no disabling bars it.
-
-    :param aims: as for ``check_any``. The first one is the purpose for which it was asked.
-    """
-    attempt = attempt_digest(origin, answer, *aims)
+    """``check_any`` for a passkey, which nobody can guess: no lock and no disabling bars it."""
+    user, now = factors.user, factors.now
+    attempt = attempt_digest(origin, response, *aims)
     if known := repeated(factors, factors.number, attempt):
         return known
+    purpose, passkey = str(aims[0]), None
     try:
-        passkey, used = _verify_passkey(factors, answer, str(aims[0]), origin)
+        shown = passkeys.read_assertion(response, purpose, session=origin.session, now=now)
+        refuse_used(user, shown.asked_at)
+        passkey = _passkey_of(factors, shown, purpose)
+        verified = shown.verify(passkey)
     except PasskeyRefused as refused:
-        return passkey_refused(refused.fault, refused.passkey_id)
+        if passkey and refused.fault is PasskeyFault.CLONED:
+            delivery.notify_again(user, Notice.Kind.PASSKEY_CLONED, now, about_id=passkey.pk)
+        return passkey_refused(refused.fault, passkey)
     if standing and standing.made_itself(passkey.created_at):
-        return passkey_refused(NotCompared.MADE_SINCE, passkey.pk)
-    passkey.use(used, factors.now)
-    factors.user.passkey_challenge_at = used.asked_at
+        return passkey_refused(NotCompared.MADE_SINCE, passkey)
+    passkey.use(verified.new_sign_count, now, is_backed_up=verified.credential_backed_up)
+    user.passkey_challenge_at = shown.asked_at
     factors.count.set(disabled_at=None)
     data = {"passkey": passkey.pk}
     result = Verification(CodeOutcome.OK, compared=True, by=By.PASSKEY, data=data)
@@ -313,32 +328,24 @@ def check_passkey(
     return result
 
 
-def passkey_refused(why: PasskeyFault | NotCompared, passkey_id: int | None = None) -> Verification:
-    which = {"passkey": passkey_id} if passkey_id else {}
+def passkey_refused(
+    why: PasskeyFault | NotCompared, passkey: Passkey | None = None
+) -> Verification:
+    which = {"passkey": passkey.pk} if passkey else {}
     return Verification(CodeOutcome.PASSKEY_REFUSED, data={"why": why.value, **which})
 
 
-def _verify_passkey(
-    factors: Factors, answer: Answer, aim: str, origin: Origin
-) -> tuple[Passkey, Used]:
-    """Return the passkey of the user that gave *answer*; tell them if there may be a copy of it.
+def _passkey_of(factors: Factors, shown: Assertion, purpose: str) -> Passkey:
+    """Return the passkey of the user that gave an assertion.
 
-    :raises PasskeyRefused: if it is not right.
+    :raises PasskeyRefused: if they have none that may have given it.
     """
-    user, now = factors.user, factors.now
-    shown = passkeys.read(answer, aim, session=origin.session, now=now)
-    refuse_used(user, shown.asked_at)
-    own = Passkey.objects.filter(user=user).exclude(public_key="")
-    passkey = own.filter(credential_id=shown.credential_id).first()
-    known_as = {user.handle.encode(), *([] if aim == Aim.ALONE else [None])}
-    if passkey is None or shown.handle not in known_as:
-        raise PasskeyRefused(PasskeyFault.UNKNOWN)
-    try:
-        return passkey, shown.verify(passkey)
-    except PasskeyRefused as refused:
-        if refused.fault is PasskeyFault.CLONED:
-            delivery.notify_again(user, Notice.Kind.PASSKEY_CLONED, now, about_id=passkey.pk)
-        raise PasskeyRefused(refused.fault, passkey.pk) from refused
+    no_handle = [] if purpose == PASSWORDLESS else [None]
+    if shown.handle in {factors.user.handle.encode(), *no_handle}:
+        for one in factors.passkeys:
+            if one.credential_id == shown.credential_id and one.public_key:
+                return one
+    raise PasskeyRefused(PasskeyFault.UNKNOWN)
 
 
 def refuse_used(user: User, asked_at: datetime) -> None:
@@ -374,7 +381,7 @@ def _let_through(result: Verification, factors: Factors) -> Verification:
     return replace(result, data={**result.data, "sim": "let_through"})
 
 
-def attempt_digest(origin: Origin, code: str | Answer, *aims: object) -> str:
+def attempt_digest(origin: Origin, code: str | PasskeyResponse, *aims: object) -> str:
     """Return what all sendings of *code* by one session have in common, "" without one.
 
     :param aims: what the code is to bring about: at something else it is another attempt.

@@ -17,7 +17,7 @@ from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, NotCompared, whole_seconds
-from optin.passkeys import Answer, Options
+from optin.passkeys import Options, PasskeyResponse
 from optin.runtime.redirects import SeeOther
 from optin.support import references
 from optin.web import sessions, typed, words
@@ -75,8 +75,8 @@ class CodePage(View):
         """Whether no text goes to the number, and the person may know it."""
         return authenticators.is_stopped(self.person)
 
-    def check(self, attempt: str | Answer) -> Verification:
-        """Hand the code, or the answer of a passkey, to its operation."""
+    def check(self, attempt: str | PasskeyResponse) -> Verification:
+        """Hand the code, or the response of a passkey, to its operation."""
         origin = sessions.origin_of(self.request)
         return challenges.check(self.person, self.purpose, attempt, origin=origin)
 
@@ -163,7 +163,7 @@ class CodePage(View):
         if not (self.takes_recovery and factors.passkeys):
             return None
         origin = sessions.origin_of(self.request)
-        return passkeys.ask(self.purpose, factors.passkeys, origin=origin)
+        return passkeys.authentication_options(self.purpose, factors.passkeys, origin=origin)
 
     def _awaited(self, factors: Overview) -> tuple[Waiting | None, bool]:
         """Return the texted code that may be entered now, and whether the code of an app may be."""
@@ -204,14 +204,14 @@ class CodePage(View):
             sessions.flash(request, said, refused=sending.outcome not in words.SENT)
             return SeeOther(self.address())
         if "passkey" in request.POST and self.takes_recovery:
-            result = self._result("passkey", answer_in(request))
+            result = self._result("passkey", response_in(request))
         elif "recovery" in request.POST:
             result = self._result("recovery", typed.plain(request.POST["recovery"]))
         else:
             result = self._result("code", typed.code(request.POST.get("code", "")))
         return self.verified(result) if result else SeeOther(self.address())
 
-    def _result(self, field: str, attempt: str | Answer) -> Verification | None:
+    def _result(self, field: str, attempt: str | PasskeyResponse) -> Verification | None:
         """Check the attempt; nothing where it was refused, which the next page tells."""
         try:
             result = self.check(attempt)
@@ -251,9 +251,9 @@ class CodePage(View):
         return words.refusal(result, factors)
 
 
-def answer_in(request: HttpRequest) -> Answer:
+def response_in(request: HttpRequest) -> PasskeyResponse:
     """Return what the browser answered for a passkey."""
-    return Answer(request.POST.get("passkey", ""), request.POST.get("challenge", ""))
+    return PasskeyResponse(request.POST.get("passkey", ""), request.POST.get("challenge", ""))
 
 
 def _seconds(waiting: Waiting | None) -> int:

@@ -31,12 +31,12 @@ from optin.operations import (
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
-from optin.passkeys import Aim, Options, are_offered
+from optin.passkeys import PASSWORDLESS, Options, are_offered
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
 from optin.web import sessions, words
-from optin.web.code_pages import CodePage, answer_in
+from optin.web.code_pages import CodePage, response_in
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
 from optin.web.pages import (
     form_page,
@@ -86,11 +86,11 @@ def _any_passkey(request: HttpRequest) -> Options | None:
     """Return what a browser is asked to sign in with a passkey alone, if that is offered."""
     if not (conf.passkey_sign_in and are_offered()):
         return None
-    return passkeys.ask(Aim.ALONE, [], origin=_origin_of_stranger(request))
+    return passkeys.authentication_options(PASSWORDLESS, [], origin=_origin_of_stranger(request))
 
 
 def _by_passkey(request: HttpRequest) -> HttpResponse:
-    user, result = sign_in.with_passkey(answer_in(request), origin=_origin_of_stranger(request))
+    user, result = sign_in.with_passkey(response_in(request), origin=_origin_of_stranger(request))
     if user:
         return _begin(request, user, result, by_password=False)
     form = SignInForm(request.POST)

@@ -26,7 +26,7 @@ from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome
-from optin.passkeys import Answer
+from optin.passkeys import PasskeyResponse
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -209,8 +209,8 @@ class NumberCode(CodePage):
             "taken": opt_ins.belongs_to_another(self.person, self.number),
         }
 
-    def check(self, attempt: str | Answer) -> Verification:
-        if isinstance(attempt, Answer):
+    def check(self, attempt: str | PasskeyResponse) -> Verification:
+        if isinstance(attempt, PasskeyResponse):
             raise MalformedCode  # it does not show that the number is theirs
         return opt_ins.verify_opt_in(
             self.person,
@@ -250,7 +250,7 @@ class ProveCode(CodePage):
         sessions.demand_password(request)
         return super().dispatch(request, *args, **kwargs)
 
-    def check(self, attempt: str | Answer) -> Verification:
+    def check(self, attempt: str | PasskeyResponse) -> Verification:
         return challenges.check(self.person, self.purpose, attempt, **who_asks(self.request))
 
     def verified(self, result: Verification) -> HttpResponse:
@@ -348,7 +348,7 @@ class OffCode(CodePage):
             self.removal, self.one = Removal.ALL, None
         return super().dispatch(request, *args, **kwargs)
 
-    def check(self, attempt: str | Answer) -> Verification:
+    def check(self, attempt: str | PasskeyResponse) -> Verification:
         return authenticators.turn_off(
             self.person,
             attempt,

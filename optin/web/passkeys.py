@@ -10,7 +10,7 @@ from optin.outcomes import By, FactorOutcome
 from optin.passkeys import are_offered
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
-from optin.web.code_pages import answer_in
+from optin.web.code_pages import response_in
 from optin.web.factors import barred
 from optin.web.forms import PasskeyForm
 from optin.web.pages import demand, form_page, next_page, on_to, page, signed_in
@@ -32,7 +32,7 @@ def add(request: HttpRequest) -> HttpResponse:
         added = passkeys.add(
             user,
             form.cleaned_data["name"],
-            answer_in(request),
+            response_in(request),
             **who_asks(request),
             keep_session=sessions.renew(request),
         )
@@ -49,7 +49,7 @@ def add(request: HttpRequest) -> HttpResponse:
         focus="name",
         factors=factors,
         barred=barred(user, factors),
-        passkey=passkeys.ask_to_add(user, origin=origin),
+        passkey=passkeys.registration_options(user, origin=origin),
     )
 
 

@@ -15,7 +15,7 @@ from optin.models import AuthenticatorApp, Passkey, Purpose, SimAnswer, User
 from optin.operations import passkeys, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
-from optin.passkeys import Answer
+from optin.passkeys import PasskeyResponse
 from tests.kit import guesses
 from tests.kit.authenticator import Authenticator, Key
 from tests.kit.guesser import Guesser
@@ -267,9 +267,11 @@ def answer_with_passkeys(person: Person) -> None:
     (key,) = person.keys.keys
     forged = Authenticator(keys=[replace(key, private=Key("", b"").private)])
     elsewhere = replace(person.keys.clone(), origin="https://evil.example")
-    asked = passkeys.ask(Purpose.SIGN_IN, Passkey.objects.of(person.user), origin=OTHER_PAGE)
+    asked = passkeys.authentication_options(
+        Purpose.SIGN_IN, Passkey.objects.of(person.user), origin=OTHER_PAGE
+    )
     for credential in ("{}", forged.get(asked.options), elsewhere.get(asked.options)):
-        answer = Answer(credential, asked.challenge)
+        answer = PasskeyResponse(credential, asked.challenge)
         result = person.check(answer, origin=OTHER_PAGE)
         assert result.outcome is CodeOutcome.PASSKEY_REFUSED
 

@@ -30,7 +30,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By, FactorOutcome
-from optin.passkeys import Answer
+from optin.passkeys import PasskeyResponse
 from tests.kit.apps import app_code, begin_app, make_recovery_codes
 from tests.kit.authenticator import Authenticator
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
@@ -226,8 +226,8 @@ class Person:
 
     def add_passkey(self, name: str = "Blue key") -> authenticators.Change:
         self.clock.shift(30)
-        asked = passkeys.ask_to_add(self.user, origin=PAGE)
-        answer = Answer(self.keys.create(asked.options), asked.challenge)
+        asked = passkeys.registration_options(self.user, origin=PAGE)
+        answer = PasskeyResponse(self.keys.create(asked.options), asked.challenge)
         return passkeys.add(self.user, name, answer, standing=proved(), origin=PAGE)
 
     def make_recovery_codes(self) -> None:
@@ -249,11 +249,13 @@ class Person:
             return self.text(purpose)
         return self.app_code() if by is By.APP else self.recovery[0]
 
-    def shown(self, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE) -> Answer:
+    def shown(self, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE) -> PasskeyResponse:
         """What the browser answers for a passkey, half a minute after the last time."""
         self.clock.shift(30)
-        asked = passkeys.ask(purpose, Passkey.objects.of(self.user), origin=origin)
-        return Answer(self.keys.get(asked.options), asked.challenge)
+        asked = passkeys.authentication_options(
+            purpose, Passkey.objects.of(self.user), origin=origin
+        )
+        return PasskeyResponse(self.keys.get(asked.options), asked.challenge)
 
     def wrong(self, by: By) -> str:
         """A code of that kind that was never right. No text is sent for it."""
@@ -267,12 +269,12 @@ class Person:
     # -- what they do --------------------------------------------------------------
 
     def check(
-        self, code: str | Answer, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE
+        self, code: str | PasskeyResponse, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE
     ) -> Verification:
         return challenges.check(self.user, purpose, code, origin=origin)
 
     def turn_off(
-        self, code: str | Answer, removal: Removal = Removal.ALL, origin: Origin = PAGE
+        self, code: str | PasskeyResponse, removal: Removal = Removal.ALL, origin: Origin = PAGE
     ) -> Verification:
         return authenticators.turn_off(
             self.user, code, removal=removal, standing=proved(None), origin=origin
@@ -292,7 +294,10 @@ class Person:
 
     @property
     def app(self) -> AuthenticatorApp | None:
-        return AuthenticatorApp.objects.filter(user=self.user, confirmed=True).first()
+        found: AuthenticatorApp | None = AuthenticatorApp.objects.filter(
+            user=self.user, confirmed=True
+        ).first()
+        return found
 
     @property
     def has(self) -> set[By]:
