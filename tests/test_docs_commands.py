@@ -1,5 +1,6 @@
 """Each command of the pages for operators is run: by a test that reads it there, or its like is."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -111,14 +112,15 @@ def run_here(start: str) -> list[str]:
     return [one for one in every if one.startswith(start) and not is_elsewhere(one)]
 
 
-CHECK_OUT = [one for one in commands("upgrade-and-restore") if re.match(r"cd |git ", one)]
-"""How an upgrade gets the next release."""
+def check_out() -> list[str]:
+    """How an upgrade gets the next release."""
+    return [one for one in commands("upgrade-and-restore") if re.match(r"cd |git ", one)]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_each_command_is_run(page: str) -> None:
     for command in commands(page):
-        assert command in {*run_here(""), *INSTALL, *CHECK_OUT} or is_elsewhere(command), (
+        assert command in {*run_here(""), *INSTALL, *check_out()} or is_elsewhere(command), (
             f"docs/{page}.md has a command that no test runs:\n{command}\n"
             "Run it here or in tests/deploy/test_install.py, or name a test of its like in LIKE."
         )
@@ -164,23 +166,26 @@ def test_commands_and_queries_for_operators_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [*run_here("python3 "), *run_here(".venv/bin/pip ")])
-def test_other_commands_for_operators_run(command: str) -> None:
+def test_other_commands_for_operators_run() -> None:
     """Packages are there already: pip must find nothing else to do."""
-    here = command.replace(".venv/bin/pip install", f"{sys.executable} -m pip install --no-index")
-    subprocess.run(["bash", "-c", here], cwd=ROOT, check=True, capture_output=True)
+    pip = f"{sys.executable} -m pip install --no-index"
+    others = run_here("python3 "), run_here(".venv/bin/pip ")
+    assert all(others)
+    for command in itertools.chain(*others):
+        here = command.replace(".venv/bin/pip install", pip)
+        subprocess.run(["bash", "-c", here], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_an_upgrade_gets_the_release(tmp_path: Path) -> None:
     """In a clone that does not know its tag yet."""
     origin, clone = tmp_path / "origin", tmp_path / "optin"
-    new, tag = "git -c user.name=a -c user.email=a@example.com", CHECK_OUT[-1].split()[-1]
+    new, lines = "git -c user.name=a -c user.email=a@example.com", check_out()
     script = f"""
         git init --quiet {origin}; cd {origin}
         {new} commit --quiet --allow-empty --message old
         git clone --quiet {origin} {clone}
-        {new} commit --quiet --allow-empty --message new; git tag {tag}
-        {"; ".join(CHECK_OUT).replace("/srv/optin", str(clone))}
+        {new} commit --quiet --allow-empty --message new; git tag {lines[-1].split()[-1]}
+        {"; ".join(lines).replace("/srv/optin", str(clone))}
         git log --format=%s -1"""
     done = subprocess.run(
         ["bash", "-ec", script], check=True, capture_output=True, text=True, cwd=tmp_path
