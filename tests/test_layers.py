@@ -54,16 +54,13 @@ def imported(node: ast.AST, path: Path) -> Iterator[str]:
         if node.module == "optin":
             yield from (f"optin.{alias.name}" for alias in node.names)
         elif node.module and node.module.startswith("optin."):
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
-IMPORTS = [
-    (name_of(path), target)
-    for path, tree in TREES.items()
-    for node in ast.walk(tree)
-    for target in imported(node, path)
-]
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """The modules, parsed: at the first test, as each worker of a run imports this file."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 
 
 def test_each_part_has_its_level() -> None:
@@ -71,22 +68,35 @@ def test_each_part_has_its_level() -> None:
     assert found | {"migrations"} == set(LEVELS)
 
 
-@pytest.mark.parametrize("part", sorted(LEVELS))
-def test_imports_go_one_way(part: str) -> None:
+def test_imports_go_one_way(trees: dict[Path, ast.Module]) -> None:
     """Down, or within one level; the faces never import each other."""
     wrong = [
-        f"{importer} imports {target}"
-        for importer, target in IMPORTS
-        if part_of(importer) == part != part_of(target)
-        if LEVELS[part_of(target)] > LEVELS[part] or {part, part_of(target)} <= FACES
+        f"{name_of(path)} imports {target}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        for target in imported(node, path)
+        if (own := part_of(name_of(path))) != (other := part_of(target))
+        if LEVELS[other] > LEVELS[own] or {own, other} <= FACES
     ]
     assert wrong == []
 
 
-def test_nothing_of_the_service_imports_a_tool() -> None:
+def test_nothing_loads_scim_but_its_first_call(trees: dict[Path, ast.Module]) -> None:
+    """Its packages take as long to load as half of the service."""
+    loading = {
+        name_of(path)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if any("optin.api.scim" in target for target in imported(node, path))
+        or (isinstance(node, ast.ImportFrom) and node.module == "scim2_models")
+    }
+    assert loading == {"optin.api.scim", "optin.api.scim_resources"}
+
+
+def test_nothing_of_the_service_imports_a_tool(trees: dict[Path, ast.Module]) -> None:
     named = {
         f"{name_of(path)} imports {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom | ast.Import)
         for name in (getattr(node, "module", None), *(alias.name for alias in node.names))
@@ -95,26 +105,26 @@ def test_nothing_of_the_service_imports_a_tool() -> None:
     assert named == set()
 
 
-def test_each_package_says_what_is_in_it() -> None:
+def test_each_package_says_what_is_in_it(trees: dict[Path, ast.Module]) -> None:
     silent = [
         name_of(path)
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         if path.name == "__init__.py" and path.parent.name != "commands"
         if not ast.get_docstring(tree)
     ]
     assert silent == []
 
 
-def test_the_map_names_every_part() -> None:
-    told = ast.get_docstring(TREES[APP / "__init__.py"]) or ""
+def test_the_map_names_every_part(trees: dict[Path, ast.Module]) -> None:
+    told = ast.get_docstring(trees[APP / "__init__.py"]) or ""
     assert [part for part in LEVELS if f"``{part}``" not in told] == []
 
 
-def test_no_import_inside_a_function() -> None:
+def test_no_import_inside_a_function(trees: dict[Path, ast.Module]) -> None:
     """``apps.ready`` aside, which Django wants so."""
     inside = [
         f"{name_of(path)}.{function.name}, line {node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         if (name_of(path), function.name) != ("optin.apps", "ready")
@@ -127,10 +137,10 @@ def test_no_import_inside_a_function() -> None:
 WORDS_ONLY = ("errors", "outcomes", "conf", "phones", "keys", "codes")
 
 
-def test_words_know_no_database_and_no_http() -> None:
+def test_words_know_no_database_and_no_http(trees: dict[Path, ast.Module]) -> None:
     used = {
         node.module
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         if part_of(name_of(path) + ".") in WORDS_ONLY
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("django")
@@ -138,9 +148,9 @@ def test_words_know_no_database_and_no_http() -> None:
     assert used <= {"django.conf"}
 
 
-def test_operations_know_no_request() -> None:
+def test_operations_know_no_request(trees: dict[Path, ast.Module]) -> None:
     """They take plain values and domain objects, never a request, a form or a serializer."""
-    for path, tree in TREES.items():
+    for path, tree in trees.items():
         if part_of(name_of(path) + ".") not in {"operations", "messaging", "limits", "audit"}:
             continue
         names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -149,10 +159,10 @@ def test_operations_know_no_request() -> None:
         assert not [name for name in froms if name.startswith(("django.http", "rest_framework"))]
 
 
-def test_only_the_settings_read_the_environment() -> None:
+def test_only_the_settings_read_the_environment(trees: dict[Path, ast.Module]) -> None:
     readers = [
         name_of(path)
-        for path, tree in TREES.items()
+        for path, tree in trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     ]

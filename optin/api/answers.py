@@ -341,6 +341,17 @@ def base_response(message: str, links: Iterable[Link] = ()) -> Body:
     return Body("BaseResponseModel", {"StatusMessage": message, "_links": list(links)})
 
 
+def scim_error(status: int, scim_type: str | None, detail: str | None) -> Body:
+    """Return an error of SCIM (RFC 7644, section 3.12)."""
+    data = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": str(status),
+        "scimType": scim_type,
+        "detail": detail,
+    }
+    return Body("Error", {name: value for name, value in data.items() if value is not None})
+
+
 def oauth_error(error: ApiError) -> Body:
     return Body(
         "OAuthGrantRequestError",

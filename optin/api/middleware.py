@@ -8,19 +8,19 @@ from functools import cache, lru_cache
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 from django.utils import translation
 from django.utils.module_loading import import_string
 
-from optin.api import scim
 from optin.api.answers import (
     ApiError,
     base_response,
     help_headers,
     help_link,
     oauth_error,
+    scim_error,
 )
-from optin.api.renderers import renderer_for
+from optin.api.renderers import Scim, renderer_for
 from optin.origin import Face
 from optin.runtime import logs, metrics, references
 from optin.runtime.references import Undecided
@@ -107,7 +107,14 @@ class ApiEdge:
         logs.end()
 
 
-_resolve = lru_cache(maxsize=256)(resolve)  # a client can write a call in many ways
+@lru_cache(maxsize=256)  # a client can write a call in many ways
+def _resolve(path: str) -> ResolverMatch:
+    """Return the view of *path*.
+
+    The addresses of SCIM stand apart: the packages for it take as long to load as half of the
+    service. So only its first call loads them.
+    """
+    return resolve(path, "optin.api.scim" if path.startswith("/scim/") else None)
 
 
 def _answer(request: HttpRequest, path: str) -> HttpResponse:
@@ -170,7 +177,7 @@ def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
     )
     renderer = renderer_for(request.META)
     if path.startswith("/scim/"):
-        body, renderer = scim.error_body(error), scim.Renderer()
+        body, renderer = scim_error(error.status, None, error.message), Scim()
     return HttpResponse(
         renderer.render(body),
         status=error.status,

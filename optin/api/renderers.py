@@ -5,6 +5,7 @@ here the root is the model's name, with the declarations of the vendor's samples
 that .NET's ``XmlSerializer`` reads it.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import Any
@@ -80,6 +81,19 @@ class ApplicationXML(XMLRenderer):
 
 class TextXML(ApplicationXML):
     media_type = "text/xml"
+
+
+class Scim(BaseRenderer):
+    media_type = "application/scim+json"
+    format = "scim"
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return b"" if data is None else json.dumps(data).encode()
 
 
 RENDERERS: list[type[BaseRenderer]] = [ApplicationJSON, TextJSON, ApplicationXML, TextXML]

@@ -3,15 +3,13 @@
 ``scim_resources`` has the shapes, ``operations.provisioning`` decides what an application may do.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import re_path
 from pydantic import ValidationError
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from scim2_models import (
@@ -28,16 +26,14 @@ from scim2_models import (
 
 from optin import errors
 from optin.api import parsers, scim_resources
-from optin.api.answers import ApiError, Body
+from optin.api.answers import ApiError, scim_error
 from optin.api.credentials import find_provider
-from optin.api.renderers import media_type
+from optin.api.renderers import Scim, media_type
 from optin.api.scim_resources import COLUMNS, MAX_RESULTS, SERVICE, Group, User
 from optin.api.views import Call, error_of, once, query_of
 from optin.operations import provisioning
 from optin.operations.provisioning import Provider
 from optin.runtime import logs, throttle
-
-MEDIA_TYPE = "application/scim+json"
 
 DEFAULT_COUNT = 100
 """Resources in one page, if the client does not say."""
@@ -64,37 +60,16 @@ _REFUSED: dict[type[errors.Refusal], tuple[int, str | None]] = {
 }
 
 
-class Renderer(BaseRenderer):
-    media_type = MEDIA_TYPE
-    format = "scim"
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return b"" if data is None else json.dumps(data).encode()
-
-
-def error_body(error: ApiError) -> Body:
-    return _body(error.status, None, error.message)
-
-
-def _body(status: int, scim_type: str | None, detail: str | None) -> Body:
-    return Body("Error", Error(status=status, scim_type=scim_type, detail=detail).model_dump())
-
-
 class ScimCall(Call):
     """One address of SCIM, for an application by a token of its own."""
 
-    renderer_classes = [Renderer]
+    renderer_classes = [Scim]
     # Set by initial, before any handler runs.
     provider: Provider
     query: dict[str, str]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        request.accepted_renderer, request.accepted_media_type = Renderer(), MEDIA_TYPE
+        request.accepted_renderer, request.accepted_media_type = Scim(), Scim.media_type
         self.body = parsers.read_body(request._request)
         client = find_provider(request.META)
         self.client = f"app:{client.pk}"
@@ -113,7 +88,7 @@ class ScimCall(Call):
         :raises ApiError: 415 or 400.
         """
         content_type = self.request.META.get("CONTENT_TYPE", "")
-        if media_type(content_type) not in {MEDIA_TYPE, "application/json"}:
+        if media_type(content_type) not in {Scim.media_type, "application/json"}:
             raise ApiError("unsupported_media_type", "Send application/scim+json.")
         if self.body is None:
             raise ApiError("invalid_request", "The body could not be read.")
@@ -136,11 +111,13 @@ class ScimCall(Call):
             (status, kind), detail = _REFUSED[type(exc)], str(exc)
         else:
             answer = super().handle_exception(exc)
-            return Response(error_body(error_of(exc)), answer.status_code, headers=answer.headers)
+            told = error_of(exc)
+            body = scim_error(told.status, None, told.message)
+            return Response(body, answer.status_code, headers=answer.headers)
         if kind == "invalidFilter":
             detail = FILTERS
         logs.add(code=kind or str(status))
-        return Response(_body(status, kind, detail), status)
+        return Response(scim_error(status, kind, detail), status)
 
 
 class NotFound(ScimCall):

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, re_path
 
-from optin.api import oauth, receipts, scim
+from optin.api import oauth, receipts
 from optin.api.endpoints import EndpointsView, EndpointView, SecretView
 from optin.api.events import EventsView
 from optin.api.sandbox import SandboxTextsView
@@ -44,5 +44,4 @@ urlpatterns += [
     re_path(rf"^{any_case('endpoints')}/", NotFound.as_view()),
     *oauth.urlpatterns,
     *receipts.urlpatterns,
-    *scim.urlpatterns,
 ]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken
 from pytest_django import Settings
 
-from optin.api import oauth, receipts, scim, urls
+from optin.api import oauth, receipts, urls
 from optin.api.views import NotFound, UserCall
 from optin.models import AccessKey, AuditEvent, File, Membership, User
 from tests.kit.clients import ROOTS, Answer, Api, bearer
@@ -45,8 +45,7 @@ def test_every_call_has_a_row() -> None:
         str(pattern.name): getattr(pattern.callback, "cls", None)
         for pattern in urls.urlpatterns
         if isinstance(pattern, URLPattern)
-        # Those of SCIM have a matrix of their own: tests.scim.
-        and pattern not in [*oauth.urlpatterns, *receipts.urlpatterns, *scim.urlpatterns]
+        and pattern not in [*oauth.urlpatterns, *receipts.urlpatterns]
     }
     calls = {name for name, view in views.items() if view is not NotFound}
     assert calls == {*USER_CALLS, *TOKEN_CALLS, "ping", *OTHER_CALLS}
