@@ -13,7 +13,7 @@ from optin.operations import erasure, invitations, people, revocations, staff, s
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome, RevocationOutcome, SendOutcome, StaffOutcome
-from optin.support.diagnosis import read_facts
+from optin.support.diagnosis import Known
 from optin.support.diagnosis.barriers import FIRST, sources
 from optin.support.wording import exact, moment_by, quoted
 
@@ -47,7 +47,7 @@ def _withdraw(user: User, data: dict[str, Any], origin: Origin) -> Done:
 
 def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
     outcome = staff_actions.unlock(user, reason=data["reason"], origin=origin)
-    known = read_facts(user, timezone.now())
+    known = Known(user, timezone.now())
     used_up = known.code_used_up and not known.code_waits
     more = " The last code has no tries left: they must ask for a new code." if used_up else ""
     words = {
@@ -59,8 +59,12 @@ def _unlock(user: User, data: dict[str, Any], origin: Origin) -> Done:
 
 def _from_where(user: User) -> str:
     """Say what tells whether the wrong codes were the person's own."""
-    said, is_foreign = sources(read_facts(user, timezone.now()))
+    said, is_foreign = sources(Known(user, timezone.now()))
     return f"{FIRST}{said}" if is_foreign else said
+
+
+def _may_be_told(known: Known) -> bool:
+    return bool(known.user.is_active and known.user.email and revocations.mails_leave())
 
 
 def _in_24_hours() -> str:
@@ -163,7 +167,7 @@ ACTIONS = (
         command="person unlock",
         by=PersonForm,
         changes=lambda it: it.user.can_unlock,
-        helps=lambda it: it.is_refused or it.user.programs.bars(timezone.now()),
+        helps=lambda it: it.is_refused or it.user.programs.bars(it.now),
         needs="The wrong codes were the person's own, or they have changed the password since.",
     ),
     Action(
@@ -193,7 +197,7 @@ ACTIONS = (
         changes=lambda it: (
             it.factors.sim
             and it.user.is_active
-            and not it.factors.sim.lets_through(Purpose.SIGN_IN, timezone.now())
+            and not it.factors.sim.lets_through(Purpose.SIGN_IN, it.now)
         ),
         helps=lambda it: True,
         needs="I'm sure, and not only by this number, that it's the person themselves who asks.",
@@ -204,7 +208,7 @@ ACTIONS = (
         staff.ACT,
         "Cancels the planned removal of all second factors. The person gets an email.",
         _withdraw,
-        changes=lambda it: it.removal,
+        changes=lambda it: it.revocation,
         helps=lambda it: True,
     ),
     Action(
@@ -271,7 +275,7 @@ ACTIONS = (
         _revoke_later,
         hits=lambda user: f"{_from_where(user)} It happens at {_in_24_hours()}.".strip(),
         is_destructive=True,
-        changes=lambda it: it.factors.is_on and not it.removal_holds and it.may_be_told,
+        changes=lambda it: it.factors.is_on and not it.revocation_holds and _may_be_told(it),
         needs=_KNOWN,
     ),
     Action(
@@ -287,7 +291,7 @@ ACTIONS = (
         changes=lambda it: (
             not (it.factors.is_on and it.user.has_usable_password())
             and not (it.user.is_staff or it.user.is_test)
-            and it.may_be_told
+            and _may_be_told(it)
         ),
         helps=lambda it: not it.user.has_usable_password(),
     ),

@@ -238,6 +238,7 @@ INVITE = Action(
     f"to {AT_ONCE} at once. For more, operators have the command invite_people.",
     _invite,
     hits=_mails,
+    changes=lambda it: not it.is_sandbox,
 )
 
 

@@ -16,11 +16,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from optin.actions.accounts import ACTIONS
-from optin.actions.state import AccountState, state_of
+from optin.actions.base import Action
 from optin.admin import pointers
 from optin.admin.actions import OFFERED, links, origin_of
 from optin.admin.offers import Offer, offer_of
-from optin.admin.rows import Choice, ReadOnlyAdmin, at, note_factors, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, note_factors, text, when
 from optin.admin.site import site
 from optin.models import AccessKey, Notice, Passkey, ProposedNumber, User
 from optin.operations import email_changes, staff
@@ -29,7 +29,7 @@ from optin.passkeys import rp_id
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import spelled
 from optin.support import references
-from optin.support.diagnosis import Cause, Known, Question, Why, causes_of, read_facts
+from optin.support.diagnosis import Cause, Known, Question, Why, causes_of
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
 from optin.support.wording import exact, masked, moment, moment_by, plain, taken_over_from
@@ -51,7 +51,7 @@ class AccountAdmin(ReadOnlyAdmin):
     list_display = (
         text("username", "user name"),
         text("email", "email"),
-        "is_on",
+        flag("is_on", "two-factor sign-in", yes="on", no="off"),
         "state",
         "staff_role",
     )
@@ -62,10 +62,6 @@ class AccountAdmin(ReadOnlyAdmin):
         when("date_joined", "account since"),
         when("sign_ins_ended_at", "sign-ins ended"),
     )
-
-    @admin.display(description="two-factor sign-in")
-    def is_on(self, user: Any) -> str:
-        return "on" if user.is_on else "off"
 
     def look_up(self, rows: Sequence[Any]) -> None:
         note_factors(rows)
@@ -82,32 +78,31 @@ class AccountAdmin(ReadOnlyAdmin):
         barred = _barred(user)
         return barred[0][0].lower() if barred else "active"
 
-    def render_change_form(  # type: ignore[override]
-        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
-    ) -> Any:
+    def offered(self, row: User) -> Sequence[Action]:
+        return []  # see ``_head``
+
+    def beside(self, row: User, request: HttpRequest) -> dict[str, Any]:
         before = Position.parse(request.GET.get("before", ""))
-        name = plain(obj.get_username())
-        story = self._story(request, obj, before)
+        name = plain(row.get_username())
+        story = self._story(request, row, before)
         reference = spelled(request.GET.get("reference", ""))
         is_led = reference and story["led"] is not None
-        context |= {
+        return {
             "title": f"Reference {reference}" if is_led else f"Account {name}",
             "name": name,
-            **({} if before else self._head(obj, request)),
+            **({} if before else self._head(row, request)),
             **story,
         }
-        return super().render_change_form(request, context, obj=obj, **kwargs)
 
     def _head(self, user: User, request: HttpRequest) -> dict[str, Any]:
         """The top of the page: who it is, what can be done, what may be wrong."""
         actor: Any = request.user
-        known = read_facts(user, timezone.now())
-        head, state = self.head(user, known), state_of(known)
-        offer = offer_of(state, actor, origin_of(request))
+        known = Known(user, timezone.now())
+        offer = offer_of(known, actor, origin_of(request))
         causes, names = _causes(known, offer, actor)
         buttons, menu = offer.without(names)
         return {
-            **head,
+            **self.head(user, known),
             "causes": causes,
             "buttons": links(self, buttons, request, user.pk),
             "menu": links(self, menu, request, user.pk),
@@ -120,9 +115,8 @@ class AccountAdmin(ReadOnlyAdmin):
         }
 
     def head(self, row: User, known: Known | None = None) -> dict[str, Any]:
-        known = known or read_facts(row, timezone.now())
-        state = state_of(known)
-        return {"about_lines": _about(state, known), "states": _states(state)}
+        known = known or Known(row, timezone.now())
+        return {"about_lines": _about(known), "states": _states(known)}
 
     def _story(self, request: HttpRequest, user: User, before: Position | None) -> dict[str, Any]:
         """What happened to *user*, page by page, of one group or of all."""
@@ -183,17 +177,17 @@ def _invitation(user: User, invited_at: datetime) -> str:
     return said if user.has_usable_password() else f"{said}; its link was not used"
 
 
-def _factors(state: AccountState) -> str:
+def _factors(known: Known) -> str:
     number, keys, left = (
-        state.factors.number,
-        len(state.factors.passkeys),
-        state.factors.recovery_codes,
+        known.factors.number,
+        len(known.factors.passkeys),
+        known.factors.recovery_codes,
     )
-    suspended = ", suspended" if state.is_suspended else ""
+    suspended = ", suspended" if known.is_suspended else ""
     found = [f"number {number.masked_number}{suspended}"] if number else []
     if number and number.taken_over_at:
         found.append(taken_over_from(number.taken_over_at, number.taken_over_by))
-    found += ["authenticator app"] if state.factors.app else []
+    found += ["authenticator app"] if known.factors.app else []
     found += [f"{keys} passkey{'' if keys == 1 else 's'}"] if keys else []
     found += [f"{left} recovery code{'' if left == 1 else 's'} left"] if found or left else []
     return "; ".join(found) or "none"
@@ -211,30 +205,30 @@ def _passkey(one: Passkey) -> str:
     return said if one.rp_id == rp_id() else f"{said}; does not work here: made at {one.rp_id}"
 
 
-def _states(state: AccountState) -> list[tuple[str, str, bool]]:
+def _states(known: Known) -> list[tuple[str, str, bool]]:
     """How the account stands: a word, a sentence, and whether something is wrong.
 
     For a deactivated account, that is all.
     """
-    user, number = state.user, state.factors.number
+    user, number = known.user, known.factors.number
     found = _barred(user)
     if not user.is_active:
         return found
     if number and number.suspended_at:
         since = f"since {moment(number.suspended_at)}."
         found.append(("Suspended", f"Staff stopped codes by text message {since}", True))
-    if sim := state.factors.sim:
+    if sim := known.factors.sim:
         until = f"No code is texted until {moment_by(sim.swapped_until)} at the latest."
         found.append(("New SIM", until, True))
-    if state.removal and state.removal_holds:
-        due = f"All second factors will be removed at {moment_by(state.removal.due_at)}."
+    if known.revocation and known.revocation_holds:
+        due = f"All second factors will be removed at {moment_by(known.revocation.due_at)}."
         found.append(("Removal planned", due, True))
-    if state.factors.is_on:
+    if known.factors.is_on:
         return [*found, ("Two-factor on", "Sign-in needs a second factor.", False)]
     said = "This person signs in with the password only."
     if not user.has_usable_password():
         said = "This person cannot sign in: the account has no password."
-    waits = " They have not entered the code that we texted." if state.code_waits else ""
+    waits = " They have not entered the code that we texted." if known.code_waits else ""
     return [*found, ("Two-factor off", f"{said}{waits}", False)]
 
 
@@ -261,14 +255,14 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _about(state: AccountState, known: Known) -> list[tuple[str, str]]:
+def _about(known: Known) -> list[tuple[str, str]]:
     """Who it is, and what they have: the words of the head of the page."""
-    user = state.user
+    user = known.user
     found = [
         ("Email", plain(user.email) or "none: no mail can be sent"),
         *_new_email(user),
-        ("Second factors", _factors(state)),
-        *(("Passkey", _passkey(one)) for one in state.factors.passkeys),
+        ("Second factors", _factors(known)),
+        *(("Passkey", _passkey(one)) for one in known.factors.passkeys),
         *_unverified(known),
         ("Last sign-in on a page", at(user.last_login) if user.last_login else "never"),
     ]
@@ -283,7 +277,9 @@ def _about(state: AccountState, known: Known) -> list[tuple[str, str]]:
         found.append(("Proposed number", number))
     if user.is_test:
         found.append(("Test account", "its codes are shown on the page of its sandbox"))
-    return [*found, ("Staff", state.role)] if user.is_staff else found
+    if user.is_staff:
+        found.append(("Staff", staff.role_of(user) or "without a role"))
+    return found
 
 
 _FOR_THE_ACCOUNT = {

@@ -18,7 +18,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from optin import phones
 from optin.admin.actions import origin_of
 from optin.admin.rows import (
     Choice,
@@ -30,6 +29,7 @@ from optin.admin.rows import (
     by_id,
     choice,
     masked,
+    number,
     reason,
     text,
     when,
@@ -179,6 +179,9 @@ class Log(Pages):
         return found.further
 
 
+_THROUGH = text("face", "through", says=lambda face: str(Face(face).label))
+
+
 @admin.register(AuditEvent, site=site)
 class AuditEventAdmin(ReadOnlyAdmin):
     change_list_template = "admin/events.html"
@@ -187,9 +190,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "happened",
         "about",
         "asked",
-        "through",
+        _THROUGH,
         reason(),
-        "number",
+        number,
         "file",
     )
     nothing = "No event yet. Each decision of the service is kept here, with who asked for it."
@@ -210,10 +213,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         reason(),
         "about",
         "other",
-        "number",
+        number,
         "file",
         "provider_user_id",
-        "through",
+        _THROUGH,
         "actor",
         "client_name",
         text("ip", "IP address"),
@@ -257,14 +260,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
         address = reverse("admin:oauth2_provider_application_change", args=[pk])
         return format_html('<a href="{}">{}</a>', address, name)
 
-    @admin.display(description="through")
-    def through(self, event: AuditEvent) -> str:
-        return event.get_face_display()
-
-    @admin.display(description="number")
-    def number(self, event: AuditEvent) -> str:
-        return phones.mask(event.last_three) or "-"
-
     @admin.display(description="file")
     def file(self, event: AuditEvent) -> str:
         if event.file_id is None:
@@ -298,11 +293,9 @@ class AuditEventAdmin(ReadOnlyAdmin):
             event.file_names = files  # type: ignore[attr-defined]
             event.spans = spans  # type: ignore[attr-defined]
 
-    def render_change_form(  # type: ignore[override]
-        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
-    ) -> Any:
-        self.look_up([obj])
-        return super().render_change_form(request, context, obj=obj, **kwargs)
+    def beside(self, row: AuditEvent, request: HttpRequest) -> dict[str, Any]:
+        self.look_up([row])
+        return {}
 
     # -- taken away as a file ------------------------------------------------------
 

@@ -6,7 +6,6 @@ chart is drawn here, to scale, with a table that says the same; each table is al
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -43,8 +42,6 @@ SHOWN = 10
 """Rows of a table of what stands out."""
 
 What = Figure.What
-Step = tuple[date, Callable[..., Amount]]
-"""A day, and what returns how much there was of something in it."""
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             **about(found, now),
             "sums": _sums(found),
             "budgets": _budgets(found, now),
-            "charts": [chart(found) for chart in _CHARTS],
+            "charts": [chart(found, found.days) for chart in _CHARTS],
             "shares": list(_shares(found)),
             "jobs": _jobs(),
         }
@@ -122,7 +119,7 @@ def _since(found: Figures) -> str:
 def _tables(found: Figures, now: datetime) -> Iterator[Table]:
     yield _sums(found)
     yield _budgets(found, now)
-    yield from (chart(found).table for chart in _CHARTS)
+    yield from (chart(found, found.days).table for chart in _CHARTS)
     yield from _shares(found)
     yield _jobs()
 
@@ -192,16 +189,7 @@ def _jobs() -> Table:
     return Table("jobs", "Jobs of the workers", columns, rows)
 
 
-# -- step by step ------------------------------------------------------------------
-
-
-def by_day(found: Figures, count: int = statistics.DAYS) -> list[Step]:
-    """Return the last *count* days as the steps of a chart."""
-    return [(day, partial(found.of, day=day)) for day in found.last(count)]
-
-
-def _days(steps: list[Step]) -> list[date]:
-    return [day for day, _ in steps]
+# -- day by day --------------------------------------------------------------------
 
 
 def _rows(days: Iterable[date], *columns: Iterable[Value]) -> list[Row]:
@@ -209,18 +197,17 @@ def _rows(days: Iterable[date], *columns: Iterable[Value]) -> list[Row]:
     return [Row(day, tuple(cells)) for day, *cells in zip(days, *columns, strict=True)][::-1]
 
 
-def opt_ins(steps: list[Step]) -> Chart:
+def opt_ins(found: Figures, days: list[date]) -> Chart:
     """Draw the opt-ins by what became of them."""
     verified, failed, waiting = (
-        [of(What.OPT_IN, name).count for _, of in steps] for name in ("proved", "failed", "waiting")
+        found.counts(What.OPT_IN, name, days=days) for name in ("proved", "failed", "waiting")
     )
-    started = map(sum, zip(verified, failed, waiting, strict=True))
-    shares = [Share(a, a + b) for a, b in zip(verified, failed, strict=True)]
+    shares = [conversion(found, [day]) for day in days]
     table = Table(
         "opt-ins",
         "Opt-ins by result",
         ("Day", "Started", "Verified", "Failed", "Waiting", "Conversion"),
-        _rows(_days(steps), started, verified, failed, waiting, shares),
+        _rows(days, found.counts(What.OPT_IN, days=days), verified, failed, waiting, shares),
         "Each number that somebody started to opt in, at the time of its last code. Failed: "
         "the code expired, had no tries left, or another account uses the number.",
     )
@@ -229,7 +216,7 @@ def opt_ins(steps: list[Step]) -> Chart:
         Part("bad", "failed", failed),
         Part("open", "waiting", waiting),
     ]
-    return columns(_days(steps), table, parts)
+    return columns(days, table, parts)
 
 
 _STATES = {
@@ -242,67 +229,64 @@ _STATES = {
 """How each state of texts looks, and what it is in the figures."""
 
 
-def texts(steps: list[Step]) -> Chart:
+def texts(found: Figures, days: list[date]) -> Chart:
     """Draw the texts by state."""
     parts = [
-        Part(look, name, [of(What.TEXT, *states).count for _, of in steps])
+        Part(look, name, found.counts(What.TEXT, *states, days=days))
         for name, (look, states) in _STATES.items()
     ]
-    sums = [of(What.TEXT) for _, of in steps]
     table = Table(
         "texts",
         "Texts by state",
         ("Day", "Texts", *(part.name.capitalize() for part in parts), _cost()),
         _rows(
-            _days(steps),
-            [amount.count for amount in sums],
+            days,
+            found.counts(What.TEXT, days=days),
             *(part.counts for part in parts),
-            [amount.cost for amount in sums],
+            [found.of(What.TEXT, day=day).cost for day in days],
         ),
         "No receipt yet: the gateway took the text, and the carrier has not confirmed it. Not "
         "sent: the code no longer worked.",
     )
-    return columns(_days(steps), table, parts)
+    return columns(days, table, parts)
 
 
 def _cost() -> str:
     return f"Cost, {conf.currency}"
 
 
-def _spend(steps: list[Step]) -> Chart:
-    sums = [of(What.BUDGET) for _, of in steps]
-    counts = [amount.count for amount in sums]
-    refused = [of(What.REFUSED).count for _, of in steps]
-    a_day = [rate.count for rate in conf.sends_total if rate.seconds == 86_400]
-    limit = min(a_day, default=0)
-    shares = [Share(n, limit) for n in counts]
-    costs = [amount.cost for amount in sums]
+def _spend(found: Figures, days: list[date]) -> Chart:
+    counts = found.counts(What.BUDGET, days=days)
+    limit = min((rate.count for rate in conf.sends_total if rate.seconds == 86_400), default=0)
     table = Table(
         "spend",
         "Spend against the budget",
         ("Day", "Texts", "Of the budget", _cost(), "Refused"),
-        _rows(_days(steps), counts, shares, costs, refused),
+        _rows(
+            days,
+            counts,
+            [Share(n, limit) for n in counts],
+            [found.of(What.BUDGET, day=day).cost for day in days],
+            found.counts(What.REFUSED, days=days),
+        ),
         "Texts for opting in and out, which the budget limits; texts for signing in have a "
         "ceiling of their own. Refused: by any limit, a closed prefix or a list, or withheld.",
     )
-    parts = [Part("fair", "texts", counts)]
-    return columns(_days(steps), table, parts, limit=limit)
+    return columns(days, table, [Part("fair", "texts", counts)], limit=limit)
 
 
-def _locks(steps: list[Step]) -> Chart:
-    locked, disabled = (
-        [of(What.LOCK, name).count for _, of in steps] for name in ("locked", "disabled")
-    )
+def _locks(found: Figures, days: list[date]) -> Chart:
+    locked, disabled = (found.counts(What.LOCK, name, days=days) for name in ("locked", "disabled"))
     table = Table(
         "locks",
         "Locks",
         ("Day", "Locked", "Disabled"),
-        _rows(_days(steps), locked, disabled),
+        _rows(days, locked, disabled),
         "Wrong codes locked an account for a while, or disabled its texted codes. One account can "
         "count several times.",
     )
     parts = [Part("fair", "locked", locked), Part("bad", "disabled", disabled)]
-    return columns(_days(steps), table, parts)
+    return columns(days, table, parts)
 
 
 _KINDS = {
@@ -343,12 +327,9 @@ def factors(days: list[date], file: File | None = None) -> Chart:
     return columns(days, table, parts)
 
 
-_CHARTS: list[Callable[[Figures], Chart]] = [
-    lambda found: opt_ins(by_day(found)),
-    lambda found: texts(by_day(found)),
-    lambda found: _spend(by_day(found)),
-    lambda found: _locks(by_day(found)),
-    lambda found: factors(found.days),
+_CHARTS: list[Callable[[Figures, list[date]], Chart]] = [
+    *(opt_ins, texts, _spend, _locks),
+    lambda found, days: factors(days),
 ]
 
 

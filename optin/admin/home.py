@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from optin.admin import figures
 from optin.models import Figure, User
 from optin.models.messages import State
 from optin.operations import staff
-from optin.support import health, statistics
+from optin.support import health
 from optin.support.charts import Share, words
 from optin.support.health import Need
 from optin.support.statistics import Figures
@@ -39,13 +39,13 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return {}
     now = timezone.now()
     found = figures.counted(request, now)
-    steps = figures.by_day(found, WEEK + 1)
+    days = found.last(WEEK + 1)
     return {
         "home": {
             **figures.about(found, now),
-            "tiles": _tiles(found, now),
+            "tiles": _tiles(found),
             "needs": [_need(need, user) for need in health.needs(now, *_LISTED)],
-            "charts": [figures.opt_ins(steps), figures.texts(steps)],
+            "charts": [figures.opt_ins(found, days), figures.texts(found, days)],
         }
     }
 
@@ -80,7 +80,7 @@ def _place(need: Need, user: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure: today, on a usual day up to the same hour, in the week before."""
+    """One figure: today, on a usual day, in the week before."""
 
     title: str
     today: str
@@ -88,43 +88,38 @@ class Tile:
     week: str
 
 
-def _tiles(found: Figures, now: datetime) -> list[Tile]:
-    def count(what: str, *names: str) -> Callable[[Figures, list[date]], int]:
-        return lambda of, days: of.within(what, *names, days=days).count
+def _tiles(found: Figures) -> list[Tile]:
+    def count(what: str, *names: str) -> Callable[[list[date]], int]:
+        return lambda days: found.within(what, *names, days=days).count
 
-    measures: dict[str, Callable[[Figures, list[date]], int | Share]] = {
+    measures: dict[str, Callable[[list[date]], int | Share]] = {
         "Opt-ins started": count(What.OPT_IN),
         "Opt-ins verified": count(What.OPT_IN, "proved"),
-        "Conversion": figures.conversion,
+        "Conversion": lambda days: figures.conversion(found, days),
         "Texts": count(What.TEXT),
         "Texts failed": count(What.TEXT, State.FAILED),
         "Locks": count(What.LOCK, "locked"),
     }
-    until, days = statistics.read_usual(now, found)
-    by = f"by {timezone.localtime(now):%H}:00"
-    week = found.days[-1 - WEEK : -1]
-    if len(days) < ENOUGH:  # the hours are not known: counted at once, after a pause
-        until, by = found, "a day"
-        days = [day for day in week if found.is_whole_from(day)]
+    week = found.last(WEEK + 1)[:-1]
+    known = [day for day in week if found.is_whole_from(day)]
     return [
         Tile(
             title,
-            words(measure(found, [found.today])),
-            _usual([measure(until, [day]) for day in days], by),
-            words(measure(found, week)),
+            words(measure([found.today])),
+            _usual([measure([day]) for day in known]),
+            words(measure(week)),
         )
         for title, measure in measures.items()
     ]
 
 
-def _usual(values: list[int | Share], by: str) -> str:
-    """Say what is usual *by* an hour, or a day: the median; "" if too few days are known."""
+def _usual(values: list[int | Share]) -> str:
+    """Say what is usual: the median of days; "" if too few are known."""
     known = sorted(
         (value for value in values if not isinstance(value, Share) or value.whole),
         key=lambda value: value.percent if isinstance(value, Share) else value,
     )
-    if len(known) < ENOUGH or by == "by 00:00":
+    if len(known) < ENOUGH:
         return ""
     median = known[(len(known) - 1) // 2]
-    is_of_days = isinstance(median, Share) and by == "a day"
-    return f"Usually {words(median)}" if is_of_days else f"Usually {words(median)} {by}"
+    return f"Usually {words(median)}{'' if isinstance(median, Share) else ' a day'}"

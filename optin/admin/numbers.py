@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 
 from optin.actions.accounts import REVEAL
-from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, tagged, text, when
+from optin.admin.rows import Choice, ReadOnlyAdmin, account, by_id, file, number, tagged, text, when
 from optin.admin.site import site
 from optin.models import ProviderUser
 
@@ -29,13 +29,13 @@ class NumberAdmin(ReadOnlyAdmin):
     of_one = (REVEAL,)
     leads_to = "change"
     nothing = "No numbers yet. This list shows the last three digits of each one that was entered."
-    list_display = ("id", account, "number", file, "state", when("verified_at"))
+    list_display = ("id", account, number, file, "state", when("verified_at"))
     list_filter = (State, by_id("user_id", "account id"), by_id("file_id", "file id"))
     list_select_related = ("user", "file")
     shown = (
         "id",
         account,
-        "number",
+        number,
         file,
         "state",
         when("created_at"),
@@ -45,10 +45,6 @@ class NumberAdmin(ReadOnlyAdmin):
         when("taken_over_at", "verified in the old system"),
         text("taken_over_by", "how"),
     )
-
-    @admin.display(description="number")
-    def number(self, row: ProviderUser) -> str:
-        return row.masked_number
 
     @admin.display(description="state")
     def state(self, row: ProviderUser) -> str:

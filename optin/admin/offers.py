@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from optin.actions.accounts import ACTIONS
 from optin.actions.base import Action
-from optin.actions.state import AccountState
 from optin.models import User
 from optin.operations import staff
 from optin.origin import Origin
+from optin.support.diagnosis import Known
 
 BUTTONS = 2
 """How many actions are shown at once; the others are in a menu."""
@@ -29,13 +29,13 @@ class Offer:
         return helping[:BUTTONS], [*helping[BUTTONS:], *others]
 
 
-def offer_of(it: AccountState, actor: User, origin: Origin) -> Offer:
+def offer_of(it: Known, actor: User, origin: Origin) -> Offer:
     """Return what *actor*, who asks by *origin*, can do now for the account that stands so."""
     may = [each for each in ACTIONS if actor.has_perm(each.permission)]
     beyond = bool(may) and staff.is_out_of_reach(origin, it.user)
     if beyond:
         # Who asked for a removal may think better of it.
-        own = it.removal is not None and it.removal.actor_id == actor.pk
+        own = it.revocation is not None and it.revocation.actor_id == actor.pk
         may = [each for each in may if own and each.name == "withdraw"]
     useful = [each for each in may if each.changes(it)]
     helping = tuple(each for each in useful if each.helps(it))

@@ -10,7 +10,7 @@ from django.utils import timezone
 from optin.models import User
 from optin.runtime.references import spelled
 from optin.support import references
-from optin.support.diagnosis import Cause, explain, read_facts
+from optin.support.diagnosis import Cause, Known, explain
 from optin.support.references import Led
 from optin.support.wording import decided, moment
 
@@ -40,5 +40,5 @@ def why(request: HttpRequest, user: User) -> list[Cause] | None:
     event = references.event_of(user, int(asked)) if _ID.fullmatch(asked) else None
     if event is None:
         return None
-    cause = explain(event, read_facts(user, timezone.now(), event))
+    cause = explain(event, Known(user, timezone.now(), event))
     return [cause] if cause else []

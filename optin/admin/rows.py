@@ -26,12 +26,14 @@ from django.utils.safestring import mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
+from optin import phones
 from optin.actions.base import Action
 from optin.admin.actions import links, name_of, url_of
 from optin.admin.times import short
 from optin.conf import conf
 from optin.models import File, User
 from optin.models.factors import has_factor
+from optin.operations import staff
 from optin.support import wording
 from optin.support.wording import plain
 
@@ -81,6 +83,7 @@ def text(
 
 when = partial(text, says=clock, css="time")
 reason = partial(text, "reason", says=masked, css="reason")  # there may be a number in it
+number = text("last_three", "number", says=phones.mask, css="number")
 
 
 def flag(field: str, title: str, *, yes: str, no: str = "-", is_bad: bool = False) -> Shown:
@@ -256,6 +259,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def __init_subclass__(cls) -> None:
         cls.fields = cls.readonly_fields = cls.shown
 
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm(staff.sees(self.model)))
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -302,7 +308,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def offered(self, row: Any) -> Sequence[Action]:
         """Return what would change anything for *row*."""
-        return self.of_one
+        return [each for each in self.of_one if each.changes(row)]
+
+    def beside(self, row: Any, request: HttpRequest) -> dict[str, Any]:
+        """Return what the page of *row* shows beside its fields."""
+        return {}
 
     def head(self, row: Any) -> dict[str, Any]:
         """Return how *row* stands, for the pages of what is done to it."""
@@ -320,7 +330,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         named = {"title": f"{capfirst(self.opts.verbose_name)} {object_id}", "subtitle": ""}
-        return super().change_view(request, object_id, form_url, {**named, **(extra_context or {})})
+        return super().change_view(request, object_id, form_url, named)
 
     def render_change_form(  # type: ignore[override]
         self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
@@ -328,6 +338,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         context["tools"] = links(self, self.offered(obj), request, obj.pk)
         for name in ("subtitle", "original"):
             context[name] = plain(context[name] or "")
+        context |= self.beside(obj, request)
         return super().render_change_form(request, context, obj=obj, **kwargs)
 
     def look_up(self, rows: Sequence[Any]) -> None:

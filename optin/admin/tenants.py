@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.db.models import Count, Max, Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from oauth2_provider.models import get_application_model
 
-from optin.actions.base import Action
 from optin.actions.tenants import (
     ABOUT_FILES,
     ADD_MEMBER,
@@ -91,19 +90,8 @@ class FileAdmin(ReadOnlyAdmin):
     shown = list_display
     change_form_template = "admin/file.html"
 
-    def offered(self, row: Any) -> Sequence[Action]:
-        return [
-            each
-            for each in self.of_one
-            if each.changes(row) and not (row.is_sandbox and each is INVITE)
-        ]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        file = File.objects.filter(pk=object_id).first()
-        shown = _hub(file, request) if file else {}
-        return super().change_view(request, object_id, form_url, shown)
+    def beside(self, row: File, request: HttpRequest) -> dict[str, Any]:
+        return _hub(row, request)
 
 
 # -- the page of a file ------------------------------------------------------------
@@ -318,11 +306,5 @@ class ApplicationAdmin(ReadOnlyAdmin):
         _scim_tokens,
     )
 
-    def offered(self, row: Any) -> Sequence[Action]:
-        return [each for each in self.of_one if each.changes(row)]
-
-    def render_change_form(  # type: ignore[override]
-        self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any
-    ) -> Any:
-        context["title"] = f"Application {plain(obj.name) or obj.pk}"
-        return super().render_change_form(request, context, obj=obj, **kwargs)
+    def beside(self, row: Any, request: HttpRequest) -> dict[str, Any]:
+        return {"title": f"Application {plain(row.name) or row.pk}"}

@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 
-from optin import phones
 from optin.actions.texts import EVERY
 from optin.admin.rows import (
     ReadOnlyAdmin,
@@ -10,6 +9,7 @@ from optin.admin.rows import (
     by_id,
     choice,
     masked,
+    number,
     reason,
     state,
     tagged,
@@ -113,12 +113,14 @@ class GatewayAdmin(ReadOnlyAdmin):
 class SendControlAdmin(ReadOnlyAdmin):
     of_list = EVERY
     nothing = "No stop, no closed prefix and no number on a list."
-    list_display = ("kind", "covers", "number", "region", reason(), when("made_at"), "ends")
+    list_display = (
+        "kind",
+        "covers",
+        number,
+        "region",
+        reason(),
+        when("made_at"),
+        when("until", "ends"),
+    )
     list_filter = (choice("kind", Guard.Kind.choices),)
     shown = (*list_display, "unverified")
-
-    @admin.display(description="number")
-    def number(self, control: Guard) -> str:
-        return phones.mask(control.last_three) or "-"
-
-    ends = staticmethod(when("until"))

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 
 from optin.actions.base import Action, Done, FileField, NoForm, calls, tick
@@ -133,6 +133,7 @@ OF_ONE = (
             "The test is on its way. Load this page again to see what became of it.",
         ),
         SampleForm,
+        changes=lambda it: not it.paused,
     ),
     Action(
         "skip",
@@ -144,6 +145,7 @@ OF_ONE = (
         ),
         SkipForm,
         hits=_failed,
+        changes=lambda it: it.failed,
     ),
     Action(
         "again",
@@ -183,6 +185,7 @@ OF_ONE = (
         "answer for it then: it goes on until the file is closed.",
         calls(webhooks.switch, "The endpoint is on.", on=True),
         NoForm,
+        changes=lambda it: it.off_at or it.paused,
     ),
     Action(
         "off",
@@ -192,6 +195,7 @@ OF_ONE = (
         calls(webhooks.switch, "The endpoint is off.", on=False),
         NoForm,
         is_destructive=True,
+        changes=lambda it: not it.off_at,
     ),
     Action(
         "remove",
@@ -259,30 +263,10 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     def old_secret(self, row: WebhookEndpoint) -> str:
         return times(_old_secret(row)) or "-"
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm(staff.sees(self.model)))
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def offered(self, row: Any) -> list[Action]:
-        hidden = {"off"} if row.off_at else set()
-        if row.failed is None:
-            hidden.add("skip")
-        if row.paused:
-            hidden.add("test")
-        if not (row.off_at or row.paused):
-            hidden.add("on")
-        return [each for each in OF_ONE if each.name not in hidden]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        row = WebhookEndpoint.objects.filter(pk=object_id).first()
-        tries = row.tries.order_by("-pk") if row else WebhookTry.objects.none()
+    def beside(self, row: WebhookEndpoint, request: HttpRequest) -> dict[str, Any]:
+        tries = row.tries.order_by("-pk")
         shown = {
             "Skipped events": tries.filter(skipped=True)[:SHOWN_TRIES],
             "Attempts": tries[:SHOWN_TRIES],
         }
-        tables = [(head, [_cells(each) for each in found]) for head, found in shown.items()]
-        return super().change_view(request, object_id, form_url, {"tables": tables})
+        return {"tables": [(head, [*map(_cells, found)]) for head, found in shown.items()]}

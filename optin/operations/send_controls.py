@@ -65,10 +65,7 @@ class Target:
 
 
 def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
-    """Let no text leave at all, of whatever kind; queued ones wait, and expire.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
+    """Let no text leave at all, of whatever kind; queued ones wait, and expire."""
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         _guard, made = Guard.objects.get_or_create(
@@ -82,10 +79,7 @@ def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
 
 
 def allow_texts(*, reason: str, origin: Origin) -> StaffOutcome:
-    """End the stop.
-
-    :raises UnfitReason: as ``stop_texts``.
-    """
+    """End the stop."""
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
         deleted, _ = Guard.objects.filter(kind=Guard.Kind.STOP).delete()
@@ -100,7 +94,6 @@ def lift_breaker(prefix: Target, lasts: timedelta, *, reason: str, origin: Origi
     After that time, a breaker that is still in force closes it again. Opt-ins do not count while a
     breaker is in force. All others count, and may close the prefix when the time is over.
 
-    :raises UnfitReason: as ``stop_texts``.
     :raises UnfitTime: unless the time is from a minute to 366 days.
     """
     return _put(Guard.Kind.LIFT, Kind.BREAKER, prefix, lasts, reason, origin)
@@ -111,7 +104,6 @@ def deny(target: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Gu
 
     An entry for a number counts more than one for its prefix.
 
-    :raises UnfitReason: and
     :raises UnfitTime: as ``lift_breaker``.
     """
     return _put(Guard.Kind.DENY, Kind.DENY, target, lasts, reason, origin)
@@ -120,7 +112,6 @@ def deny(target: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Gu
 def keep_safe(target: Target, lasts: timedelta, *, reason: str, origin: Origin) -> Guard:
     """Let no breaker refuse opt-ins of *target* for a time; the other limits hold.
 
-    :raises UnfitReason: and
     :raises UnfitTime: as ``lift_breaker``.
     """
     return _put(Guard.Kind.SAFE, Kind.SAFE, target, lasts, reason, origin)
@@ -132,7 +123,6 @@ def unlist(
     """Take *target* off the list on which it stands.
 
     :param also_closed: if it is on neither list, open it again if its owner closed it (G-08).
-    :raises UnfitReason: as ``stop_texts``.
     """
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):
@@ -155,8 +145,6 @@ def allow_number(target: Target, *, reason: str, origin: Origin) -> StaffOutcome
     """Let texts go again to a number from which somebody answered STOP.
 
     The gateway has a memory of its own: it must allow the number too.
-
-    :raises UnfitReason: as ``stop_texts``.
     """
     reason, now = fit_reason(reason), timezone.now()
     with transaction.atomic(durable=True):

@@ -228,11 +228,7 @@ class Revealed:
 
 
 def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
-    """Return the number of *row* in full; whose it is can see that it was looked at.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises Deactivated: if the actor is no staff any more.
-    """
+    """Return the number of *row* in full; whose it is can see that it was looked at."""
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(row.user, Purpose.SIGN_IN)
@@ -295,9 +291,7 @@ def give_role(user: User, role: str, *, reason: str, origin: Origin) -> StaffOut
     A superuser is none from then on. Nobody gives a role that may do more than they may.
     The person is told by email.
 
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises TestAccount: if *user* is one.
-    :raises Deactivated: if the actor is no staff any more.
     """
     reason = fit_reason(reason)
     if role and user.is_test:

@@ -59,8 +59,6 @@ class StaffAction:
         """Do it to *user*.
 
         :param which: what ``change`` needs to know more.
-        :raises UnfitReason: without a reason, or with one of over 500 characters.
-        :raises Deactivated: if the actor is no staff any more.
         """
         reason = fit_reason(reason)
         with transaction.atomic(durable=True):
@@ -172,8 +170,6 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
     """Text the newest code that waits to be entered again, under the limits of every text.
 
     :returns: a ``StaffOutcome`` where no text is asked for at all.
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    :raises Deactivated: if the actor is no staff any more.
     """
     reason = fit_reason(reason)
     sim_swaps.ask(user, origin=origin)

@@ -218,7 +218,6 @@ def trust_application(
 ) -> StaffOutcome:
     """Let a client name the addresses of its users, for limits and the trail, or not any more.
 
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises NotConfidential: if anybody can come as this client.
     """
     reason = fit_reason(reason)
@@ -241,7 +240,6 @@ def let_provision(
     """Let a client keep people up to date by SCIM. Its tokens for other files end.
 
     :param file: whose people; None for all files.
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
     :raises NotConfidential: if anybody can come as this client.
     :raises Mixed: if *file* is a sandbox: it has test accounts only.
     """
@@ -266,10 +264,7 @@ def let_provision(
 
 
 def end_provisioning(application: Any, *, reason: str, origin: Origin) -> StaffOutcome:
-    """Let a client use SCIM no more, and end its tokens for that.
-
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
-    """
+    """Let a client use SCIM no more, and end its tokens for that."""
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         changed = _end_provisioning(application)

@@ -30,7 +30,6 @@ def set_day(file: File, day: date | None, *, reason: str, origin: Origin) -> Sta
     :raises PastDay: if the day is in the past.
     :raises Strands: if members with texts only have no password, or would have less than
         ``NOTICE``.
-    :raises UnfitReason: without a reason, or with one of over 500 characters.
     """
     today = timezone.localdate()
     if day and day < today:

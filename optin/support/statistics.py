@@ -12,7 +12,7 @@ A day begins at midnight in ``TIME_ZONE``. Pages read only the figures.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -29,9 +29,6 @@ INTACT = timedelta(hours=24)
 
 DAYS = 30
 """Days that are shown, today among them; and how far back a first run, or a late one, goes."""
-
-USUAL = 7
-"""Days before today with which it is compared."""
 
 HOUR = timedelta(hours=1)
 
@@ -185,6 +182,10 @@ class Figures:
         """Return how much there was of *what*, under any of *names*, or all; in a day, or all."""
         return self.within(what, *names, days=[day] if day else self.days)
 
+    def counts(self, what: str, *names: str, days: Iterable[date]) -> list[int]:
+        """Return how many there were of *what* in each of *days*."""
+        return [self.of(what, *names, day=day).count for day in days]
+
     def within(self, what: str, *names: str, days: Iterable[date]) -> Amount:
         """Return how much there was of *what*, under any of *names*, or all, in *days*."""
         found = [
@@ -212,28 +213,6 @@ def read(now: datetime) -> Figures:
     for what, name, day, *sums in rows.annotate(**_SUMS).order_by():
         amounts.setdefault((what, name), {})[day] = Amount(*sums)
     return Figures(today, spans["since"], spans["as_of"], amounts, _busiest(today))
-
-
-def read_usual(now: datetime, found: Figures) -> tuple[Figures, list[date]]:
-    """Return what was counted up to the same full hour as now, in each of the last ``USUAL`` days.
-
-    :returns: the figures, and the days of which that is known: two statements.
-    """
-    days = found.last(USUAL + 1)[:-1]
-    passed = _hour(now) - _midnight(found.today)
-    spans = Span.objects.filter(day__in=days).values_list("day", "start", "end")
-    # A day that was missed was counted as a whole.
-    whole = {day for day, start, end in spans if end - start > HOUR}
-    rows = Figure.objects.filter(what__in=_FEW, day__in=days).values_list(
-        "what", "name", "day", "span__start", "count", "verified", "cost"
-    )
-    amounts: dict[tuple[str, str], dict[date, Amount]] = {}
-    for what, name, day, start, count, verified, cost in rows:
-        if start - _midnight(day) < passed:
-            of_day = amounts.setdefault((what, name), {})
-            of_day[day] = of_day.get(day, Amount()) + Amount(count, verified, cost)
-    known = [day for day in days if found.is_whole_from(day) and day not in whole]
-    return replace(found, amounts=amounts), known
 
 
 _FEW = [what for what in What.values if what != What.FILE]

@@ -8,7 +8,7 @@ is about stands with the pages.
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from functools import cache
@@ -304,50 +304,34 @@ def says_all(event: AuditEvent) -> bool:
 def reasons(event: AuditEvent) -> list[str]:
     """Say what led to a decision and what followed from it: the rule, the counts, the times."""
     data = event.data
-    said = [rule(data)]
-    if again := again_at(event):
-        said.append(f"trying again works from {moment(again)}")
-    if data.get("by") in PROVED_BY and not says_all(event):
-        said.append(PROVED_BY[data["by"]])
+    again, until, due = again_at(event), time_in(data, "locked_until"), time_in(data, "due_at")
     by = " by applications" if data.get("programs") else ""
-    if data.get("failures"):
-        said.append(f"wrong codes in a row{by}: {data['failures']}")
-    if count_in(data, "try") >= conf.otp_tries:
-        said.append("no tries of this code are left")
-    if until := time_in(data, "locked_until"):
-        said.append(f"codes{by} are refused until {moment_by(until)}")
-    if due := time_in(data, "due_at"):
-        said.append(f"to take effect at {moment_by(due)}")
-    if data.get("disabled"):
-        said.append(f"codes by text message{by} are disabled from here on")
-    if data.get("day"):
-        said.append(f"from {data['day']}")
-    if data.get("why") in _WHY:
-        said.append(_WHY[data["why"]])
+    said = [
+        rule(data),
+        f"trying again works from {moment(again)}" if again else "",
+        "" if says_all(event) else PROVED_BY.get(str(data.get("by")), ""),
+        f"wrong codes in a row{by}: {data['failures']}" if data.get("failures") else "",
+        "no tries of this code are left" if count_in(data, "try") >= conf.otp_tries else "",
+        f"codes{by} are refused until {moment_by(until)}" if until else "",
+        f"to take effect at {moment_by(due)}" if due else "",
+        f"codes by text message{by} are disabled from here on" if data.get("disabled") else "",
+    ]
     if event.outcome == MALFORMED and "digits" in data:
         said.append(f"it has {some(count_in(data, 'digits'), 'digit')}")
     if event.kind == Kind.ROLE and event.outcome == "ok":
         before, role = (plain(str(data.get(name) or "none")) for name in ("before", "role"))
         said.append(f"role: {before} before, {role} now")
-    if isinstance(taken_over := data.get("taken_over"), dict):
-        said.append(taken_over_from(time_in(taken_over, "at"), taken_over.get("by", "")))
-    if data.get("sim") in _SIM:
-        said.append(_SIM[data["sim"]])
-    if data.get("first_code"):
-        said.append("the first code from the number that was taken over: it is verified here now")
-    if data.get("proposed"):
-        said.append("with a number that is proposed for the opt-in")
-    if data.get("numbers") is True:
-        said.append("with mobile numbers")
-    if data.get("replaced"):
-        said.append("the number before it was removed")
-    given = data.get("changed")  # of an import as a whole, a count
-    if changed := [
-        name for key, name in _CHANGED.items() if isinstance(given, list) and key in given
-    ]:
-        said.append(f"changed: {', '.join(changed)}")
+    said += [words(data[name]) for name, words in _FACTS.items() if data.get(name)]
     said += [_REMOVED[one] for one in data.get("removed", []) if one in _REMOVED]
     return [words for words in said if words]
+
+
+def _changed(names: Any) -> str:
+    """Name what was changed. Of an import as a whole, *names* is a count."""
+    changed = [
+        words for name, words in _CHANGED.items() if isinstance(names, list) and name in names
+    ]
+    return f"changed: {', '.join(changed)}" if changed else ""
 
 
 def taken_over_from(at: datetime | None, by: object) -> str:
@@ -409,6 +393,22 @@ _SIM = {
     "unknown": "the provider did not say whether its SIM is new",
     "let_through": "its SIM is new, and staff let one sign-in through",
 }
+_FACTS: dict[str, Callable[[Any], str]] = {
+    "day": lambda day: f"from {day}",
+    "why": lambda why: _WHY.get(why, ""),
+    "taken_over": lambda it: (
+        taken_over_from(time_in(it, "at"), it.get("by", "")) if isinstance(it, dict) else ""
+    ),
+    "sim": lambda sim: _SIM.get(sim, ""),
+    "first_code": lambda _: (
+        "the first code from the number that was taken over: it is verified here now"
+    ),
+    "proposed": lambda _: "with a number that is proposed for the opt-in",
+    "numbers": lambda it: "with mobile numbers" if it is True else "",  # of an import, counts
+    "replaced": lambda _: "the number before it was removed",
+    "changed": _changed,
+}
+"""What each fact of an event comes to in words."""
 _FAULTS: dict[str, str] = {
     phones.Fault.TOO_SHORT: ", it has too few digits",
     phones.Fault.TOO_LONG: ", it has too many digits",

@@ -623,17 +623,6 @@ def test_a_number_that_somebody_wrote_is_masked(
 # -- the page of an account --------------------------------------------------------
 
 
-def test_the_page_of_an_account_tells_why_and_what_happened(
-    user: User, file: File, signed_in: In
-) -> None:
-    """P-21: also where no number was ever stored."""
-    opt_ins.opt_in(user, file, "+447400123456", origin=ORIGIN)
-    html = signed_in("support").get(f"/admin/optin/user/{user.pk}/change/").content.decode()
-    assert 'data-cause="region"' in html
-    assert "What happened, newest first" in html
-    assert "447400123456" not in html
-
-
 @pytest.mark.parametrize("path", ["optin/user/{}/unlock/", "optin/accesskey/{}/revoke/"])
 def test_an_operation_on_a_row_that_is_none(signed_in: In, path: str) -> None:
     client = signed_in("superuser")

@@ -8,47 +8,17 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from optin.models import AuditEvent, File, ProviderUser, RefusalCount, User
+from optin.models import AuditEvent, File, RefusalCount, User
 from optin.models.refusal_counts import RECENT
 from optin.operations import retention
 from optin.runtime import references
-from tests.kit.browser import Browser, sign_in
 from tests.kit.clients import Api, bearer
 from tests.kit.people import NUMBER, ORIGIN
-from tests.kit.phone import Phone, wrong
-from tests.kit.staff import REFERENCE, In, lead
+from tests.kit.staff import In, lead
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ABROAD = "+447400123456"
-
-
-def test_a_refused_call_leads_staff_to_its_event(
-    user: User, file: File, phone: Phone, signed_in: In, clock: time_machine.Traveller
-) -> None:
-    api = Api(token=bearer(user))
-    abroad = api.opt_in(ABROAD)
-    clock.shift(60)
-    answer = api.opt_in(NUMBER)
-    assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})  # a success has none
-    row = answer.data["ProviderUserId"]
-    clock.shift(60)
-    missed = api.verify(row, wrong(phone.code()))
-    clock.shift(60)
-    client = signed_in("support")
-
-    first, second = (each.headers["Support-Reference"] for each in (abroad, missed))
-    led = lead(client, first)
-    assert "Tell them that it takes a mobile number of an allowed country" in led
-    assert "t allowed" in led.partition("It is the first entry")[2]
-    led = lead(client, second.lower().replace("-", " "))
-    assert "Only the newest code works" in led
-    assert "wrong code" in led.partition("It is the first entry")[2].lower()
-    # The help link has it too, and the body is as it was.
-    assert abroad.headers["Link"] == (
-        f'<https://2fa.example.com/Help/Errors?reference={first}#region_not_allowed>; rel="help"'
-    )
-    assert first not in abroad.content.decode()
 
 
 @pytest.mark.slow
@@ -81,26 +51,6 @@ def test_each_of_equal_refusals_leads_to_their_entry(
     assert response.status_code == 200
 
 
-def test_the_page_of_the_person_shows_it(
-    user: User, active: ProviderUser, phone: Phone, signed_in: In, clock: time_machine.Traveller
-) -> None:
-    browser = Browser()
-    sign_in(browser)
-    clock.shift(30)
-    browser.send(code=wrong(phone.code()))
-    shown = REFERENCE.search(browser.page.text)
-    assert shown
-    clock.shift(30)
-    assert "wrong" in lead(signed_in("support"), shown[1])
-    # A page that nothing refused has none, apart from that of a text that is late.
-    assert not REFERENCE.search(browser.reload().text)
-    browser.click(f"{browser.path}not-received/")
-    late = REFERENCE.search(browser.page.text)
-    assert late
-    clock.shift(30)
-    assert "Text" in lead(signed_in("support"), late[1])
-
-
 def test_no_row_is_written_for_what_was_refused_before_a_decision(
     user: User, signed_in: In
 ) -> None:
@@ -115,14 +65,6 @@ def test_no_row_is_written_for_what_was_refused_before_a_decision(
     said = " ".join(response.content.decode().split())
     assert "refused before anything was decided" in said
     assert "The token of the call is not valid." in said
-
-
-def test_a_refused_access_leads_to_its_cause(user: User, other_file: File, signed_in: In) -> None:
-    """``tests.explained`` has the others."""
-    answer = Api(token=bearer(user), file_id=888).opt_in(NUMBER)
-    assert answer.status == 403
-    said = "ann is not a member of file 888 (member of 777)"
-    assert said in lead(signed_in("support"), answer.headers["Support-Reference"])
 
 
 @pytest.mark.parametrize("how", ["anonymous", "person"])

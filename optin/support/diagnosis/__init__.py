@@ -1,7 +1,7 @@
 """Why no text came, why somebody cannot opt in or sign in: the likely causes in words (P-21).
 
-``facts`` reads what is known of one account by a fixed number of queries, and pure functions find
-the causes in it. What staff can do about a cause is in ``operations``; the page that
+``Known`` reads each fact of one account once, by one query, and pure functions find the causes in
+it. What staff can do about a cause is in ``operations``; the page that
 shows the causes is in ``admin``.
 """
 
@@ -12,7 +12,7 @@ from optin.causes import Cause, Question, Why
 from optin.models import User
 from optin.support.diagnosis.barriers import deactivated, programs_barred, resting
 from optin.support.diagnosis.explanations import EXPLAINED
-from optin.support.diagnosis.facts import Known, read_facts
+from optin.support.diagnosis.facts import Known
 from optin.support.diagnosis.one_event import explain
 from optin.support.diagnosis.why_no_access import of_access
 from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
@@ -27,13 +27,12 @@ __all__ = [
     "causes_of",
     "diagnose",
     "explain",
-    "read_facts",
 ]
 
 
 def diagnose(user: User, now: datetime) -> list[Cause]:
     """Return the causes for each question, the most likely first, with *user* read anew."""
-    return causes_of(read_facts(User.objects.select_related("proposed").get(pk=user.pk), now))
+    return causes_of(Known(User.objects.select_related("proposed").get(pk=user.pk), now))
 
 
 def causes_of(known: Known) -> list[Cause]:

@@ -1,10 +1,12 @@
-"""What is read of one account, by a fixed number of queries."""
+"""What is read of one account, by a fixed number of queries at most."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import takewhile
+from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, When
+from django.db.models import Case, Exists, OuterRef, QuerySet, When
 
 from optin.audit import repeats
 from optin.conf import conf
@@ -38,136 +40,192 @@ FILES_NAMED = 5
 """How many ids of files a sentence names at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
-    """All that is known of the account and bears on texts and signing in."""
+    """All that is known of an account and bears on texts and signing in, each read once."""
 
+    user: User  # who was just read
     now: datetime
-    user: User
-    numbers: list[ProviderUser]
-    proposed: ProposedNumber | None
-    code_waits: bool  # to be entered
-    code_used_up: bool  # it has not expired, and no tries are left
-    factors: Overview
-    request: AuditEvent | None  # the last one for a text
-    refused_before: list[AuditEvent]  # while it and those before it were refused, newest first
-    sign_in: AuditEvent | None  # the last password on the way to a text
-    attempt: AuditEvent | None  # the last code entered, or passkey used
-    refused_passkey: AuditEvent | None  # the last one, if none was accepted since
-    wrong_codes: list[AuditEvent]  # newest first, while they bar texted codes
-    right_code: AuditEvent | None  # the last one on a page, likewise
-    suspension: AuditEvent | None
-    access: AuditEvent | None  # the last call for a file that was not theirs, lately, or ``about``
-    files: dict[
-        int, bool
-    ]  # of which they are a member, if there is such a call, and which are open
-    text: SmsMessage | None  # the last one
-    tries: list[GatewayTry]  # of it, newest first
-    controls: list[Guard]
-    revocation: Revocation | None  # that waits
-    asked_by: str  # who of the staff asked for that: a name and a role, or ""
-    health: list[GatewayHealth]  # of gateways that are left alone now
-    ended: ScimEnd | None  # by which application the account is deactivated, if it is by one
+    about: AuditEvent | None = None  # what is asked about: any call that was refused
 
+    # -- the factors -------------------------------------------------------------------
 
-def read_facts(user: User, now: datetime, about: AuditEvent | None = None) -> Known:
-    """Read what is known of *user*, who was just read.
-
-    :param about: in place of the last refused call, if it is one: any call that was refused.
-    """
-    open_codes = PendingOtp.objects.open().filter(expires_at__gt=now, provider_user=OuterRef("pk"))
-    numbers = list(
-        ProviderUser.objects.filter(user=user)
-        .annotate(
+    @cached_property
+    def numbers(self) -> list[Any]:
+        open_codes = PendingOtp.objects.open().filter(
+            expires_at__gt=self.now, provider_user=OuterRef("pk")
+        )
+        rows = ProviderUser.objects.filter(user=self.user).annotate(
             waits=Exists(open_codes.filter(tries__lt=conf.otp_tries)),
             used_up=Exists(open_codes.filter(tries__gte=conf.otp_tries)),
         )
-        .order_by("-pk")
-    )
-    trail = AuditEvent.objects.about(user)
+        return list(rows.order_by("-pk"))
 
-    def newest(kinds: list[Kind]) -> list[AuditEvent]:
+    @property
+    def proposed(self) -> ProposedNumber | None:
+        return getattr(self.user, "proposed", None)
+
+    @cached_property
+    def factors(self) -> Overview:
+        return overview_of(self.user, next((row for row in self.numbers if row.confirmed), None))
+
+    @property
+    def code_waits(self) -> bool:
+        """Whether a code waits to be entered."""
+        return any(row.waits for row in self.numbers)
+
+    @property
+    def code_used_up(self) -> bool:
+        """Whether a code has not expired, and no tries of it are left."""
+        return any(row.used_up for row in self.numbers)
+
+    # -- what bars them ----------------------------------------------------------------
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether no code of a text is heard, because of wrong ones."""
+        return self.user.own.bars(self.now)
+
+    @property
+    def is_suspended(self) -> bool:
+        return bool(self.factors.number and self.factors.number.suspended_at)
+
+    @cached_property
+    def controls(self) -> list[Guard]:
+        wanted = {row.number_digest for row in self.numbers if row.confirmed}
+        wanted |= {"", self.request.number_digest if self.request else ""}  # "": of the stop
+        return list(Guard.objects.in_force(self.now).filter(key__in=wanted, kind__in=_BARS))
+
+    @cached_property
+    def health(self) -> list[GatewayHealth]:
+        """The gateways that are left alone now."""
+        return [one for one in GatewayHealth.objects.of_gateways() if one.is_tripped(self.now)]
+
+    @cached_property
+    def ended(self) -> ScimEnd | None:
+        """Who deactivated the account by SCIM, if it was one: first, who can activate it again."""
+        ends = self.user.scim_ends.filter(of_account=True).select_related("application")
+        found: ScimEnd | None = ends.order_by("deleted", "pk").first()
+        return found
+
+    @cached_property
+    def revocation(self) -> Revocation | None:
+        """The removal that waits."""
+        return Revocation.objects.open_of(self.user).first()
+
+    @cached_property
+    def asked_by(self) -> str:
+        """Who of the staff asked for that: a name and a role; "" for an operator."""
+        asker = User.objects.filter(pk=self.revocation.actor_id if self.revocation else None)
+        found = list(asker.values_list("username", "is_superuser", "groups__name"))
+        if not found:
+            return ""
+        name, is_superuser, _ = found[0]
+        roles = ["superuser"] if is_superuser else sorted(role for _, _, role in found if role)
+        return f"{wording.plain(name)} ({', '.join(roles)})" if roles else wording.plain(name)
+
+    @property
+    def revocation_holds(self) -> bool:
+        """Whether the removal that waits is still about the factors that there are."""
+        return bool(self.revocation and self.revocation.is_about(self.factors.added_at))
+
+    # -- what happened -----------------------------------------------------------------
+
+    @property
+    def _trail(self) -> "QuerySet[AuditEvent]":
+        return AuditEvent.objects.about(self.user)
+
+    def _newest(self, *kinds: Kind) -> list[AuditEvent]:
         # A refused request of staff does not tell which text the person waits for.
-        asked = trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
-        return repeats.newest(asked, user, kinds)
+        asked = self._trail.filter(kind__in=kinds).exclude(kind=Kind.RESEND, outcome__in=_IN_VAIN)
+        return repeats.newest(asked, self.user, kinds)
 
-    def latest(kinds: list[Kind]) -> AuditEvent | None:
-        return next(iter(newest(kinds)), None)
+    @cached_property
+    def _requests(self) -> list[AuditEvent]:
+        return self._newest(Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND)
 
-    attempts = newest(_CODES)
-    of_passkeys = [one for one in attempts if _is_of_passkey(one)]
-    requests = newest([Kind.OPT_IN, Kind.CHALLENGE, Kind.RESEND])
-    request = requests[0] if requests else None
-    # The first one of each hour has an event; that is enough to know of it.
-    denied = trail.filter(kind=Kind.ACCESS, outcome="file_access_denied", at__gt=now - LATELY)
-    access = about if about and about.kind == Kind.ACCESS else denied.first()
-    is_barred = user.own.bars(now)
-    wrong = trail.filter(kind__in=_CODES, outcome=CodeOutcome.OTP_INCORRECT)
-    right = trail.filter(kind__in=_CODES, outcome=CodeOutcome.OK, face=Face.WEB)
-    revocation = Revocation.objects.open_of(user).first()
-    suspensions = trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK)
-    # By their times: by id the newest might be sought among the texts of everybody.
-    own = SmsMessage.objects.filter(pending_otp__provider_user__user=user)
-    text = own.select_related("pending_otp__provider_user").order_by("-created_at", "-pk").first()
-    tries = GatewayTry.objects.filter(message=text.pk if text else 0).order_by("-pk")
-    wanted = {"", request.number_digest if request else ""}  # "": of the stop
-    wanted |= {row.number_digest for row in numbers if row.confirmed}
-    return Known(
-        now=now,
-        user=user,
-        numbers=list(numbers),
-        proposed=getattr(user, "proposed", None),
-        code_waits=any(row.waits for row in numbers),
-        code_used_up=any(row.used_up for row in numbers),
-        factors=overview_of(user, next((row for row in numbers if row.confirmed), None)),
-        request=request,
-        refused_before=list(takewhile(wording.is_refusal, requests))[1:],
-        sign_in=latest([Kind.SIGN_IN]),
-        attempt=next(iter(attempts), None),
-        refused_passkey=next(filter(wording.is_refusal, of_passkeys[:1]), None),
-        wrong_codes=list(wrong.exclude(face=Face.API)[: user.otp_failures]) if is_barred else [],
-        right_code=right.first() if is_barred else None,
-        suspension=suspensions.first() if any(row.suspended_at for row in numbers) else None,
-        access=access,
-        files=_files_of(user, access.file_id) if access else {},
-        text=text,
-        tries=list(tries[:TRIES_LOOKED_AT]),
-        revocation=revocation,
-        asked_by=_asked_by(revocation) if revocation and not revocation.is_own else "",
-        controls=list(Guard.objects.in_force(now).filter(key__in=wanted, kind__in=_BARS)),
-        health=[one for one in GatewayHealth.objects.of_gateways() if one.is_tripped(now)],
-        ended=None if user.is_active else _ended(user),
-    )
+    @property
+    def request(self) -> AuditEvent | None:
+        """The last request for a text."""
+        return next(iter(self._requests), None)
+
+    @property
+    def refused_before(self) -> list[AuditEvent]:
+        """The requests before, newest first, while they and the last one were refused."""
+        return list(takewhile(wording.is_refusal, self._requests))[1:]
+
+    @cached_property
+    def sign_in(self) -> AuditEvent | None:
+        """The last password on the way to a text."""
+        return next(iter(self._newest(Kind.SIGN_IN)), None)
+
+    @cached_property
+    def _attempts(self) -> list[AuditEvent]:
+        return self._newest(*_CODES)
+
+    @property
+    def attempt(self) -> AuditEvent | None:
+        """The last code entered, or passkey used."""
+        return next(iter(self._attempts), None)
+
+    @property
+    def refused_passkey(self) -> AuditEvent | None:
+        """The last passkey that was used, if it was refused."""
+        last = next(filter(_is_of_passkey, self._attempts), None)
+        return last if last and wording.is_refusal(last) else None
+
+    @cached_property
+    def wrong_codes(self) -> list[AuditEvent]:
+        """Those that bar texted codes, newest first."""
+        if not self.is_refused:
+            return []
+        wrong = self._trail.filter(kind__in=_CODES, outcome=CodeOutcome.OTP_INCORRECT)
+        return list(wrong.exclude(face=Face.API)[: self.user.otp_failures])
+
+    @cached_property
+    def right_code(self) -> AuditEvent | None:
+        """The last one on a page."""
+        right = self._trail.filter(kind__in=_CODES, outcome=CodeOutcome.OK, face=Face.WEB)
+        return right.first()
+
+    @cached_property
+    def suspension(self) -> AuditEvent | None:
+        return self._trail.filter(kind=Kind.SUSPEND, outcome=StaffOutcome.OK).first()
+
+    @cached_property
+    def access(self) -> AuditEvent | None:
+        """The last call for a file that was not theirs, lately; or the one that is asked about."""
+        if self.about and self.about.kind == Kind.ACCESS:
+            return self.about
+        # The first one of each hour has an event; that is enough to know of it.
+        denied = self._trail.filter(kind=Kind.ACCESS, outcome="file_access_denied")
+        return denied.filter(at__gt=self.now - LATELY).first()
+
+    @cached_property
+    def files(self) -> dict[int, bool]:
+        """Files of which they are a member, the one of ``access`` first, and which are open."""
+        theirs = Membership.objects.filter(user=self.user, active=True)
+        is_asked = Case(When(file_id=self.access and self.access.file_id, then=0), default=1)
+        files = theirs.order_by(is_asked, "file_id").values_list("file_id", "file__active")
+        return dict(files[: FILES_NAMED + 1])
+
+    @cached_property
+    def text(self) -> SmsMessage | None:
+        """The last text."""
+        # By their times: by id the newest might be sought among the texts of everybody.
+        own = SmsMessage.objects.filter(pending_otp__provider_user__user=self.user)
+        own = own.select_related("pending_otp__provider_user")
+        return own.order_by("-created_at", "-pk").first()
+
+    @cached_property
+    def tries(self) -> list[GatewayTry]:
+        """What gateways said of it, newest first."""
+        tries = GatewayTry.objects.filter(message=self.text.pk if self.text else 0)
+        return list(tries.order_by("-pk")[:TRIES_LOOKED_AT])
 
 
 def _is_of_passkey(event: AuditEvent) -> bool:
     return event.outcome == CodeOutcome.PASSKEY_REFUSED or event.data.get("by") == By.PASSKEY
-
-
-def _ended(user: User) -> ScimEnd | None:
-    """Return the row of who deactivated *user* by SCIM; first of who can activate them again."""
-    ends = user.scim_ends.filter(of_account=True).select_related("application")
-    found: ScimEnd | None = ends.order_by("deleted", "pk").first()
-    return found
-
-
-def _asked_by(revocation: Revocation) -> str:
-    """Return the name and the role of who asked; "" for an operator, who has no account here."""
-    asker = User.objects.filter(pk=revocation.actor_id)
-    found = list(asker.values_list("username", "is_superuser", "groups__name"))
-    if not found:
-        return ""
-    name, is_superuser, _ = found[0]
-    roles = ["superuser"] if is_superuser else sorted(role for _, _, role in found if role)
-    return f"{wording.plain(name)} ({', '.join(roles)})" if roles else wording.plain(name)
-
-
-def _files_of(user: User, asked: int | None) -> dict[int, bool]:
-    """Return files of *user* and which are open, the one that was *asked* for first."""
-    theirs = Membership.objects.filter(user=user, active=True)
-    is_asked = Case(When(file_id=asked, then=0), default=1)
-    files = theirs.order_by(is_asked, "file_id").values_list("file_id", "file__active")
-    return dict(files[: FILES_NAMED + 1])
 
 
 _CODES = [Kind.VERIFY_OPT_IN, Kind.CHECK, Kind.OPT_OUT]
