@@ -58,11 +58,6 @@ class Target:
         number = phones.parse(text, home_region=conf.sms_regions[0])
         return cls(Covers.PREFIX, Guard.prefix_of(number.e164), number.region)
 
-    @classmethod
-    def of(cls, control: Guard) -> Self:
-        """Return what *control* is about, as for a breaker that somebody looks at."""
-        return cls(Covers(control.covers), control.key, control.region, control.last_three)
-
 
 def stop_texts(*, reason: str, origin: Origin) -> StaffOutcome:
     """Let no text leave at all, of whatever kind; queued ones wait, and expire."""

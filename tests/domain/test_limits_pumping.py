@@ -244,7 +244,7 @@ def test_staff_open_a_prefix_for_a_time(closed: Crowd, clock: time_machine.Trave
     """Who looks at the breaker need not know a number."""
     (breaker,) = Guard.objects.filter(kind=Guard.Kind.BREAKER)
     assert (breaker.region, breaker.unverified, breaker.last_three) == ("AU", 20, "")
-    prefix, lasts = Target.of(breaker), timedelta(minutes=10)
+    prefix, lasts = Target(Guard.Covers.PREFIX, breaker.key, breaker.region), timedelta(minutes=10)
     with one_event(AuditEvent.Kind.BREAKER, StaffOutcome.OK, reason=WHY, user_id=None):
         send_controls.lift_breaker(prefix, lasts, reason=f" {WHY} ", origin=STAFF)
     assert newest_event().data["until"] == "2026-11-02T12:10:00+00:00"

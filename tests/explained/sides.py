@@ -16,14 +16,12 @@ from tests.kit.browser import NUMBER_PAGE, Browser, Page, sign_in
 from tests.kit.clients import Answer, Api, Tokens, bearer
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
-from tests.kit.staff import browser_of
+from tests.kit.staff import REFERENCE, browser_of
 
 ABROAD = "+447400123456"
 STAFF = Origin(Face.ADMIN, ip="192.0.2.99")
 ONE = (Rate(1, 3600),)
 CODE = "/sign-in/code/"
-
-_REFERENCE = re.compile(r"reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
 
 
 @dataclass
@@ -107,7 +105,7 @@ def first_on(page: Page) -> str:
 
 
 def reference_on(page: Page) -> str:
-    found = _REFERENCE.search(page.text)
+    found = REFERENCE.search(page.text)
     assert found, page.text
     return found[1]
 

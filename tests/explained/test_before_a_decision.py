@@ -1,11 +1,9 @@
 """G-07: the reference of what was refused before a decision tells staff why, and nobody else."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from html import unescape
 from typing import Any, NoReturn
 from unittest.mock import patch
 
@@ -22,6 +20,7 @@ from optin.operations import sign_in as signing_in
 from optin.runtime import references
 from optin.runtime.references import Undecided
 from optin.support.diagnosis.before_a_decision import REASONS
+from tests.explained.sides import found_by
 from tests.kit import oauth
 from tests.kit.browser import HOST, NUMBER_PAGE, Browser, sign_in
 from tests.kit.clients import FORM, Answer, Api, Tokens, bearer
@@ -424,19 +423,12 @@ def test_staff_learn_why(
     assert refused.status == status
     assert said in refused.said
     clock.shift(60)
-    html = looked_up(browser_of("support"), refused.reference)
+    html = found_by(browser_of("support"), refused.reference)
     assert "was refused before anything was decided, at" in html
     assert REASONS[cause].words in html
     assert REASONS[cause].advice in html
     # What leads the operators to its line in the log.
     assert f"begins with {int(timezone.now().timestamp()) - 60:08x} ." in html
-
-
-def looked_up(client: Client, reference: str) -> str:
-    """Return what the staff's search says, if it leads to no event."""
-    response = client.post("/admin/find/", {"who": reference})
-    assert response.status_code == 200
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
 
 
 def test_each_cause_is_brought_about_and_has_words_of_its_own() -> None:
@@ -503,4 +495,4 @@ def test_the_key_tells_staff_what_its_reference_does_not(
     key = scene.key()
     change()
     assert call(Api(key=key).opt_in(NUMBER)).said == "invalid_token"
-    assert said in looked_up(browser_of("support"), key[:6])
+    assert said in found_by(browser_of("support"), key[:6])

@@ -127,48 +127,28 @@ MAY: dict[str, set[str]] = {
         ),
         ACTORS,
     ),
-    "optin_user_revoke": TOP,
-    "optin_user_remove-passkey": TOP,
-    "optin_user_role": TOP,
-    "optin_user_activate": TOP,
-    "optin_user_deactivate": TOP,
-    "optin_provideruser_reveal": TOP,
     "optin_auditevent_export": {"auditor", *TOP},
     **dict.fromkeys(
         (
-            f"optin_guard_{name}"
-            for name in ("stop", "allow", "deny", "safe", "lift", "unlist", "texts-again")
+            f"{model}_{name}"
+            for model, names in {
+                "optin_user": "revoke remove-passkey role activate deactivate",
+                "optin_provideruser": "reveal",
+                "optin_guard": "stop allow deny safe lift unlist texts-again",
+                "optin_webhookendpoint": (
+                    "changelist change make test edit secret on off remove skip again"
+                ),
+                "optin_file": "make invite texts-end texts-stay",
+                "optin_membership": "make end manager no-manager",
+                "optin_accesskey": "make revoke",
+                "oauth2_provider_application": (
+                    "make remove trust no-trust scim scim-token no-scim-tokens no-scim"
+                ),
+            }.items()
+            for name in names.split()
         ),
         TOP,
     ),
-    **dict.fromkeys(
-        (
-            f"optin_webhookendpoint_{name}"
-            for name in (
-                *("changelist", "change", "make", "test", "edit", "secret", "on", "off"),
-                *("remove", "skip", "again"),
-            )
-        ),
-        TOP,
-    ),
-    "optin_file_make": TOP,
-    "optin_file_invite": TOP,
-    "optin_file_texts-end": TOP,
-    "optin_file_texts-stay": TOP,
-    "optin_membership_make": TOP,
-    "optin_membership_end": TOP,
-    "optin_membership_manager": TOP,
-    "optin_membership_no-manager": TOP,
-    "optin_accesskey_make": TOP,
-    "optin_accesskey_revoke": TOP,
-    "oauth2_provider_application_make": TOP,
-    "oauth2_provider_application_remove": TOP,
-    "oauth2_provider_application_trust": TOP,
-    "oauth2_provider_application_no-trust": TOP,
-    "oauth2_provider_application_scim": TOP,
-    "oauth2_provider_application_scim-token": TOP,
-    "oauth2_provider_application_no-scim-tokens": TOP,
-    "oauth2_provider_application_no-scim": TOP,
 }
 """By the name of the address: who may have it."""
 

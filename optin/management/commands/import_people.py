@@ -156,11 +156,4 @@ def _with_progress(stream: BufferedIOBase, batches: Iterator[list[Any]]) -> Iter
 
 
 def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return iter(lambda: [*itertools.islice(rows, BATCH)], [])

@@ -19,7 +19,8 @@ def of_access(known: Known) -> Iterator[Cause]:
     if not (sign_in and sign_in.face == Face.TOKEN and has_only_passkeys):
         return
     if sign_in.outcome == TokenOutcome.CODE_REQUIRED:
-        yield _cause(
+        yield Cause(
+            Question.NO_ACCESS,
             Why.PASSKEY_ONLY,
             f"At the last sign-in through an application, {moment(sign_in.at)}, no code was sent: "
             "a passkey is the only second factor, and it works in a browser only.",
@@ -32,7 +33,8 @@ def of_file(known: Known) -> Iterator[Cause]:
     if refused is None or known.files.get(refused.file_id or 0):
         return
     if refused.file_id in known.files:
-        yield _cause(
+        yield Cause(
+            Question.NO_ACCESS,
             Why.FILE_CLOSED,
             f"The file {refused.file_id} is closed: calls for it get 403, the last one at "
             f"{moment(refused.at)}.",
@@ -41,7 +43,8 @@ def of_file(known: Known) -> Iterator[Cause]:
         return
     named = ", ".join(map(str, [*known.files][:FILES_NAMED])) or "no file"
     more = " and more" if len(known.files) > FILES_NAMED else ""
-    yield _cause(
+    yield Cause(
+        Question.NO_ACCESS,
         Why.NOT_A_MEMBER,
         f"{plain(known.user.get_username())} is not a member of file {refused.file_id} (member of "
         f"{named}{more}): calls for it get 403, the last one at {moment(refused.at)}.",
@@ -53,7 +56,8 @@ def of_file(known: Known) -> Iterator[Cause]:
 def of_refused(event: AuditEvent, known: Known) -> Cause:
     """Name the cause of one refused call, which *known* was read about."""
     if event.outcome == "insufficient_scope":
-        return _cause(
+        return Cause(
+            Question.NO_ACCESS,
             Why.SCOPE,
             f"At {moment(event.at)}, the scope of the token did not allow the call.",
             "The application asks for a token with the scope full, 2fa or modify. To read events "
@@ -61,7 +65,8 @@ def of_refused(event: AuditEvent, known: Known) -> Cause:
         )
     for cause in of_file(known):
         return cause
-    return _cause(
+    return Cause(
+        Question.NO_ACCESS,
         Why.OTHER_FILE,
         f"The call at {moment(event.at)} was for file {event.file_id}, and "
         f"{plain(known.user.get_username())} is a member of it now. So the token or the access key "
@@ -70,7 +75,3 @@ def of_refused(event: AuditEvent, known: Known) -> Cause:
         "Ask which token or key the application uses: it needs one that was made for this file, "
         "by somebody who is a member of it. An administrator can make an access key.",
     )
-
-
-def _cause(why: Why, words: str, advice: str) -> Cause:
-    return Cause(Question.NO_ACCESS, why, words, advice)
