@@ -61,6 +61,7 @@ class TextsEndForm(ReasonForm):
         widget=forms.DateInput(attrs={"type": "date"}),
         error_messages={"invalid": "Write the day like 2027-03-01."},
     )
+    field_order = ("day", "reason")
 
 
 class MemberForm(PersonForm):

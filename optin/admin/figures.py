@@ -321,8 +321,8 @@ def factors(days: list[date], file: File | None = None) -> Chart:
             *(part.counts for part in parts),
             [Share(*each) for each in zip(texts, members, strict=True)],
         ),
-        "Members with an active account, counted once a day. Who belongs to two files counts "
-        "twice. Sandboxes are left out.",
+        "Members with an active account, counted once a day."
+        + ("" if file else " Who belongs to two files counts twice. Sandboxes are left out."),
     )
     return columns(days, table, parts)
 

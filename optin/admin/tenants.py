@@ -218,7 +218,11 @@ def _counts(file: File) -> list[tuple[int, str, str]]:
         "texts_only": "with text messages only",
         "stranded": "of these without a password",
     }
-    return [(found[name], words, f"{address}&how_far={name}") for name, words in shown.items()]
+    return [
+        (found[name], words, f"{address}&how_far={name}")
+        for name, words in shown.items()
+        if found[name]
+    ]
 
 
 @admin.register(Membership, site=site)
