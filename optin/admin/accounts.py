@@ -178,16 +178,13 @@ def _invitation(user: User, invited_at: datetime) -> str:
 
 
 def _factors(known: Known) -> str:
-    number, keys, left = (
-        known.factors.number,
-        len(known.factors.passkeys),
-        known.factors.recovery_codes,
-    )
+    factors = known.factors
+    number, keys, left = factors.number, len(factors.passkeys), factors.recovery_codes
     suspended = ", suspended" if known.is_suspended else ""
     found = [f"number {number.masked_number}{suspended}"] if number else []
     if number and number.taken_over_at:
         found.append(taken_over_from(number.taken_over_at, number.taken_over_by))
-    found += ["authenticator app"] if known.factors.app else []
+    found += ["authenticator app"] if factors.app else []
     found += [f"{keys} passkey{'' if keys == 1 else 's'}"] if keys else []
     found += [f"{left} recovery code{'' if left == 1 else 's'} left"] if found or left else []
     return "; ".join(found) or "none"
