@@ -84,6 +84,7 @@ class Select(_Prepared, Generic[M]):
     """A prepared query for the rows of a queryset, with its annotations as attributes.
 
     After ``only`` the rows have only these columns. Django reads another one when it is asked for.
+    ``select_related`` may name relations of the model itself.
     """
 
     def __init__(self, build: Callable[[], "models.QuerySet[M]"]) -> None:
@@ -117,16 +118,25 @@ class Select(_Prepared, Generic[M]):
         self._compiler = compiler
         self._converters = compiler.get_converters(columns)
         self._class = info["model"]
-        self._names = names
+        self._names = [name for name in names if name]  # joined columns come after these
+        self._joined = [
+            (one, [columns[place].target.attname for place in one["select_fields"]])
+            for one in info.get("related_klass_infos", ())
+        ]
         return sql, params
 
     def _model(self, row: Sequence[Any]) -> M:
         # Like Model.from_db, without the signals and checks of each field.
         made: M = self._class.__new__(self._class)
-        made.__dict__.update(zip(self._names, row, strict=True))
+        made.__dict__.update(zip(self._names, row, strict=False))
         made._state = ModelState()
         made._state.adding = False
         made._state.db = "default"
+        for joined, names in self._joined:
+            values = [row[place] for place in joined["select_fields"]]
+            is_there = any(value is not None for value in values)
+            other = joined["model"].from_db("default", names, values) if is_there else None
+            joined["local_setter"](made, other)
         return made
 
 

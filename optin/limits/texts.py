@@ -34,6 +34,7 @@ from optin.limits.counters import (
     is_first,
     longest,
     over,
+    take_back,
     tallies_of,
     tally_at,
 )
@@ -210,13 +211,16 @@ def count_warning(now: datetime) -> None:
 
 
 def reserve_sim_swap(now: datetime) -> bool:
-    """Count one question about a swapped SIM; return whether its budget allows it."""
-    with transaction.atomic(durable=True):
-        tallies = add(each_rate(Rule.SIM_SWAP, "", conf.sim_swap_budget), now)
-        if over(tallies, now):
-            transaction.set_rollback(True)
-            return False
-        after_commit(lambda: _alarm(tallies, now))
+    """Count one question about a swapped SIM; return whether its budget allows it.
+
+    Call it outside a transaction. One that is refused does not stay in the count.
+    """
+    limits = each_rate(Rule.SIM_SWAP, "", conf.sim_swap_budget)
+    tallies = add(limits, now)
+    if over(tallies, now):
+        take_back(limits, now)
+        return False
+    _alarm(tallies, now)
     return True
 
 

@@ -386,6 +386,7 @@ def _context(user_id: int, number_digest: str) -> str:
 _ROWS = Select(
     lambda: (
         ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
+        .select_related("sim_answer")
         .annotate(
             open=FilteredRelation(
                 "pending_otps",

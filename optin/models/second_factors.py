@@ -64,7 +64,8 @@ class Overview(SecondFactors):
 
 
 def overview(user: User) -> Overview:
-    return overview_of(user, ProviderUser.objects.filter(user=user, confirmed=True).first())
+    numbers = ProviderUser.objects.filter(user=user, confirmed=True)
+    return overview_of(user, numbers.select_related("sim_answer").first())
 
 
 def overview_of(user: User, number: ProviderUser | None) -> Overview:

@@ -6,15 +6,8 @@ from django.db import models
 
 from optin.conf import conf
 from optin.conf.sim_swaps import ENFORCE
+from optin.database.statements import Insert
 from optin.models.factors import ProviderUser, Purpose
-
-
-class SimAnswerQuerySet(models.QuerySet["SimAnswer"]):
-    def of(self, number: ProviderUser) -> "SimAnswer | None":
-        """Return the last answer about *number*, if it came since the number was verified."""
-        row = self.filter(number=number).first()
-        is_of_now = row and number.verified_at and row.asked_at >= number.verified_at
-        return row if is_of_now else None
 
 
 class SimAnswer(models.Model):
@@ -27,12 +20,10 @@ class SimAnswer(models.Model):
     number = models.OneToOneField(
         ProviderUser, models.CASCADE, primary_key=True, related_name="sim_answer"
     )
-    asked_at = models.DateTimeField()  # when the answer came
+    asked_at = models.DateTimeField()
     is_known = models.BooleanField(default=True)  # the provider knows the number
     swapped_until = models.DateTimeField()  # in the past if it was not swapped
     let_through_until = models.DateTimeField(null=True, blank=True)  # by staff, for one sign-in
-
-    objects = SimAnswerQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -41,12 +32,23 @@ class SimAnswer(models.Model):
         return f"answer about the SIM of provider user {self.number_id}"
 
     @classmethod
+    def of(cls, number: ProviderUser) -> "SimAnswer | None":
+        """Return the last answer about *number*, if it was asked since the number was verified."""
+        row: SimAnswer | None = getattr(number, "sim_answer", None)
+        return row if row and row.is_about(number) else None
+
+    @classmethod
     def against(cls, number: ProviderUser, now: datetime) -> "SimAnswer | None":
         """Return the "swapped" that stops texts to the active *number* now, if there is one."""
         if conf.sim_swap != ENFORCE:
             return None
-        found = cls.objects.of(number)
+        found = cls.of(number)
         return found if found and found.is_swapped(now) else None
+
+    def is_about(self, number: ProviderUser) -> bool:
+        """Whether it was asked about *number*, since that was verified."""
+        since = number.verified_at
+        return bool(self.number_id == number.pk and since and self.asked_at >= since)
 
     def is_swapped(self, now: datetime) -> bool:
         return now < self.swapped_until
@@ -56,6 +58,18 @@ class SimAnswer(models.Model):
         until = self.let_through_until
         return purpose == Purpose.SIGN_IN and until is not None and now < until
 
+    def keep(self) -> None:
+        """Store it in place of the answer before."""
+        _KEEP.run_later(self)
+
     def use(self) -> None:
         """End the permission of staff: a sign-in used it."""
         SimAnswer.objects.filter(pk=self.pk).update(let_through_until=None)
+
+
+_KEEP = Insert(
+    SimAnswer,
+    or_else="""ON CONFLICT (number_id) DO UPDATE SET asked_at = excluded.asked_at,
+is_known = excluded.is_known, swapped_until = excluded.swapped_until,
+let_through_until = excluded.let_through_until""",
+)

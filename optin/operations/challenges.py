@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from optin import codes, limits
 from optin.conf import conf
+from optin.errors import KeyReused
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
@@ -26,6 +27,7 @@ from optin.operations.factors import (
     Standing,
     forget_recovery_codes,
     read_caller_locked,
+    read_locked,
     record,
     refuse_ended,
 )
@@ -52,16 +54,23 @@ def challenge(
     :param key: as for ``opt_ins.opt_in``.
     :raises KeyReused: if *key* came with something else.
     """
-    sim_swaps.ask(user, origin=origin)
-    with transaction.atomic(durable=True):
-        factors = read_caller_locked(user, purpose, origin=origin)
-        if origin.session:
-            refuse_ended(factors, user)
-        if first := key.first(factors.now) if key else None:
-            return Sending(SendOutcome(first["outcome"]), data=first)
-        result = challenge_locked(factors, purpose, origin=origin, file=file)
-        if key and (result.is_text or result.outcome is SendOutcome.WAITING):
-            key.keep(factors.now, outcome=result.outcome, rule=result.facts["rule"])
+    answer = sim_swaps.ask(user)
+    try:
+        with transaction.atomic(durable=True):
+            factors = read_caller_locked(user, purpose, origin=origin)
+            if origin.session:
+                refuse_ended(factors, user)
+            sim_swaps.keep(answer, factors, origin)
+            if first := key.first(factors.now) if key else None:
+                return Sending(SendOutcome(first["outcome"]), data=first)
+            result = challenge_locked(factors, purpose, origin=origin, file=file)
+            if key and (result.is_text or result.outcome is SendOutcome.WAITING):
+                key.keep(factors.now, outcome=result.outcome, rule=result.facts["rule"])
+    except (KeyReused, IntegrityError):
+        if answer:  # it stays, or the next request like this would ask the provider again
+            with transaction.atomic(durable=True):
+                sim_swaps.keep(answer, read_locked(user, purpose), origin)
+        raise
     return result
 
 
@@ -179,8 +188,8 @@ def text_challenge(
     is_test_opt_out = factors.user.is_test and purpose == Purpose.OPT_OUT
     if asked := is_test_opt_out and sandbox.answer_opt_out(factors, origin):
         return asked
-    refusal, about_sim = sim_swaps.judge(row, purpose, factors.now)
-    if refusal:
+    sim = sim_swaps.state(row, purpose, factors.now)
+    if refusal := sim_swaps.refusal(sim):
         return refusal
     decision = limits.reserve_text(
         user_id=factors.user.pk,
@@ -201,7 +210,7 @@ def text_challenge(
             data=decision.data,
         )
     sending = text_code(factors, row, purpose, None, decision)
-    return replace(sending, data={**sending.data, **about_sim})
+    return replace(sending, data={**sending.data, "sim": sim}) if sim else sending
 
 
 @dataclass(frozen=True, slots=True)

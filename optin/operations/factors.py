@@ -26,7 +26,6 @@ from optin.models import (
     Purpose,
     RecoveryCode,
     Revocation,
-    SimAnswer,
     User,
     WebhookEvent,
 )
@@ -111,7 +110,6 @@ class Factors(SecondFactors):
     rows: dict[int, ProviderUser]  # by ProviderUserId
     pending: dict[int, PendingOtp]  # open codes for one purpose, by ProviderUserId
     by_program: bool = False  # an access key or a token asks
-    sim: SimAnswer | None = None  # if its SIM is new; read only to judge a texted code
 
     @property
     def count(self) -> WrongCodes:

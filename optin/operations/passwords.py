@@ -21,7 +21,8 @@ from optin import limits
 from optin.audit import restores
 from optin.errors import SamePassword, SignedOut
 from optin.messaging import delivery, wording
-from optin.models import AuditEvent, Notice, Purpose, User
+from optin.models import AuditEvent, Notice, Purpose, SimAnswer, User
+from optin.operations import sim_swaps
 from optin.operations.factors import (
     Factors,
     Standing,
@@ -76,15 +77,15 @@ def trying(
     *,
     origin: Origin,
     kind: AuditEvent.Kind = Kind.SIGN_IN,
-    before: Callable[[User], None] | None = None,
+    ask: Callable[[User], SimAnswer | None] | None = None,
 ) -> Iterator[Attempt]:
     """Try a password; for a right one, the block is the operation's transaction.
 
     Refusals are recorded here: a wrong password under *kind*, one over a limit under sign-in. The
     block records a right one.
 
-    :param before: is called before that transaction, with the user whose password was right. It may
-        wait for the network.
+    :param ask: is called before that transaction, with the user whose password was right, and may
+        wait for the network. The answer is kept in the transaction.
     :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
     with hashing.place(origin.ip, lambda: limits.knows_network(_by_login(username), origin)):
@@ -94,12 +95,12 @@ def trying(
     if isinstance(charged, limits.Refused):
         yield Attempt(SignInOutcome.NOT_NOW, now, retry_after=charged.retry_after)
         return
-    if before and user and right:
-        before(user)
+    answer = ask(user) if ask and user and right else None
     with transaction.atomic(durable=True):
         factors = _admit(user) if user and right else None
         if factors:
             charged.refund()
+            sim_swaps.keep(answer, factors, origin)
         elif user and not charged.beyond:
             _record(kind, SignInOutcome.INVALID_GRANT, user, origin, now)
         else:

@@ -127,8 +127,8 @@ def password_grant(
     :raises MalformedCode: if *verification_code* is neither empty nor a code.
     """
     code = _code(verification_code)
-    before = None if code else partial(sim_swaps.ask, origin=origin)  # with one, no text leaves
-    with trying(username, password, origin=origin, before=before) as tried:
+    ask = None if code else sim_swaps.ask  # with a code, no text leaves
+    with trying(username, password, origin=origin, ask=ask) as tried:
         if tried.factors is None:
             limited = tried.outcome is SignInOutcome.NOT_NOW
             return TokenAnswer(
@@ -155,8 +155,8 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
     People with an authenticator app or a passkey get no text, unless they chose it, or until they
     ask for it.
     """
-    before = partial(sim_swaps.ask, origin=origin, at_page=True)
-    with trying(username, password, origin=origin, before=before) as tried:
+    ask = partial(sim_swaps.ask, at_page=True)
+    with trying(username, password, origin=origin, ask=ask) as tried:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now

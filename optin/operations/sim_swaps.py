@@ -1,12 +1,13 @@
 """Ask whether the SIM of a number was swapped, before a code is texted to it.
 
-The service asks before the transaction that decides. The decision reads only the stored answer
-(``models.SimAnswer``).
+The service asks before the transaction that decides. That transaction stores the answer, and
+decides by what is stored.
 """
 
 import logging
 import time
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.db import transaction
 from django.utils import timezone
@@ -15,6 +16,7 @@ from optin import keys, limits
 from optin.causes import Why
 from optin.conf import CLOCK_SLACK, conf
 from optin.conf.sim_swaps import ENFORCE, OFF, REFUSE
+from optin.database.statements import Select, param, read
 from optin.gateways import sim_swap
 from optin.gateways.sim_swap import PATIENCE, SimUnknown
 from optin.messaging import delivery
@@ -23,12 +25,12 @@ from optin.models import (
     GatewayHealth,
     Notice,
     ProviderUser,
-    Purpose,
     SimAnswer,
     User,
 )
+from optin.models.factors import kinds_of
 from optin.models.messages import SIM_SWAPS
-from optin.operations.factors import read_locked, record
+from optin.operations.factors import Factors, record
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import SendOutcome
@@ -45,11 +47,20 @@ ASK_AGAIN = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 
 
-def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
-    """Ask about the active number of *user*, unless the last answer is younger than ``KEPT``.
+class Sim(StrEnum):
+    """What is known of the SIM to which a text is due. The event of the text has it."""
+
+    SAME = ""  # or nobody needs to know
+    SWAPPED = "swapped"
+    LET_THROUGH = "let_through"  # swapped, but staff let a sign-in through
+    UNKNOWN = "unknown"
+
+
+def ask(user: User, *, at_page: bool = False) -> SimAnswer | None:
+    """Ask about the active number of *user*; return the answer, if there is one, for ``keep``.
 
     Call it outside a transaction, before the one that decides about a text: it waits for the
-    network. If the provider fails, nothing is stored. The provider is not asked if no text would
+    network. The provider is not asked within ``KEPT`` after its last answer, if no text would
     leave, or about a number that was verified less than an hour ago: it counts in hours.
 
     :param at_page: the password was right on the sign-in page, where people with another factor
@@ -57,56 +68,82 @@ def ask(user: User, *, origin: Origin, at_page: bool = False) -> None:
     """
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
-        return
-    if at_page and not user.text_first and any(ProviderUser.objects.others_of(user)):
-        return
-    number = ProviderUser.objects.filter(user=user, confirmed=True, suspended_at=None).first()
-    if number is None or not (hours := _hours(number, now)):
-        return
-    if (known := SimAnswer.objects.of(number)) and now < known.asked_at + KEPT:
-        return
+        return None
+    numbers, health = read((_NUMBER, {"user_id": user.pk}), (_HEALTH, {}))
+    number = next(iter(numbers), None)
+    if not number or (at_page and (number.app or number.passkey) and not user.text_first):
+        return None
+    hours, known = _hours(number, now), SimAnswer.of(number)
+    if not hours or (known and now < known.asked_at + KEPT):
+        return None
     try:
         mobile = number.open_number()
     except keys.UndecryptableError:
-        return  # no text leaves either
-    begun = time.perf_counter()
+        return None  # no text leaves either
+    begun, is_fault = time.perf_counter(), False
     try:
-        swapped = _answer(mobile, hours, now)
-        said = "swapped" if swapped else "not_swapped"
-        _keep(number, swapped, origin)
+        said = "swapped" if _is_swapped(mobile, hours, health, now) else "not_swapped"
     except SimUnknown as exc:
         logger.warning("It is not known whether a SIM was swapped: %s", exc)
-        said = "unknown"
-        if not exc.is_fault:
-            _keep(number, None, origin)
+        said, is_fault = "unknown", exc.is_fault
     metrics.SIM_SWAPS.labels(said).observe(time.perf_counter() - begun)
+    if is_fault:
+        return None
+    until = now + timedelta(hours=conf.sim_swap_hours) if said == "swapped" else now
+    is_known = said != "unknown"
+    return SimAnswer(number=number, asked_at=now, is_known=is_known, swapped_until=until)
 
 
-def judge(
-    number: ProviderUser, purpose: str, now: datetime
-) -> tuple[Sending | None, dict[str, str]]:
-    """Return the refusal of a text to the active *number*, or None and data for its event.
+def keep(answer: SimAnswer | None, factors: Factors, origin: Origin) -> None:
+    """Store what ``ask`` returned. Record a new "swapped", and mail the person.
 
-    Call it under the lock of the user. The clocks of two servers may differ, so an answer counts a
-    little longer here than in ``ask``.
+    An earlier "swapped" stands if the provider does not know the number any more. With ``observe``
+    there is no mail: texts still leave.
+    """
+    number, now = factors.number, factors.now
+    if not answer or not number or not answer.is_about(number):
+        return  # it was removed meanwhile, or verified again
+    known = SimAnswer.of(number)
+    if known and known.asked_at > answer.asked_at:
+        return  # the answer to a later question came first
+    is_swapped = answer.is_swapped(now)
+    was_swapped = known is not None and known.is_swapped(now)
+    if known and was_swapped and (is_swapped or not answer.is_known):
+        answer.swapped_until = known.swapped_until
+        answer.let_through_until = known.let_through_until
+    answer.number = number  # ``SimAnswer.of`` finds it from now on
+    answer.keep()
+    if is_swapped and not was_swapped:
+        if conf.sim_swap == ENFORCE:
+            delivery.notify(factors.user, Notice.Kind.SIM_SWAPPED, now, number)
+        data = {"swapped_until": answer.swapped_until.isoformat()}
+        record(AuditEvent.Kind.SIM, "swapped", factors, number, origin, data=data)
+
+
+def state(number: ProviderUser, purpose: str, now: datetime) -> Sim:
+    """Return what is known of the SIM of the active *number*, which was read under the lock.
+
+    The clocks of two servers may differ, so an answer counts a little longer here than in ``ask``.
     """
     if conf.sim_swap == OFF or number.user.is_test or not _hours(number, now - CLOCK_SLACK):
-        return None, {}
-    known = SimAnswer.objects.of(number)
-    enforced = conf.sim_swap == ENFORCE
+        return Sim.SAME
+    known = SimAnswer.of(number)
     if known and known.is_swapped(now):
-        if known.lets_through(purpose, now):
-            return None, {"sim": "let_through"}
-        if not enforced:
-            return None, {"sim": "swapped"}
-        data = {"rule": Why.SIM_SWAPPED.value}
-        return Sending(SendOutcome.FACTOR_DISABLED, data=data), {}
-    if known and known.is_known and now < known.asked_at + KEPT + CLOCK_SLACK:
-        return None, {}
-    if not (enforced and conf.sim_swap_unknown == REFUSE):
-        return None, {"sim": "unknown"}
-    data = {"rule": Why.SIM_UNKNOWN.value}
-    return Sending(SendOutcome.SEND_LIMIT, retry_after=ASK_AGAIN, data=data), {}
+        return Sim.LET_THROUGH if known.lets_through(purpose, now) else Sim.SWAPPED
+    counts = known and known.is_known and now < known.asked_at + KEPT + CLOCK_SLACK
+    return Sim.SAME if counts else Sim.UNKNOWN
+
+
+def refusal(sim: Sim) -> Sending | None:
+    """Return the refusal of a text to such a SIM, if it is refused."""
+    if conf.sim_swap != ENFORCE:
+        return None
+    if sim is Sim.SWAPPED:
+        return Sending(SendOutcome.FACTOR_DISABLED, data={"rule": Why.SIM_SWAPPED.value})
+    if sim is Sim.UNKNOWN and conf.sim_swap_unknown == REFUSE:
+        data = {"rule": Why.SIM_UNKNOWN.value}
+        return Sending(SendOutcome.SEND_LIMIT, retry_after=ASK_AGAIN, data=data)
+    return None
 
 
 def _hours(number: ProviderUser, now: datetime) -> int:
@@ -116,17 +153,17 @@ def _hours(number: ProviderUser, now: datetime) -> int:
     return max(min(conf.sim_swap_hours, since), 0)
 
 
-def _answer(number: str, hours: int, now: datetime) -> bool:
+def _is_swapped(number: str, hours: int, health: list[GatewayHealth], now: datetime) -> bool:
     """Ask the provider.
 
+    :param health: its row, if it ever failed.
     :raises SimUnknown: if there is no answer.
     """
-    health = GatewayHealth.objects.filter(gateway=SIM_SWAPS).first()
-    if health and health.is_tripped(now):
+    if any(one.is_tripped(now) for one in health):
         raise SimUnknown("the provider failed 3 times in a row, and is not asked for a minute")
     if not limits.reserve_sim_swap(now):
         raise SimUnknown("the budget of questions is used up")
-    if health and not health.claim_trial(now):
+    if not all(one.claim_trial(now) for one in health):
         raise SimUnknown("the provider failed, and only one question tries it again")
     is_fault = False
     try:
@@ -139,35 +176,20 @@ def _answer(number: str, hours: int, now: datetime) -> bool:
         is_fault = True
         raise SimUnknown(f"the provider failed: {type(exc).__name__}") from None
     finally:
-        with transaction.atomic(durable=True):
-            if is_fault:
+        if is_fault:
+            with transaction.atomic(durable=True):
                 GatewayHealth.objects.failed(SIM_SWAPS, timezone.now())
-            else:
-                GatewayHealth.objects.worked(SIM_SWAPS)
+        elif any(one.failures for one in health):
+            GatewayHealth.objects.worked(SIM_SWAPS)
 
 
-def _keep(asked: ProviderUser, swapped: bool | None, origin: Origin) -> None:
-    """Store the answer about the number *asked*. Record a new "swapped", and mail the person.
-
-    With ``observe`` there is no mail: texts still leave.
-
-    :param swapped: None if the provider does not know the number: an earlier "swapped" stands.
-    """
-    with transaction.atomic(durable=True):
-        factors = read_locked(asked.user, Purpose.SIGN_IN)
-        number, now = factors.number, factors.now
-        if number is None or number.pk != asked.pk:
-            return  # it was removed meanwhile
-        answer = SimAnswer.objects.of(number) or SimAnswer(number=number, swapped_until=now)
-        is_new = bool(swapped) and not answer.is_swapped(now)
-        answer.asked_at, answer.is_known = now, swapped is not None
-        if is_new:
-            answer.swapped_until = now + timedelta(hours=conf.sim_swap_hours)
-        elif swapped is False:
-            answer.swapped_until, answer.let_through_until = now, None
-        answer.save()
-        if is_new and conf.sim_swap == ENFORCE:
-            delivery.notify(factors.user, Notice.Kind.SIM_SWAPPED, now, number)
-        if is_new:
-            data = {"swapped_until": answer.swapped_until.isoformat()}
-            record(AuditEvent.Kind.SIM, "swapped", factors, number, origin, data=data)
+_NUMBER = Select(
+    lambda: (
+        ProviderUser._base_manager.filter(
+            user=param("user_id", ProviderUser, "user"), confirmed=True, suspended_at=None
+        )
+        .select_related("sim_answer")
+        .annotate(**kinds_of("user"))
+    )
+)
+_HEALTH = Select(lambda: GatewayHealth.objects.filter(gateway=SIM_SWAPS))

@@ -172,13 +172,14 @@ def resend(user: User, *, reason: str, origin: Origin) -> Sending | StaffOutcome
     :returns: a ``StaffOutcome`` where no text is asked for at all.
     """
     reason = fit_reason(reason)
-    sim_swaps.ask(user, origin=origin)
+    answer = sim_swaps.ask(user)
     with transaction.atomic(durable=True):
         locked, now = User.objects.locked(user.pk), timezone.now()
         waits = PendingOtp.objects.open().filter(provider_user__user=locked, expires_at__gt=now)
         code = waits.select_related("file").order_by("-issued_at", "-pk").first()
         purpose = Purpose(code.purpose) if code else Purpose.SIGN_IN
         factors = read_locked(locked, purpose, every_factor=True)
+        sim_swaps.keep(answer, factors, origin)
         row = factors.rows[code.provider_user_id] if code else None
         if staff.is_out_of_reach(origin, factors.user):
             result: Sending | StaffOutcome = StaffOutcome.OUT_OF_REACH

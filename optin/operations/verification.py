@@ -209,7 +209,8 @@ def _judge_text(factors: Factors, code: str) -> Verification:
         return Verification(CodeOutcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)
     purpose = pending.purpose if pending else ""
-    if factors.sim and not factors.sim.lets_through(purpose, factors.now):
+    sim = SimAnswer.against(row, factors.now)
+    if sim and not sim.lets_through(purpose, factors.now):
         return Verification(CodeOutcome.FACTOR_DISABLED, data={"rule": Why.SIM_SWAPPED.value})
     if pending is None:
         return _incorrect(NotCompared.NOTHING_PENDING)
@@ -259,8 +260,6 @@ def check_any(
     recovery = None
     if codes.is_recovery(code):
         recovery = RecoveryCode.objects.unused(factors.user, code)
-    elif factors.number:
-        factors = replace(factors, sim=SimAnswer.against(factors.number, factors.now))
     result = judge(factors, code, origin.place, recovery=recovery)
     if standing and standing.made_itself(_made_at(factors, recovery, result.by)):
         return _incorrect(NotCompared.MADE_SINCE)
@@ -281,8 +280,8 @@ def _use_up(
     """Let the right code never count again, and end what wrong ones led to."""
     if result.tried:
         result.tried.close_as_verified(factors.now)
-        result = _first_code(result, result.tried.provider_user)
-        result = _let_through(result, factors)
+        number = result.tried.provider_user
+        result = _let_through(_first_code(result, number), number, factors.now)
     if factors.app and result.step is not None:
         factors.app.use(result.step)
     if recovery:
@@ -373,11 +372,12 @@ def _first_code(result: Verification, number: ProviderUser) -> Verification:
     return replace(result, data={**result.data, "first_code": True})
 
 
-def _let_through(result: Verification, factors: Factors) -> Verification:
+def _let_through(result: Verification, number: ProviderUser, now: datetime) -> Verification:
     """End what staff let through, if the texted code came through by it."""
-    if factors.sim is None:
+    sim = SimAnswer.against(number, now)
+    if sim is None:
         return result
-    factors.sim.use()
+    sim.use()
     return replace(result, data={**result.data, "sim": "let_through"})
 
 

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
 from bench import round_trips
@@ -16,6 +17,7 @@ from optin.models import (
     File,
     ProviderUser,
     Purpose,
+    SimAnswer,
     User,
 )
 from optin.operations import challenges, opt_ins
@@ -122,6 +124,18 @@ class Caller:
         self.active(Purpose.OPT_OUT)
         return lambda: self._page("/sign-in/", "/sign-in/code/", **self._name)
 
+    def question_about_sim(self) -> Ask:
+        """The provider is asked before the text."""
+        ask, verified_at = self.sign_in_with_number(), timezone.now() - timedelta(hours=2)
+        ProviderUser.objects.filter(user=self.user).update(verified_at=verified_at)
+        return override_settings(OPTIN_SIM_SWAP="enforce", OPTIN_SIM_SWAP_PROVIDER="stub")(ask)
+
+    def kept_answer_about_sim(self) -> Ask:
+        ask, now = self.question_about_sim(), timezone.now()
+        number = ProviderUser.objects.get(user=self.user)
+        SimAnswer.objects.create(number=number, asked_at=now, swapped_until=now)
+        return ask
+
     def code_page(self) -> Ask:
         assert self.sign_in_with_number()()
         code = self._code()
@@ -160,6 +174,8 @@ COSTS = {
     "refresh_of_an_application": (19, 22),
     "sign_in": (13, 8),
     "sign_in_with_number": (24, 17),
+    "question_about_sim": (28, 19),
+    "kept_answer_about_sim": (26, 18),
     "code_page": (18, 12),
 }
 """For each call: its statements, not counting transaction control, and its round trips."""
@@ -176,6 +192,7 @@ def test_a_call_takes_few_statements_and_round_trips(
 
 @pytest.mark.slow
 @pytest.mark.postgresql
+@override_settings(OPTIN_SENDS_PER_CLIENT=(), OPTIN_SENDS_PER_IP=())
 def test_a_call_takes_the_same_in_a_crowd(file: File, phone: Phone, password_clients: None) -> None:
     """It reads nothing row by row, and no table from end to end. ``CROWD=100000`` makes it larger.
 

@@ -368,6 +368,60 @@ def test_the_stub_does_what_the_last_digits_say(ending: str, said: str) -> None:
     assert found == said
 
 
+def test_a_used_idempotency_key_does_not_ask_again(
+    provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
+) -> None:
+    """Else one person could use up the budget of all."""
+    api, sent = Api(token=bearer(user)), {"Idempotency-Key": "one"}
+    assert api.opt_out(headers=sent).status == 401
+    clock.shift(301)
+    for _ in range(2):
+        assert api.post("opt-out-from-2fa", '{"more": 1}', headers=sent).status == 400
+    assert len(provider.asked) == 2
+
+
+def _while_asked(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], says: bool) -> None:
+    """Have the stub answer *says* after *act*, and say "swapped" to what *act* makes it asked."""
+
+    def swapped(*args: object, **more: object) -> bool:
+        monkeypatch.setattr(sim_swap.Stub, "swapped", lambda *args, **more: True)
+        act()
+        return says
+
+    monkeypatch.setattr(sim_swap.Stub, "swapped", swapped)
+
+
+@override_settings(OPTIN_SIM_SWAP_PROVIDER="stub")
+def test_of_two_sign_ins_at_once_the_later_question_counts(
+    provider: Provider,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S-07a: a "not swapped" from before the swap must not let a text leave after it."""
+    texts = len(phone.texts)
+
+    def sign_in_meanwhile() -> None:
+        clock.shift(0.5)
+        Tokens().sign_in()
+
+    _while_asked(monkeypatch, sign_in_meanwhile, says=False)
+    assert Tokens().sign_in().headers["Link"].endswith('sim_swapped>; rel="help"')
+    assert len(phone.texts) == texts
+
+
+@override_settings(OPTIN_SIM_SWAP_PROVIDER="stub")
+def test_a_number_that_is_removed_while_the_provider_is_asked_gets_no_answer(
+    provider: Provider, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _while_asked(
+        monkeypatch, lambda: staff_actions.revoke(user, reason="x", origin=ORIGIN), says=True
+    )
+    assert Tokens().sign_in().status == 200
+    assert not SimAnswer.objects.exists()
+    assert not AuditEvent.objects.filter(kind="sim").exists()
+
+
 def test_an_answer_ends_with_its_number(
     provider: Provider, user: User, file: File, phone: Phone, clock: time_machine.Traveller
 ) -> None:
