@@ -9,6 +9,13 @@ from tests.browser.hands import Keyboard, Pointer
 from tests.browser.keys import Keys
 from tests.kit.chromium import NARROW, Site, Window, audit, beside
 
+WITHOUT_JSON = """
+    delete PublicKeyCredential.parseCreationOptionsFromJSON;
+    delete PublicKeyCredential.parseRequestOptionsFromJSON;
+    delete PublicKeyCredential.prototype.toJSON;
+"""
+"""Makes the browser like those from before WebAuthn level 3."""
+
 TWO_FACTOR = "/account/two-factor/"
 ADD = f"{TWO_FACTOR}passkeys/add/"
 
@@ -21,8 +28,9 @@ def add(hands: Pointer, name: str) -> None:
 
 
 def begin(window: Window, site: Site, person: Person, *held: dict[str, Any]) -> Pointer:
-    """Give the password of *person*, in a browser with the passkeys *held*."""
+    """Give the password of *person*, in an older browser with the passkeys *held*."""
     hands = Pointer(window(), site)
+    hands.page.add_init_script(WITHOUT_JSON)
     Keys(hands.page, list(held))
     hands.sign_in(person)
     hands.sees("Use your passkey")
@@ -110,6 +118,7 @@ def test_without_scripts_there_are_the_other_ways(
 ) -> None:
     person = crowd.on()
     hands = Pointer(open_page(), site)
+    hands.page.add_init_script(WITHOUT_JSON)
     Keys(hands.page)
     hands.sign_in(person)
     code = site.newest_text(person.number, after=1).split()[0]

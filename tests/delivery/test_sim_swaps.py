@@ -201,7 +201,7 @@ def test_staff_let_one_sign_in_through(
     assert (html.count("may have taken over"), html.count(let_through)) == (1, 1)
     staff.post(let_through, {"reason": "Ticket 7. Jo", "ready": "on"})
     html = staff.get(account).content.decode()
-    assert "Tell them to sign in now" in html
+    assert "Staff let one sign-in through until" in html
     assert let_through not in html  # while it is open
     clock.shift(61)
     refused = challenges.challenge(user, Purpose.OPT_OUT, origin=ORIGIN)
@@ -224,6 +224,7 @@ def test_staff_let_one_sign_in_through(
     clock.shift(3601)
     assert Tokens().sign_in().status == 401
     assert len(phone.texts) == texts + 1
+    assert "Staff let" not in diagnose(user, timezone.now())[0].words
 
 
 def test_observe_sends_and_records(provider: Provider, user: User, phone: Phone) -> None:

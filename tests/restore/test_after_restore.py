@@ -151,6 +151,15 @@ class Town:
             lambda: bool(person.app and person.app.step_of(person.app_code(), timezone.now())),
         )
 
+    def answer_of_a_passkey(self) -> Change:
+        person = self.person()
+        person.add_passkey()
+        answer, asked_at = person.shown(), timezone.now()
+        return Change(
+            lambda: person.check(answer),
+            User.objects.filter(pk=person.who.pk, passkey_challenge_at__lt=asked_at).exists,
+        )
+
     # -- factors that are removed --------------------------------------------------
 
     def number_removed_by_a_client(self) -> Change:
