@@ -1,7 +1,7 @@
 """Accounts, and the page on which support finds out what is wrong with one (P-21, P-23)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,11 +19,11 @@ from optin.actions.accounts import ACTIONS
 from optin.actions.base import Action
 from optin.admin import pointers
 from optin.admin.actions import OFFERED, links, origin_of
-from optin.admin.offers import Offer, offer_of
 from optin.admin.rows import Choice, ReadOnlyAdmin, at, flag, note_factors, text, when
 from optin.admin.site import site
 from optin.models import AccessKey, Notice, Passkey, ProposedNumber, User
 from optin.operations import email_changes, staff
+from optin.origin import Origin
 from optin.outcomes import whole_seconds
 from optin.passkeys import rp_id
 from optin.runtime.redirects import SeeOther
@@ -98,15 +98,17 @@ class AccountAdmin(ReadOnlyAdmin):
         """The top of the page: who it is, what can be done, what may be wrong."""
         actor: Any = request.user
         known = Known(user, timezone.now())
-        offer = offer_of(known, actor, origin_of(request))
-        causes, names = _causes(known, offer, actor)
-        buttons, menu = offer.without(names)
+        offered, is_out_of_reach = _offered(known, actor, origin_of(request))
+        causes, names = _causes(known, offered, actor)
+        left = [each for each in offered if each.name not in names]
+        buttons = [each for each in left if each.helps(known)][:BUTTONS]
+        menu = [each for each in left if each not in buttons]
         return {
             **self.head(user, known),
             "causes": causes,
             "buttons": links(self, buttons, request, user.pk),
             "menu": links(self, menu, request, user.pk),
-            "out_of_reach": offer.out_of_reach,
+            "out_of_reach": is_out_of_reach,
             "lists": [
                 (f"{reverse(f'admin:optin_{name}_changelist')}?user_id={user.pk}", words)
                 for name, words in _LISTS.items()
@@ -139,9 +141,6 @@ class AccountAdmin(ReadOnlyAdmin):
             "only": only,
         }
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"may_find": True, **(extra_context or {})})
-
 
 _LISTS = {
     "provideruser": "Numbers",
@@ -149,6 +148,25 @@ _LISTS = {
     "accesskey": "Access keys",
     "auditevent": "Audit events",
 }
+
+
+BUTTONS = 2
+"""How many actions are shown at once; the others are in a menu."""
+
+
+def _offered(known: Known, actor: User, origin: Origin) -> tuple[list[Action], bool]:
+    """Return what *actor* can do that would change something, what helps most likely first.
+
+    And whether they may act, but not on this person.
+    """
+    may = [each for each in ACTIONS if actor.has_perm(each.permission)]
+    is_out_of_reach = bool(may) and staff.is_out_of_reach(origin, known.user)
+    if is_out_of_reach:
+        # Who asked for a removal may think better of it.
+        own = known.revocation is not None and known.revocation.actor_id == actor.pk
+        may = [each for each in may if own and each.name == "withdraw"]
+    useful = [each for each in may if each.changes(known)]
+    return sorted(useful, key=lambda each: not each.helps(known)), is_out_of_reach
 
 
 def _unverified(known: Known) -> list[tuple[str, str]]:
@@ -302,7 +320,7 @@ _ELSEWHERE = {
 
 
 def _causes(
-    known: Known, offer: Offer, actor: User
+    known: Known, offered: Sequence[Action], actor: User
 ) -> tuple[list[tuple[str, Question, list[Any]]], set[str]]:
     """What may be wrong, by question: each with the one action that would help, if there is one.
 
@@ -311,9 +329,10 @@ def _causes(
     :returns: the causes, and the names of their actions.
     """
     found: dict[Question, list[Any]] = {question: [] for question in Question}
+    helping = {each.name for each in offered if each.helps(known)}
     names, told = set[str](), set[tuple[Why, str]]()
     for cause in causes_of(known):
-        name, advice = _help(cause, offer, actor), (cause.why, cause.advice)
+        name, advice = _help(cause, helping, actor), (cause.why, cause.advice)
         shown: dict[str, Any] = {"cause": cause, "is_told": advice in told}
         told.add(advice)
         if name:
@@ -329,10 +348,10 @@ def _causes(
 _OF_ACCOUNT = "optin_user_"
 
 
-def _help(cause: Cause, offer: Offer, actor: User) -> str:
+def _help(cause: Cause, helping: Container[str], actor: User) -> str:
     """Return by what name ``OFFERED`` has the action against *cause*; "" without one."""
     name = _FOR_THE_ACCOUNT.get(cause.why, "")
-    if name in [each.name for each in offer.helping]:
+    if name in helping:
         return f"{_OF_ACCOUNT}{name}"
     name = _ELSEWHERE.get(cause.why, "")
     return name if name and actor.has_perm(OFFERED[name].permission) else ""

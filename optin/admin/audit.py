@@ -41,12 +41,12 @@ from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
 from optin.audit.search import LOOKED_AT, Found, Search
 from optin.events import OTHERS, labels
-from optin.models import AuditEvent, File, User
+from optin.models import AuditEvent, User
 from optin.operations import staff
 from optin.origin import Face
 from optin.support import wording
 from optin.support.cells import cell, lines
-from optin.support.entries import application_names, application_of
+from optin.support.entries import application_in, application_of, names_of
 from optin.support.wording import plain
 
 _BATCH = 2000
@@ -225,12 +225,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
 
     @admin.display(description="what happened")
-    def happened(self, event: AuditEvent) -> str:
+    def happened(self, event: Any) -> str:
         count = self._span(event).count
         said = wording.decided(event)
-        if pk := _application_in(event):
-            names: dict[int, str] = event.application_names  # type: ignore[attr-defined]
-            said += f": {names.get(pk, f'application {pk}')}"
+        if pk := application_in(event):
+            said += f": {event.names.applications.get(pk, f'application {pk}')}"
         return said + (f", {count} times" if count > 1 else "")
 
     @admin.display(description="account")
@@ -252,20 +251,19 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return self.client_name(event) if is_application else self.actor(event)
 
     @admin.display(description="client")
-    def client_name(self, event: AuditEvent) -> str:
+    def client_name(self, event: Any) -> str:
         pk, client = application_of(event), plain(event.client) or "-"
-        name = event.application_names.get(pk)  # type: ignore[attr-defined]
+        name = event.names.applications.get(pk)
         if name is None:
             return client
         address = reverse("admin:oauth2_provider_application_change", args=[pk])
         return format_html('<a href="{}">{}</a>', address, name)
 
     @admin.display(description="file")
-    def file(self, event: AuditEvent) -> str:
+    def file(self, event: Any) -> str:
         if event.file_id is None:
             return "-"
-        names: dict[int, str] = event.file_names  # type: ignore[attr-defined]
-        return f"{plain(names.get(event.file_id, ''))} ({event.file_id})".strip()
+        return f"{event.names.files.get(event.file_id, '')} ({event.file_id})".strip()
 
     @admin.display(description="facts")
     def facts(self, event: AuditEvent) -> str:
@@ -281,17 +279,12 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return event.spans[event.pk]  # type: ignore[no-any-return]
 
     def _name(self, event: Any, user_id: int | None) -> str:
-        return event.user_names.get(user_id, "gone") if user_id else ""
+        return event.names.users.get(user_id, "gone") if user_id else ""
 
     def look_up(self, rows: Sequence[AuditEvent]) -> None:
-        users, files, spans = _users(rows), _files(rows), repeats.spans(rows)
-        asked = (pk for event in rows for pk in (application_of(event), _application_in(event)))
-        applications = application_names(asked)
+        names, spans = names_of(rows), repeats.spans(rows)
         for event in rows:
-            event.application_names = applications  # type: ignore[attr-defined]
-            event.user_names = users  # type: ignore[attr-defined]
-            event.file_names = files  # type: ignore[attr-defined]
-            event.spans = spans  # type: ignore[attr-defined]
+            event.names, event.spans = names, spans  # type: ignore[attr-defined]
 
     def beside(self, row: AuditEvent, request: HttpRequest) -> dict[str, Any]:
         self.look_up([row])
@@ -328,16 +321,6 @@ def _users(events: Iterable[AuditEvent]) -> dict[int, str]:
     """Read the names of all accounts in *events*."""
     ids = {pk for e in events for pk in (e.user_id, e.other_user_id, e.actor_id) if pk}
     return dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
-
-
-def _application_in(event: AuditEvent) -> int:
-    """Return the id of the application that *event* is about; 0 if it is about none."""
-    return count_in(event.data, "application") if event.kind == AuditEvent.Kind.APPLICATION else 0
-
-
-def _files(events: Iterable[AuditEvent]) -> dict[int, str]:
-    ids = {event.file_id for event in events if event.file_id}
-    return dict(File.objects.filter(pk__in=ids).values_list("pk", "name"))
 
 
 COLUMNS = (

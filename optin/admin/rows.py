@@ -323,14 +323,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         tools = {"tools": links(self, useful, request)}
         return super().changelist_view(request, {**tools, **(extra_context or {})})
 
-    def _row(self, request: HttpRequest, object_id: int) -> Any:
-        return self.change_view(request, str(object_id))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
+    def _row(self, request: HttpRequest, object_id: int) -> HttpResponse:
         named = {"title": f"{capfirst(self.opts.verbose_name)} {object_id}", "subtitle": ""}
-        return super().change_view(request, object_id, form_url, named)
+        return self.change_view(request, str(object_id), extra_context=named)
 
     def render_change_form(  # type: ignore[override]
         self, request: HttpRequest, context: Any, obj: Any = None, **kwargs: Any

@@ -10,6 +10,7 @@ from oauth2_provider.models import get_application_model
 
 from optin import phones
 from optin.audit import repeats
+from optin.audit.reading import count_in
 from optin.models import AuditEvent, File, GatewayTry, Notice, Purpose, SmsMessage, User
 from optin.models.messages import State
 from optin.models.refusal_counts import SEVERAL
@@ -104,6 +105,11 @@ def application_of(event: AuditEvent) -> int | None:
     return int(pk) if kind == "app" and pk.isdecimal() and len(pk) < 19 else None
 
 
+def application_in(event: AuditEvent) -> int:
+    """Return the id of the application that *event* is about; 0 if it is about none."""
+    return count_in(event.data, "application") if event.kind == Kind.APPLICATION else 0
+
+
 def application_names(ids: Iterable[int | None]) -> dict[int, str]:
     """Return the names of those applications that there still are."""
     found = get_application_model().objects.filter(
@@ -121,7 +127,8 @@ def names_of(events: Iterable[AuditEvent]) -> Names:
         File.objects.filter(pk__in=files).values_list("pk", "name"),
     )
     by_user, by_file = ({pk: wording.plain(name) for pk, name in rows} for rows in found)
-    return Names(by_user, by_file, application_names(map(application_of, events)))
+    asked = (pk for one in events for pk in (application_of(one), application_in(one)))
+    return Names(by_user, by_file, application_names(asked))
 
 
 def of_event(event: AuditEvent, names: Names, position: Position) -> Entry:
