@@ -6,8 +6,6 @@ some that one in 20 000 has. All follows from the number of an event, so each si
 made again.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -142,19 +140,3 @@ def fill(cursor: CursorWrapper, count: int, *, end: datetime, digest: str) -> No
     cursor.execute("SELECT tableoid::regclass FROM optin_auditevent ORDER BY id DESC LIMIT 1")
     (partition,) = cursor.fetchone()
     cursor.execute(f"ANALYZE {partition}")  # as autovacuum does
-
-
-@contextmanager
-def without_indexes(cursor: CursorWrapper) -> Iterator[None]:
-    """Take the indexes away while many events are added: they are sooner made afterwards."""
-    cursor.execute(
-        "SELECT indexname, indexdef FROM pg_indexes "
-        "WHERE tablename = 'optin_auditevent' AND indexname LIKE 'audit_event_by_%%'"
-    )
-    indexes = cursor.fetchall()
-    for name, _ in indexes:
-        cursor.execute(f"DROP INDEX {name}")
-    yield
-    for _, definition in indexes:
-        cursor.execute(definition)
-    cursor.execute("VACUUM ANALYZE optin_auditevent")  # as the server does it by itself in time

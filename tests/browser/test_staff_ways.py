@@ -3,16 +3,11 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.crowd import Crowd, run
 from tests.browser.hands import Keyboard, Pointer, sign_in
 from tests.kit.chromium import NARROW, Site, Window, audit_everywhere
-
-
-def is_at(page: Page, path: str) -> None:
-    expect(page).to_have_url(re.compile(rf"{re.escape(path)}$"))
-
 
 # -- by keyboard alone -------------------------------------------------------------
 
