@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.core import mail
 from django.core.management import CommandError, call_command
@@ -41,7 +39,7 @@ from tests.kit import grants
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone, wrong
-from tests.kit.server import ROOT, database_url
+from tests.kit.server import ROOT, own_process
 from tests.kit.stored import number_of
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import nothing_happens
@@ -817,19 +815,13 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_one_run(tmp_path: Path) -
     path, rejects = tmp_path / "people.jsonl", tmp_path / "rejects"
     good, faults = rows.write(path, 3_000, len(BAD))
     command = [sys.executable, "manage.py", "import_people", str(path), WHY]
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DEBUG": "1",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "BASE_URL": "http://127.0.0.1",
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(tmp_path),
-    }
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*command, f"--rejects={rejects}"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+            [*command, f"--rejects={rejects}"],
+            cwd=ROOT,
+            env=own_process(tmp_path),
+            stdout=subprocess.DEVNULL,
         )
 
     assert rows.kill(start, 3_000, 20) > 10

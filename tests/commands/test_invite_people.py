@@ -1,7 +1,6 @@
 """Invitations: who gets one, what its link is good for, what happens when mails fail (S-38a)."""
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -19,7 +18,6 @@ from typing import Any, NoReturn
 
 import pytest
 import time_machine
-from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
@@ -38,7 +36,7 @@ from tests.kit.browser import NEW_PASSWORD, Browser
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, make_user
 from tests.kit.phone import Phone
-from tests.kit.server import ROOT, database_url, until
+from tests.kit.server import ROOT, own_process, until
 from tests.kit.staff import ask, browser_of, give_app, make_staff
 from tests.kit.stored import number_of
 from tests.kit.trail import newest_event, one_event
@@ -401,19 +399,10 @@ def test_two_at_once_that_are_killed_and_run_again_invite_each_once(
     for n in range(60):
         brought(f"person-{n}", file)
     options = ["invite_people", "--file=777", WHY, "--limit=1200/m"]
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "twofa_site.settings",
-        "DEBUG": "1",
-        "SECRET_KEY": settings.SECRET_KEY,
-        "BASE_URL": "http://127.0.0.1",
-        "DATABASE_URL": database_url(),
-        "DATA_DIR": str(tmp_path),
-    }
+    command, env = [sys.executable, "manage.py", *options], own_process(tmp_path)
 
     def start() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "manage.py", *options]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
 
     def more_than(count: int) -> Callable[[], bool]:
         return lambda: invited.count() > count
