@@ -9,15 +9,11 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.contrib.auth.hashers import identify_hasher
-from django.core.checks import run_checks
 from django.core.exceptions import ValidationError
 from django.db import DataError, OperationalError, connection
 from django.http import HttpResponse
 from django.test import Client
-from oauth2_provider.models import (
-    AbstractApplication,
-    AccessToken,
-)
+from oauth2_provider.models import AbstractApplication, AccessToken
 
 from optin.api.oauth import RandomSecretHasher
 from optin.conf import Rate
@@ -200,13 +196,6 @@ def test_no_token_without_its_event(
     assert error(response) == expected
     assert ("Retry-After" in response.headers) == (expected[0] == 503)
     assert not AccessToken.objects.exists()
-
-
-def test_deploy_checks_of_the_toolkit_are_clean() -> None:
-    """S-62."""
-    problems = run_checks(include_deployment_checks=True)
-
-    assert [p for p in problems if str(p.id).startswith("oauth2_provider")] == []
 
 
 # -- clients -----------------------------------------------------------------------
@@ -437,9 +426,6 @@ def test_code_works_for_a_minute(
     assert error(exchange(code)) == (400, "invalid_grant")
 
 
-# Each must end what was granted before it.
-
-
 @pytest.mark.parametrize("end", ENDINGS)
 def test_what_was_granted_before(
     user: User,
@@ -448,14 +434,18 @@ def test_what_was_granted_before(
     client_app: AbstractApplication,
     end: Callable[[User, File, Phone], None],
 ) -> None:
-    """S-30, S-34: a code or a refresh token from before the second factor is worth nothing."""
-    tokens = exchange(grant(user, client_app))
-    code = grant(user, client_app, "another")
+    """S-30, S-34: a code or a refresh token from before the second factor is worth nothing.
+
+    Nor is one that was just replaced, which could be sent again.
+    """
+    tokens, replaced = (exchange(grant(user, client_app, code)) for code in ("first", "second"))
+    refresh(replaced)
+    code = grant(user, client_app, "third")
     end(user, file, phone)
 
     assert error(exchange(code)) == (400, "invalid_grant")
-    assert error(refresh(tokens)) == (400, "invalid_grant")
-    assert AccessToken.objects.count() <= 1
+    assert error(refresh(tokens)) == error(refresh(replaced)) == (400, "invalid_grant")
+    assert AccessToken.objects.count() <= 2
 
 
 # -- refresh -----------------------------------------------------------------------
@@ -521,20 +511,6 @@ def test_another_client_repeats_no_refresh(user: User, client_app: AbstractAppli
     assert not works(new)
 
 
-@pytest.mark.parametrize("end", ENDINGS)
-def test_ended_before_a_refresh_was_repeated(
-    user: User,
-    file: File,
-    phone: Phone,
-    client_app: AbstractApplication,
-    end: Callable[[User, File, Phone], None],
-) -> None:
-    old = exchange(grant(user, client_app))
-    refresh(old)
-    end(user, file, phone)
-    assert error(refresh(old)) == (400, "invalid_grant")
-
-
 @pytest.mark.parametrize("generations", [0, 2])
 def test_a_code_that_is_used_again_ends_its_tokens(
     user: User, client_app: AbstractApplication, generations: int
@@ -580,18 +556,15 @@ def test_a_stranger_ends_nothing_with_a_used_code(
     assert not AuditEvent.objects.filter(outcome="code_reused").exists()
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(30 * DAY - 1, 200), (30 * DAY, 400)])
 def test_refresh_tokens_live_for_thirty_days(
-    user: User,
-    client_app: AbstractApplication,
-    clock: time_machine.Traveller,
-    seconds: int,
-    status: int,
+    user: User, client_app: AbstractApplication, clock: time_machine.Traveller
 ) -> None:
     tokens = exchange(grant(user, client_app))
-    clock.shift(seconds)
-
-    assert refresh(tokens).status_code == status
+    clock.shift(30 * DAY - 1)
+    tokens = refresh(tokens)
+    assert tokens.status_code == 200
+    clock.shift(30 * DAY)
+    assert error(refresh(tokens)) == (400, "invalid_grant")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 from django.http import HttpResponse
-from oauth2_provider.models import RefreshToken, get_application_model
+from oauth2_provider.models import RefreshToken
 
 from optin.models import AuditEvent, File, Membership, User
 from optin.operations import sign_in
-from tests.kit.clients import BODIES, Answer, Api, Tokens, bearer, error
-from tests.kit.oauth import post
+from tests.kit.clients import Answer, Api, Tokens, bearer, error
+from tests.kit.oauth import ENDINGS, change_password, make_client, post
+from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 
@@ -91,10 +92,12 @@ def test_revocation_ends_all_that_came_from_it(old: Answer, which: str) -> None:
     assert refresh(other).status == 200
 
 
-def test_access_tokens_can_be_revoked_after_a_new_password(user: User, old: Answer) -> None:
+def test_access_tokens_can_be_revoked_after_a_new_password(
+    user: User, file: File, phone: Phone, old: Answer
+) -> None:
     """It ends the refresh token; the access tokens live on for their hour."""
     later = refresh(old)
-    change_password(user)
+    change_password(user, file, phone)
     assert works(later)
 
     revoke(old, "refresh_token")
@@ -143,33 +146,6 @@ def test_narrowed_once_is_not_narrowed_for_ever(user: User, two_files: None) -> 
 
 
 @pytest.mark.usefixtures("rotating")
-@pytest.mark.parametrize("generations", [1, 3])
-def test_reuse_ends_the_family(
-    old: Answer, generations: int, clock: time_machine.Traveller
-) -> None:
-    """S-34: access tokens too, however old the token is that was used again."""
-    other = Tokens().sign_in()
-    newest = old
-    for _ in range(generations):
-        newest = refresh(newest)
-    # The new tokens take the place of the old ones.
-    assert list(newest.data) == list(old.data)
-    assert newest.data["scope"] == old.data["scope"]
-    assert [works(tokens) for tokens in (old, newest)] == [False, True]
-
-    clock.shift(10)
-    assert error(refresh(old)) == REFUSED
-    assert not works(newest)
-    assert error(refresh(newest)) == REFUSED
-    events = AuditEvent.objects.filter(kind="refresh").order_by("id")
-    outcomes = [event.outcome for event in events]
-    assert outcomes[: generations + 1] == ["issued"] * generations + ["invalid_refresh"]
-    # Another sign-in is another family.
-    assert works(other)
-    assert refresh(other).status == 200
-
-
-@pytest.mark.usefixtures("rotating")
 def test_one_body_for_all_that_is_wrong_with_a_token(
     user: User, old: Answer, clock: time_machine.Traveller
 ) -> None:
@@ -184,29 +160,32 @@ def test_one_body_for_all_that_is_wrong_with_a_token(
 
 
 @pytest.mark.usefixtures("rotating")
-@pytest.mark.parametrize("media_type", BODIES)
 def test_a_refresh_is_repeated_within_ten_seconds(
-    user: User, media_type: str, clock: time_machine.Traveller
+    old: Answer, clock: time_machine.Traveller
 ) -> None:
-    """Its answer was lost, or another thread has it: both serve, until one of them goes on."""
-    client = Tokens(media_type=media_type)
-    old = client.sign_in()
-    other = client.refresh(old.data["refresh_token"])
+    """S-34. Its answer was lost, or another thread has it: both serve, until one goes on."""
+    apart = Tokens().sign_in()  # of another family
+    other = refresh(old)
+    assert list(other.data) == list(old.data)
     clock.shift(9.9)
-    again = client.refresh(old.data["refresh_token"])
-    assert again.data["scope"] == other.data["scope"]
+    again = refresh(old)
+    assert again.data["scope"] == other.data["scope"] == old.data["scope"]
     assert again.data["refresh_token"] != other.data["refresh_token"]
     assert [works(tokens) for tokens in (old, other, again)] == [False, True, True]
 
-    newest = client.refresh(again.data["refresh_token"])
+    newest = refresh(again)
     assert [works(tokens) for tokens in (other, again, newest)] == [False, False, True]
     clock.shift(3600)
-    newest = client.refresh(newest.data["refresh_token"])
+    newest = refresh(newest)
     assert works(newest)
     # Whoever has the other answer is not the one who went on.
-    assert error(client.refresh(other.data["refresh_token"])) == REFUSED
+    assert error(refresh(other)) == REFUSED
     assert not works(newest)
-    assert error(client.refresh(newest.data["refresh_token"])) == REFUSED
+    assert error(refresh(newest)) == REFUSED
+    assert refresh(apart).status == 200
+    events = AuditEvent.objects.filter(kind="refresh").order_by("id")
+    outcomes = [event.outcome for event in events]
+    assert outcomes == ["issued"] * 4 + ["invalid_refresh", "issued"]
 
 
 @pytest.mark.usefixtures("rotating", "two_files")
@@ -280,47 +259,19 @@ def test_scope_is_never_widened(user: User, had: str, asked: str) -> None:
 # -- what ends them ----------------------------------------------------------------
 
 
-def change_password(user: User) -> None:
-    user.set_password("another password")
-    user.save()
-
-
-def deactivate(user: User) -> None:
-    user.is_active = False
-    user.save()
-
-
-def deactivate_by_sql(user: User) -> None:
-    User.objects.filter(pk=user.pk).update(is_active=False)
-
-
-def disable_password_clients(user: User) -> None:
+def disable_password_clients(user: User, file: File, phone: Phone) -> None:
     sign_in.disable_password_clients()
     sign_in.enable_password_clients()
 
 
-@pytest.mark.parametrize(
-    "change", [change_password, deactivate, deactivate_by_sql, disable_password_clients]
-)
-def test_ended(user: User, old: Answer, change: Callable[[User], None]) -> None:
-    """S-34."""
-    change(user)
-
-    assert error(refresh(old)) == REFUSED
-
-
-@pytest.mark.usefixtures("rotating")
-@pytest.mark.parametrize(
-    "change", [change_password, deactivate, deactivate_by_sql, disable_password_clients]
-)
-def test_ended_before_it_was_repeated(
-    user: User, old: Answer, change: Callable[[User], None]
+@pytest.mark.parametrize("end", [*ENDINGS, disable_password_clients])
+def test_ended(
+    user: User, file: File, phone: Phone, old: Answer, end: Callable[[User, File, Phone], None]
 ) -> None:
-    new = refresh(old)
-    change(user)
+    """S-34."""
+    end(user, file, phone)
 
     assert error(refresh(old)) == REFUSED
-    assert error(refresh(new)) == REFUSED
 
 
 @pytest.mark.usefixtures("rotating")
@@ -348,15 +299,8 @@ def test_too_old_before_it_was_repeated(old: Answer, clock: time_machine.Travell
 
 def test_tokens_of_other_applications(user: User) -> None:
     """A client with an id of its own refreshes at /o/token/, where it must prove it."""
-    model = get_application_model()
-    other = model.objects.create(
-        name="Other",
-        client_type=model.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=model.GRANT_AUTHORIZATION_CODE,
-        redirect_uris="https://client.example.com/",
-    )
     tokens = Tokens().sign_in()
-    RefreshToken.objects.update(application=other)
+    RefreshToken.objects.update(application=make_client("authorization-code"))
 
     assert error(refresh(tokens)) == REFUSED
     assert not RefreshToken.objects.exclude(revoked=None).exists()
