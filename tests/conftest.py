@@ -44,7 +44,7 @@ from tests.kit.phone import Gateways, Phone, Stub
 from tests.kit.server import needs
 from tests.kit.tables import copy_at_first_migrate
 from tests.kit.trail import renew_partitions, unguarded
-from tests.kit.world import World
+from tests.kit.world import CODES, Person, World
 
 # What is collected stays to the end: nobody looks through it again and again.
 gc.disable()
@@ -377,3 +377,16 @@ def service_role(db: None) -> str:
         cursor.execute(re.sub(r"\boptin_service\b", role, GRANTS))
         cursor.execute(f"SET LOCAL ROLE {role}")
     return role
+
+
+@pytest.fixture
+def person(user: User, file: File, phone: Phone, clock: time_machine.Traveller) -> Person:
+    """``user`` with no factor yet."""
+    return Person(user, file, phone, clock)
+
+
+@pytest.fixture
+def full(person: Person) -> Person:
+    """``user`` with every factor that has codes."""
+    person.set_up(*CODES)
+    return person

@@ -1,4 +1,4 @@
-"""Bodies that the parsers refuse, and some that they read."""
+"""Bodies that the parsers refuse, beside those of conformance.checks.bodies."""
 
 from hypothesis import strategies as st
 
@@ -26,10 +26,6 @@ def nested_json(levels: int) -> bytes:
     return b'{"x":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
 
 
-def nested_list(levels: int) -> bytes:
-    return b'{"x":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
-
-
 def nested_xml(levels: int) -> bytes:
     return xml("<x>" * (levels - 1) + "</x>" * (levels - 1))
 
@@ -43,43 +39,26 @@ LAUGHS = (
 )
 
 JSON_REFUSED = {
-    "white space only": b"  \n",
-    "a list": f'["{MARK}"]'.encode(),
-    "null twice": b"null null",
-    "trailing data": f'{{"Otp":"{MARK}"}} {{}}'.encode(),
     "a property twice": f'{{"Otp":"{MARK}","Otp":"{MARK}"}}'.encode(),
-    "a property twice, in two cases": f'{{"Otp":"{MARK}","oTP":"0123456"}}'.encode(),
-    "an unknown property twice": b'{"Otp":"0123456","x":1,"X":2}',
     "an unknown property twice, with other letters": '{"Éa":1,"ÉA":2}'.encode(),
-    "a property twice, further in": b'{"x":[{"y":1,"Y":2}]}',
     "a property twice, by escapes": b'{"Otp":"0123456","\\u004ftp":"0123456"}',
-    "NaN": b'{"ProviderUserId":NaN}',
     "-Infinity, unknown": b'{"x":[-Infinity]}',
-    "a NUL": b'{"Otp":"012\x003456"}',
     "an escaped NUL": b'{"Otp":"\\u0000"}',
     "an escaped NUL, unknown": b'{"x":[["\\u0000"]]}',
     "a lone surrogate": b'{"Otp":"\\ud800"}',
     "a lone surrogate, unknown": b'{"x":"a\\udfffb"}',
     "a lone surrogate in UTF-8": b'{"Otp":"\xed\xa0\x80"}',
     "an overlong encoding": b'{"Otp":"\xc0\xb0"}',
-    "invalid UTF-8": b'{"Otp":"\xff"}',
-    "Latin-1": '{"Otp":"é"}'.encode("latin-1"),
-    "UTF-16": '{"Otp":"0123456"}'.encode("utf-16"),
     "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf{}",
     "17 levels of objects": nested_json(17),
-    "17 levels of lists": nested_list(17),
     "100 000 levels": nested_json(100_000),
     "100 000 opening brackets": b"[" * 100_000,
 }
 
 XML_REFUSED = {
-    "white space only": b"  \n",
-    "a DTD without anything": f"<!DOCTYPE {ROOT}>".encode() + otp(MARK),
     "a DTD of its own": f"<!DOCTYPE {ROOT} [<!ELEMENT Otp ANY>]>".encode() + otp(MARK),
     "a DTD from elsewhere": f'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/{MARK}">'.encode() + otp("1"),
-    "an entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("&a;"),
     "an unused entity": f'<!DOCTYPE x [<!ENTITY a "{MARK}">]>'.encode() + otp("0123456"),
-    "an unknown entity": otp(f"{MARK}&nbsp;"),
     "entities of entities": LAUGHS.encode(),
     "an external entity": b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>' + otp("&a;"),
     "a parameter entity": b'<!DOCTYPE x [<!ENTITY % a SYSTEM "http://127.0.0.1:9/x"> %a;]>'
@@ -92,19 +71,12 @@ XML_REFUSED = {
     "an XInclude, unknown": xml(
         '<x><xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/hostname"/></x>'
     ),
-    "another root": f"<{MARK}><Otp>0123456</Otp></{MARK}>".encode(),
-    "a root in another case": f"<{ROOT.lower()}><Otp>{MARK}</Otp></{ROOT.lower()}>".encode(),
-    "an unfinished element": f"<{ROOT}><Otp>{MARK}</Otp>".encode(),
-    "a default namespace": xml("<Otp>0123456</Otp>", f' xmlns="urn:{MARK}"'),
     "a prefixed root": f'<a:{ROOT} xmlns:a="urn:a"><Otp>{MARK}</Otp></a:{ROOT}>'.encode(),
     "a prefixed property": xml("<a:Otp>0123456</a:Otp>", ' xmlns:a="urn:a"'),
-    "a namespace on a property": xml('<Otp xmlns="urn:a">0123456</Otp>'),
     "a namespace, unknown and within": xml('<x><y xmlns="urn:a"/></x>'),
     "an element of xsi": xml("<xsi:Otp>0123456</xsi:Otp>", f" {XSI}"),
-    "a property twice": xml(f"<Otp>{MARK}</Otp><Otp>0123456</Otp>"),
     "a property twice, one nil": xml(f'<Otp xsi:nil="true"/><Otp>{MARK}</Otp>', f" {XSI}"),
     "a property in a property": otp(f"<Otp>{MARK}</Otp>"),
-    "an element in a property": otp(f"0123<b>456</b>{MARK}"),
     "an attribute": otp(MARK, ' type="string"'),
     "an attribute on the root": xml("<Otp>0123456</Otp>", f' version="{MARK}"'),
     "an attribute, unknown and within": xml(f'<x><y z="{MARK}"/></x>'),
@@ -116,17 +88,14 @@ XML_REFUSED = {
     "a NUL": otp("012\x003456"),
     "a reference to a surrogate": otp("&#xD800;"),
     "invalid UTF-8": b"<" + ROOT.encode() + b"><Otp>\xff</Otp></" + ROOT.encode() + b">",
-    "Latin-1, declared": '<?xml version="1.0" encoding="iso-8859-1"?>'.encode("latin-1") + otp("1"),
     "UTF-16, declared and found": (UTF16 + otp("0123456").decode()).encode("utf-16"),
     "UTF-16, declared only": (UTF16 + otp("0123456").decode()).encode(),
-    "UTF-16, found only": otp("0123456").decode().encode("utf-16"),
     "UTF-7, declared and found": b'<?xml version="1.0" encoding="utf-7"?>'
     + otp("0123456").replace(b"<", b"+ADw-").replace(b">", b"+AD4-"),
     "an unknown encoding": b'<?xml version="1.0" encoding="' + MARK.encode() + b'"?>' + otp("1"),
     "a mark, and Latin-1 declared": b'\xef\xbb\xbf<?xml version="1.0" encoding="latin-1"?>'
     + otp("0123456"),
     "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbf" + otp("0123456"),
-    "17 levels": nested_xml(17),
     "17 levels below a property": otp("<x>" * 15 + "</x>" * 15),
     "100 000 levels": nested_xml(100_000),
     "100 000 opening tags": b"<a>" * 100_000,

@@ -4,7 +4,6 @@ import io
 import json
 import re
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +35,16 @@ VERIFY = "/Help/Api/POST-User-verify-2fa-opt-in"
 VENDORS_PAGE = Path(__file__).with_name("vendor_verify_page.txt").read_text(encoding="utf-8")
 
 
-class Page(HTMLParser):
+class Page:
     """What a page holds: its words, its samples, its anchors and its links."""
 
     def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.feed(text)
+        self.words = unescape(re.sub(r"<[^>]*>", " ", text)).split()
         self.samples = [
-            unescape(found) for found in re.findall(r"<pre><code>(.*?)</code></pre>", text, re.S)
+            unescape(s) for s in re.findall(r"<pre><code>(.*?)</code></pre>", text, re.S)
         ]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            if name == "href":
-                self.links.append(value or "")
-
-    def handle_data(self, data: str) -> None:
-        self.words += data.split()
+        self.ids = re.findall(r' id="([^"]*)"', text)
+        self.links = re.findall(r' href="([^"]*)"', text)
 
 
 def get(address: str) -> Page:

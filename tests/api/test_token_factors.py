@@ -3,15 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-import time_machine
 from django.utils import timezone
 
 from optin.causes import Why
-from optin.models import AuditEvent, File, RecoveryCode, User
+from optin.models import AuditEvent, RecoveryCode
 from optin.outcomes import By
 from optin.support.diagnosis import diagnose
 from tests.kit.clients import Api, Tokens, error
-from tests.kit.phone import Phone
 from tests.kit.world import CODES, Person
 
 pytestmark = [
@@ -23,18 +21,6 @@ CODE_REQUIRED = (401, "2fa_code_required")
 REFUSED = (400, "invalid_grant")
 MALFORMED = (400, "invalid_request")
 TOO_MANY = (429, "temporarily_unavailable")
-
-
-@pytest.fixture
-def person(user: User, file: File, phone: Phone, clock: time_machine.Traveller) -> Person:
-    return Person(user, file, phone, clock)
-
-
-@pytest.fixture
-def full(person: Person) -> Person:
-    """``user`` with every factor that has codes."""
-    person.set_up(*CODES)
-    return person
 
 
 def texted(person: Person) -> str:

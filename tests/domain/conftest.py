@@ -7,11 +7,10 @@ from hypothesis import HealthCheck
 from hypothesis import settings as examples
 
 from optin.models import File, ProviderUser, Purpose, User
-from optin.outcomes import By
 from tests.domain.asking import LIMITS, Asker
 from tests.kit.people import make_user
 from tests.kit.phone import Phone
-from tests.kit.world import CODES, Person, World
+from tests.kit.world import World
 
 # How long an example takes says nothing beside other tests.
 examples.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,20 +30,6 @@ def challenged(
     world = World(user, file, phone, clock, request.param)
     assert world.ask().outcome == "sent"
     return world
-
-
-@pytest.fixture
-def person(user: User, file: File, phone: Phone, clock: time_machine.Traveller) -> Person:
-    """``user`` with no factor yet."""
-    return Person(user, file, phone, clock)
-
-
-@pytest.fixture
-def full(person: Person) -> Person:
-    """``user`` with every factor that has codes."""
-    person.set_up(*CODES)
-    assert person.has == {By.TEXT, By.APP}
-    return person
 
 
 @pytest.fixture
