@@ -20,7 +20,7 @@ from optin.messaging import delivery
 from optin.models import File, SmsMessage, User
 from optin.models.messages import State
 from optin.operations import opt_ins
-from optin.outcomes import CodeOutcome, SendOutcome
+from optin.outcomes import SendOutcome
 from tests.kit.certificates import Authority, tls
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
@@ -410,20 +410,6 @@ def configured(server: Server, settings: LazySettings, monkeypatch: pytest.Monke
     monkeypatch.setattr(gateways, "for_region", lambda region: [gateways.make("http")])
     server.answer = says(202, '{"id": "m-1"}')
     return server
-
-
-@pytest.mark.django_db(transaction=True)
-def test_an_opt_in_is_texted(configured: Server, user: User, file: File) -> None:
-    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-
-    message = SmsMessage.objects.get()
-    assert (message.state, message.gateway) == (State.SENT, "http")
-    assert message.gateway_message_id == "m-1"
-    text = json.loads(configured.requests[0].body)
-    assert text["to"] == NUMBER
-    code, row = text["text"][:7], message.provider_user.pk
-    said = opt_ins.verify_opt_in(user, file, row, code, origin=ORIGIN)
-    assert said.outcome is CodeOutcome.OK
 
 
 @pytest.mark.slow

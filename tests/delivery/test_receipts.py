@@ -261,12 +261,7 @@ def test_without_a_secret_of_ours_none_is_right(http: Taker, settings: LazySetti
 
 @pytest.mark.parametrize(
     "reference",
-    [
-        "sms-0-00000000000000000000",
-        f"sms-{'9' * 400}-00000000000000000000",
-        "\x00",
-        "\ud800",
-    ],
+    ["sms-0-00000000000000000000", f"sms-{'9' * 400}-00000000000000000000", "\x00", "\ud800"],
     ids=ascii,
 )
 def test_of_a_text_that_is_none_of_ours(http: Taker, reference: str) -> None:

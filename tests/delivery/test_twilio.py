@@ -6,7 +6,6 @@ import hmac
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -33,7 +32,6 @@ from tests.kit.wire import (
     Answer,
     Request,
     Server,
-    hangs,
     says,
 )
 from tests.kit.wire import KEY as WIRE_KEY
@@ -134,11 +132,6 @@ def test_twilio_is_told_how_long_it_is_of_use(server: Server, valid_for: int, pe
 # -- what is answered --------------------------------------------------------------
 
 
-def test_the_id(server: Server) -> None:
-    server.answer = says(201, json.dumps({"sid": SID, "status": "queued", "error_code": None}))
-    assert send(gateway(server)) == SID
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -213,14 +206,6 @@ def test_without_a_code_the_status_tells(server: Server, answer: str) -> None:
         assert caught.value.fate is fate
 
 
-def test_it_waits_no_longer_than_it_may(server: Server) -> None:
-    server.answer = hangs
-    began = time.perf_counter()
-    with pytest.raises(SmsError, match=r"within 0\.5 seconds"):
-        send(gateway(server), patience=0.5)
-    assert time.perf_counter() - began < 2
-
-
 # -- its settings ------------------------------------------------------------------
 
 
@@ -239,9 +224,8 @@ def test_what_it_misses_is_told(server: Server, changes: dict[str, Any], told: s
     with pytest.raises(ValueError, match=r"^OPTIN_GATEWAY_TWILIO_\w+ .*\.$") as caught:
         gateway(server, **changes)
     assert told in str(caught.value)
-    assert not [
-        secret for secret in (TOKEN, KEY, KEY_SECRET, SECRET) if secret in str(caught.value)
-    ]
+    secrets = (TOKEN, KEY, KEY_SECRET, SECRET)
+    assert not [secret for secret in secrets if secret in str(caught.value)]
 
 
 def test_without_its_package_the_start_is_stopped(
@@ -329,11 +313,7 @@ def facts(status: str = "delivered", **more: str) -> dict[str, str]:
 
 
 def call_back(
-    url: str,
-    said: Mapping[str, str],
-    *,
-    signed: str | None = None,
-    **headers: str,
+    url: str, said: Mapping[str, str], *, signed: str | None = None, **headers: str
 ) -> int:
     """Post *said* to the path of *url*, signed as Twilio does, or as told."""
     signed = signature(url, said) if signed is None else signed
@@ -387,12 +367,8 @@ def with_other(name: str, value: str) -> Callable[[str, dict[str, str]], int]:
 
 def twice_in_one(url: str, said: dict[str, str]) -> int:
     """The validator signs each name once with each value; which one counts is unsaid."""
-    words = url + "".join(
-        f"{name}{value}" for name, value in sorted({**said, "MessageStatus": "delivered"}.items())
-    )
-    signed = base64.b64encode(hmac.digest(TOKEN.encode(), words.encode(), hashlib.sha1)).decode()
     body = urlencode([("MessageStatus", "failed"), *said.items()])
-    path, headers = url.removeprefix(conf.base_url), {"X-Twilio-Signature": signed}
+    path, headers = url.removeprefix(conf.base_url), {"X-Twilio-Signature": signature(url, said)}
     return Client().post(path, body, content_type=FORM, headers=headers).status_code
 
 
@@ -461,11 +437,7 @@ def test_without_the_token_none_is_right(asked_for: str, settings: LazySettings)
 @needs_services
 @pytest.mark.parametrize(
     "said",
-    [
-        {"MessageStatus": "delivered"},
-        {"MessageSid": SID},
-        facts(MessageSid=f"{SID}\n"),
-    ],
+    [{"MessageStatus": "delivered"}, {"MessageSid": SID}, facts(MessageSid=f"{SID}\n")],
     ids=ascii,
 )
 def test_nonsense_that_is_signed(asked_for: str, said: dict[str, str]) -> None:
@@ -485,15 +457,6 @@ def test_nonsense_that_is_not(asked_for: str, body: bytes, status: int) -> None:
     assert text_now() == (State.SENT, "")
 
 
-@needs_services
-def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
-        call_back(asked_for, facts())
-        call_back(asked_for, facts(), signed="forged")
-    told = caplog.text
-    assert not [secret for secret in (TOKEN, NUMBER, NUMBER[3:], SID) if secret in told]
-
-
 # -- end to end --------------------------------------------------------------------
 
 
@@ -506,13 +469,8 @@ def test_an_opt_in_is_texted_and_delivered(asked_for: str, configured: Server, u
     sent = form(configured.requests[0])
     assert (sent["To"], sent["ValidityPeriod"]) == (NUMBER, "595")
     assert call_back(asked_for, facts()) == 200
-    guess = opt_ins.verify_opt_in(
-        user,
-        message.provider_user.file,
-        message.provider_user.pk,
-        sent["Body"][:7],
-        origin=ORIGIN,
-    )
+    row = message.provider_user
+    guess = opt_ins.verify_opt_in(user, row.file, row.pk, sent["Body"][:7], origin=ORIGIN)
     assert guess.outcome is CodeOutcome.OK
 
 
