@@ -59,7 +59,7 @@ UNREACHABLE: dict[str, dict[str, str]] = {
         "unauthorized_client": "the operator switches password clients off",
         "server_error": "a fault of the service",
         "temporarily_unavailable (503)": "the database cannot be written",
-    },
+    }
 }
 """What not even a sandbox gives: the calls by password know no number."""
 

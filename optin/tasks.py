@@ -34,13 +34,7 @@ from optin.doctor import seen
 from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
-from optin.operations import (
-    audit_stream,
-    email_changes,
-    own_removals,
-    retention,
-    revocations,
-)
+from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
 from optin.runtime import worker_connection, worker_metrics
 from optin.support import statistics

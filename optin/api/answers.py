@@ -354,6 +354,5 @@ def scim_error(status: int, scim_type: str | None, detail: str | None) -> Body:
 
 def oauth_error(error: ApiError) -> Body:
     return Body(
-        "OAuthGrantRequestError",
-        {"error": error.oauth_code, "error_description": error.message},
+        "OAuthGrantRequestError", {"error": error.oauth_code, "error_description": error.message}
     )

@@ -157,8 +157,7 @@ _BY_CLIENT_ID = Select(
     lambda: Application._base_manager.filter(client_id=param("client_id", Application)).annotate(
         is_trusted=Exists(
             TrustedClient.objects.filter(
-                application=OuterRef("pk"),
-                application__client_type=Application.CLIENT_CONFIDENTIAL,
+                application=OuterRef("pk"), application__client_type=Application.CLIENT_CONFIDENTIAL
             )
         )
     )

@@ -266,22 +266,10 @@ _EVERY_CALL = (
     "internal_error",
     "unavailable",
 )
-_READS = (
-    *_EVERY_CALL,
-    "not_authenticated",
-    "invalid_token",
-    "file_access_denied",
-    "throttled",
-)
+_READS = (*_EVERY_CALL, "not_authenticated", "invalid_token", "file_access_denied", "throttled")
 _READS_A_FILE = (*_READS, "insufficient_scope")
 _WITH_BODY = (*_EVERY_CALL, "unsupported_media_type")
-_USER_CALL = (
-    *_READS_A_FILE,
-    "unsupported_media_type",
-    "not_found",
-    "factor_disabled",
-    "locked",
-)
+_USER_CALL = (*_READS_A_FILE, "unsupported_media_type", "not_found", "factor_disabled", "locked")
 _CHECKS_A_CODE = ("otp_incorrect", "otp_expired", "otp_exhausted")
 _TOKEN_CALL = (
     *_WITH_BODY,

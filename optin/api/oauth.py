@@ -337,11 +337,7 @@ def _is_verified(verifier: str | None, challenge: str) -> bool:
 
 def _record(outcome: str, user_id: int | None, request: Any, subject: str = "") -> None:
     AuditEvent.objects.record(
-        AuditEvent.Kind.TOKEN,
-        outcome,
-        origin=_origin(request),
-        user_id=user_id,
-        subject=subject,
+        AuditEvent.Kind.TOKEN, outcome, origin=_origin(request), user_id=user_id, subject=subject
     )
 
 
@@ -532,12 +528,8 @@ urlpatterns = [
         ".well-known/oauth-authorization-server",
         views.OAuthServerMetadataView.as_view(),
         name="oauth-server-metadata",
-    ),
+    )
 ]
 openid_urlpatterns = [
-    path(
-        ".well-known/openid-configuration",
-        DiscoveryView.as_view(),
-        name="openid-configuration",
-    ),
+    path(".well-known/openid-configuration", DiscoveryView.as_view(), name="openid-configuration")
 ]

@@ -34,7 +34,7 @@ class IdField(serializers.Field[int, Any, int, Any]):
     """An id from 1 to 2147483647: a number, or a string of digits."""
 
     default_error_messages = {
-        "invalid": "must be a whole number from 1 to 2147483647, in plain digits.",
+        "invalid": "must be a whole number from 1 to 2147483647, in plain digits."
     }
 
     def to_internal_value(self, data: Any) -> int:
@@ -120,9 +120,7 @@ class NumberField(TextField):
 class OtpField(TextField):
     """A one-time code: a string, because leading zeros count."""
 
-    default_error_messages = {
-        "invalid": "must be a string: a number loses leading zeros.",
-    }
+    default_error_messages = {"invalid": "must be a string: a number loses leading zeros."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=codes.MAX_LENGTH, **kwargs)
@@ -272,9 +270,7 @@ class EndpointRequest(Model):
 
 class EndpointChangeRequest(EndpointRequest):
     State = WordsField(
-        ("on", "off"),
-        source="state",
-        help_text="on or off. Empty: it stays as it is.",
+        ("on", "off"), source="state", help_text="on or off. Empty: it stays as it is."
     )
 
 

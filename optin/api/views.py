@@ -307,11 +307,7 @@ class VerifyView(UserCall):
     def post(self, request: Request) -> Response:
         body = self.read(Verify2FAOptInRequest)
         result = opt_ins.verify_opt_in(
-            self.caller.user,
-            self.file,
-            body["provider_user_id"],
-            body["otp"],
-            origin=self.origin,
+            self.caller.user, self.file, body["provider_user_id"], body["otp"], origin=self.origin
         )
         if result.outcome is not CodeOutcome.OK:
             raise _refusal(result)

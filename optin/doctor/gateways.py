@@ -95,8 +95,7 @@ def _credentials(gateway: Gateway, days: int | None, is_told: bool) -> Iterator[
         known = asked()
     except SmsError as exc:
         yield fault(
-            f"The gateway {gateway.name} does not work: {exc}.",
-            do=f"Look at its status. {_DO}",
+            f"The gateway {gateway.name} does not work: {exc}.", do=f"Look at its status. {_DO}"
         )
         return
     if not known:

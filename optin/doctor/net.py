@@ -68,10 +68,7 @@ def ends_soon(line: socket.socket, what: str, *, do: str) -> Iterator[Finding]:
     """Warn if the certificate of *what* ends soon."""
     days = days_left(line)
     if days is not None and days < SOON:
-        yield warning(
-            f"The certificate of {what} ends in {days} days.",
-            do=do,
-        )
+        yield warning(f"The certificate of {what} ends in {days} days.", do=do)
 
 
 def days_left(line: socket.socket) -> int | None:

@@ -114,10 +114,7 @@ def https() -> Iterator[Finding]:
             f"machine, name it in --forwarded-allow-ips of gunicorn. {site.PROXY}",
         )
     elif "Strict-Transport-Security" not in site.alive().headers:
-        yield fault(
-            "The proxy removes Strict-Transport-Security.",
-            do=f"Let it pass. {site.PROXY}",
-        )
+        yield fault("The proxy removes Strict-Transport-Security.", do=f"Let it pass. {site.PROXY}")
 
 
 def requests() -> Iterator[Finding]:

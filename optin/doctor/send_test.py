@@ -30,8 +30,7 @@ def send(number: str, *, wait: int, origin: Origin) -> Iterator[Finding]:
         return
     if refusal := trials.why_not(to):
         yield _refused(
-            refusal,
-            "Use another phone, or end that: manage number allow, or manage texts allow.",
+            refusal, "Use another phone, or end that: manage number allow, or manage texts allow."
         )
         return
     serving = gateways.for_region(to.region)

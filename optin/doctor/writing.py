@@ -85,10 +85,7 @@ def writes() -> Iterator[Finding]:
     except DatabaseError as exc:
         cause = type(exc.__cause__ or exc)
         text, do = _REFUSED.get(cause, (cause.__name__, "Read the log of PostgreSQL."))
-        yield fault(
-            f"Calls can write nothing: {text}.",
-            do=do,
-        )
+        yield fault(f"Calls can write nothing: {text}.", do=do)
         return
     for table in taken:
         yield fault(

@@ -35,15 +35,7 @@ from optin.gateways import Fate, Text
 from optin.messaging import wording
 from optin.messaging.handover import NEWS_FOR, for_gateway, gateways_to_try, hand_over
 from optin.messaging.postman import Postman
-from optin.models import (
-    AuditEvent,
-    GatewayTry,
-    Guard,
-    Notice,
-    ProviderUser,
-    SmsMessage,
-    User,
-)
+from optin.models import AuditEvent, GatewayTry, Guard, Notice, ProviderUser, SmsMessage, User
 from optin.models.guards import ABOUT, by_kind
 from optin.models.messages import HEALTH, MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.origin import Face, Origin

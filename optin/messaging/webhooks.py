@@ -29,15 +29,7 @@ from optin import keys
 from optin.gateways import call
 from optin.limits import alarms
 from optin.messaging import delivery
-from optin.models import (
-    AuditEvent,
-    File,
-    Notice,
-    User,
-    WebhookEndpoint,
-    WebhookEvent,
-    WebhookTry,
-)
+from optin.models import AuditEvent, File, Notice, User, WebhookEndpoint, WebhookEvent, WebhookTry
 from optin.models.webhooks import ANSWER_KEPT
 from optin.origin import Face, Origin
 from optin.runtime import locks, outside

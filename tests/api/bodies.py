@@ -82,8 +82,7 @@ XML_REFUSED = {
     "an attribute, unknown and within": xml(f'<x><y z="{MARK}"/></x>'),
     "an attribute of xml:": otp("0123456", ' xml:space="preserve"'),
     "an attribute of what begins like xsi": xml(
-        '<Otp a:nil="true">0123456</Otp>',
-        ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance}x"',
+        '<Otp a:nil="true">0123456</Otp>', ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance}x"'
     ),
     "a NUL": otp("012\x003456"),
     "a reference to a surrogate": otp("&#xD800;"),

@@ -13,13 +13,7 @@ from pytest_django import Settings
 
 from optin.api.views import VerifyView
 from optin.conf import Rate
-from optin.models import (
-    File,
-    Membership,
-    PendingOtp,
-    ProviderUser,
-    User,
-)
+from optin.models import File, Membership, PendingOtp, ProviderUser, User
 from optin.operations import opt_ins
 from tests.kit.clients import FORMATS, OF_ONE_REQUEST, Answer, Api, bearer
 from tests.kit.faults import failing
@@ -238,10 +232,7 @@ def test_audit_trail_that_cannot_be_written(
     api: Api, pending: ProviderUser, phone: Phone, attempt: str
 ) -> None:
     """S-52, S-64: 503, and nothing happened: nothing counted, nothing sent."""
-    with (
-        nothing_happens(phone),
-        failing(OperationalError("disk I/O error"), "optin_auditevent"),
-    ):
+    with nothing_happens(phone), failing(OperationalError("disk I/O error"), "optin_auditevent"):
         answer = ATTEMPTS[attempt](api, pending.pk, phone.code())
     assert answer.brief == (503, "unavailable")
     assert b"disk" not in answer.content

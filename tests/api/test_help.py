@@ -16,10 +16,7 @@ from standardwebhooks.webhooks import Webhook
 from optin.api import renderers, samples, urls
 from optin.api.answers import ERRORS, TOKEN_ERRORS, ApiError
 from optin.api.help import CALLS, Call
-from optin.api.serializers import (
-    Event,
-    EventData,
-)
+from optin.api.serializers import Event, EventData
 from optin.api.views import NotFound
 from optin.api.webhooks import HEADERS
 from optin.events import News

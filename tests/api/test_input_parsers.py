@@ -263,9 +263,7 @@ _WRITTEN = [
 
 @settings(max_examples=200, deadline=None)
 @given(parts=st.lists(st.tuples(_XML_TEXT, st.sampled_from(_WRITTEN)), max_size=5))
-def test_how_a_value_is_written_does_not_change_it(
-    parts: list[tuple[str, Any]],
-) -> None:
+def test_how_a_value_is_written_does_not_change_it(parts: list[tuple[str, Any]]) -> None:
     """S-21: comments, CDATA, instructions and references in any mix."""
     value = "".join(text for text, _ in parts)
     body = otp("".join(write(text) for text, write in parts))

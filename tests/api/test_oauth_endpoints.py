@@ -55,10 +55,7 @@ def machine(db: None) -> AbstractApplication:
 
 def test_metadata(settings: Any) -> None:
     """RFC 8414; every address from ``BASE_URL``, whatever the Host (S-26)."""
-    settings.OAUTH2_PROVIDER = {
-        **settings.OAUTH2_PROVIDER,
-        "OIDC_ISS_ENDPOINT": settings.BASE_URL,
-    }
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OIDC_ISS_ENDPOINT": settings.BASE_URL}
     response = Client().get(
         "/.well-known/oauth-authorization-server",
         headers={"Host": "testserver", "X-Forwarded-Host": "evil.example.com"},
@@ -291,10 +288,7 @@ def test_a_trusted_client_names_the_address_of_its_user(
     assert list(trail) == ["127.0.0.1", "203.0.113.1", "203.0.113.2"]
 
 
-@pytest.mark.parametrize(
-    "scope",
-    ["full admin", "fileid:0", "introspection", "full ".rjust(1025)],
-)
+@pytest.mark.parametrize("scope", ["full admin", "fileid:0", "introspection", "full ".rjust(1025)])
 def test_scope_that_cannot_be_granted(machine: AbstractApplication, scope: str) -> None:
     """S-20: a word that is unknown, or more than 1024 characters."""
     body = {"grant_type": "client_credentials", "scope": scope}
@@ -577,11 +571,7 @@ def test_refresh_tokens_live_for_thirty_days(
     ],
 )
 def test_scope_is_narrowed_and_never_widened(
-    user: User,
-    other_file: File,
-    client_app: AbstractApplication,
-    asked: str,
-    granted: str | None,
+    user: User, other_file: File, client_app: AbstractApplication, asked: str, granted: str | None
 ) -> None:
     """A token that named no file would work for all of them."""
     Membership.objects.create(user=user, file=other_file)

@@ -12,10 +12,7 @@ from optin.support.diagnosis import diagnose
 from tests.kit.clients import Api, Tokens, error
 from tests.kit.world import CODES, Person
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("password_clients"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("password_clients")]
 
 CODE_REQUIRED = (401, "2fa_code_required")
 REFUSED = (400, "invalid_grant")

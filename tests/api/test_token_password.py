@@ -9,22 +9,10 @@ from django.db import DatabaseError, InterfaceError
 from oauth2_provider.models import AbstractApplication
 
 from optin.conf import Rate
-from optin.models import (
-    AuditEvent,
-    File,
-    KnownNetwork,
-    Membership,
-    SendCounter,
-    User,
-)
+from optin.models import AuditEvent, File, KnownNetwork, Membership, SendCounter, User
 from optin.operations import sign_in, tenants
 from optin.runtime import hashing
-from tests.kit.clients import (
-    TOKEN_CALLS,
-    Api,
-    Tokens,
-    error,
-)
+from tests.kit.clients import TOKEN_CALLS, Api, Tokens, error
 from tests.kit.oauth import basic, make_client
 from tests.kit.people import ORIGIN, PASSWORD, make_user
 from tests.kit.trail import all_told
@@ -157,10 +145,7 @@ def test_sizes(user: User, field: str, text: str, most: int) -> None:
     ],
 )
 def test_faults(
-    user: User,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: type[Exception],
-    expected: tuple[int, str],
+    user: User, monkeypatch: pytest.MonkeyPatch, fault: type[Exception], expected: tuple[int, str]
 ) -> None:
     """S-61: a 503 says when to come back. No fault tells what went wrong."""
 

@@ -9,13 +9,7 @@ import time_machine
 from oauth2_provider.models import AccessToken
 
 from optin.conf import Rate
-from optin.models import (
-    AuditEvent,
-    PendingOtp,
-    ProviderUser,
-    SendCounter,
-    User,
-)
+from optin.models import AuditEvent, PendingOtp, ProviderUser, SendCounter, User
 from optin.operations import staff_actions
 from tests.kit.clients import BODIES, Tokens, error
 from tests.kit.people import NUMBER, ORIGIN

@@ -14,11 +14,7 @@ from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
-from oauth2_provider.models import (
-    AccessToken,
-    Grant,
-    RefreshToken,
-)
+from oauth2_provider.models import AccessToken, Grant, RefreshToken
 from pytest_django.fixtures import Settings
 
 from optin.api import scim

@@ -29,11 +29,7 @@ settings.configure(
         }
     },
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    INSTALLED_APPS=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "mozilla_django_oidc",
-    ],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "mozilla_django_oidc"],
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -350,8 +350,7 @@ def an_idempotency_key_for_all(client: Careful, clock: Clock) -> Steps:
 HABITS = [
     Habit(too_early, "Retry-After of the answer before is not over (section 5.3)"),
     Habit(
-        with_an_ended_token,
-        "The token has ended, as was answered before: refresh it (section 3.4)",
+        with_an_ended_token, "The token has ended, as was answered before: refresh it (section 3.4)"
     ),
     Habit(
         with_a_replaced_token,

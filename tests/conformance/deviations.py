@@ -429,12 +429,7 @@ def no_event_is_gone(reply: Reply) -> Reply:
     return gone if reply.status == 410 else reply
 
 
-@found_by(
-    stories.lost_answer,
-    stories.another_body,
-    stories.opt_out,
-    headers.idempotency_key,
-)
+@found_by(stories.lost_answer, stories.another_body, stories.opt_out, headers.idempotency_key)
 def a_lost_answer_is_lost(request: Request, forward: Forward) -> Reply:
     return forward(without(request, "Idempotency-Key"))
 

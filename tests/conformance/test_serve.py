@@ -213,11 +213,7 @@ def test_the_page_of_sandboxes_has_each_answer_on_purpose() -> None:
     assert {number: (_CALLS[call], code) for call, code, number in rows} == SANDBOX
 
 
-_CALLS = {
-    "opt-in-to-2fa": "opt-in",
-    "verify-2fa-opt-in": "verify",
-    "opt-out-from-2fa": "opt-out",
-}
+_CALLS = {"opt-in-to-2fa": "opt-in", "verify-2fa-opt-in": "verify", "opt-out-from-2fa": "opt-out"}
 
 
 def test_nothing_that_a_client_sent_is_printed() -> None:

@@ -230,12 +230,7 @@ def test_failed_at_a_gateway_that_gave_it_up(http: Taker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "secret"),
-    [
-        ("http", SECRET[:-1]),
-        ("http", SECRET.upper()),
-        ("martian", SECRET),
-    ],
+    ("name", "secret"), [("http", SECRET[:-1]), ("http", SECRET.upper()), ("martian", SECRET)]
 )
 def test_forged(http: Taker, name: str, secret: str) -> None:
     """S-45."""

@@ -52,12 +52,7 @@ def test_each_gateway_for_the_region_sends_one(use: Gateways, settings: Settings
     assert text.receipt_url.endswith(f"?reference={text.reference}")
     assert len(away.texts) == 1
     assert elsewhere.texts == []
-    assert outcomes() == [
-        ("asked", "one"),
-        ("sent", "one"),
-        ("asked", "away"),
-        ("failed", "away"),
-    ]
+    assert outcomes() == [("asked", "one"), ("sent", "one"), ("asked", "away"), ("failed", "away")]
     assert not SmsMessage.objects.exists()
     event = AuditEvent.objects.filter(outcome="failed").get()
     assert event.number_digest == ProviderUser.digest_of(NUMBER)

@@ -25,15 +25,7 @@ from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
-from tests.kit.wire import (
-    BODY,
-    CODE,
-    REFERENCE,
-    Answer,
-    Request,
-    Server,
-    says,
-)
+from tests.kit.wire import BODY, CODE, REFERENCE, Answer, Request, Server, says
 from tests.kit.wire import KEY as WIRE_KEY
 
 ACCOUNT, KEY, SERVICE = f"AC{'a1' * 16}", f"SK{'b2' * 16}", f"MG{'c3' * 16}"

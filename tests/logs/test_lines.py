@@ -43,12 +43,7 @@ def verify(client: Client, key: str, pk: int, otp: str) -> Any:
 
 
 def test_a_request_has_one_line(
-    client: Client,
-    user: User,
-    access_key: str,
-    pending: ProviderUser,
-    phone: Phone,
-    written: Lines,
+    client: Client, user: User, access_key: str, pending: ProviderUser, phone: Phone, written: Lines
 ) -> None:
     answer = verify(client, access_key, pending.pk, wrong(phone.code()))
 

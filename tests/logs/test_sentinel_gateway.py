@@ -88,10 +88,7 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
     "taken under its code, with more": (under(lambda text: f"{text.code}-m"), "sent"),
     "taken under all of it": (under(lambda text: text.words), "sent"),
     "refused": (says(400, echo), "the gateway answered 400"),
-    "moved": (
-        says(307, echo, Location=f"/{CREDENTIALS['query']}"),
-        "the gateway answered 307",
-    ),
+    "moved": (says(307, echo, Location=f"/{CREDENTIALS['query']}"), "the gateway answered 307"),
     "no status": (lambda text: f"{text.words}\r\n\r\n", "gave no answer in HTTP (BadStatusLine)"),
     "no number for a status": (lambda text: f"HTTP/1.1 {text.words}\r\n\r\n", "BadStatusLine"),
     "two lengths": (

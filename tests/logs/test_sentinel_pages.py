@@ -208,12 +208,7 @@ def test_no_secret_of_the_pages_turns_up_anywhere(site: Site) -> None:
     assert ann.run("shell", "--no-imports", "-c", SESSIONS).out.count("{") > 2
 
     log, mails = MAIL.sub("", site.log.read_text()), "\n".join(ann.mails)
-    written = {
-        "log": log,
-        "metrics": site.metrics(),
-        "database": site.dump(),
-        **ann.printed,
-    }
+    written = {"log": log, "metrics": site.metrics(), "database": site.dump(), **ann.printed}
     found = {place: secrets.found_in(text) for place, text in written.items()}
     assert {place: names for place, names in found.items() if names} == {}
     assert secrets.found_in(mails) == {"token of password-reset", "token of not-me"}

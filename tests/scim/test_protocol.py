@@ -136,10 +136,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], int, str | None]] = {
         ("PATCH", "/Users/{id}", patch({"op": "remove", "path": "userName"})),
         *(400, "mutability"),
     ),
-    "without a target": (
-        ("PATCH", "/Users/{id}", patch({"op": "remove"})),
-        *(400, "noTarget"),
-    ),
+    "without a target": (("PATCH", "/Users/{id}", patch({"op": "remove"})), *(400, "noTarget")),
     "an active that is none": (
         ("PATCH", "/Users/{id}", patch({"op": "replace", "path": "active", "value": "maybe"})),
         *(400, "invalidValue"),

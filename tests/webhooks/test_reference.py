@@ -6,14 +6,7 @@ import pytest
 import time_machine
 from django.core import serializers
 
-from optin.models import (
-    AuditEvent,
-    Membership,
-    ProviderUser,
-    SmsMessage,
-    User,
-    WebhookEvent,
-)
+from optin.models import AuditEvent, Membership, ProviderUser, SmsMessage, User, WebhookEvent
 from optin.operations import erasure, staff_actions
 from optin.runtime import metrics
 from optin.support.timeline import timeline

@@ -191,10 +191,7 @@ def test_only_2xx_is_a_success(client: Client, status: int) -> None:
 
 
 def test_after_three_days_it_is_switched_off(
-    client: Client,
-    user: User,
-    clock: time_machine.Traveller,
-    settings: Settings,
+    client: Client, user: User, clock: time_machine.Traveller, settings: Settings
 ) -> None:
     """The member who answers for it is told, and operators are."""
     settings.OPTIN_ALARM_EMAIL = ("ops@example.com",)
