@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             how = {"rotate": command.rotate, "expire": command.expire, "vary": command.vary}
             return door.serve(command.serve, command.junit, **how)
         if command.listen or command.send:
-            secrets = command.secrets or (getpass("Secret (whsec_...): "),)
+            secrets = command.secret or (getpass("Secret (whsec_...): "),)
             if command.listen:
                 return listen.listen(command.listen, secrets, command.junit)
             return send.send(command.send, secrets[0], command.junit)
@@ -33,12 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Could not run: {exc}", file=sys.stderr)
         return 2
     report.show(results)
-    if command.junit:
-        report.write_junit(report.cases(results), command.junit)
-    states = {result.state for result in results}
-    if "failed" in states:
-        return 1
-    return 3 if command.strict and "not checked" in states else 0
+    status = report.end(report.cases(results), command.junit)
+    is_left_out = any(result.state == "not checked" for result in results)
+    return status or (3 if command.strict and is_left_out else 0)
 
 
 def run(command: options.Command) -> list[Result]:

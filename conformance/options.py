@@ -60,7 +60,7 @@ class Command:
 
     options: Options
     junit: Path | None
-    only: tuple[str, ...] = ()
+    only: Sequence[str] = ()
     strict: bool = False
     serve: str = ""
     rotate: bool = False
@@ -68,7 +68,7 @@ class Command:
     vary: bool = False
     listen: str = ""
     send: str = ""
-    secrets: tuple[str, ...] = ()
+    secret: Sequence[str] = ()
 
 
 _TOLD = [option for option in fields(Options) if option.name != "base_url"]
@@ -87,69 +87,37 @@ def parse(arguments: Sequence[str] | None, sections: Sequence[str]) -> Command:
     values = _from_file(parser, given["config"], {option.name for option in _TOLD})
     values |= {o.name: given[o.name] for o in _TOLD if given[o.name] is not None}
     values["numbers"] = tuple(values.get("numbers", ()))
-    return Command(
-        Options((given["base_url"] or "").rstrip("/"), **values),
-        given["junit"],
-        tuple(given["only"]),
-        given["strict"],
-        given["serve"],
-        given["rotate"],
-        given["expire"],
-        given["vary"],
-        given["listen"],
-        given["send"],
-        tuple(given["secret"]),
-    )
+    of_run = {each.name: given[each.name] for each in fields(Command) if each.name != "options"}
+    return Command(Options((given["base_url"] or "").rstrip("/"), **values), **of_run)
 
 
 def _parser(sections: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m conformance", description="Check a server, or a client, against the contract."
     )
-    parser.add_argument("base_url", metavar="BASE_URL", nargs="?", help="as clients have it")
-    parser.add_argument(
-        "--serve",
-        metavar="HOST:PORT",
-        nargs="?",
-        const=_SERVED,
-        default="",
-        help=f"be a server that tests clients, in place of a run (default: {_SERVED})",
-    )
-    parser.add_argument(
-        "--rotate", action="store_true", help="with --serve: each refresh token works once"
-    )
-    parser.add_argument(
-        "--expire", type=int, metavar="SECONDS", help="with --serve: how long access tokens live"
-    )
-    parser.add_argument(
-        "--vary", action="store_true", help="with --serve: other sentences in each run"
-    )
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        nargs="?",
-        const=_SERVED,
-        default="",
-        help=f"receive webhooks, and verify them (default: {_SERVED})",
-    )
-    parser.add_argument("--send", metavar="URL", default="", help="try a receiver of webhooks")
-    parser.add_argument(
-        "--secret",
-        metavar="SECRET",
-        nargs="+",
-        default=(),
-        help="with --listen and --send: whsec_..., asked for if it is left out",
-    )
-    parser.add_argument("--config", type=Path, help="TOML file with the options below")
+    add = parser.add_argument
+    at: dict[str, Any] = {"metavar": "HOST:PORT", "nargs": "?", "const": _SERVED, "default": ""}
+    add("base_url", metavar="BASE_URL", nargs="?", help="as clients have it")
+    told = "be a server that tests clients, in place of a run"
+    add("--serve", **at, help=f"{told} (default: {_SERVED})")
+    add("--rotate", action="store_true", help="with --serve: each refresh token works once")
+    told = "with --serve: how long access tokens live"
+    add("--expire", type=int, metavar="SECONDS", help=told)
+    add("--vary", action="store_true", help="with --serve: other sentences in each run")
+    add("--listen", **at, help=f"receive webhooks, and verify them (default: {_SERVED})")
+    add("--send", metavar="URL", default="", help="try a receiver of webhooks")
+    told = "with --listen and --send: whsec_..., asked for if it is left out"
+    add("--secret", metavar="SECRET", nargs="+", default=(), help=told)
+    add("--config", type=Path, help="TOML file with the options below")
     for option in _TOLD:
         how: dict[str, Any] = dict(option.metadata)
         if "action" not in how:
             is_list = "nargs" in how
             how |= {"type": str if is_list else option.type, "metavar": option.name.upper()}
-        parser.add_argument(f"--{option.name.replace('_', '-')}", default=None, **how)
-    parser.add_argument("--junit", type=Path, help="write the results to this file too")
-    parser.add_argument("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
-    parser.add_argument(
+        add(f"--{option.name.replace('_', '-')}", default=None, **how)
+    add("--junit", type=Path, help="write the results to this file too")
+    add("--only", nargs="+", default=(), choices=sections, metavar="SECTION")
+    add(
         "--strict",
         action=argparse.BooleanOptionalAction,
         default=os.environ.get("CI") == "true",

@@ -62,12 +62,8 @@ def _lines(deviations: Sequence[Deviation]) -> Iterator[str]:
     of_cause = {deviation.cause: deviation for deviation in reversed(deviations)}
     shown = [each for each in deviations if each is of_cause[each.cause]][:_SHOWN]
     for deviation in shown:
-        for label, text in (
-            ("sent", deviation.sent),
-            ("expected", deviation.expected),
-            ("got", deviation.got),
-        ):
-            first, *rest = text.splitlines() or [""]
+        for label in ("sent", "expected", "got"):
+            first, *rest = getattr(deviation, label).splitlines() or [""]
             yield f"  {label:<10}{first}"
             yield from (f"  {'':<10}{line}" for line in rest)
         yield ""
@@ -100,8 +96,14 @@ def cases(results: Sequence[Result]) -> list[Case]:
     ]
 
 
-def write_junit(written: Sequence[Case], path: Path) -> None:
-    """Write cases to *path*."""
+def end(written: Sequence[Case], junit: Path | None) -> int:
+    """Write cases to *junit*, if it is given; return 1 if one failed, 2 if none came, else 0."""
+    if junit:
+        _write_junit(written, junit)
+    return 1 if any(case.failure for case in written) else 0 if written else 2
+
+
+def _write_junit(written: Sequence[Case], path: Path) -> None:
     suite = Element(
         "testsuite",
         name="conformance",

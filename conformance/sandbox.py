@@ -7,25 +7,19 @@ lets password clients sign in. It prints the answers that each call got, and tho
 sandbox gives (``UNREACHABLE``). Exit status 1: it did not get an answer that it should have got.
 """
 
-import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Callable
 
 from conformance import goldens
-from conformance.wire import JSON, Request, Wire
+from conformance.options import Options
+from conformance.session import Session
+from conformance.wire import Answer
 
-OPT_IN, VERIFY, OPT_OUT = "opt-in-to-2fa", "verify-2fa-opt-in", "opt-out-from-2fa"
-TOKEN = "token"  # noqa: S105 - the name of a call
 OK = "ok"
 
-_CALLS = {"opt-in": OPT_IN, "verify": VERIFY, "opt-out": OPT_OUT}
-
-ENDINGS = {number[-2:]: (_CALLS[call], code) for number, (call, code) in goldens.SANDBOX.items()}
+ENDINGS = {number[-2:]: asked for number, asked in goldens.SANDBOX.items()}
 """The call that an ending is for, and the code of its answer."""
 
 _USUAL = ("0491 570 006", "0491 575 254", "0491 570 156", "0491 570 157", "0491 570 158")
@@ -34,83 +28,60 @@ NUMBERS = {
 }
 """A number for fiction with each ending that is used here."""
 
-_OF_EVERY_CALL = {
-    *("invalid_request", "not_authenticated", "invalid_token", "insufficient_scope"),
-    *("file_access_denied", "not_found", "method_not_allowed", "too_large"),
-    "unsupported_media_type",
-}
-
 ROWS: dict[str, set[str]] = {
-    VERIFY: _OF_EVERY_CALL
-    | {OK, "otp_incorrect", "otp_expired", "otp_exhausted", "factor_disabled", "already_verified"}
-    | {"mobile_number_in_use", "internal_error", "locked", "throttled", "unavailable"},
-    OPT_IN: {OK, "mobile_number_invalid", "region_not_allowed", "send_limit", "already_opted_in"}
-    | {"factor_disabled", "locked", "throttled", "internal_error", "unavailable"},
-    OPT_OUT: {OK, "2fa_code_required", "not_opted_in", "otp_incorrect", "otp_expired"}
-    | {"otp_exhausted", "locked", "factor_disabled", "send_limit", "throttled", "internal_error"}
-    | {"unavailable"},
-    TOKEN: {OK, "invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"}
-    | {"invalid_client", "2fa_code_required", "temporarily_unavailable"},
+    "verify": {
+        *("invalid_request", "not_authenticated", "invalid_token", "insufficient_scope"),
+        *("file_access_denied", "not_found", "method_not_allowed", "too_large"),
+        *("unsupported_media_type", OK, "otp_incorrect", "otp_expired", "otp_exhausted"),
+        *("factor_disabled", "already_verified", "mobile_number_in_use", "internal_error"),
+        *("locked", "throttled", "unavailable"),
+    },
+    "opt-in": {
+        *(OK, "mobile_number_invalid", "region_not_allowed", "send_limit", "already_opted_in"),
+        *("factor_disabled", "locked", "throttled", "internal_error", "unavailable"),
+    },
+    "opt-out": {
+        *(OK, "2fa_code_required", "not_opted_in", "otp_incorrect", "otp_expired"),
+        *("otp_exhausted", "locked", "factor_disabled", "send_limit", "throttled"),
+        *("internal_error", "unavailable"),
+    },
+    "token": {
+        *(OK, "invalid_request", "invalid_grant", "invalid_scope", "unsupported_grant_type"),
+        *("invalid_client", "2fa_code_required", "temporarily_unavailable"),
+    },
 }
-"""The answers of each call: docs/contract.md, sections 3 and 4."""
+"""The answers of each call: docs/contract.md, sections 3 and 4. Those of every call are here those
+of ``verify``."""
 
-UNREACHABLE: dict[str, dict[str, str]] = {
-    TOKEN: {
-        "unauthorized_client": "the operator switches password clients off",
-        "server_error": "a fault of the service",
-        "temporarily_unavailable (503)": "the database cannot be written",
-    }
+UNREACHABLE = {
+    "unauthorized_client": "the operator switches password clients off",
+    "server_error": "a fault of the service",
+    "temporarily_unavailable (503)": "the database cannot be written",
 }
-"""What not even a sandbox gives: the calls by password know no number."""
+"""What not even a sandbox gives of ``token``: the calls by password know no number."""
 
 
-@dataclass
-class Person:
-    """A test account, and what its calls were answered."""
-
-    base_url: str
-    file: int
-    access_key: str
-    username: str
-    password: str
-    reached: dict[str, set[str]] = field(default_factory=dict)
-
-    def send(
-        self, name: str, body: Any = None, *, method: str = "POST", path: str = "",
-        query: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None,
-    ) -> str:  # fmt: skip
-        """Send one call, and return the code of its answer: ``OK`` of a 200."""
-        own = {"FileId": self.file, "WsAccessKey": self.access_key}
-        asked = "" if name == TOKEN else f"?{urlencode(own if query is None else query)}"
-        where = path or (f"/authorisation/{name}" if name == TOKEN else f"/User/{name}")
-        sent = {"Content-Type": JSON, "Accept": JSON, **(headers or {})}
-        raw = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        answer = Wire(self.base_url).send(Request(method, where + asked, sent, raw))
-        self.answer = answer.data
-        code = OK if answer.status == 200 else answer.code
-        self.reached.setdefault(name, set()).add(code)
-        return code
+class Person(Session):
+    """A test account. It repeats nothing that is throttled: that is an answer like others."""
 
     def opt_in(self, ending: str) -> str:
-        code = self.send(OPT_IN, {"MobileNumber": NUMBERS[ending]})
-        if code == OK:
-            self.id = self.answer["ProviderUserId"]
-        return code
+        answer = self.call("opt-in", {"MobileNumber": NUMBERS[ending]})
+        if answer.status == 200:
+            self.id = answer.get("ProviderUserId")
+        return answer.code or OK
 
-    def verify(self, otp: str) -> str:
-        return self.send(VERIFY, {"ProviderUserId": self.id, "Otp": otp})
+    def verify(self, otp: str) -> None:
+        self.call("verify", {"ProviderUserId": self.id, "Otp": otp})
 
-    def opt_out(self, otp: str = "") -> str:
-        return self.send(OPT_OUT, {"Otp": otp})
+    def opt_out(self, otp: str = "") -> None:
+        self.call("opt-out", {"Otp": otp})
 
-    def token(self, **more: str) -> str:
-        named = {"username": self.username, "password": self.password}
-        return self.send(TOKEN, {"grant_type": "password", **named, **more})
+    def sign_in(self, **more: str) -> Answer:
+        return self.call("token", self.password() | more)
 
     def code(self, ending: str) -> str:
         """Return the code of the newest text to the number."""
-        asked = urlencode({"FileId": self.file, "WsAccessKey": self.access_key})
-        answer = Wire(self.base_url).send(Request("GET", f"/sandbox/texts?{asked}"))
+        answer = self.send("GET", f"/sandbox/texts?{self.query(self.options.file)}")
         body = next(t["Body"] for t in answer.get("Texts") if t["To"] == NUMBERS[ending])
         found = re.match(r"[0-9]+", body)
         assert found, body
@@ -120,38 +91,45 @@ class Person:
         """Release the number by another code, once the wait for that is over."""
         before = self.code(ending)
         until = time.monotonic() + 40
-        while self.opt_out() and self.code(ending) == before and time.monotonic() < until:
+        self.opt_out()
+        while self.code(ending) == before and time.monotonic() < until:
             time.sleep(1)
+            self.opt_out()
         self.opt_out(self.code(ending))
 
     def wrong(self, ending: str) -> str:
         code = self.code(ending)
         return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
+    def missing(self) -> dict[str, set[str]]:
+        """Return the rows that no answer had, by their call."""
+        got = {(call or "verify", each.code or OK) for call, each in self.api_answers()}
+        left = {call: {c for c in codes if (call, c) not in got} for call, codes in ROWS.items()}
+        return {call: codes for call, codes in left.items() if codes}
+
 
 def malformed(person: Person) -> None:
     """What is refused before the operation."""
-    with_file = {"FileId": person.file}
-    person.token(scope="view")
-    narrow = {"Authorization": f"Bearer {person.answer['access_token']}"}
-    person.send(VERIFY, {"Otp": "1"})
-    person.send(VERIFY, query=with_file)
-    person.send(VERIFY, query=with_file | {"WsAccessKey": "none"})
-    person.send(VERIFY, query=with_file, headers=narrow)
-    person.send(VERIFY, query={"FileId": 2147483647, "WsAccessKey": person.access_key})
-    person.send(VERIFY, path="/User/nothing")
-    person.send(VERIFY, method="PUT")
-    person.send(VERIFY, b" " * 20_000)
-    person.send(VERIFY, b"Otp=1", headers={"Content-Type": "text/plain"})
+    own = f"FileId={person.options.file}"
+    narrow = {"Authorization": f"Bearer {person.sign_in(scope='view').get('access_token')}"}
+    person.call("verify", {"Otp": "1"})
+    person.call("verify", credential="none")
+    person.call("verify", query=f"{own}&WsAccessKey=none")
+    person.call("verify", query=own, headers=narrow)
+    person.call("verify", query=person.query(2147483647))
+    person.send("POST", "/User/nothing")
+    person.call("verify", method="PUT")
+    person.call("verify", b" " * 20_000)
+    person.call("verify", b"Otp=1", "text/plain")
 
 
 def refused(person: Person) -> None:
     """What an opt-in or its code is refused for."""
-    person.send(OPT_IN, {"MobileNumber": "0499 999 999"})
+    person.call("opt-in", {"MobileNumber": "0499 999 999"})
     for ending, (call, code) in ENDINGS.items():
-        if call == OPT_IN and code not in {"locked", "factor_disabled"}:
+        if call == "opt-in" and code not in {"locked", "factor_disabled"}:
             person.opt_in(ending)
-        if call == VERIFY:
+        if call == "verify":
             person.opt_in(ending)
             person.verify(person.code(ending))
     person.opt_out()
@@ -175,11 +153,11 @@ def turned_on(person: Person) -> None:
     person.verify(code)
     person.verify(code)
     person.opt_in("56")
-    person.token()
-    person.token(verification_code=person.wrong("06"))
-    person.token(verification_code=person.code("06"))
+    person.sign_in()
+    person.sign_in(verification_code=person.wrong("06"))
+    person.sign_in(verification_code=person.code("06"))
     person.opt_in("04")
-    person.token()
+    person.sign_in()
     person.opt_in("56")
     person.opt_out()
     person.opt_out(person.wrong("06"))
@@ -208,7 +186,7 @@ def turned_off_late(person: Person) -> None:
 def turned_off_at_first_in_vain(person: Person) -> None:
     """What an opt-out answers at first."""
     for ending, (call, code) in ENDINGS.items():
-        if call == OPT_OUT and code != "otp_expired":
+        if call == "opt-out" and code != "otp_expired":
             person.opt_in(ending)
             person.verify(person.code(ending))
             verified = time.monotonic()
@@ -219,11 +197,12 @@ def turned_off_at_first_in_vain(person: Person) -> None:
 
 
 def tokens(person: Person) -> None:
-    person.send(TOKEN, {"grant_type": "password"})
-    person.token(password="wrong")  # noqa: S106
-    person.token(scope="everything")
-    person.send(TOKEN, {"grant_type": "other"})
-    person.send(TOKEN, headers={"Authorization": "Basic x"})
+    """What a token is refused for."""
+    person.call("token", {"grant_type": "password"})
+    person.sign_in(password="wrong")  # noqa: S106
+    person.sign_in(scope="everything")
+    person.call("token", {"grant_type": "other"})
+    person.call("token", {}, headers={"Authorization": "Basic x"})
 
 
 STEPS: tuple[Callable[[Person], None], ...] = (
@@ -232,23 +211,16 @@ STEPS: tuple[Callable[[Person], None], ...] = (
 )  # fmt: skip
 
 
-def missing(person: Person) -> dict[str, set[str]]:
-    """Return the rows that no answer had, by their call."""
-    left = {call: codes - person.reached.get(call, set()) for call, codes in ROWS.items()}
-    return {call: codes for call, codes in left.items() if codes}
-
-
 def main(arguments: list[str]) -> int:
-    base_url, file, access_key, username, password = arguments
-    person = Person(base_url.rstrip("/"), int(file), access_key, username, password)
+    base_url, file, key, username, password = arguments
+    person = Person(Options(base_url.rstrip("/"), int(file), key, username, password, max_wait=0))
     for step in STEPS:
         step(person)
-    for call, codes in person.reached.items():
-        print(f"{call}: {', '.join(sorted(codes))}")
-    for call, whys in UNREACHABLE.items():
-        for code, why in whys.items():
-            print(f"{call}: {code} cannot be reached: {why}")
-    left = missing(person)
+    left = person.missing()
+    for call, codes in ROWS.items():
+        print(f"{call}: {', '.join(sorted(codes - left.get(call, set())))}")
+    for code, why in UNREACHABLE.items():
+        print(f"token: {code} cannot be reached: {why}")
     for call, codes in left.items():
         print(f"{call}: not reached: {', '.join(sorted(codes))}")
     return 1 if left else 0

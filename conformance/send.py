@@ -109,9 +109,7 @@ def send(url: str, secret: str, junit: Path | None) -> int:
     failed = sum(bool(case.failure) for case in cases)
     print(f"\n{len(cases)} requests: {failed} failed.")
     print(f"The receiver must have handled {len(events)} events, and none twice.")
-    if junit:
-        report.write_junit(cases, junit)
-    return 1 if failed else 0
+    return report.end(cases, junit)
 
 
 def _status(wire: Wire, request: Request) -> int:

@@ -164,12 +164,6 @@ def otp_spelling(s: Session) -> None:
 
 
 @check
-def leading_zeros(s: Session) -> None:
-    """Text in XML is text: an Otp keeps its leading zeros. [2.2]"""
-    _each(s, [_xml(s, _ID + _OTP)], TEXT_XML, READ)
-
-
-@check
 def root(s: Session) -> None:
     """In XML the root is the name of the model, in no namespace. [2.2]"""
     right = _xml(s, _ID + _OTP)

@@ -43,14 +43,6 @@ def key_alone(s: Session) -> None:
 
 
 @check
-def file_of_others(s: Session) -> None:
-    """A FileId that is not open to the person is refused. [4.1]"""
-    s.expect(
-        s.call("ping", query=s.query(ELSEWHERE), credential="token"), 403, "file_access_denied"
-    )
-
-
-@check
 def refusal(s: Session) -> None:
     """A refusal is a BaseResponseModel, not a boolean. [1.2]"""
     for kind in MEDIA_TYPES:

@@ -9,26 +9,22 @@ REFUSED = (400, "invalid_grant")
 MALFORMED = (400, "invalid_request")
 
 
-def _granted(s: Session, answer: Answer) -> Answer:
-    return s.require(answer, 200)
+def _granted(s: Session, **more: str) -> Answer:
+    return s.require(s.call("token", s.password(**more)), 200)
 
 
-def _refresh(s: Session, token: str, **more: str) -> Answer:
-    return s.call("refresh", {"grant_type": "refresh_token", "refresh_token": token, **more})
+def _refresh(s: Session, token: object, kind: str = JSON, **more: str) -> Answer:
+    body = {"grant_type": "refresh_token", "refresh_token": str(token), **more}
+    return s.call("refresh", body, kind)
 
 
 @check
 def grant(s: Session) -> None:
-    """A password gets a token, in each format and as a form. [3.3]"""
-    for name, kind in (("token", FORM), *(("token-2fa", kind) for kind in MEDIA_TYPES)):
-        answer = _granted(s, s.call(name, s.password(), kind))
+    """A password gets a token, in each format and as a form, without a client id. [3.3]"""
+    named = ("token", JSON), ("token", FORM), *(("token-2fa", kind) for kind in MEDIA_TYPES)
+    for name, kind in named:
+        answer = s.require(s.call(name, s.password(), kind), 200)
         s.equal(answer, answer.get("token_type"), "Bearer", "token_type")
-
-
-@check
-def no_client(s: Session) -> None:
-    """No client id is needed. [3.3]"""
-    _granted(s, s.call("token", s.password(), JSON))
 
 
 @check
@@ -42,7 +38,7 @@ def wrong_client(s: Session) -> None:
 @check
 def default_scope(s: Session) -> None:
     """Without a scope the token is for full and each file of the person. [3.2]"""
-    answer = _granted(s, s.call("token", s.password()))
+    answer = _granted(s)
     words = str(answer.get("scope")).split()
     s.equal(answer, words[:1], ["full"], "the first word of the scope")
     s.options.need("file")
@@ -60,7 +56,7 @@ def asked_scope(s: Session) -> None:
         (f"FILEID:{s.options.file} Modify VIEW", f"modify view {file}"),
         (f"view 2fa 2fa {file}", f"2fa view {file}"),
     ):
-        answer = _granted(s, s.call("token", s.password(scope=asked)))
+        answer = _granted(s, scope=asked)
         s.equal(answer, answer.get("scope"), granted, "scope")
 
 
@@ -135,25 +131,22 @@ def form_twice(s: Session) -> None:
 @check
 def refresh(s: Session) -> None:
     """A refresh answers like token, in each format, and ends the access token before. [3.4]"""
-    first = before = _granted(s, s.call("token", s.password()))
-    token = str(first.get("refresh_token"))
+    first = before = _granted(s)
     for kind in (FORM, *MEDIA_TYPES):
-        body = {"grant_type": "refresh_token", "refresh_token": token}
-        answer = _granted(s, s.call("refresh", body, kind))
+        answer = s.require(_refresh(s, before.get("refresh_token"), kind), 200)
         s.equal(answer, answer.get("scope"), first.get("scope"), "scope")
         for granted, brief in ((answer, (200, "")), (before, (401, "invalid_token"))):
             bearer = {"Authorization": f"Bearer {granted.get('access_token')}"}
             s.expect(s.call("ping", credential="none", headers=bearer), *brief)
-        token, before = str(answer.get("refresh_token")), answer
+        before = answer
 
 
 @check
 def same_refresh_token(s: Session) -> None:
     """A refresh repeats the refresh token, as it does by default, and it works again. [3.4]"""
-    first = _granted(s, s.call("token", s.password()))
-    token = str(first.get("refresh_token"))
+    token = _granted(s).get("refresh_token")
     for _ in range(2):
-        answer = _granted(s, _refresh(s, token))
+        answer = s.require(_refresh(s, token), 200)
         s.equal(answer, answer.get("refresh_token") == token, True, "the same refresh_token:")
 
 
@@ -162,12 +155,10 @@ def narrower_refresh(s: Session) -> None:
     """A refresh may ask for less; one for more is invalid_scope. [3.4]"""
     s.options.need("file")
     file = f"fileid:{s.options.file}"
-    token = str(
-        _granted(s, s.call("token", s.password(scope=f"full 2fa {file}"))).get("refresh_token")
-    )
-    answer = _granted(s, _refresh(s, token, scope="2fa"))
+    token = _granted(s, scope=f"full 2fa {file}").get("refresh_token")
+    answer = s.require(_refresh(s, token, scope="2fa"), 200)
     s.equal(answer, answer.get("scope"), f"2fa {file}", "scope")
-    more = _refresh(s, str(answer.get("refresh_token")), scope="view")
+    more = _refresh(s, answer.get("refresh_token"), scope="view")
     s.expect(more, 400, "invalid_scope")
 
 
@@ -180,8 +171,7 @@ def unknown_refresh(s: Session) -> None:
 @check
 def not_a_bearer(s: Session) -> None:
     """A refresh token is no access token. [3.1]"""
-    token = str(_granted(s, s.call("token", s.password())).get("refresh_token"))
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {_granted(s).get('refresh_token')}"}
     s.expect(s.call("ping", credential="none", headers=headers), 401, "invalid_token")
 
 

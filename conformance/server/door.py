@@ -72,9 +72,12 @@ class Desk:
             if not ipaddress.ip_address(peer).is_loopback:
                 visit.advise("The request came without TLS", "3.1")
             told = f"{reply.status} {reply.code}".strip()
-            self.seen.append(Seen(visit.title, told, visit.wrong, visit.better))
-            self.tell(str(self.seen[-1]))
+            self._see(Seen(visit.title, told, visit.wrong, visit.better))
             return reply
+
+    def _see(self, seen: Seen) -> None:
+        self.seen.append(seen)
+        self.tell(str(seen))
 
     def _once(self, visit: Visit) -> Reply:
         """Return the first answer that was given for an ``Idempotency-Key`` (1.4)."""
@@ -123,10 +126,7 @@ class Desk:
 
     def unreadable(self, status: int) -> None:
         """Tell of what came and is no HTTP."""
-        self.seen.append(
-            Seen("no HTTP", str(status), ["The request is malformed (section 2.2)"], [])
-        )
-        self.tell(str(self.seen[-1]))
+        self._see(Seen("no HTTP", str(status), ["The request is malformed (section 2.2)"], []))
 
     def _text(self, number: str, text: str) -> None:
         self.texts.insert(0, (number, text))
@@ -240,9 +240,11 @@ def serve(address: str, junit: Path | None, **how: Any) -> int:
     wrong = [seen for seen in desk.seen if seen.wrong]
     better = [seen for seen in desk.seen if seen.better]
     _print(f"\n{len(desk.seen)} requests: {len(wrong)} wrong, {len(better)} that could be better.")
-    if junit:
-        report.write_junit(_cases(desk.seen), junit)
-    return (1 if wrong else 0) if desk.seen else 2
+    cases = [
+        report.Case(each.title, f"request {n}: {each.answer}", failure="\n".join(each.wrong))
+        for n, each in enumerate(desk.seen, 1)
+    ]
+    return report.end(cases, junit)
 
 
 def _introduce(desk: Desk) -> None:
@@ -250,18 +252,9 @@ def _introduce(desk: Desk) -> None:
     for person in desk.people.people:
         keys = [key for key, (owner, _) in desk.people.keys.items() if owner is person]
         files = " or ".join(map(str, person.files))
-        _print(
-            f"  username {person.name}, password {person.password}, FileId {files}, "
-            f"WsAccessKey {keys[0]}"
-        )
+        own = f"FileId {files}, WsAccessKey {keys[0]}"
+        _print(f"  username {person.name}, password {person.password}, {own}")
     _print("  Codes: " + ", ".join(f"{code} for {what}" for what, code in CODES.items()))
-
-
-def _cases(seen: list[Seen]) -> list[report.Case]:
-    return [
-        report.Case(each.title, f"request {n}: {each.answer}", failure="\n".join(each.wrong))
-        for n, each in enumerate(seen, 1)
-    ]
 
 
 def _print(told: str) -> None:

@@ -122,11 +122,6 @@ def no_support_reference(reply: Reply) -> Reply:
 
 
 @answers_found_by(every_answer.help_link)
-def no_help_link(reply: Reply) -> Reply:
-    return reply.with_headers(link=None)
-
-
-@answers_found_by(every_answer.help_link)
 def a_wrong_code_has_a_cause(reply: Reply) -> Reply:
     link = reply.headers.get("link", "").replace("#otp_incorrect", "#otp_incorrect.unknown_id")
     return reply.with_headers(link=link) if link else reply

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from conformance.sandbox import ENDINGS as KITS
+from conformance import goldens
 from optin import fiction, sandbox
 from optin.models import File, ProviderUser, SmsMessage, User, WebhookEvent
 from optin.operations import opt_ins
@@ -24,8 +24,9 @@ NUMBERS = {number[-2:]: number for number in fiction.AUSTRALIAN}
 
 
 def test_the_kit_has_the_same_answers() -> None:
-    ours = {end: (e.call, e.code) for end, e in sandbox.ENDINGS.items() if e.call}
-    assert ours == KITS
+    ours = {end: (f"/User/{e.call}", e.code) for end, e in sandbox.ENDINGS.items() if e.call}
+    kits = {n[-2:]: (goldens.CALLS[call].path, code) for n, (call, code) in goldens.SANDBOX.items()}
+    assert ours == kits
 
 
 @dataclass
