@@ -66,21 +66,15 @@ class MailsFail(Refusal):
 
 
 class InvalidMobileNumber(Refusal):
-    """The text is not a mobile number of any region."""
-
     code = "mobile_number_invalid"
     message = "That is not a mobile number."
 
 
 class FictionalNumber(InvalidMobileNumber):
-    """The number is kept free for films and books: nobody has it."""
-
     message = "Numbers that are kept free for films and books get no texts."
 
 
 class OtherRegion(InvalidMobileNumber):
-    """The number is of a region that gets no texts."""
-
     message = "Numbers of that region get no texts: see OPTIN_SMS_REGIONS."
 
 
@@ -134,8 +128,6 @@ class SamePassword(Refusal):
 
 
 class UnfitAddress(Refusal):
-    """The text is not an email address that the service mails to."""
-
     message = "That is not an email address."
 
 
@@ -164,8 +156,6 @@ class TellingReason(Refusal):
 
 
 class FileIdTaken(Refusal):
-    """There is a file with this id."""
-
     message = "A file with this id already exists."
 
 
@@ -215,8 +205,6 @@ class ProvisioningRefusal(Refusal):
 
 
 class NotThere(ProvisioningRefusal):
-    """It asks for what it does not see."""
-
     message = "There is nothing here."
 
 
@@ -246,15 +234,11 @@ class TooMany(Refusal):
 
 
 class NotAMember(Refusal):
-    """The user may not act in the file."""
-
     code = "file_access_denied"
     message = "This person may not act in this file."
 
 
 class UnfitEndpoint(Refusal):
-    """Nothing may be sent to the address of a webhook endpoint."""
-
     message = "Nothing may be sent to this address."
 
 
@@ -272,15 +256,11 @@ class OldSecretSigns(Refusal):
 
 
 class TooManyEndpoints(Refusal):
-    """The file has as many webhook endpoints as it may have."""
-
     code = "endpoint_limit"
     message = "This file has 5 webhook endpoints. Remove one first."
 
 
 class EndpointGone(Refusal):
-    """A webhook endpoint was removed meanwhile."""
-
     code = "not_found"
     message = "This endpoint was removed meanwhile."
 

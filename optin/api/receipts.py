@@ -10,16 +10,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from optin import gateways
+from optin.api.answers import RETRY_UNAVAILABLE, ApiError
+from optin.api.parsers import read_body
 from optin.conf import conf
 from optin.gateways import Callback, Forged, Gateway, Malformed, Receipt
 from optin.messaging import receipts
 from optin.origin import Face, Origin, ip_of
-
-MAX_RECEIPT = 16 * 1024
-"""Bytes of a receipt."""
-
-RETRY_AFTER = 5
-"""Seconds."""
+from optin.outcomes import whole_seconds
 
 logger = logging.getLogger("optin.api")
 
@@ -34,12 +31,11 @@ def receipt(request: HttpRequest, name: str, secret: str) -> HttpResponse:
     gateway = gateways.named(name)
     if gateway is None:
         raise Http404
-    body = _body(request)
-    if body is None:
-        return _plain("malformed", 400)
-    if len(body) > MAX_RECEIPT:
-        return _plain("too large", 413)
-    if any(len(values) > 1 for _name, values in request.GET.lists()):
+    try:
+        body = read_body(request)
+    except ApiError as exc:
+        return _plain("too large", exc.status)
+    if body is None or any(len(values) > 1 for _name, values in request.GET.lists()):
         return _plain("malformed", 400)
     headers = {key.lower(): value for key, value in request.headers.items()}
     url = f"{conf.base_url}{request.get_full_path()}"
@@ -62,15 +58,6 @@ def receipt(request: HttpRequest, name: str, secret: str) -> HttpResponse:
     return _plain("ok", 200)
 
 
-def _body(request: HttpRequest) -> bytes | None:
-    """Return the body, or a little more of it than a receipt may have; None if it breaks off."""
-    try:
-        return request.read(MAX_RECEIPT + 1)
-    except Exception:
-        # The server's own, for a client that hung up or a chunk of a wrong length.
-        return None
-
-
 def _read(gateway: Gateway, callback: Callback) -> Receipt:
     """Let *gateway* read what was sent in its name.
 
@@ -89,7 +76,7 @@ def _read(gateway: Gateway, callback: Callback) -> Receipt:
 
 def _later(text: str, status: int) -> HttpResponse:
     response = _plain(text, status)
-    response["Retry-After"] = str(RETRY_AFTER)
+    response["Retry-After"] = str(whole_seconds(RETRY_UNAVAILABLE))
     return response
 
 

@@ -38,10 +38,10 @@ _ONE = rf"^{any_case('endpoints')}/(?P<pk>[^/]+)"
 urlpatterns += [
     re_path(rf"{_ONE}/?$", EndpointView.as_view(), name="endpoint"),
     re_path(rf"{_ONE}/{any_case('secret')}/?$", SecretView.as_view(), name="endpoint-secret"),
-    re_path(rf"^{any_case('User')}/", NotFound.as_view()),
-    re_path(rf"^{any_case('authorisation')}/", NotFound.as_view()),
-    re_path(rf"^{any_case('events')}/", NotFound.as_view()),
-    re_path(rf"^{any_case('endpoints')}/", NotFound.as_view()),
+    *(
+        re_path(rf"^{any_case(beginning)}/", NotFound.as_view())
+        for beginning in ("User", "authorisation", "events", "endpoints")
+    ),
     *oauth.urlpatterns,
     *receipts.urlpatterns,
 ]
