@@ -4,7 +4,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,6 +97,12 @@ def told(outcome: str, **facts: Any) -> Iterator[None]:
         whole.data["sha256"],
         whole.data["ran_by"],
     )
+
+
+def meanwhile(happens: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen between the look at a batch and its writing."""
+    stored = imports._stored
+    monkeypatch.setattr(imports, "_stored", lambda *people: (happens(), stored(*people))[1])
 
 
 def counts(done: Any) -> tuple[int, int, int, int]:
@@ -370,15 +376,13 @@ def test_a_number_that_somebody_verifies_meanwhile_is_refused(
     bring: Any, other_file: File, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S-02. The index decides; the other rows of the batch go in."""
-    stored = imports._stored
 
-    def meanwhile(*each: Any) -> Any:
+    def verifies() -> None:
         moment = timezone.now()
         if not ProviderUser.objects.exists():
             number_of(user, other_file, NUMBER, moment, confirmed=True, verified_at=moment)
-        return stored(*each)
 
-    monkeypatch.setattr(imports, "_stored", meanwhile)
+    meanwhile(verifies, monkeypatch)
     done = bring(TRUSTED, {"username": "emil"}, options=TRUST, status=3)
     assert counts(done) == (1, 0, 0, 1)
     assert done.numbers == {"second_factors": 0, "proposed": 0}
@@ -418,27 +422,21 @@ def test_what_differs_is_changed_only_if_asked(
 
 
 @pytest.mark.parametrize(
-    ("done", "change", "field"),
+    ("table", "done", "change", "field"),
     [
-        ({"is_active": False}, {}, "active"),
-        ({"password": make_password("x")}, {"email": "new@example.com"}, "email"),
+        (User, {"is_active": False}, {}, "active"),
+        (User, {"password": make_password("x")}, {"email": "new@example.com"}, "email"),
+        (Membership, {"active": False}, {}, "files"),
     ],
 )
 def test_what_was_decided_here_stays(
-    bring: Any, phone: Phone, done: dict[str, Any], change: dict[str, Any], field: str
+    bring: Any, phone: Phone, table: Any, done: Any, change: Any, field: str
 ) -> None:
     bring(DORA)
-    User.objects.update(**done)
+    table.objects.update(**done)
     with nothing_happens(phone):
         refused = bring(DORA | change, options=("--update",), status=4)
     assert refused.faults[0]["field"] == field
-
-
-def test_an_ended_membership_stays_so(bring: Any, phone: Phone) -> None:
-    bring(DORA)
-    Membership.objects.update(active=False)
-    with nothing_happens(phone):
-        assert bring(DORA, options=("--update",), status=4).faults[0]["field"] == "files"
 
 
 def test_two_rows_do_not_become_one_person(bring: Any) -> None:
@@ -528,13 +526,7 @@ def test_who_is_written_by_somebody_else_meanwhile_is_refused(
     bring: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other rows of the batch go in."""
-    stored = imports._stored
-
-    def meanwhile(*people: Any) -> Any:
-        User.objects.get_or_create(username="Emil")
-        return stored(*people)
-
-    monkeypatch.setattr(imports, "_stored", meanwhile)
+    meanwhile(lambda: User.objects.get_or_create(username="Emil"), monkeypatch)
     people = [{"username": name} for name in ("dora", "emil", "fritz")]
     done = bring(*people, status=3)
     assert counts(done) == (2, 0, 0, 1)

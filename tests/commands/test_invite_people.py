@@ -142,47 +142,29 @@ def test_who_has_a_number_from_the_old_system_enters_its_code(file: File, phone:
 # -- what a link is good for ---------------------------------------------------------
 
 
-def _deactivated(person: User) -> None:
+def _deactivated(clock: Clock, person: User) -> None:
     people.deactivate(person, reason="Ticket 1. Jo", origin=ORIGIN)
     people.activate(person, reason="Ticket 1. Jo", origin=ORIGIN)
 
 
-def _restored(person: User) -> None:
-    restore.after_restore([], origin=ORIGIN, force=True)
+def _now_with(**fields: object) -> Callable[[Clock, User], object]:
+    return lambda clock, person: User.objects.filter(pk=person.pk).update(**fields)
 
 
-@pytest.mark.parametrize(
-    "then",
-    [
-        pytest.param(lambda clock, person: clock.shift(7 * DAY), id="seven days"),
-        pytest.param(
-            lambda clock, person: invitations.invite(person, reason="Again. Jo", origin=ORIGIN),
-            id="a newer one",
-        ),
-        pytest.param(lambda clock, person: _deactivated(person), id="deactivated"),
-        pytest.param(lambda clock, person: _restored(person), id="restored"),
-        pytest.param(
-            lambda clock, person: User.objects.filter(pk=person.pk).update(password="pbkdf2$x"),
-            id="a password",
-        ),
-        pytest.param(
-            lambda clock, person: User.objects.filter(pk=person.pk).update(email="d@example.org"),
-            id="another address",
-        ),
-        pytest.param(
-            lambda clock, person: User.objects.filter(pk=person.pk).update(is_staff=True),
-            id="staff",
-        ),
-        pytest.param(
-            lambda clock, person: User.objects.filter(pk=person.pk).update(is_superuser=True),
-            id="superuser",
-        ),
-        pytest.param(
-            lambda clock, person: erasure.erase(person, reason="Ticket 1. Jo", origin=ORIGIN),
-            id="erased",
-        ),
-    ],
-)
+ENDINGS: dict[str, Callable[[Clock, User], object]] = {
+    "seven days": lambda clock, person: clock.shift(7 * DAY),
+    "a newer one": lambda clock, person: invitations.invite(person, reason="Jo", origin=ORIGIN),
+    "deactivated": _deactivated,
+    "restored": lambda clock, person: restore.after_restore([], origin=ORIGIN, force=True),
+    "a password": _now_with(password="pbkdf2$x"),
+    "another address": _now_with(email="d@example.org"),
+    "staff": _now_with(is_staff=True),
+    "superuser": _now_with(is_superuser=True),
+    "erased": lambda clock, person: erasure.erase(person, reason="Ticket 1. Jo", origin=ORIGIN),
+}
+
+
+@pytest.mark.parametrize("then", ENDINGS.values(), ids=ENDINGS)
 def test_a_link_ends(then: Callable[[Clock, User], object], file: File, clock: Clock) -> None:
     """S-38a."""
     dora = brought("dora", file)
@@ -369,7 +351,7 @@ def test_mails_that_nobody_sends_are_noticed(
     monkeypatch.setattr(delivery.postman, "submit", lambda work: True)
     monkeypatch.setattr(invitations, "PATIENCE", 0.0)
     assert invite(status=3)["invited"] == 2
-    _deactivated(dora)
+    _deactivated(clock, dora)
     clock.shift(1)
     invitations.invite(emil, reason="Again. Jo", origin=ORIGIN)
     delivery.send_due(timezone.now())

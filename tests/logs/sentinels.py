@@ -13,6 +13,14 @@ from tests.kit.server import METRICS_TOKEN, Site
 ANNS, BENS, CAMS, NOBODYS = "+61491572549", "+61491573770", "+61491574118", "+61491575254"
 
 
+FAULTY = {
+    "DJANGO_SETTINGS_MODULE": "tests.logs.faulty_settings",
+    "LOG_LEVEL": "DEBUG",
+    "LOG_FORMAT": "json",
+}
+"""A server that hides nothing of what it logs."""
+
+
 @dataclass
 class Secrets:
     """What must turn up nowhere, by what it is."""

@@ -18,7 +18,7 @@ import pytest
 from tests.kit.clients import FORM
 from tests.kit.phone import wrong
 from tests.kit.server import Site, running
-from tests.logs.sentinels import ANNS, BENS, CAMS, NOBODYS, Scene, stands_in
+from tests.logs.sentinels import ANNS, BENS, CAMS, FAULTY, NOBODYS, Scene, stands_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,14 +33,8 @@ XML = "application/xml"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with running(
-        tmp_path,
-        DJANGO_SETTINGS_MODULE="tests.logs.faulty_settings",
-        LOG_LEVEL="DEBUG",
-        LOG_FORMAT="json",
-        OPTIN_LOCK_AFTER="3",
-        OPTIN_PASSWORD_CLIENTS_ROTATE="True",
-    ) as site:
+    limits = {"OPTIN_LOCK_AFTER": "3", "OPTIN_PASSWORD_CLIENTS_ROTATE": "True"}
+    with running(tmp_path, env=FAULTY | limits) as site:
         yield site
 
 
@@ -187,9 +181,8 @@ class Everything(Scene):
         again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
         second = self.tokens(send("token", **again), "by code, again")
         assert send("token", **again).status == 400
-        send(
-            "token", grant_type="password", username="cam", password=self.people["cam"]["password"]
-        )
+        password = self.people["cam"]["password"]
+        send("token", grant_type="password", username="cam", password=password)
         send("token", grant_type="client_credentials", scope=WRONG_TOKEN)
         assert send("introspect", token=second["access_token"]).status in {200, 403}
         assert send("revoke_token", token=second["refresh_token"]).status == 200
@@ -205,12 +198,8 @@ class Everything(Scene):
         self.call("ann", "opt-in-to-2fa", {"MobileNumber": ANNS})
         code = self.code()
         body = {"ProviderUserId": 1, "Otp": code}
-        orders: list[dict[str, Any]] = [
-            {"X_Fault": "call"},
-            {"X_Fault": "server"},
-            {"User_Agent": "fault"},
-        ]
-        for headers in orders:
+        for name, value in (("X_Fault", "call"), ("X_Fault", "server"), ("User_Agent", "fault")):
+            headers: dict[str, Any] = {name: value}
             answer = self.call("ann", "verify-2fa-opt-in", body, **headers)
             assert answer.status == 500
             assert self.secrets.found_in(answer.text) == set()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.kit.phone import wrong
 from tests.kit.server import running
-from tests.logs.sentinels import ANNS, BENS, CAMS, Scene, Secrets
+from tests.logs.sentinels import ANNS, BENS, CAMS, FAULTY, Scene, Secrets
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,14 +45,8 @@ def keys() -> Keys:
 
 @pytest.fixture
 def scene(tmp_path: Path, keys: Keys) -> Iterator[Scene]:
-    with running(
-        tmp_path,
-        DJANGO_SETTINGS_MODULE="tests.logs.faulty_settings",
-        LOG_LEVEL="DEBUG",
-        LOG_FORMAT="json",
-        OPTIN_LOCK_AFTER="3",
-        env={**keys.ring("old"), **keys.digest("old")},
-    ) as site:
+    old = keys.ring("old") | keys.digest("old")
+    with running(tmp_path, env=FAULTY | old, OPTIN_LOCK_AFTER="3") as site:
         scene = Scene(site, keys.secrets)
         scene.secrets.add("password of the mail server", MAIL_PASSWORD)
         scene.secrets.add("password of the database", DATABASE_PASSWORD)

@@ -17,7 +17,7 @@ import pytest
 
 from optin.gateways.protocol import TIMEOUT
 from tests.kit.server import running
-from tests.logs.sentinels import ANNS, Scene
+from tests.logs.sentinels import ANNS, FAULTY, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -154,15 +154,8 @@ def wire() -> Iterator[Wire]:
 
 @pytest.fixture
 def scene(tmp_path: Path, wire: Wire) -> Iterator[Scene]:
-    with running(
-        tmp_path,
-        DJANGO_SETTINGS_MODULE="tests.logs.faulty_settings",
-        LOG_LEVEL="DEBUG",
-        LOG_FORMAT="json",
-        OPTIN_SENDS_PER_NUMBER="1000/600",
-        OPTIN_SENDS_PER_USER="1000/600",
-        env=wire.settings,
-    ) as site:
+    limits = dict.fromkeys(["OPTIN_SENDS_PER_NUMBER", "OPTIN_SENDS_PER_USER"], "1000/600")
+    with running(tmp_path, env=FAULTY | limits | wire.settings) as site:
         scene = Scene(site)
         for name, value in CREDENTIALS.items():
             scene.secrets.add(f"credential in the {name}", value)

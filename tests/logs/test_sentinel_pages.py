@@ -20,7 +20,7 @@ import pytest
 
 from tests.kit.phone import wrong
 from tests.kit.server import Site, running, until
-from tests.logs.sentinels import ANNS, Scene
+from tests.logs.sentinels import ANNS, FAULTY, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,12 +41,7 @@ def clock() -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with running(
-        tmp_path,
-        DJANGO_SETTINGS_MODULE="tests.logs.faulty_settings",
-        LOG_LEVEL="DEBUG",
-        LOG_FORMAT="json",
-    ) as site:
+    with running(tmp_path, env=FAULTY) as site:
         yield site
 
 

@@ -11,7 +11,8 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from optin.messaging import webhooks
-from optin.models import File, WebhookEndpoint, WebhookEvent, WebhookTry
+from optin.models import AuditEvent, File, WebhookEndpoint, WebhookEvent, WebhookTry
+from tests.kit.people import ORIGIN
 from tests.kit.wire import Server
 
 HOST = "hooks.example.com"
@@ -82,6 +83,12 @@ def happen(file: File, *kinds: str) -> None:
         )
         for number, kind in enumerate(kinds or [WebhookEvent.Kind.NUMBER_ACTIVATED])
     )
+
+
+def unlocked(file: File, number: int | None = None) -> None:
+    """Somebody is unlocked in *file*."""
+    record = AuditEvent.objects.record
+    record(AuditEvent.Kind.UNLOCK, "ok", origin=ORIGIN, file_id=file.pk, provider_user_id=number)
 
 
 def claim() -> WebhookEndpoint | None:

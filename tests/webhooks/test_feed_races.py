@@ -7,16 +7,14 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
-from django.utils import timezone
 from pytest_django import Settings
 
 from optin.messaging import webhooks
-from optin.models import AuditEvent, File, User, WebhookEvent
+from optin.models import File, User, WebhookEvent
 from optin.runtime import locks
 from tests.kit.clients import Api, bearer
-from tests.kit.people import ORIGIN
 from tests.kit.races import at_once
-from tests.webhooks.kit import happen
+from tests.webhooks.kit import happen, unlocked
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
 
@@ -34,15 +32,7 @@ def test_each_reader_has_each_event_once_in_order(
     def write() -> list[tuple[int, int]]:
         for _ in range(EACH):
             with transaction.atomic():
-                AuditEvent.objects.record(
-                    AuditEvent.Kind.UNLOCK,
-                    "ok",
-                    now=timezone.now(),
-                    origin=ORIGIN,
-                    user_id=None,
-                    file_id=file.pk,
-                    provider_user_id=next(ids),
-                )
+                unlocked(file, next(ids))
                 WebhookEvent.objects.count()  # what waits is sent
                 over.wait(random.choice([0, 0.02, 0.1]))
         written.wait()

@@ -7,31 +7,18 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from django.db import connection, transaction
-from django.utils import timezone
 from procrastinate.contrib.django import app
 
 from optin import tasks
 from optin.messaging import webhooks
-from optin.models import AuditEvent, File, WebhookEvent
+from optin.models import File, WebhookEvent
 from optin.operations import webhooks as endpoints
 from tests.kit.people import ORIGIN
 from tests.kit.races import at_once
 from tests.kit.server import database_url
-from tests.webhooks.kit import Client, claim, send
+from tests.webhooks.kit import Client, claim, send, unlocked
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgresql]
-
-
-def unlocked(file: File) -> None:
-    """Somebody is unlocked in *file*."""
-    AuditEvent.objects.record(
-        AuditEvent.Kind.UNLOCK,
-        "ok",
-        now=timezone.now(),
-        origin=ORIGIN,
-        user_id=None,
-        file_id=file.pk,
-    )
 
 
 def in_its_own(file: File) -> Callable[[], None]:
