@@ -41,54 +41,26 @@ def provider(active: ProviderUser, clock: time_machine.Traveller) -> Iterator[Pr
         yield provider
 
 
-def swapped(provider: Provider) -> None:
-    provider.swapped = True
-
-
-def unknown_number(provider: Provider) -> None:
-    provider.refuses = 404, "IDENTIFIER_NOT_FOUND"
-
-
-def out_of_range(provider: Provider) -> None:
-    provider.refuses = 400, "OUT_OF_RANGE"
-
-
-def not_applicable(provider: Provider) -> None:
-    provider.refuses = 422, "SERVICE_NOT_APPLICABLE"
-
-
 def expired_token(provider: Provider) -> None:
     sim_swap.Camara().new_token(time.monotonic() + 1)
     provider.tokens.clear()
 
 
-def too_many(provider: Provider) -> None:
-    provider.refuses = 429, "TOO_MANY_REQUESTS"
-
-
-def no_credentials(provider: Provider) -> None:
-    provider.gives_tokens = False
-
-
-def slow(provider: Provider) -> None:
-    provider.hang = threading.Event()
-
-
-def garbage(provider: Provider) -> None:
-    provider.says = b'{"swapped": "no"}'
+def has(**facts: object) -> Callable[[Provider], None]:
+    return lambda provider: vars(provider).update(facts)
 
 
 CASES: dict[str, tuple[Callable[[Provider], object], str]] = {
-    "not swapped": (lambda provider: None, "same"),
+    "not swapped": (has(), "same"),
     "expired token": (expired_token, "same"),
-    "swapped": (swapped, "swapped"),
-    "unknown number": (unknown_number, "no fault"),
-    "out of range": (out_of_range, "no fault"),
-    "not applicable": (not_applicable, "no fault"),
-    "too many": (too_many, "fault"),
-    "no credentials": (no_credentials, "fault"),
-    "slow": (slow, "fault"),
-    "garbage": (garbage, "fault"),
+    "swapped": (has(swapped=True), "swapped"),
+    "unknown number": (has(refuses=(404, "IDENTIFIER_NOT_FOUND")), "no fault"),
+    "out of range": (has(refuses=(400, "OUT_OF_RANGE")), "no fault"),
+    "not applicable": (has(refuses=(422, "SERVICE_NOT_APPLICABLE")), "no fault"),
+    "too many": (has(refuses=(429, "TOO_MANY_REQUESTS")), "fault"),
+    "no credentials": (has(gives_tokens=False), "fault"),
+    "slow": (lambda provider: has(hang=threading.Event())(provider), "fault"),
+    "garbage": (has(says=b'{"swapped": "no"}'), "fault"),
     "down": (lambda provider: provider.stop(), "fault"),
 }
 """What the provider does, and what is known then. "fault": it counts as failing."""
@@ -282,7 +254,7 @@ def test_an_earlier_swap_stands_while_there_is_no_answer(
 def test_the_provider_rests_after_failures_and_the_budget_holds(
     provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
-    too_many(provider)
+    provider.refuses = 429, "TOO_MANY_REQUESTS"
     for _ in range(5):
         Tokens().sign_in()
     assert len(provider.asked) == 3
@@ -302,14 +274,14 @@ def test_signing_in_with_an_unknown_number_uses_up_no_budget(
     provider: Provider, user: User, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """Else one such account lets texts leave to the swapped SIMs of all others."""
-    unknown_number(provider)
+    provider.refuses = 404, "IDENTIFIER_NOT_FOUND"
     for _ in range(5):
         Tokens().sign_in()
     assert len(provider.asked) == 1
     clock.shift(301)
     provider.refuses, provider.swapped, texts = None, True, len(phone.texts)
     Tokens().sign_in()
-    unknown_number(provider)
+    provider.refuses = 404, "IDENTIFIER_NOT_FOUND"
     clock.shift(301)
     assert Tokens().sign_in().headers["Link"].endswith('sim_swapped>; rel="help"')
     assert len(phone.texts) == texts
