@@ -6,9 +6,8 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from optin.runtime import hashing
-from tests.kit.phone import Phone
 from tests.kit.server import Site, serving
-from tests.races.ways import ByHttp, ByService, Way
+from tests.races.ways import ByHttp
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +43,6 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-# -- two ways to the operations ----------------------------------------------------
-
-
-@pytest.fixture(params=["services", "http"])
-def way(request: pytest.FixtureRequest, phone: Phone) -> Way:
-    """Each test that uses this runs twice: threads in one process, then a server."""
-    if request.param == "services":
-        return ByService(phone)
-    return ByHttp(request.getfixturevalue("server"))
+@pytest.fixture
+def way(server: Site) -> ByHttp:
+    return ByHttp(server)

@@ -14,7 +14,7 @@ from optin.outcomes import SendOutcome
 from tests.kit.people import NUMBER, ORIGIN, make_user, number
 from tests.kit.races import at_once
 from tests.kit.trail import decisions
-from tests.races.ways import ALL_ROUNDS, ROUNDS, Way, member, pend, wrong_codes
+from tests.races.ways import ALL_ROUNDS, ROUNDS, ByHttp, member, pend, wrong_codes
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -29,7 +29,9 @@ def audited(user: User) -> Counter[str]:
 
 
 @pytest.mark.parametrize("rounds", ALL_ROUNDS)
-def test_of_200_right_codes_at_once_exactly_one_succeeds(way: Way, rounds: int, file: File) -> None:
+def test_of_200_right_codes_at_once_exactly_one_succeeds(
+    way: ByHttp, rounds: int, file: File
+) -> None:
     """S-02."""
     for n in range(rounds):
         user = member(way, f"user{n}", file)
@@ -48,7 +50,7 @@ def test_of_200_right_codes_at_once_exactly_one_succeeds(way: Way, rounds: int, 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_of_200_wrong_codes_at_once_exactly_five_are_compared(
-    way: Way, rounds: int, file: File
+    way: ByHttp, rounds: int, file: File
 ) -> None:
     """S-03."""
     for n in range(rounds):
@@ -66,7 +68,9 @@ def test_of_200_wrong_codes_at_once_exactly_five_are_compared(
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_of_20_opt_ins_at_once_exactly_one_sends_a_text(way: Way, rounds: int, file: File) -> None:
+def test_of_20_opt_ins_at_once_exactly_one_sends_a_text(
+    way: ByHttp, rounds: int, file: File
+) -> None:
     """S-40."""
     for n in range(rounds):
         user = member(way, f"user{n}", file)
@@ -82,7 +86,7 @@ def test_of_20_opt_ins_at_once_exactly_one_sends_a_text(way: Way, rounds: int, f
 
 @pytest.mark.parametrize("rounds", ALL_ROUNDS)
 def test_a_number_that_two_users_prove_at_once_goes_to_exactly_one(
-    way: Way, rounds: int, file: File, settings: Settings
+    way: ByHttp, rounds: int, file: File, settings: Settings
 ) -> None:
     """S-02: they lock different rows, so the database decides."""
     settings.OPTIN_RESEND_WAIT = (0,)

@@ -1,10 +1,9 @@
-"""Two ways to the operations, and what a race begins with."""
+"""Calls of many at once, and what a race begins with."""
 
 import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import defusedxml.ElementTree
 import pytest
@@ -14,10 +13,8 @@ from django.utils import timezone
 from optin.conf import Rate
 from optin.models import AccessKey, AuditEvent, File, Notice, PendingOtp, ProviderUser, User
 from optin.operations import opt_ins
-from optin.outcomes import SendOutcome
 from tests.kit import grants
 from tests.kit.people import ORIGIN, make_user, number
-from tests.kit.phone import Phone
 from tests.kit.server import Site
 
 LONG = 10**9
@@ -35,34 +32,12 @@ ALL_ROUNDS = _rounds(50)
 """As many as S-02 wants: of right codes, one succeeds."""
 
 
-class Way(Protocol):
-    """How a test calls an operation. The answers are the codes of the contract."""
-
-    def opt_in(self, user: User, file: File, mobile: str) -> str: ...
-
-    def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str: ...
-
-    def texts(self) -> int: ...
-
-
-@dataclass
-class ByService:
-    phone: Phone
-
-    def opt_in(self, user: User, file: File, mobile: str) -> str:
-        outcome = opt_ins.opt_in(user, file, mobile, origin=ORIGIN).outcome
-        return "ok" if outcome in {SendOutcome.SENT, SendOutcome.RESENT} else outcome
-
-    def verify(self, user: User, file: File, provider_user_id: int, otp: str) -> str:
-        return opt_ins.verify_opt_in(user, file, provider_user_id, otp, origin=ORIGIN).outcome
-
-    def texts(self) -> int:
-        return len(self.phone.messages)
-
-
 @dataclass
 class ByHttp:
-    """Requests with an access key or a token, by turns in JSON and in XML."""
+    """Requests with an access key or a token, by turns in JSON and in XML.
+
+    The answers are the codes of the contract.
+    """
 
     server: Site
     keys: dict[tuple[int, int], str] = field(default_factory=dict)  # by user and file
@@ -107,12 +82,10 @@ class ByHttp:
         return "ok" if status == 200 else titles[-1]
 
 
-def member(way: Way, name: str, *files: File) -> User:
-    """A new user who may call by this *way*."""
-    user = make_user(name, *files)
-    if isinstance(way, ByHttp):
-        for file in files:
-            way.let_in(user, file)
+def member(way: ByHttp, name: str, file: File) -> User:
+    """A new user who may call."""
+    user = make_user(name, file)
+    way.let_in(user, file)
     return user
 
 
