@@ -137,17 +137,6 @@ def test_a_factor_that_is_removed_ends_refresh_tokens(
     assert held(world.user) == before | {"refresh": 0, "codes": 0}
 
 
-def test_opting_out_works_under_any_file(
-    active: ProviderUser, world: World, other_file: File
-) -> None:
-    """The code is bound to no file."""
-    world.purpose = Purpose.OPT_OUT
-    world.ask()
-    world.file = other_file
-    with one_event(Kind.OPT_OUT, CodeOutcome.OK, file_id=888):
-        assert world.guess(world.code()).outcome is CodeOutcome.OK
-
-
 # -- a number that somebody else has -----------------------------------------------
 
 

@@ -102,15 +102,6 @@ def test_a_code_for_one_file_fails_under_another(
     assert not world.row.confirmed
 
 
-def test_an_active_number_is_unknown_under_another_file(
-    active: ProviderUser, world: World, other_file: File
-) -> None:
-    code = world.code()
-    assert world.guess(code).outcome is CodeOutcome.ALREADY_VERIFIED
-    world.file = other_file
-    assert world.guess(code).outcome is CodeOutcome.OTP_INCORRECT
-
-
 def test_an_opt_in_under_another_file_supersedes(world: World, other_file: File) -> None:
     """The row moves there with its counts; the first text's code is dead everywhere."""
     first, code = world.row, world.code()
@@ -179,7 +170,7 @@ def test_a_rotated_ring_breaks_no_pending_code(any_world: World, settings: LazyS
 
 @pytest.mark.parametrize(("before", "after"), [(7, 6), (6, 7)])
 def test_a_new_length_breaks_no_pending_code(
-    user: User, file: File, world: World, settings: LazySettings, before: int, after: int
+    world: World, settings: LazySettings, before: int, after: int
 ) -> None:
     """S-65."""
     world.clock.shift(600)

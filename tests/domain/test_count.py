@@ -8,12 +8,11 @@ from django.contrib.auth import authenticate
 from django.utils import timezone
 
 from optin.errors import UnfitReason
-from optin.models import AuditEvent, File, Notice, PendingOtp, ProviderUser, Purpose, User
+from optin.models import AuditEvent, Notice, PendingOtp, Purpose, User
 from optin.operations import opt_ins, sign_in, staff_actions
 from optin.outcomes import CodeOutcome, SendOutcome, StaffOutcome
 from tests.kit import grants
 from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
-from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens, notices
 
@@ -156,20 +155,6 @@ def test_the_count_survives(failed: World, event: Callable[[World], None]) -> No
     assert failed.failures == 7
 
 
-@pytest.mark.parametrize("challenged", [Purpose.OPT_OUT], indirect=True)
-def test_the_count_goes_on_over_purposes_and_numbers(challenged: World) -> None:
-    """S-05: three wrong codes here, two there; one count."""
-    challenged.guess_wrong(3)
-    released_and_another_number(challenged)
-    row = ProviderUser.objects.get(user=challenged.user, confirmed=False, released_at=None)
-    for _ in range(2):
-        opt_ins.verify_opt_in(
-            challenged.user, challenged.file, row.pk, challenged.wrong(), origin=ORIGIN
-        )
-    assert challenged.failures == 5
-    assert newest_event().data == {"try": 2, "failures": 5, "programs": True}
-
-
 # -- what does ---------------------------------------------------------------------
 
 
@@ -184,19 +169,6 @@ def test_staff_reset(failed: World, bar: Callable[[World], None]) -> None:
     for count in (user.own, user.programs):
         assert (count.failures, count.locked_until, count.disabled_at) == (0, None, None)
     assert failed.guess(failed.code()).outcome is CodeOutcome.OK
-
-
-def test_one_users_failures_are_not_anothers(
-    world: World, stranger: User, file: File, phone: Phone
-) -> None:
-    """S-07: a stranger's guesses, at my id too, move the stranger's count at most."""
-    opt_ins.opt_in(stranger, file, OTHER_NUMBER, origin=ORIGIN)
-    own = ProviderUser.objects.get(user=stranger)
-    for _ in range(5):
-        opt_ins.verify_opt_in(stranger, file, world.row.pk, world.wrong(), origin=ORIGIN)
-        opt_ins.verify_opt_in(stranger, file, own.pk, world.wrong(), origin=ORIGIN)
-    assert world.failures == 0
-    assert world.pending.tries == 0
 
 
 # -- staff -------------------------------------------------------------------------
@@ -232,34 +204,6 @@ def test_a_staff_action(
         assert not PendingOtp.objects.open().exists()
 
 
-@pytest.mark.parametrize(
-    ("before", "act"),
-    [
-        (staff_actions.suspend, staff_actions.suspend),
-        (staff_actions.unlock, staff_actions.resume),
-        (staff_actions.unlock, staff_actions.unlock),
-    ],
-    ids=["suspended", "not-suspended", "not-locked"],
-)
-def test_what_is_so_already_is_not_done_again(
-    failed: World, before: Callable[..., StaffOutcome], act: Callable[..., StaffOutcome]
-) -> None:
-    before(failed.user, reason=REASON, origin=ORIGIN)
-    told = len(notices(failed.user))
-
-    assert act(failed.user, reason=REASON, origin=ORIGIN) is StaffOutcome.UNCHANGED
-    assert len(notices(failed.user)) == told
-    event = AuditEvent.objects.latest("id")
-    assert event.outcome == StaffOutcome.UNCHANGED
-
-
 def test_staff_give_a_reason(world: World) -> None:
     with nothing_happens(world.phone), pytest.raises(UnfitReason):
         staff_actions.unlock(world.user, reason=" \n", origin=ORIGIN)
-
-
-@pytest.mark.parametrize("act", [staff_actions.suspend, staff_actions.resume, staff_actions.revoke])
-def test_staff_find_no_number(world: World, act: staff_actions.StaffAction) -> None:
-    with one_event(act.kind, StaffOutcome.NOT_OPTED_IN, provider_user_id=None):
-        assert act(world.user, reason=REASON, origin=ORIGIN) is StaffOutcome.NOT_OPTED_IN
-    assert notices(world.user) == []

@@ -131,7 +131,7 @@ def test_asking_again_is_no_second_opt_in(
 
 
 def test_texts_by_state_and_their_cost(
-    user: User, stranger: User, file: File, phone: Phone, clock: Clock
+    user: User, stranger: User, file: File, phone: Phone
 ) -> None:
     phone.price = Decimal("0.0450")
     ask(user, file)

@@ -90,7 +90,7 @@ def crowd(file: File, phone: Phone, settings: LazySettings) -> Crowd:
 
 
 @pytest.fixture
-def closed(crowd: Crowd, clock: time_machine.Traveller) -> Crowd:
+def closed(crowd: Crowd) -> Crowd:
     """Prefix 57 was closed at noon."""
     assert crowd.ask_many(0, 20) == {SendOutcome.SENT}
     assert crowd.ask(20).outcome is SendOutcome.SEND_LIMIT

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import time_machine
 from django.conf import LazySettings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +30,7 @@ def test_a_reference_leads_to_its_request_alone_and_has_the_cause(
     assert (found, references.cause(marked)) == (at, cause)
 
 
-def test_no_id_begins_as_a_cause(clock: time_machine.Traveller) -> None:
+def test_no_id_begins_as_a_cause() -> None:
     ids = {references.new_request_id()[:10] for _ in range(10_000)}
     assert {int(each[8:], 16) for each in ids} == set(range(references.CAUSES, 256))
     assert {references.cause(each) for each in ids} == {None}
@@ -47,13 +46,13 @@ def test_a_cause_is_not_known_again_in_another_second() -> None:
 
 
 @pytest.mark.parametrize("dress", [str.lower, "  {}\n".format, lambda t: t.replace("-", " ")])
-def test_any_spelling_is_read(clock: time_machine.Traveller, dress: object) -> None:
+def test_any_spelling_is_read(dress: object) -> None:
     request_id = references.new_request_id()
     text = dress(references.of(request_id))  # type: ignore[operator]
     assert [begins for _, begins in references.read(text, NOON)] == [request_id[:10]]
 
 
-def test_letters_that_look_alike_are_the_same(clock: time_machine.Traveller) -> None:
+def test_letters_that_look_alike_are_the_same() -> None:
     found = (references.of(references.new_request_id()) for _ in range(10_000))
     text = next(each for each in found if {"0", "1"} <= set(each))
     typed = text.replace("0", "o").replace("1", "l")
@@ -88,15 +87,13 @@ def test_of_invented_ones_one_in_32_is_read() -> None:
     assert 30 < read < 100  # a third of them would be older than they live
 
 
-def test_it_is_gone_after_30_days(clock: time_machine.Traveller) -> None:
+def test_it_is_gone_after_30_days() -> None:
     text = references.of(references.new_request_id())
     assert list(references.read(text, NOON + references.KEPT))
     assert not list(references.read(text, NOON + references.KEPT + LATER))
 
 
-def test_a_new_digest_key_leaves_old_ones_readable(
-    clock: time_machine.Traveller, settings: LazySettings
-) -> None:
+def test_a_new_digest_key_leaves_old_ones_readable(settings: LazySettings) -> None:
     request_id = references.new_request_id()
     text = references.of(request_id)
     settings.OPTIN_OLD_DIGEST_KEYS = (settings.OPTIN_DIGEST_KEY,)

@@ -85,7 +85,7 @@ def test_members_are_counted_once_a_day_by_their_factors(
 # -- setting the day -----------------------------------------------------------------
 
 
-def test_the_day_strands_nobody(active: ProviderUser, stranger: User, file: File) -> None:
+def test_the_day_strands_nobody(active: ProviderUser, stranger: User) -> None:
     """S-70: it is refused while members with texts only lack a password, or four weeks."""
     stranger.set_unusable_password()
     stranger.save()  # without any factor: nothing to lose
@@ -123,7 +123,7 @@ def test_the_day_strands_nobody(active: ProviderUser, stranger: User, file: File
     assert "The day was set." in ask(staff, SET, day=in_days(40).isoformat(), reason="Later. Jo")
 
 
-def test_the_day_by_command(active: ProviderUser, file: File) -> None:
+def test_the_day_by_command(active: ProviderUser) -> None:
     with pytest.raises(CommandError, match=f"name {in_days(28)} or a later day"):
         run("file", "texts-end", "777", in_days(1).isoformat(), WHY)
     with pytest.raises(CommandError, match="This day is over"):
@@ -178,9 +178,7 @@ def test_numbers_from_before_go_on(
     assert api.opt_in(NUMBER).code == "factor_disabled"
 
 
-def test_an_app_lets_a_page_add_and_change_a_number(
-    user: User, file: File, phone: Phone, clock: time_machine.Traveller
-) -> None:
+def test_an_app_lets_a_page_add_and_change_a_number(user: User, file: File, phone: Phone) -> None:
     end_texts(file, 0)
     user = User.objects.get(pk=user.pk)
     assert ask_for(user, NUMBER).outcome is SendOutcome.FACTOR_DISABLED

@@ -12,7 +12,7 @@ from django.utils import timezone
 from optin.errors import MalformedCode
 from optin.models import AuditEvent, File, PendingOtp, ProviderUser, Purpose, User
 from optin.operations import opt_ins, staff_actions
-from optin.outcomes import CodeOutcome, SendOutcome
+from optin.outcomes import CodeOutcome
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.trail import audit_trail_full, one_event
 from tests.kit.world import World, nothing_happens, rows
@@ -153,31 +153,6 @@ def test_outcome(
     else:
         assert row.confirmed is active_before
     assert (result.retry_after is not None) is (expected is CodeOutcome.LOCKED)
-
-
-def test_a_code_is_used_once(any_world: World) -> None:
-    """S-01."""
-    code = any_world.code()
-    assert any_world.guess(code).outcome is CodeOutcome.OK
-
-    second = any_world.guess(code)
-
-    expected = {
-        Purpose.OPT_IN: CodeOutcome.ALREADY_VERIFIED,
-        Purpose.OPT_OUT: CodeOutcome.NOT_OPTED_IN,
-    }.get(any_world.purpose, CodeOutcome.OTP_INCORRECT)
-    assert second.outcome is expected
-    assert any_world.failures == 0
-
-
-@pytest.mark.parametrize("purpose", [Purpose.SIGN_IN, Purpose.OPT_OUT, Purpose.CHANGE])
-def test_nothing_active_is_not_opted_in(world: World, purpose: Purpose) -> None:
-    world.purpose = purpose
-    with one_event(KIND_OF[purpose], CodeOutcome.NOT_OPTED_IN):
-        assert world.guess(world.code()).outcome is CodeOutcome.NOT_OPTED_IN
-    with one_event(Kind.CHALLENGE, SendOutcome.NOT_OPTED_IN):
-        assert world.ask().outcome is SendOutcome.NOT_OPTED_IN
-    assert world.failures == 0
 
 
 # -- ids of others -----------------------------------------------------------------

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_redis_away(
-    user: User, access_key: str, client: Client, settings: LazySettings, tmp_path: Path
+    access_key: str, client: Client, settings: LazySettings, tmp_path: Path
 ) -> None:
     """Each process counts for itself; once Redis is back, it counts for all, without a restart.
 

@@ -117,7 +117,7 @@ def test_exactly_the_allowed_texts_leave_four_processes(
 
 
 def test_an_alarm_sounds_once_where_many_reach_it_at_once(
-    settings: LazySettings, phone: Phone, monkeypatch: pytest.MonkeyPatch
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever decides again has read another count than the one it raises."""
     settings.OPTIN_SENDS_PER_CLIENT = settings.OPTIN_SENDS_PER_IP = ()
@@ -137,9 +137,7 @@ def test_an_alarm_sounds_once_where_many_reach_it_at_once(
     assert sorted(sounded) == [Rule.REGION, Rule.TOTAL]
 
 
-def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(
-    settings: LazySettings, phone: Phone
-) -> None:
+def test_who_finds_a_prefix_closed_meanwhile_is_told_its_end(settings: LazySettings) -> None:
     """G-01: another server closes the prefix first, until a minute later."""
     settings.OPTIN_BREAKER_UNPROVED = 2
     hour = timedelta(seconds=conf.breaker_seconds)

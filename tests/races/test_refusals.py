@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from optin.audit import repeats
-from optin.models import AuditEvent, File, RefusalCount, User
+from optin.models import AuditEvent, RefusalCount, User
 from optin.models import refusal_counts as counts
 from optin.models.refusal_counts import SEVERAL, WINDOW
 from optin.operations import tenants
@@ -25,7 +25,7 @@ def refuse(user: User) -> None:
         tenants.refuse_access(user, n + 1, "file_access_denied", origin=ORIGIN)
 
 
-def test_of_many_first_ones_one_is_first(user: User, file: File) -> None:
+def test_of_many_first_ones_one_is_first(user: User) -> None:
     at_once([lambda: refuse(user)] * THREADS)
 
     counts = RefusalCount.objects.values_list("count", flat=True)
@@ -34,9 +34,7 @@ def test_of_many_first_ones_one_is_first(user: User, file: File) -> None:
     assert AuditEvent.objects.filter(data={}).count() == len(counts) <= 2
 
 
-def test_networks_of_one_bucket_have_one_first(
-    user: User, file: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_of_one_bucket_have_one_first(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counts, "BUCKETS", 1)
 
     def refuse_in(n: int) -> None:
@@ -52,7 +50,7 @@ def test_networks_of_one_bucket_have_one_first(
     assert AuditEvent.objects.filter(data={}).count() == len(rows) <= 2
 
 
-def test_each_refusal_is_told_once_by_many_who_tell(user: User, file: File) -> None:
+def test_each_refusal_is_told_once_by_many_who_tell(user: User) -> None:
     """While refusals of the hour that is over still come in."""
     refuse(user)
     over = timezone.now() + WINDOW + timedelta(seconds=1)
@@ -66,7 +64,7 @@ def test_each_refusal_is_told_once_by_many_who_tell(user: User, file: File) -> N
     assert not RefusalCount.objects.untold().exists()
 
 
-def test_whoever_is_held_is_left_to_others(user: User, file: File) -> None:
+def test_whoever_is_held_is_left_to_others(user: User) -> None:
     """Rows are told by many at once, each by one."""
     for pk in range(1, 201):
         for _ in range(2):

@@ -139,7 +139,7 @@ def rotating(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_all_16_who_use_one_refresh_token_at_once_are_answered_and_one_of_them_goes_on(
-    rounds: int, user: User, file: File, rotating: Site
+    rounds: int, user: User, rotating: Site
 ) -> None:
     """S-34."""
     for _ in range(rounds):

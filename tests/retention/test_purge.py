@@ -43,7 +43,6 @@ from optin.outcomes import SendOutcome, TokenOutcome
 from optin.web.session_store import SessionStore, row_of
 from tests.kit import grants
 from tests.kit.people import NOON, NUMBER, ORIGIN, OTHER_NUMBER, make_user
-from tests.kit.phone import Phone
 from tests.kit.stored import (
     DAY,
     MOMENT,
@@ -262,7 +261,7 @@ def test_it_stays_however_old(number: ProviderUser, kind: str) -> None:
 
 
 def test_an_unproved_number_goes_24_hours_after_its_last_text(
-    user: User, file: File, phone: Phone, clock: Clock
+    user: User, file: File, clock: Clock
 ) -> None:
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     clock.shift(timedelta(hours=10))
@@ -283,7 +282,7 @@ def test_an_unproved_number_goes_24_hours_after_its_last_text(
 
 
 def test_waits_and_limits_go_on(
-    user: User, file: File, phone: Phone, clock: Clock, settings: LazySettings
+    user: User, file: File, clock: Clock, settings: LazySettings
 ) -> None:
     """S-41: a purge between two texts lets neither a wait nor a limit go."""
     settings.OPTIN_SENDS_PER_NUMBER = (Rate(2, 600), Rate(3, 86400))
@@ -300,7 +299,7 @@ def test_waits_and_limits_go_on(
 
 
 def test_a_limit_of_days_is_counted_to_its_end(
-    user: User, file: File, phone: Phone, settings: LazySettings, clock: Clock
+    user: User, file: File, settings: LazySettings, clock: Clock
 ) -> None:
     """S-41: its texts and their codes stay so long, and go then."""
     settings.OPTIN_SENDS_PER_USER = (Rate(1, 3 * 86400),)
@@ -467,7 +466,7 @@ def test_it_prints_counts_and_leaves_one_event(user: User, file: File) -> None:
     assert (event.user_id, event.data) == (None, counts)
 
 
-def test_a_run_that_deletes_nothing_leaves_no_event(user: User, pending: ProviderUser) -> None:
+def test_a_run_that_deletes_nothing_leaves_no_event(pending: ProviderUser) -> None:
     before = rows(), AuditEvent.objects.count()
     assert not purge()
     assert (rows(), AuditEvent.objects.count()) == before

@@ -92,9 +92,7 @@ def test_a_job_goes_with_the_operation_that_is_rolled_back(user: User) -> None:
     assert (jobs(), Notice.objects.count()) == ([], 0)
 
 
-def test_database_that_goes_away_as_the_job_is_saved(
-    access_key: str, client: Client, phone: Phone
-) -> None:
+def test_database_that_goes_away_as_the_job_is_saved(access_key: str, client: Client) -> None:
     """The answer is the same as at any other statement, and nothing is left of the opt-in."""
 
     def end(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -297,7 +295,7 @@ def test_a_text_that_a_worker_may_still_be_sending_is_left_to_it(
     assert phone.references == [message.reference]
 
 
-def test_a_dead_workers_regular_jobs_bar_nobody(message: SmsMessage, phone: Phone) -> None:
+def test_a_dead_workers_regular_jobs_bar_nobody(message: SmsMessage) -> None:
     """The next of its kind waits already, and two may not."""
     app.configure_task("seal").defer(timestamp=0)
     a_dead_worker_takes("seal")
