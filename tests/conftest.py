@@ -62,7 +62,7 @@ def pytest_collection_finish() -> None:
 
 TESTS = Path(__file__).parent
 EVERY_DAY = [
-    *("audit", "faults", "keys", "promises", "races", "restore", "retention"),
+    *("audit", "faults", "keys", "machine", "promises", "races", "restore", "retention"),
     *("api/test_statements.py", "browser/test_flows.py", "browser/test_passkeys.py"),
     "upgrade/test_under_load.py",
     *("clients/test_openid.py", "scim", "web/flows/test_every_page.py"),
