@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from optin.errors import Deactivated, FactorNeeded, SignedOut, TellingReason, UnfitAddress
 from optin.models import AuditEvent, EmailChange, Notice, User
-from optin.operations import email_changes, erasure, not_me, passwords, retention
+from optin.operations import email_changes, erasure, not_me, retention
 from optin.origin import Face, Origin
 from optin.outcomes import By, EmailOutcome
 from tests.kit.people import PASSWORD, make_user
@@ -330,55 +330,6 @@ def test_what_is_true_at_the_end_decides(
     assert closed_as(change) == (Closed.DONE if done else outcome.value)
     assert person.user.email == (NEW if done else address)
     assert (person.user.proved_email == person.user.email) is done
-
-
-def set_password(person: Person) -> None:
-    user = person.user
-    user.set_password("staple horse")
-    user.save()
-
-
-def deactivate_by_form(person: Person) -> None:
-    user = person.user
-    user.is_active = False
-    user.save()
-
-
-def suspend(person: Person) -> None:
-    """Staff are told of a lost phone, on which somebody may have asked for it."""
-    person.add_number()
-    person.suspend()
-
-
-def new_password(person: Person) -> None:
-    passwords.choose(person.user, "staple horse", origin=PAGE, standing=proved())
-
-
-def disown(person: Person) -> None:
-    person.add_app()
-    notice = Notice.objects.get(user=person.who, kind=Notice.Kind.APP_ADDED)
-    not_me.disown(notice, PASSWORD, origin=PAGE)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param(new_password, id="password"),
-        pytest.param(set_password, id="password-by-form"),
-        pytest.param(deactivate_by_form, id="deactivated-by-form"),
-        pytest.param(disown, id="not-me"),
-        pytest.param(suspend, id="suspended"),
-    ],
-)
-def test_whoever_secures_the_account_stops_it(
-    person: Person, clock: Clock, given: Callable[[Person], None]
-) -> None:
-    change = waiting(person)
-    given(person)
-    assert closed_as(change) == Closed.SECURED
-    clock.shift(DAY)
-    assert carry_out() == (0, 0)
-    assert person.user.email == OLD
 
 
 # -- taken back --------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -23,7 +23,7 @@ from optin.audit import repeats
 from optin.conf import Rate, conf
 from optin.events import EVENTS
 from optin.gateways import SmsError
-from optin.models import AuditEvent, File, ProviderUser, Purpose, RefusalCount, User
+from optin.models import AuditEvent, File, Purpose, RefusalCount, User
 from optin.models import refusal_counts as counts
 from optin.models.audit import LAST
 from optin.models.refusal_counts import BUCKETS, CHANGE_NOTHING, WINDOW
@@ -71,7 +71,6 @@ class Flood:
     phone: Phone
     settings: Any
     monkeypatch: pytest.MonkeyPatch
-    seen: dict[str, Any] = field(default_factory=dict)
 
     # -- what comes first ----------------------------------------------------------
 
@@ -89,10 +88,6 @@ class Flood:
         for n in range(20):
             sign_in.sign_in(f"name{n}", "wrong", origin=origin(n))
 
-    def over_resets(self) -> None:
-        self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(1, 10**6),)
-        passwords.ask_reset("nobody@example.com", origin=origin(0))
-
     def over_total(self) -> None:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_IP = ()
         self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME = ()
@@ -100,15 +95,6 @@ class Flood:
         self.settings.OPTIN_FAILED_SIGN_INS_PER_NAME_TOTAL = (Rate(1, 10**6),)
         sign_in.sign_in("ann", "wrong", origin=origin(0))
         sign_in.sign_in("ann", PASSWORD, origin=Origin(Face.WEB, ip="192.0.2.9"))
-
-    def change_user(self, **changes: Any) -> None:
-        self.opt_in()
-        User.objects.filter(pk=self.user.pk).update(**changes)
-
-    def tokens(self) -> None:
-        sign_in.enable_password_clients()
-        self.seen["refresh"] = grants.tokens("ann", origin=origin(0, Face.TOKEN)).refresh_token
-        RefreshToken.objects.update(revoked=timezone.now())
 
     # -- one request ---------------------------------------------------------------
 
@@ -122,10 +108,6 @@ class Flood:
         return challenges.challenge(
             self.user, Purpose.OPT_OUT, origin=self.as_client(n), file=self.file
         )
-
-    def guess(self, n: int) -> None:
-        row = ProviderUser.objects.filter(user=self.user).values_list("pk", flat=True).first()
-        opt_ins.verify_opt_in(self.user, self.file, row or 1, "0000000", origin=self.as_client(n))
 
 
 @dataclass(frozen=True)
@@ -173,14 +155,6 @@ WAYS = [
         first_is_told=False,
     ),
     Way(
-        "lost passwords over the limit",
-        "temporarily_unavailable",
-        lambda f, n: passwords.ask_reset(f"a{n}@example.com", origin=origin(n)),
-        Flood.over_resets,
-        is_the_victims=False,
-        first_is_told=False,
-    ),
-    Way(
         "wrong passwords over the name's total",
         "invalid_grant",
         lambda f, n: sign_in.sign_in(f.name(n), "wrong", origin=origin(n)),
@@ -193,18 +167,6 @@ WAYS = [
         lambda f, n: tenants.refuse_access(
             f.user, n + 1, "file_access_denied", origin=f.as_client(n)
         ),
-    ),
-    Way(
-        "a locked account",
-        "locked",
-        Flood.guess,
-        lambda f: f.change_user(otp_failures=10, otp_locked_until=timezone.now() + 1000 * HOUR),
-    ),
-    Way(
-        "a dead refresh token",
-        "invalid_refresh",
-        lambda f, n: grants.refresh(f.seen["refresh"], origin=origin(n, Face.TOKEN)),
-        Flood.tokens,
     ),
     Way(
         "searches over the limit",

@@ -31,6 +31,7 @@ from optin.models import (
 from optin.models.messages import State, Unsent
 from optin.models.second_factors import overview
 from optin.operations import (
+    email_changes,
     not_me,
     own_removals,
     passwords,
@@ -699,11 +700,16 @@ def deactivated_in_the_admin(person: Person) -> None:
 def test_what_secures_the_account_ends_it(
     ann: Person, clock: Clock, secure: Given, is_told: bool
 ) -> None:
-    """P-17. For good, whatever is done after that: a suspension may end before it would be due."""
+    """P-17. For good, whatever is done after that: a suspension may end before it would be due.
+
+    S-39a: so does it end a new address that waits.
+    """
     waits = asked(ann)
+    email_changes.ask(ann.user, "new@example.org", standing=proved(), origin=PAGE)
     clock.shift(60)
     secure(ann)
     assert ended_as(waits) == Closed.SECURED
+    assert EmailChange.objects.get().closed_as == EmailChange.Closed.SECURED
     assert notices(ann.who).count(Notice.Kind.OWN_REMOVAL_OFF) == int(is_told)
     staff_actions.resume(ann.user, reason="x", origin=COMMAND)
     updated(is_active=True)(ann)

@@ -282,11 +282,6 @@ def activated(person: Person) -> None:
     person.set_up(By.TEXT)
 
 
-def changed(person: Person) -> None:
-    person.set_up(By.TEXT)
-    person.add_number(OTHER_NUMBER)
-
-
 def released(person: Person) -> None:
     person.set_up(By.TEXT, By.RECOVERY)
     person.turn_off(person.recovery[0])
@@ -322,7 +317,6 @@ A_NUMBER = "We removed the mobile number ending in {} that was added."
 AN_APP = "We removed the authenticator app that was added."
 DISOWNED = [
     pytest.param(activated, Notice.Kind.ACTIVATED, "number", A_NUMBER.format(156), id="activated"),
-    pytest.param(changed, Notice.Kind.CHANGED, "number", A_NUMBER.format(157), id="changed"),
     pytest.param(released, Notice.Kind.RELEASED, "number", A_NUMBER.format(157), id="released"),
     pytest.param(app_added, Notice.Kind.APP_ADDED, "app", AN_APP, id="app-added"),
     pytest.param(app_removed, Notice.Kind.APP_REMOVED, "app", AN_APP, id="app-removed"),

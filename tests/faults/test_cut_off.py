@@ -169,11 +169,6 @@ def a_text_with_a_key(stage: Stage) -> Act:
     return partial(opt_ins.opt_in, *sent, origin=ORIGIN, key=stage.key())
 
 
-def the_same_text_again(stage: Stage) -> Act:
-    stage.ask()
-    return stage.ask
-
-
 def a_wrong_code(stage: Stage) -> Act:
     return stage.verify(stage.ask(), wrong(stage.phone.code()))
 
@@ -210,22 +205,10 @@ def the_right_code_to_sign_in(stage: Stage) -> Act:
     return stage.token(code)
 
 
-def a_wrong_code_to_opt_out(stage: Stage) -> Act:
-    otp = wrong(stage.ask_for(Purpose.OPT_OUT))
-    return partial(challenges.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
-
-
 def the_right_code_to_opt_out(stage: Stage) -> Act:
     otp = stage.ask_for(Purpose.OPT_OUT)
     challenges.opt_out(stage.user, stage.file, wrong(otp), origin=ORIGIN)
     return partial(challenges.opt_out, stage.user, stage.file, otp, origin=ORIGIN)
-
-
-def a_text_to_opt_out_with_a_key(stage: Stage) -> Act:
-    stage.activate()
-    return partial(
-        challenges.challenge, stage.user, Purpose.OPT_OUT, origin=ORIGIN, key=stage.key()
-    )
 
 
 def an_opt_out_with_a_key(stage: Stage) -> Act:
@@ -254,11 +237,6 @@ def everything_off(stage: Stage) -> Act:
     app = stage.set_up_app()
     make_recovery_codes(stage.user)
     return stage.turn_off(app_code(app, 1))
-
-
-def a_wrong_code_to_turn_off(stage: Stage) -> Act:
-    stage.activate()
-    return stage.turn_off(wrong(app_code(stage.set_up_app(), 1)))
 
 
 def an_app(stage: Stage) -> Act:
@@ -323,17 +301,10 @@ CASES = [
     *(
         (under_way, 10)
         for under_way in (
-            *(a_text, the_same_text_again, a_wrong_code, the_right_code),
+            *(a_text, a_text_with_a_key, a_wrong_code, the_right_code),
             *(the_right_code_for_a_number_in_use, a_text_to_sign_in, a_wrong_code_to_sign_in),
-            *(the_right_code_to_sign_in, a_wrong_code_to_opt_out, the_right_code_to_opt_out),
-            *(a_text_with_a_key, a_text_to_opt_out_with_a_key, an_opt_out_with_a_key),
-            *(
-                a_suspension,
-                a_release_by_staff,
-                an_unlock,
-                everything_off,
-                a_wrong_code_to_turn_off,
-            ),
+            *(the_right_code_to_sign_in, the_right_code_to_opt_out, an_opt_out_with_a_key),
+            *(a_suspension, a_release_by_staff, an_unlock, everything_off),
             *(an_app, a_code_of_an_app_to_sign_in, a_recovery_code_to_sign_in, new_recovery_codes),
             *(another_number, a_new_password, a_wrong_password_on_a_page, a_password_on_a_page),
             this_was_not_me,

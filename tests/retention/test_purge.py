@@ -209,7 +209,7 @@ def counted_and_disabled(number: ProviderUser, at: datetime) -> User:
     """S-05: failures, locks and disablings stay."""
     user: User = number.user
     user.otp_failures, user.otp_locked_until, user.otp_disabled_at = 50, at, at
-    user.save()
+    user.save_counts()
     return user
 
 
