@@ -261,20 +261,6 @@ def test_an_app_takes_the_place_of_another(person: Person) -> None:
     assert AuthenticatorApp.objects.count() == 1
 
 
-def test_an_opt_in_that_a_client_began_ends_with_an_app(person: Person) -> None:
-    """S-32: it was for somebody without a factor."""
-    sending = opt_ins.opt_in(person.user, person.file, NUMBER, origin=ORIGIN)
-    assert sending.provider_user_id
-    person.add_app()
-    code = person.phone.code()
-    late = opt_ins.verify_opt_in(
-        person.user, person.file, sending.provider_user_id, code, origin=ORIGIN
-    )
-    assert late.outcome is CodeOutcome.OTP_INCORRECT
-    assert person.has == {By.APP}
-    assert PendingOtp.objects.get().closed_as == "other_proved"
-
-
 # -- the code of an app ------------------------------------------------------------
 
 
