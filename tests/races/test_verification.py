@@ -28,26 +28,6 @@ def audited(user: User) -> Counter[str]:
     return +found
 
 
-@pytest.mark.parametrize("rounds", ALL_ROUNDS)
-def test_of_200_right_codes_at_once_exactly_one_succeeds(
-    way: ByHttp, rounds: int, file: File
-) -> None:
-    """S-02."""
-    for n in range(rounds):
-        user = member(way, f"user{n}", file)
-        pending = pend(user, file, number(n))
-        verify = partial(way.verify, user, file, pending.provider_user_id, pending.code())
-
-        answers = Counter(at_once([verify] * 200))
-
-        assert answers == {"ok": 1, "already_verified": 199}
-        assert audited(user) == answers
-        user.refresh_from_db()
-        pending.refresh_from_db()
-        assert (user.failures, user.session_epoch, pending.tries) == (0, 1, 0)
-        assert pending.closed_as == PendingOtp.Closed.VERIFIED
-
-
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_of_200_wrong_codes_at_once_exactly_five_are_compared(
     way: ByHttp, rounds: int, file: File
