@@ -407,23 +407,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 OPENID_KEYS: tuple[str, ...] = globals()["OPTIN_OPENID_KEYS"]
-OPENID_SCOPES = {
-    "openid": "Recognise your account, and see when and how you signed in",
-    "profile": "See your user name and your name",
-    "email": "See your email address",
-}
+_identity = ("openid", "profile", "email") if OPENID_KEYS else ()
 OAUTH2_PROVIDER = {
-    "SCOPES": {
-        "full": "Act for you in every way the API allows",
-        "2fa": "Opt in to and out of two-factor authentication",
-        # The vendor's words for less than everything.
-        "modify": "As 2fa",
-        "view": "Find out whether the token is valid",
-        "events": "Read what happens to the second factors in a file, and manage its endpoints",
-        **(OPENID_SCOPES if OPENID_KEYS else {}),
-        # Never of a person (optin.api.oauth.Scopes).
-        "scim": "Keep people and memberships up to date",
-    },
+    # What they allow, in words: optin.web.consent. "scim" is never of a person.
+    "SCOPES": dict.fromkeys(("full", "2fa", "modify", "view", "events", *_identity, "scim"), ""),
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",
     "OAUTH2_VALIDATOR_CLASS": "optin.api.oauth.Validator",

@@ -27,7 +27,10 @@ def access_page(request: HttpRequest) -> HttpResponse:
     if "name" in request.POST:
         return _rename(request, places)
     try:
-        _end(request, places)
+        if "others" in request.POST:
+            _sign_out_others(request)
+        else:
+            _sign_out(request, places, request.POST.get("session", ""))
     except FactorNeeded:
         sessions.flash(request, _("Enter a code. Then press the button again."))
         raise
@@ -41,12 +44,16 @@ def _page(
         request,
         "access.html",
         form,
-        places=[(place, browser(place.user_agent) or _("Unknown browser")) for place in places],
+        places=[(place, _program(place)) for place in places],
         change=form or BrowserForm(initial={"name": places[0].name}),
         applications=[_in_words(allowed) for allowed in _applications(request)],
         keys=access.keys_of(user_of(request)),
         barred=words.programs_barred(user_of(request)),
     )
+
+
+def _program(place: sessions.Place) -> str:
+    return browser(place.user_agent) or _("Unknown browser")
 
 
 def _rename(request: HttpRequest, places: list[sessions.Place]) -> HttpResponse:
@@ -59,13 +66,6 @@ def _rename(request: HttpRequest, places: list[sessions.Place]) -> HttpResponse:
     return response
 
 
-def _end(request: HttpRequest, places: list[sessions.Place]) -> None:
-    if "others" in request.POST:
-        _sign_out_others(request)
-    else:
-        _sign_out(request, places, request.POST.get("session", ""))
-
-
 def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -> None:
     """End one of the *places* of whoever asks; no other session is within reach."""
     others = (place for place in places if place.handle == handle and not place.is_here)
@@ -75,7 +75,8 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
     )
     if place and ended:
         sessions.forget_factor(request)  # the next sign-out needs a new code
-        sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": _name(place)})
+        name = place.name or _program(place)
+        sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": name})
     else:
         sessions.flash(request, _("That browser is signed out already."))
 
@@ -153,7 +154,3 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
 def _revoked(request: HttpRequest, done: str) -> HttpResponse:
     sessions.flash(request, done or _("This access has ended already."))
     return SeeOther("access")
-
-
-def _name(place: sessions.Place) -> str:
-    return place.name or browser(place.user_agent) or _("Unknown browser")

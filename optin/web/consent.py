@@ -42,7 +42,7 @@ from optin.runtime.references import Undecided
 from optin.web import sessions
 from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy, unreadable
 from optin.web.pages import form_page, page, signed_in
-from optin.web.sessions import user_of
+from optin.web.sessions import user_of, who_asks
 
 RIGHTS = {
     "full": _("act for you in every way the API allows"),
@@ -154,11 +154,7 @@ class Authorize(OAuthLibMixin, View):
         return response
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        asked, user = self.asked, user_of(request)
-        who: dict[str, Any] = {
-            "standing": sessions.standing(request),
-            "origin": sessions.origin_of(request),
-        }
+        asked, user, who = self.asked, user_of(request), who_asks(request)
         if request.POST.get("allow") != "Allow":
             sign_in.consent(user, client_id=asked.application.client_id, give=None, **who)
             unmet = asked.wanted.factor and not overview(user).is_on

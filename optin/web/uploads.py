@@ -10,9 +10,3 @@ class NoFiles(FileUploadHandler):
 
     def new_file(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise StopUpload(connection_reset=True)
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Nothing comes here."""
-
-    def file_complete(self, file_size: int) -> None:
-        """Nor here."""

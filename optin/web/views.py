@@ -81,7 +81,7 @@ def _where(exists: Callable[[], bool]) -> Callable[[View], View]:
 @_where(has_simulator)
 def simulator(request: HttpRequest) -> HttpResponse:
     """The phone of a development start: the newest texts, newest first."""
-    texts = Simulator().latest(_TEXTS_SHOWN)
+    texts = [(text, "") for text in Simulator().latest(_TEXTS_SHOWN)]
     return render(request, "simulator.html", {"texts": texts})
 
 
