@@ -4,10 +4,13 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import update_last_login
+from django.contrib.auth.signals import user_logged_in
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_application_model
 
 from optin.models import User
+from optin.models.users import note_sign_in
 from optin.operations import sign_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,3 +55,10 @@ def test_a_change_of_standing_ends_sign_ins(stale: User, user: User, change: str
     assert user.session_epoch == 4
     assert token.revoked is not None
     assert AccessToken.objects.exists() is (change == "password")
+
+
+def test_one_receiver_notes_a_sign_in() -> None:
+    """Ours takes the name of Django's, and so must be connected first (``INSTALLED_APPS``)."""
+    receivers, _ = user_logged_in._live_receivers(User)
+    assert note_sign_in in receivers
+    assert update_last_login not in receivers
