@@ -167,3 +167,51 @@ def test_only_the_settings_read_the_environment(trees: dict[Path, ast.Module]) -
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     ]
     assert readers == []
+
+
+# -- pages: a view parses, calls one operation and presents its result -------------
+
+CHANGING = {
+    *("save", "create", "update", "delete", "get_or_create", "update_or_create"),
+    *("bulk_create", "bulk_update", "select_for_update", "save_base", "raw"),
+}
+OF_SESSIONS = {
+    "session_store.py: SessionOwner.objects.filter(session_key=row_of(old.session_key)).delete",
+    "session_store.py: Session.objects.filter(session_key=row).delete",
+    "session_store.py: Session.objects.select_for_update",
+    "session_store.py: _fresh().select_for_update",
+    "session_store.py: old.save",
+    "session_store.py: old.update",
+    "session_store.py: row.delete",
+    "session_store.py: self.create",
+    "session_store.py: successor.save",
+    "session_store.py: successor.update",
+    "sessions.py: request.session.update",
+}
+"""What ``sessions`` does to a session, which is no row of the domain."""
+
+
+@pytest.fixture(scope="module")
+def web(trees: dict[Path, ast.Module]) -> list[tuple[str, ast.AST]]:
+    """Each node of the pages' code, by the name of its file."""
+    found = [(path.name, tree) for path, tree in trees.items() if path.parent.name == "web"]
+    return [(name, node) for name, tree in found for node in ast.walk(tree)]
+
+
+def test_no_page_changes_a_row(web: list[tuple[str, ast.AST]]) -> None:
+    """Every change of state goes through a service: on a second path, a rule would be missing."""
+    found = {
+        f"{name}: {ast.unparse(node.func)}"
+        for name, node in web
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CHANGING
+    }
+    assert found == OF_SESSIONS
+
+
+def test_no_page_begins_a_transaction(web: list[tuple[str, ast.AST]]) -> None:
+    """... but for the patience of ``readyz``, and to save sessions."""
+    begins = {"atomic", "on_commit"}
+    found = {name for name, node in web if isinstance(node, ast.Attribute) and node.attr in begins}
+    assert found <= {"health.py", "session_store.py"}

@@ -13,7 +13,7 @@ import pyotp
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.crowd import PASSWORD, Crowd, Person, run
+from tests.browser.crowd import Crowd, Person, run
 from tests.browser.hands import Keyboard, Pointer
 from tests.kit.chromium import NARROW, WIDE, Site, Window
 from tests.kit.oauth import REDIRECT, VERIFIER, authorize
@@ -167,32 +167,6 @@ def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
     hands.give_code(next_code(app), "Sign in")
     hands.sees("Your account")
     assert site.texts(person.number) == []
-
-
-# -- mails -------------------------------------------------------------------------
-
-
-@in_every_way
-def test_this_was_not_me(start: Start, site: Site, crowd: Crowd) -> None:
-    """P-14a, S-39: the mailed link takes the change back and ends every session."""
-    person, thief = crowd.new(), start()
-    thief.sign_in(person)
-    thief.sees("Your account")
-    thief.page.goto("/account/two-factor/number/")
-    thief.give_code(thief.ask_for_code(person.number), "Turn it on")
-    thief.sees("Two-factor sign-in is on")
-
-    hands = start()
-    hands.page.goto(site.mailed_link(person.email, "not-me"))
-    hands.sees("Secure your account")
-    hands.fill("Password", PASSWORD)
-    hands.press("Secure my account")
-    hands.sees("We've undone the change")
-    thief.page.goto("/account/")
-    thief.sees("Sign in")
-    hands.follow("Sign in")
-    hands.give_password(person)
-    hands.sees("Change your password")
 
 
 # -- applications ------------------------------------------------------------------

@@ -117,14 +117,3 @@ def test_figures_of_a_month_can_be_read_by_everybody(home: Page, site: Site) -> 
         summary.click()
     expect(home.locator("table[data-table=opt-ins] tbody tr")).to_have_count(30)
     audit_everywhere(home, "staff-figures-month")
-
-
-def test_tables_are_read_on_with_the_keyboard(home: Page, site: Site) -> None:
-    """P-11: what scrolls takes the focus, and has a name."""
-    run(site, MONTH)
-    home.goto("/admin/figures/")
-    home.locator("summary", has_text="Opt-ins by result").click()
-    table = home.get_by_role("region", name="Opt-ins by result, table")
-    table.focus()
-    home.keyboard.press("End")
-    home.wait_for_function("() => document.activeElement.scrollTop > 100", timeout=10_000)

@@ -24,14 +24,6 @@ def test_page_can_be_used_by_everybody(name: str, open_page: Window) -> None:
     audit_everywhere(open_page(PAGES[name]), name)
 
 
-@pytest.mark.parametrize("name", ["start", "help", "simulator"])
-def test_page_is_the_same_without_scripts(name: str, open_page: Window) -> None:
-    with_scripts, without = open_page(PAGES[name]), open_page(PAGES[name], scripts=False)
-    # A script shows this button, because it works by one.
-    with_scripts.evaluate("document.querySelectorAll('[data-shows]').forEach((e) => e.remove())")
-    assert without.inner_text("main") == with_scripts.inner_text("main")
-
-
 def test_keyboard_reaches_everything_and_shows_where_it_is(open_page: Window) -> None:
     page = open_page("/livez/nothing", width=NARROW)
     page.keyboard.press("Tab")

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from optin.models import User
 from optin.web import urls
-from tests.kit.people import PASSWORD
+from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import Phone
 
 HOST = "2fa.example.com"
@@ -254,6 +254,14 @@ class Browser:
         """Return what ``send`` would do now, to be done to any browser: for pressing twice."""
         return self._submission(self.page.form(to, set(typed), press), press, typed)
 
+    def post(self, to: str, **fields: Any) -> Any:
+        """Send *fields* with the page's CSRF token, whether or not a form has them."""
+        token = self.page.forms[0].fields.get("csrfmiddlewaretoken", "")
+        headers = {"origin": f"https://{HOST}"}
+        return self.client.post(
+            to, {"csrfmiddlewaretoken": token, **fields}, secure=True, headers=headers
+        )
+
     def use_passkey(self, answer: Callable[[str], str], **typed: str) -> Page:
         """Press the button of the page's passkey; *answer* is what the browser does then."""
         return self.passkey_submission(answer, **typed)(self)
@@ -304,6 +312,30 @@ def sign_in(browser: Browser, name: str = "ann", password: str = PASSWORD) -> No
     """Up to the code, where there is one to enter."""
     browser.go("/sign-in/")
     browser.send(username=name, password=password)
+
+
+def recover(browser: Browser, code: str) -> None:
+    """Sign in with a recovery code, where a code is asked for."""
+    browser.click("/sign-in/recovery/")
+    browser.send(recovery=code)
+
+
+def name_number(browser: Browser, number: str = NUMBER) -> None:
+    """Have a code texted to a new number."""
+    browser.go(NUMBER_PAGE)
+    browser.send(number=number)
+
+
+def opt_in(browser: Browser, phone: Phone, number: str = NUMBER) -> None:
+    name_number(browser, number)
+    browser.send(code=phone.code_to(number))
+
+
+def begin_app(browser: Browser) -> str:
+    """Begin to set an app up; return its secret."""
+    browser.go(APP)
+    browser.send()
+    return next(text for text in browser.page.codes if len(text) > 30)
 
 
 def prove(browser: Browser, phone: Phone) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import timedelta
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.http import HttpResponse
 from django.test import Client
@@ -25,6 +25,7 @@ from tests.kit.phone import Phone
 
 Application = get_application_model()
 
+ISSUER = "https://2fa.example.com"
 SECRET = "s" * 128
 REDIRECT = "https://client.example.com/callback"
 VERIFIER = "v" * 64
@@ -167,6 +168,21 @@ def signed_in(username: str = "ann") -> Client:
     response = http.post("/sign-in/", {"username": username, "password": PASSWORD})
     assert response["Location"] == "/account/"
     return http
+
+
+def decide(http: Client, url: str, **pressed: str) -> Any:
+    """Open the page and press a button: "Allow", unless another one is given."""
+    page: Any = http.get(url, secure=True)
+    pressed = pressed or {"allow": "Allow", "scope": shown_scope(page)}
+    sent = {"csrfmiddlewaretoken": str(page.context["csrf_token"]), **pressed}
+    return http.post(url, sent, secure=True, headers={"origin": ISSUER})
+
+
+def came_back(response: Any) -> dict[str, str]:
+    """What the client gets at its address."""
+    assert response.status_code == 303
+    assert response["Location"].startswith(f"{REDIRECT}?"), response["Location"]
+    return {name: value for name, [value] in parse_qs(urlsplit(response["Location"]).query).items()}
 
 
 def shown_scope(response: Any) -> str:

@@ -142,9 +142,7 @@ def _of_a_prefix_that_is_denied_for_less(m: Refusals) -> Ask:
 
 def _of_a_breaker_that_closes_for_less(m: Refusals) -> Ask:
     m.set("SENDS_PER_USER", (Rate(2, 86_400),))
-    m.set("BREAKER_UNPROVED", 2)
-    for _ in range(2):
-        assert not _asks(m)
+    _pumps(m)
     return _asks
 
 
@@ -199,25 +197,23 @@ def _of_a_closed_prefix_that_opens_in_the_last_second_of_a_window(m: Refusals) -
 
 
 MOMENTS = [
-    pytest.param(_of_a_window_that_clocks_ahead_used_up, 63, id="window-used-up-by-clocks-ahead"),
-    pytest.param(_of_a_short_limit_after_a_text_from_before, 60, id="text-from-before"),
-    pytest.param(_of_a_wait_that_is_longer_than_a_series, 600, id="wait-longer-than-a-series"),
-    pytest.param(_of_a_clock_ahead, 35, id="clock-ahead"),
-    pytest.param(_of_a_name_under_attack, 60, id="attack-that-ends-first"),
-    pytest.param(_of_a_prefix_that_is_denied_for_less, 600, id="denied-for-less"),
-    pytest.param(_of_a_breaker_that_closes_for_less, 86_400, id="breaker-for-less"),
-    pytest.param(_of_a_prefix_that_staff_deny_before_it_closes, 3600, id="denied-before-it-closes"),
-    pytest.param(_of_a_closed_prefix_that_staff_deny_for_less, 3600, id="closed-denied-for-less"),
-    pytest.param(_of_a_closed_prefix_in_which_a_safe_number_goes_on, 1200, id="closed-safe-number"),
-    pytest.param(_of_a_closed_prefix_that_opened_for_clocks_ahead, 3604, id="closed-clocks-ahead"),
-    pytest.param(
-        _of_a_closed_prefix_that_opens_in_the_last_second_of_a_window, 3602, id="closed-last-second"
-    ),
+    (_of_a_window_that_clocks_ahead_used_up, 63),
+    (_of_a_short_limit_after_a_text_from_before, 60),
+    (_of_a_wait_that_is_longer_than_a_series, 600),
+    (_of_a_clock_ahead, 35),
+    (_of_a_name_under_attack, 60),
+    (_of_a_prefix_that_is_denied_for_less, 600),
+    (_of_a_breaker_that_closes_for_less, 86_400),
+    (_of_a_prefix_that_staff_deny_before_it_closes, 3600),
+    (_of_a_closed_prefix_that_staff_deny_for_less, 3600),
+    (_of_a_closed_prefix_in_which_a_safe_number_goes_on, 1200),
+    (_of_a_closed_prefix_that_opened_for_clocks_ahead, 3604),
+    (_of_a_closed_prefix_that_opens_in_the_last_second_of_a_window, 3602),
 ]
 
 
 @pytest.mark.usefixtures("settings_go_back")
-@pytest.mark.parametrize(("moment", "seconds"), MOMENTS)
+@pytest.mark.parametrize(("moment", "seconds"), MOMENTS, ids=lambda it: getattr(it, "__name__", ""))
 def test_no_moment_that_matters_is_left_to_chance(
     moment: Callable[[Refusals], Ask], seconds: int, phone: Phone, clock: time_machine.Traveller
 ) -> None:

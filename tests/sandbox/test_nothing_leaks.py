@@ -68,7 +68,6 @@ def test_a_stop_in_a_sandbox_is_none_outside(
 
 
 def test_a_withheld_text_takes_as_long_as_a_real_one(
-    phone: Phone,
     tester: User,
     sandbox_file: File,
     user: User,

@@ -1,13 +1,10 @@
-"""The courtesy limits, and refusals by the hundred over HTTP."""
+"""The courtesy limits over HTTP."""
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
-from oauth2_provider.models import RefreshToken
 from pytest_django import Settings
 
 from optin.api.help import CALLS, Call
@@ -19,8 +16,6 @@ from tests.kit.people import NUMBER, PASSWORD
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-MANY = 60
 TWICE = (Rate(2, 60),)
 
 
@@ -30,48 +25,6 @@ def page(user: User, settings: Settings) -> Client:
     client = Client(raise_request_exception=False)
     client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     return client
-
-
-# -- floods ------------------------------------------------------------------------
-
-
-def _sign_in(user: User) -> Callable[[int], Any]:
-    http = Client()
-    return lambda n: http.post("/sign-in/", {"username": f"a{n}", "password": "x"})
-
-
-def _token(user: User) -> Callable[[int], Any]:
-    return lambda n: Tokens(ip=f"2001:db8::{n:x}").sign_in("Ann" if n % 2 else "aNN", "x")
-
-
-def _foreign_file(user: User) -> Callable[[int], Any]:
-    api = Api(token=bearer(user))
-    return lambda n: api.verify(1, "0000000", query=f"FileId={n + 1000}")
-
-
-def _revoked(user: User) -> Callable[[int], Any]:
-    """By one customer, who has a /48, from another network each time."""
-    refresh = Tokens().sign_in().data["refresh_token"]
-    RefreshToken.objects.update(revoked=timezone.now())
-    return lambda n: Tokens(ip=f"2001:db8:1:{n:x}::1").refresh(refresh)
-
-
-FLOODS = {each.__name__.strip("_"): each for each in (_sign_in, _token, _foreign_file, _revoked)}
-
-
-@pytest.mark.usefixtures("password_clients")
-@pytest.mark.parametrize("way", FLOODS.values(), ids=list(FLOODS))
-def test_many_refusals_are_a_few_events(
-    way: Callable[[User], Callable[[int], Any]], user: User, settings: Settings
-) -> None:
-    settings.OPTIN_REQUESTS_PER_USER = settings.OPTIN_REQUESTS_PER_NETWORK = ()
-    settings.OPTIN_FAILED_SIGN_INS_PER_IP = (Rate(2, 10**6),)
-    once = way(user)
-    for n in range(MANY):
-        once(n)
-    # Two that were allowed, and the first one of those that were refused.
-    assert AuditEvent.objects.count() <= 3
-    assert RefusalCount.objects.latest("count").count >= MANY - 2
 
 
 # -- calls -------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from typing import NoReturn
 
 import pytest
-import time_machine
 from django.conf import LazySettings, settings
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
@@ -181,12 +180,6 @@ def test_error_pages(address: str, host: str, status: int, says: str) -> None:
         assert ('<html lang="de">' in response.content.decode()) is is_german
 
 
-def test_form_from_elsewhere(db: None) -> None:
-    response = Client(enforce_csrf_checks=True, headers=GERMAN).post("/sign-in/")
-    assert response.status_code == 403
-    assert "Dieses Formular kann nicht gesendet werden" in response.content.decode()
-
-
 @pytest.mark.parametrize(
     ("error", "status", "says"),
     [
@@ -226,9 +219,7 @@ def test_months_have_their_german_names() -> None:
 # -- the calls stay English --------------------------------------------------------
 
 
-def test_calls_are_english_whatever_is_asked_for(
-    user: User, access_key: str, file: File, phone: Phone, clock: time_machine.Traveller
-) -> None:
+def test_calls_are_english_whatever_is_asked_for(access_key: str, file: File, phone: Phone) -> None:
     """Refusals, validators' messages, texts and mails (docs/contract.md, section 5)."""
     # A German page before, on the same thread.
     Client(headers=GERMAN).get("/sign-in/")
@@ -345,7 +336,7 @@ def test_what_a_german_page_caused_is_german_also_when_it_leaves_later(
 
 
 def test_what_no_page_of_the_person_caused_is_in_their_language(
-    user: User, active: ProviderUser, phone: Phone
+    user: User, active: ProviderUser
 ) -> None:
     """P-13: of staff, of operators and of workers. On a page, the language of that counts."""
     User.objects.filter(pk=user.pk).update(language="de")

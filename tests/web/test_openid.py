@@ -4,7 +4,7 @@ import json
 import runpy
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 import time_machine
@@ -16,52 +16,38 @@ from jwcrypto.jwk import JWK, JWKSet
 from jwcrypto.jwt import JWT
 from oauth2_provider.models import AbstractApplication, Grant, IDToken, get_application_model
 
-from optin.models import AuditEvent, AuthenticatorApp, File, ProviderUser, User
+from optin.models import AuditEvent, AuthenticatorApp, ProviderUser, User
 from optin.operations import openid, staff_actions
 from optin.operations.openid import MULTI_FACTOR
 from optin.web.consent import Authorize, Core
 from tests.kit.apps import add_app, make_recovery_codes
-from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, sign_in
+from tests.kit.browser import NEW_PASSWORD, Browser, link_in_mail, recover, sign_in
 from tests.kit.clients import Api
 from tests.kit.oauth import (
+    ISSUER,
     REDIRECT,
     anybody,
     authorize,
+    came_back,
     data,
+    decide,
     error,
     exchange,
     make_client,
     post,
     refresh,
-    shown_scope,
     signed_in,
 )
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("client_app")]
-
-ISSUER = "https://2fa.example.com"
 OUT = "/o/logout/"
 LEFT = "https://client.example.com/left?a=b"
 
 
 def ask(**changed: str | None) -> str:
     return authorize(**{"scope": "openid", "nonce": "n-1", **changed})
-
-
-def decide(http: Client, url: str, **pressed: str) -> Any:
-    """Open the page and press a button: "Allow", unless another one is given."""
-    page: Any = http.get(url, secure=True)
-    pressed = pressed or {"allow": "Allow", "scope": shown_scope(page)}
-    sent = {"csrfmiddlewaretoken": str(page.context["csrf_token"]), **pressed}
-    return http.post(url, sent, secure=True, headers={"origin": ISSUER})
-
-
-def answer(response: Any) -> dict[str, str]:
-    """What the client gets at its address."""
-    assert response["Location"].startswith(f"{REDIRECT}?"), response["Location"]
-    return {name: value for name, [value] in parse_qs(urlsplit(response["Location"]).query).items()}
 
 
 def claims(response: Any, client_id: str = "client") -> dict[str, Any]:
@@ -75,7 +61,7 @@ def claims(response: Any, client_id: str = "client") -> dict[str, Any]:
 
 
 def sign_in_to(http: Client, **asked: str | None) -> dict[str, Any]:
-    return claims(exchange(answer(decide(http, ask(**asked)))["code"]))
+    return claims(exchange(came_back(decide(http, ask(**asked)))["code"]))
 
 
 def userinfo(response: Any) -> dict[str, Any]:
@@ -137,7 +123,7 @@ def test_without_a_key_it_is_off(
     }
     assert "token" in names
     assert not names & {"openid-configuration", "jwks-info", "user-info", "rp-initiated-logout"}
-    assert answer(signed_in().get(ask()))["error"] == "invalid_scope"
+    assert came_back(signed_in().get(ask()))["error"] == "invalid_scope"
 
 
 # -- who somebody is ---------------------------------------------------------------
@@ -172,7 +158,7 @@ def test_scopes_say_what_is_told_and_the_number_never_is(
     browser.send(code=phone.code())
     url = ask(scope="openid email profile")
 
-    given = exchange(answer(decide(browser.client, url))["code"])
+    given = exchange(came_back(decide(browser.client, url))["code"])
 
     who = {"preferred_username": "ann", "email": "ann@example.com", "email_verified": False}
     assert userinfo(given) == {"sub": user.handle, **who}
@@ -202,7 +188,7 @@ def test_one_mail_tells_of_an_application_that_only_knows_who_somebody_is(user: 
 
 
 def test_an_address_is_verified_once_its_mail_was_read(user: User) -> None:
-    given = exchange(answer(decide(signed_in(), ask(scope="openid email")))["code"])
+    given = exchange(came_back(decide(signed_in(), ask(scope="openid email")))["code"])
     assert userinfo(given)["email_verified"] is False
     browser = Browser()
     browser.go("/password-reset/")
@@ -216,10 +202,10 @@ def test_an_address_is_verified_once_its_mail_was_read(user: User) -> None:
     assert userinfo(given)["email_verified"] is False
 
 
-def test_userinfo_takes_only_tokens_of_people_with_openid(user: User, file: File) -> None:
+def test_userinfo_takes_only_tokens_of_people_with_openid(user: User) -> None:
     http = signed_in()
-    given = exchange(answer(decide(http, ask()))["code"])
-    other = exchange(answer(decide(http, ask(scope="2fa")))["code"])
+    given = exchange(came_back(decide(http, ask()))["code"])
+    other = exchange(came_back(decide(http, ask(scope="2fa")))["code"])
     for text in (data(other)["access_token"], data(given)["id_token"], "", "x"):
         refused = Client().get("/o/userinfo/", headers={"Authorization": f"Bearer {text}"})
         assert (refused.status_code, refused.json()) == (401, {"error": "invalid_token"})
@@ -250,23 +236,6 @@ def test_the_sign_in_page_names_the_program_of_a_sound_request(user: User) -> No
 # -- how they signed in ------------------------------------------------------------
 
 
-def test_a_texted_code_is_said_to_be_one(user: User, active: ProviderUser, phone: Phone) -> None:
-    """S-35a"""
-    browser = Browser()
-    sign_in(browser)
-    browser.send(code=phone.code())
-
-    told = sign_in_to(browser.client, acr_values=f"other {MULTI_FACTOR}")
-
-    assert told["amr"] == ["pwd", "otp", "sms", "mfa"]
-    assert told["acr"] == MULTI_FACTOR
-    denied = decide(browser.client, ask(acr_values=MULTI_FACTOR), allow="")
-    assert answer(denied)["error"] == "access_denied"  # what was asked for is met
-    # A factor that was removed counts no more.
-    ProviderUser.objects.update(confirmed=False, verified_at=None)
-    assert sign_in_to(browser.client)["amr"] == ["pwd"]
-
-
 @pytest.mark.parametrize("how", ["suspended", "disabled"])
 def test_a_texted_code_counts_no_more_once_texts_do_not(
     user: User, active: ProviderUser, phone: Phone, how: str
@@ -290,35 +259,50 @@ def test_a_texted_code_counts_no_more_once_texts_do_not(
 
 
 @pytest.mark.parametrize(
-    ("kind", "methods"), [("app", ["pwd", "otp", "mfa"]), ("recovery", ["pwd", "mfa"])]
+    ("kind", "methods"),
+    [
+        ("text", ["pwd", "otp", "sms", "mfa"]),
+        ("app", ["pwd", "otp", "mfa"]),
+        ("recovery", ["pwd", "mfa"]),
+    ],
 )
-def test_other_factors_are_said_to_be_what_they_are(
-    user: User, clock: time_machine.Traveller, kind: str, methods: list[str]
+def test_each_factor_is_said_to_be_what_it_is(
+    user: User,
+    active: ProviderUser,
+    phone: Phone,
+    clock: time_machine.Traveller,
+    kind: str,
+    methods: list[str],
 ) -> None:
-    app = add_app(user)
+    """S-35a"""
+    app = None if kind == "text" else add_app(user)
     codes = make_recovery_codes(user)
     clock.shift(timedelta(minutes=1))
     browser = Browser()
     sign_in(browser)
     if kind == "recovery":
-        browser.click("/sign-in/recovery/")
-    browser.send(**({"code": app.code()} if kind == "app" else {"recovery": codes[0]}))
+        recover(browser, codes[0])
+    else:
+        browser.send(code=app.code() if app else phone.code())
     proved_at = int(timezone.now().timestamp())
     clock.shift(timedelta(minutes=5))
     browser.go("/account/confirm/")
     browser.send(password=PASSWORD)
 
-    told = sign_in_to(browser.client)
+    told = sign_in_to(browser.client, acr_values=f"other {MULTI_FACTOR}")
 
     assert told["amr"] == methods
     assert told["acr"] == MULTI_FACTOR
     assert told["auth_time"] == proved_at  # not the password's, which is newer
+    denied = decide(browser.client, ask(acr_values=MULTI_FACTOR), allow="")
+    assert came_back(denied)["error"] == "access_denied"  # what was asked for is met
     # A factor that was removed counts no more.
     AuthenticatorApp.objects.all().delete()
+    ProviderUser.objects.update(confirmed=False, verified_at=None)
     assert sign_in_to(browser.client)["amr"] == ["pwd"]
 
 
-def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone: Phone) -> None:
+def test_who_needs_a_factor_is_led_to_it_and_back(user: User, phone: Phone) -> None:
     """S-35a: nothing is granted before."""
     browser = Browser()
     sign_in(browser)
@@ -329,7 +313,7 @@ def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone:
     assert stubborn.status_code == 200
     assert not Grant.objects.exists()
     back = decide(browser.client, url, allow="")
-    assert answer(back)["error"] == "unmet_authentication_requirements"
+    assert came_back(back)["error"] == "unmet_authentication_requirements"
 
     browser.go(url)
     browser.go(next(link for link in browser.page.links if "next=" in link))
@@ -338,12 +322,8 @@ def test_who_needs_a_factor_is_led_to_it_and_back(user: User, file: File, phone:
     browser.send(number=NUMBER)
     browser.send(code=phone.code())
     assert "Go on to Client" in browser.page.text
-    browser.click("/account/two-factor/recovery-codes/")
-    assert "Go on to Client" in browser.page.text
-    browser.send()
-    assert "Go on to Client" in browser.page.text
-    browser.send(press="saved")
-    told = claims(exchange(answer(decide(browser.client, browser.page.address))["code"]))
+    browser.click("/o/authorize/")
+    told = claims(exchange(came_back(decide(browser.client, browser.page.address))["code"]))
 
     assert told["acr"] == MULTI_FACTOR
 
@@ -371,11 +351,11 @@ def test_who_signed_in_too_long_ago_does_so_again(
 
     came = decide(browser.client, browser.page.address)
 
-    assert claims(exchange(answer(came)["code"]))["auth_time"] == again_at
+    assert claims(exchange(came_back(came)["code"]))["auth_time"] == again_at
 
 
 def test_who_signs_in_on_the_way_does_so_once(
-    user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+    active: ProviderUser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     browser = Browser()
     browser.go(ask(prompt="login"))
@@ -432,10 +412,8 @@ def test_a_sign_in_before_the_visit_is_none_for_it(
         ({"scope": "openid fileid:777"}, "invalid_scope"),
     ],
 )
-def test_what_cannot_be_done_is_told(
-    user: User, file: File, asked: dict[str, str], word: str
-) -> None:
-    came = answer(signed_in().get(ask(**asked)))
+def test_what_cannot_be_done_is_told(user: User, asked: dict[str, str], word: str) -> None:
+    came = came_back(signed_in().get(ask(**asked)))
     stranger: Any = anybody().get(ask(**asked))
 
     assert came["error"] == word
@@ -450,14 +428,14 @@ def test_a_hint_names_the_person_and_the_client(user: User) -> None:
     """Else an application would learn from another's ID token whether its person is here."""
     make_client("authorization-code", "other")
     http = signed_in()
-    hint = data(exchange(answer(decide(http, ask()))["code"]))["id_token"]
+    hint = data(exchange(came_back(decide(http, ask()))["code"]))["id_token"]
 
     assert http.get(ask(id_token_hint=hint)).status_code == 200
     by_other = http.get(ask(id_token_hint=hint, client_id="other"))
-    assert answer(by_other)["error"] == "login_required"
+    assert came_back(by_other)["error"] == "login_required"
     make_user("ben")
     as_other = signed_in("ben").get(ask(id_token_hint=hint))
-    assert answer(as_other)["error"] == "login_required"
+    assert came_back(as_other)["error"] == "login_required"
 
 
 @pytest.mark.parametrize("changed", [{"alg": "RS512"}, {"iss": "https://other.example.com"}, {}])
@@ -476,12 +454,12 @@ def test_a_test_account_is_nobody_elsewhere(user: User) -> None:
     """S-35a: others see its codes on a page."""
     User.objects.update(is_test=True)
     http = signed_in()
-    assert answer(http.get(ask()))["error"] == "access_denied"
+    assert came_back(http.get(ask()))["error"] == "access_denied"
     assert http.get(ask(scope="2fa")).status_code == 200
 
 
 def test_nobody_is_told_silently(user: User) -> None:
-    assert answer(anybody().get(ask(prompt="none")))["error"] == "login_required"
+    assert came_back(anybody().get(ask(prompt="none")))["error"] == "login_required"
     unknown = anybody().get(ask(prompt="none", redirect_uri="https://evil.example.com/"))
     assert unknown.status_code == 400
 
@@ -498,9 +476,7 @@ def test_each_is_given_once(user: User, name: str) -> None:
 def test_a_token_is_for_the_client_that_asked(user: User) -> None:
     """S-35a: its audience is none that the form of the token request could name."""
     make_client("authorization-code", "other")
-    code = answer(decide(signed_in(), ask()))["code"]
-    assert error(exchange(code, client_id="other")) == (400, "invalid_grant")
-
+    code = came_back(decide(signed_in(), ask()))["code"]
     body = {"grant_type": "authorization_code", "redirect_uri": REDIRECT, "code_verifier": "v" * 64}
     given = post("token", {**body, "code": code, "client_id": "other"})
 
@@ -509,7 +485,7 @@ def test_a_token_is_for_the_client_that_asked(user: User) -> None:
 
 def test_the_nonce_is_that_of_the_browser(user: User) -> None:
     """S-35a: who stole a code cannot make it fit the session of another browser."""
-    code = answer(decide(signed_in(), ask(nonce=None)))["code"]
+    code = came_back(decide(signed_in(), ask(nonce=None)))["code"]
     assert "nonce" not in claims(exchange(code, nonce="n-2"))
 
 
@@ -521,7 +497,7 @@ def test_the_row_of_a_client_does_not_choose_the_algorithm(user: User, algorithm
 
 
 def test_a_refresh_says_nothing_new(user: User) -> None:
-    given = exchange(answer(decide(signed_in(), ask()))["code"])
+    given = exchange(came_back(decide(signed_in(), ask()))["code"])
     again = refresh(given)
     assert "id_token" not in data(again)
     assert userinfo(again) == {"sub": user.handle}
@@ -535,7 +511,7 @@ def test_a_client_without_a_person_gets_no_identity(db: None) -> None:
 
 def test_earlier_keys_are_published(user: User, settings: Any) -> None:
     http = signed_in()
-    old = exchange(answer(decide(http, ask()))["code"])
+    old = exchange(came_back(decide(http, ask()))["code"])
     pem = JWK.generate(kty="RSA", size=2048).export_to_pem(private_key=True, password=None).decode()
     keys = (pem, *settings.OPTIN_OPENID_KEYS)
     settings.OPTIN_OPENID_KEYS = keys
@@ -545,7 +521,7 @@ def test_earlier_keys_are_published(user: User, settings: Any) -> None:
         "OIDC_RSA_PRIVATE_KEYS_INACTIVE": keys[1:],
     }
 
-    new = exchange(answer(decide(http, ask()))["code"])
+    new = exchange(came_back(decide(http, ask()))["code"])
 
     kids = {JWT(jwt=data(each)["id_token"]).token.jose_header["kid"] for each in (old, new)}
     assert len(kids) == 2
@@ -596,7 +572,7 @@ def test_signing_out_is_asked_for_and_leads_back(user: User, leaving: AbstractAp
     assert http.get(url)["Location"] == f"{LEFT}&state=s"  # nobody is left to ask
 
 
-def test_signing_out_ends_a_half_sign_in_too(user: User, active: ProviderUser) -> None:
+def test_signing_out_ends_a_half_sign_in_too(active: ProviderUser) -> None:
     browser = Browser()
     sign_in(browser)
     assert browser.path == "/sign-in/code/"
@@ -630,7 +606,7 @@ def test_signing_out_leads_nowhere_else(
     user: User, leaving: AbstractApplication, clock: time_machine.Traveller
 ) -> None:
     make_client("authorization-code", "other")
-    given = exchange(answer(decide(signed_in(), ask()))["code"])
+    given = exchange(came_back(decide(signed_in(), ask()))["code"])
     hint = data(given)["id_token"]
     head, body, _signature = hint.split(".")
     unsigned = f"eyJhbGciOiJub25lIn0.{body}."

@@ -40,15 +40,6 @@ def test_start_page_leads_to_the_sign_in() -> None:
     assert (response.status_code, response["Location"]) == (302, "/sign-in/")
 
 
-def test_first_page_hides_the_simulator() -> None:
-    text = text_of(Client().get("/sign-in/"))
-    assert "/simulator/" not in text
-
-
-def test_first_page_leads_to_the_simulator_in_development(development: Simulator) -> None:
-    assert 'href="/simulator/"' in text_of(Client().get("/sign-in/"))
-
-
 # -- the simulated phone (P-15) ----------------------------------------------------
 
 
@@ -71,6 +62,7 @@ def test_simulator_is_there_in_development_only(
     response = Client().get("/simulator/")
     assert response.status_code == status
     assert ("1234567" in text_of(response)) == (status == 200)
+    assert ('href="/simulator/"' in text_of(Client().get("/sign-in/"))) == (status == 200)
 
 
 def test_simulator_loads_itself_again_without_scripts(development: Simulator) -> None:

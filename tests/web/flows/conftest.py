@@ -25,7 +25,7 @@ def ann(browser: Browser, user: User) -> Browser:
 
 @pytest.fixture
 def ann_on(
-    browser: Browser, user: User, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
+    browser: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
 ) -> Browser:
     """``user``, whose number is active, signed in with a texted code, a while later."""
     clock.shift(timedelta(minutes=15))

@@ -77,9 +77,7 @@ def test_people_and_staff_read_one_label(kind: Kind, data: dict[str, Any], label
     assert wording.decided(event_of(kind, "ok", **data)).startswith(label)
 
 
-def test_own_events_with_where_they_came_from(
-    user: User, file: File, phone: Phone, browser: Browser
-) -> None:
+def test_own_events_with_where_they_came_from(user: User, phone: Phone, browser: Browser) -> None:
     """P-09.  "Wrong code entered, from 203.0.113.5, Chrome on Android"."""
     browser = Browser(PHONE, ip="203.0.113.5")
     sign_in_on_pages(browser)
@@ -161,24 +159,6 @@ def test_nonsense_in_the_address_is_no_fault(ann: Browser) -> None:
     for before in ("x", "-1", "1.5", "9" * 30, "\u0663", "1 or 1=1", "", "0", "1&before=2"):
         ann.go(f"/account/activity/?before={before}")
         assert ann.page.status == 200
-
-
-def test_what_browsers_say_of_themselves_is_escaped(user: User) -> None:
-    evil = '"><script>alert(1)</script><b>Firefox/140 Windows'
-    browser = Browser(evil)
-    sign_in_on_pages(browser)
-    browser.go("/account/activity/")
-    assert "Firefox on Windows" in browser.page.text
-    assert "<script>alert" not in browser.page.html
-    assert "<b>" not in browser.page.html
-
-
-def test_events_of_applications_and_commands(ann: Browser, user: User, file: File) -> None:
-    tenants.add_member(user, file, origin=Origin(Face.COMMAND))
-    tenants.refuse_access(user, 1, "unknown_file", origin=ORIGIN)
-    ann.go("/account/activity/")
-    assert "by an administrator" in ann.page.text
-    assert "through an app" in ann.page.text
 
 
 def test_last_use_is_told(ann_on: Browser, user: User) -> None:

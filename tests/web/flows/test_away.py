@@ -81,17 +81,6 @@ def test_page_says_so_and_goes_on_afterwards(
 
 
 @pytest.mark.parametrize("debug", [False, True])
-@pytest.mark.parametrize("address", ["/", "/account/", "/sign-in/code/", "/account/activity/"])
-def test_pages_that_read(address: str, debug: bool, ann: Browser, settings: LazySettings) -> None:
-    settings.DEBUG = debug
-    with cut_off():
-        ann.go(address)
-        assert_unavailable(ann)
-    ann.go(address)
-    assert ann.path.startswith("/account/")
-
-
-@pytest.mark.parametrize("debug", [False, True])
 def test_sign_in(debug: bool, browser: Browser, user: Any, settings: LazySettings) -> None:
     """What fails in the middle of it is no half of a sign-in."""
     settings.DEBUG = debug

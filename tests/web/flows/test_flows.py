@@ -34,7 +34,10 @@ from tests.kit.browser import (
     Browser,
     failures,
     link_in_mail,
+    name_number,
+    opt_in,
     prove,
+    recover,
     sign_in,
 )
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
@@ -75,14 +78,11 @@ def test_opt_in(ann: Browser, user: User, phone: Phone) -> None:
     assert ann.page.leads_to(OFF)
 
 
-def test_the_typed_number_is_shown_whole_until_it_is_left(
-    ann: Browser, user: User, phone: Phone
-) -> None:
+def test_the_typed_number_is_shown_whole_until_it_is_left(ann: Browser) -> None:
     """S-51: to the session that typed it, on the page of its code."""
     elsewhere, whole = Browser(), "0491 570 156"
     sign_in(elsewhere)
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
+    name_number(ann)
     code_page = ann.page.address
     ann.reload()
     assert whole in ann.page.text
@@ -174,8 +174,7 @@ def test_sign_in_with_a_number_that_was_taken_over(
 )
 def test_number_that_does_not_do(number: str, says: str, ann: Browser, phone: Phone) -> None:
     """P-03, P-10."""
-    ann.go(NUMBER_PAGE)
-    ann.send(number=number)
+    name_number(ann, number)
     assert_error(ann, "number", says)
     assert ann.answer.status_code == 422
     assert phone.messages == []
@@ -297,8 +296,7 @@ def code_page(
     if request.param == "number":
         request.getfixturevalue("user")
         sign_in(browser)
-        browser.go(NUMBER_PAGE)
-        browser.send(number=NUMBER)
+        name_number(browser)
         return browser
     request.getfixturevalue("active")
     clock.shift(timedelta(minutes=15))
@@ -331,7 +329,7 @@ def test_code_of_a_wrong_shape(code_page: Browser, user: User, phone: Phone) -> 
 
 
 def test_wrong_codes_until_the_code_is_used_up_and_the_user_locked(
-    code_page: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+    code_page: Browser, user: User, phone: Phone
 ) -> None:
     """P-04, P-10: from 3 tries down how many are left; used up; locked until a stated time."""
     code, sent = phone.code(), len(phone.messages)
@@ -377,7 +375,7 @@ def test_locked_until_a_stated_time(
     assert not code_page.page.title.startswith("Error:")
 
 
-def test_a_typing_error_has_no_reference(ann: Browser, user: User, phone: Phone) -> None:
+def test_a_typing_error_has_no_reference(ann: Browser, phone: Phone) -> None:
     """G-07: there is nothing to look up; a wrong code has one."""
     ann.go(NUMBER_PAGE)
     for text in ("", "0491"):
@@ -494,8 +492,7 @@ def test_recover_with_a_code(browser: Browser, user: User, active: Any, phone: P
     assert browser.path == SUCCESS
     other = Browser()
     sign_in(other)
-    other.click("/sign-in/recovery/")
-    other.send(recovery=code)
+    recover(other, code)
     assert_error(other, "recovery", "That code isn't right.")
 
 
@@ -532,14 +529,13 @@ def test_make_recovery_codes(ann_on: Browser, user: User, phone: Phone) -> None:
     assert "Nothing was changed" in ann_on.page.texts[".refused"]
     fresh = Browser()
     sign_in(fresh)
-    fresh.click("/sign-in/recovery/")
-    fresh.send(recovery=shown[9])
+    recover(fresh, shown[9])
     assert fresh.path == NUMBER_PAGE
 
 
 @pytest.mark.parametrize("kind", ["somebody else's", "unsigned", "nothing"])
 def test_recovery_codes_that_the_page_did_not_show_are_not_kept(
-    kind: str, ann_on: Browser, user: User, phone: Phone
+    kind: str, ann_on: Browser, user: User
 ) -> None:
     """People choose badly: only what was shown to this person."""
     ann_on.go(RECOVERY)
@@ -593,9 +589,7 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
     secret = set_up_app(user)
     sign_in(ann := Browser())
     ann.send(code=app_code(secret, 1))
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=phone.code())
+    opt_in(ann, phone)
     for texts in (1, 0):
         ann.go(TWO_FACTOR)
         again = ann.submission("/account/two-factor/first/", press="first")
@@ -615,7 +609,7 @@ def test_what_is_asked_for_first(user: User, phone: Phone, clock: time_machine.T
 
 
 def test_this_was_not_me(
-    ann: Browser, user: User, active: Any, phone: Phone, clock: time_machine.Traveller
+    ann: Browser, user: User, active: Any, clock: time_machine.Traveller
 ) -> None:
     """P-14a, S-39: the link of the mail, the password, and all is as before."""
     path = link_in_mail("/not-me/")
@@ -675,7 +669,7 @@ def test_this_was_not_me_says_what_it_does_not_remove(
     assert "What to do next" not in owner.page.text
 
 
-def test_a_used_link_shows_nothing_of_another(user: User, active: ProviderUser) -> None:
+def test_a_used_link_shows_nothing_of_another(active: ProviderUser) -> None:
     """The second half of a double click shows what became of its own change, or no details."""
     path, owner = link_in_mail("/not-me/"), Browser()
     owner.go(path)
@@ -695,15 +689,22 @@ def test_a_used_link_shows_nothing_of_another(user: User, active: ProviderUser) 
 # -- passwords ---------------------------------------------------------------------
 
 
-def test_password_change(ann_on: Browser, user: User, clock: time_machine.Traveller) -> None:
+def test_password_change(ann_on: Browser, clock: time_machine.Traveller) -> None:
     clock.shift(timedelta(minutes=20))
     ann_on.go("/account/")
     ann_on.click("/account/password/")
     assert ann_on.path == CONFIRM
     ann_on.send(password=PASSWORD)
-    for first, second in (("tiny", "tiny"), ("one and two", "two and one"), ("", "")):
+    one, two = "#id_new_password1", "#id_new_password2"
+    for first, second, wrong_at in (
+        ("tiny", "tiny", {one}),
+        ("one and two", "two and one", {two}),
+        ("tiny", "two and one", {one, two}),
+        ("", "", {one, two}),
+    ):
         ann_on.send(new_password1=first, new_password2=second)
         assert ann_on.answer.status_code == 422
+        assert {href for href in ann_on.page.links if href.startswith("#id_new")} == wrong_at
         assert ann_on.page.title.startswith("Error:")
         assert not first or first not in ann_on.page.html
 

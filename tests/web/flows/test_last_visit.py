@@ -9,15 +9,21 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import AbstractApplication
 
-from optin.errors import PasswordNeeded
 from optin.models import AccessKey, AuditEvent, File, Guard, KnownNetwork, ProviderUser, User
 from optin.operations import erasure, not_me, opt_ins, send_controls
-from optin.operations.factors import Standing
 from optin.operations.send_controls import Target
 from optin.origin import Face, Origin
 from tests.kit import grants
 from tests.kit.apps import App, add_app, standing
-from tests.kit.browser import CONFIRM, NUMBER_CODE, NUMBER_PAGE, OFF, PROVE, Browser, prove
+from tests.kit.browser import (
+    CONFIRM,
+    NUMBER_CODE,
+    OFF,
+    PROVE,
+    Browser,
+    name_number,
+    prove,
+)
 from tests.kit.browser import sign_in as sign_in_on_pages
 from tests.kit.oauth import authorize
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
@@ -116,7 +122,7 @@ def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
 
 
 def test_a_sign_in_through_an_application_is_listed(
-    ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller, password_clients: None
+    ann: Browser, phone: Phone, clock: time_machine.Traveller, password_clients: None
 ) -> None:
     clock.shift(HOUR)
     grants.tokens("ann", origin=Origin(Face.TOKEN, ip=THIEF_IP))
@@ -170,8 +176,7 @@ def test_from_before_the_number_was_theirs_is_not_listed(
     opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
     clock.shift(HOUR)
     visit(ann, phone, clock)
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
+    name_number(ann)
     assert ann.path == NUMBER_CODE
     ann.send(code=phone.code_to(NUMBER))
     assert told(ann) == ""
@@ -402,14 +407,6 @@ def test_a_sign_in_that_waits_for_its_code_opens_nothing_by_a_code_from_before(
     assert before.path == "/sign-in/code/"
     thief_at_code.reload()
     assert thief_at_code.path == "/sign-in/"
-
-
-def test_the_operation_wants_a_password_itself(user: User, active: ProviderUser) -> None:
-    user.refresh_from_db()
-    with pytest.raises(PasswordNeeded):
-        not_me.shut_out(user, standing=Standing(), origin=ORIGIN, keep_session=lambda _user: None)
-    assert not Guard.objects.exists()
-    assert not AuditEvent.objects.filter(kind="disown").exists()
 
 
 # -- what it costs -----------------------------------------------------------------

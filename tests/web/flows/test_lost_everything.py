@@ -41,7 +41,7 @@ def texted_link(phone: Phone) -> str:
     return "/r/" + phone.body.rpartition("/r/")[2]
 
 
-def test_the_page_says_what_will_happen_and_asks(half: Browser, phone: Phone) -> None:
+def test_the_page_says_what_will_happen_and_asks(half: Browser) -> None:
     half.click(RECOVERY)
     half.click(LOST)
     assert half.page.heading == "Get back into your account"
@@ -99,19 +99,6 @@ def test_a_sign_in_with_a_code_cancels_it_at_once(half: Browser, phone: Phone) -
 
 
 # -- who cannot ask ----------------------------------------------------------------
-
-
-def test_without_the_password_of_the_last_ten_minutes_nobody_asks(
-    half: Browser, clock: Clock
-) -> None:
-    stranger = Browser()
-    stranger.go(LOST)
-    assert stranger.path == "/sign-in/"
-    half.go(LOST)
-    clock.shift(timedelta(minutes=10))
-    half.send(LOST)
-    assert half.path == "/sign-in/"
-    assert not Revocation.objects.exists()
 
 
 def test_where_it_cannot_work_it_is_not_offered(half: Browser, settings: Settings) -> None:

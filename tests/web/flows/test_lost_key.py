@@ -9,8 +9,7 @@ from django.conf import LazySettings
 from optin.conf import KEY_BYTES
 from optin.models import AuditEvent, User
 from optin.models.second_factors import overview
-from tests.kit.browser import APP, NUMBER_PAGE, Browser
-from tests.kit.people import NUMBER
+from tests.kit.browser import APP, Browser, name_number, opt_in
 from tests.kit.phone import Phone
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,8 +27,7 @@ def test_of_a_number(
     settings: LazySettings,
 ) -> None:
     """It is entered again, and gets a code that can be sent."""
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
+    name_number(ann)
     lose_key(settings)
     clock.shift(timedelta(seconds=61))
 
@@ -39,9 +37,7 @@ def test_of_a_number(
     assert "Enter it again" in ann.page.text
     assert len(phone.messages) == 1
     assert AuditEvent.objects.latest("pk").outcome == "unreadable"
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=phone.code())
+    opt_in(ann, phone)
     assert overview(user).number
 
 

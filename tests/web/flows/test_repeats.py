@@ -16,11 +16,10 @@ from django.db import connections
 
 from optin.models import AuditEvent, ProviderUser, User
 from optin.models.second_factors import overview
-from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.apps import app_code, make_recovery_codes
 from tests.kit.authenticator import Authenticator
 from tests.kit.browser import (
     ADD_PASSKEY,
-    APP,
     CONFIRM,
     NEW_PASSWORD,
     NUMBER_CODE,
@@ -32,8 +31,11 @@ from tests.kit.browser import (
     TWO_FACTOR,
     Browser,
     Page,
+    begin_app,
     failures,
     link_in_mail,
+    name_number,
+    opt_in,
     sign_in,
 )
 from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
@@ -74,9 +76,7 @@ Setting = Callable[[At], Story]
 def with_number(at: At, browser: Browser) -> None:
     """Opted in on the pages a while ago, and signed in."""
     sign_in(browser)
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
-    browser.send(code=at.phone.code())
+    opt_in(browser, at.phone)
     at.clock.shift(timedelta(minutes=11))
 
 
@@ -114,15 +114,6 @@ def recovery_code_at_sign_in(at: At) -> Story:
     return Story(at.browser.submission(recovery=code), NUMBER_PAGE, decided=("check", "ok"))
 
 
-def recovery_code_without_a_number(at: At) -> Story:
-    """What is lost is the app."""
-    set_up_app(at.user)
-    code = make_recovery_codes(at.user)[0]
-    sign_in(at.browser)
-    at.browser.click("/sign-in/recovery/")
-    return Story(at.browser.submission(recovery=code), APP, decided=("check", "ok"))
-
-
 def number(at: At) -> Story:
     sign_in(at.browser)
     at.browser.go(NUMBER_PAGE)
@@ -131,24 +122,14 @@ def number(at: At) -> Story:
 
 def number_code(at: At) -> Story:
     sign_in(at.browser)
-    at.browser.go(NUMBER_PAGE)
-    at.browser.send(number=NUMBER)
+    name_number(at.browser)
     event = ("verify_opt_in", "ok")
     return Story(at.browser.submission(code=at.phone.code()), SUCCESS, decided=event, joins=True)
 
 
-def wrong_number_code(at: At) -> Story:
-    sign_in(at.browser)
-    at.browser.go(NUMBER_PAGE)
-    at.browser.send(number=NUMBER)
-    submit = at.browser.submission(code=wrong(at.phone.code()))
-    return Story(submit, NUMBER_CODE, failures=1, decided=("verify_opt_in", "otp_incorrect"))
-
-
 def send_again(at: At) -> Story:
     sign_in(at.browser)
-    at.browser.go(NUMBER_PAGE)
-    at.browser.send(number=NUMBER)
+    name_number(at.browser)
     at.clock.shift(60)
     at.browser.click(f"{NUMBER_CODE}not-received/")
     return Story(at.browser.submission(f"{NUMBER_CODE}send/"), NUMBER_CODE, texts=1)
@@ -208,18 +189,9 @@ def keep_codes(at: At) -> Story:
 
 def first_app_code(at: At) -> Story:
     sign_in(at.browser)
-    at.browser.go(APP)
-    at.browser.send()
-    secret = next(text for text in at.browser.page.codes if len(text) > 30)
+    secret = begin_app(at.browser)
     submit = at.browser.submission(code=app_code(secret))
     return Story(submit, SUCCESS, decided=("app", "ok"), joins=True)
-
-
-def app_code_at_sign_in(at: At) -> Story:
-    secret = set_up_app(at.user)
-    sign_in(at.browser)
-    submit = at.browser.submission(code=app_code(secret, 1))
-    return Story(submit, "/account/", decided=("check", "ok"))
 
 
 def first_passkey(at: At) -> Story:
@@ -244,23 +216,6 @@ def passkey_at_sign_in(at: At) -> Story:
     return Story(submit, "/account/", decided=("check", "ok"))
 
 
-def proof_by_passkey(at: At) -> Story:
-    with_passkey(at, at.browser)
-    at.clock.shift(timedelta(minutes=9))
-    at.browser.go(CONFIRM)
-    at.browser.send(password=PASSWORD)
-    at.browser.go(NUMBER_PAGE)
-    submit = at.browser.passkey_submission(at.key.get)
-    return Story(submit, NUMBER_PAGE, decided=("check", "ok"), joins=True)
-
-
-def turn_off_by_passkey(at: At) -> Story:
-    with_passkey(at, at.browser)
-    at.browser.go(OFF)
-    submit = at.browser.passkey_submission(at.key.get)
-    return Story(submit, TWO_FACTOR, decided=("opt_out", "ok"))
-
-
 def sign_out(at: At) -> Story:
     sign_in(at.browser)
     return Story(at.browser.submission("/sign-out/"), "/sign-in/", signed_in=False)
@@ -272,10 +227,8 @@ SETTINGS: list[Setting] = [
     sign_in_code,
     wrong_sign_in_code,
     recovery_code_at_sign_in,
-    recovery_code_without_a_number,
     number,
     number_code,
-    wrong_number_code,
     send_again,
     proof,
     password_again,
@@ -284,11 +237,8 @@ SETTINGS: list[Setting] = [
     turn_off,
     keep_codes,
     first_app_code,
-    app_code_at_sign_in,
     first_passkey,
     passkey_at_sign_in,
-    proof_by_passkey,
-    turn_off_by_passkey,
     sign_out,
 ]
 
@@ -417,8 +367,7 @@ def test_two_tabs_wait_for_two_numbers(browser: Browser, user: User, phone: Phon
     sign_in(browser)
     tab = browser.tab()
     for one, named in ((browser, NUMBER), (tab, OTHER_NUMBER)):
-        one.go(NUMBER_PAGE)
-        one.send(number=named)
+        name_number(one, named)
     browser.send(code=phone.code_to(NUMBER))
     assert browser.path == SUCCESS
     assert failures(user) == 0

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.core import mail
 
 from optin.models import User
 from tests.kit.browser import Browser, sign_in
@@ -85,23 +84,3 @@ def test_answers_are_equal(ask: Callable[[str], tuple[Any, ...]], settings: Lazy
     known, *others = [ask(name) for name in PEOPLE.values()]
     for other in others:
         assert other == known
-
-
-@pytest.mark.usefixtures("people")
-def test_only_whoever_has_an_account_gets_a_mail() -> None:
-    for name in PEOPLE.values():
-        reset(name)
-    assert [message.to for message in mail.outbox] == [["anna@example.com"], ["nopw@example.com"]]
-
-
-@pytest.mark.usefixtures("people")
-def test_the_password_again_counts_as_well() -> None:
-    """A session that somebody took over is no way to guess the password."""
-    browser = Browser()
-    sign_in(browser, "anna")
-    browser.go("/account/confirm/")
-    for _ in range(12):
-        browser.send(password="not it")
-    assert browser.answer.status_code == 429
-    browser.send(password=PASSWORD)
-    assert browser.answer.status_code == 429

@@ -8,37 +8,36 @@ from urllib.parse import quote
 
 import pytest
 import time_machine
-from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.models import Session
-from django.http import HttpRequest, HttpResponse
-from django.test import Client, override_settings
-from django.urls import path
+from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import Grant
 
 from optin.models import AuditEvent, Notice, ProviderUser, User
 from optin.operations import not_me, passwords
 from optin.web.session_store import SessionStore, row_of
-from tests.kit.apps import app_code, make_recovery_codes, set_up_app
+from tests.kit.apps import app_code, make_recovery_codes
 from tests.kit.browser import (
     ADDRESSES,
     APP,
     CONFIRM,
-    HOST,
     NEW_PASSWORD,
     NUMBER_PAGE,
     OFF,
     PROVE,
     Browser,
+    begin_app,
+    name_number,
+    opt_in,
     prove,
+    recover,
     sign_in,
 )
 from tests.kit.oauth import authorize
-from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, PASSWORD
+from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone
 from tests.kit.staff import ADDRESSES as ADMIN
-from twofa_site.urls import urlpatterns as all_urls
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -61,8 +60,7 @@ def test_each_step_has_a_new_id(browser: Browser, user: User, phone: Phone, cloc
     ids = []
     sign_in(browser)
     ids.append(browser.session)
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
+    name_number(browser)
     assert browser.session == ids[-1]
     browser.send(code=phone.code())  # a change
     ids.append(browser.session)
@@ -82,9 +80,7 @@ def test_each_step_has_a_new_id(browser: Browser, user: User, phone: Phone, cloc
     browser.go("/account/password/")
     browser.send(new_password1=NEW_PASSWORD, new_password2=NEW_PASSWORD)
     ids.append(browser.session)
-    browser.go(APP)
-    browser.send()
-    secret = next(text for text in browser.page.codes if len(text) > 30)
+    secret = begin_app(browser)
     browser.send(code=app_code(secret))
     ids.append(browser.session)
 
@@ -116,15 +112,6 @@ def _session_of_nobody() -> str:
     return str(session.session_key)
 
 
-@pytest.mark.parametrize("name", ["__Host-session", "__Host-csrf"])
-def test_cookies_over_https(name: str, ann: Browser) -> None:
-    cookie = ann.client.cookies[name]
-    assert cookie["secure"] is True
-    assert cookie["httponly"] is True
-    assert cookie["samesite"] == "Lax"
-    assert (cookie["path"], cookie["domain"]) == ("/", "")
-
-
 # -- half --------------------------------------------------------------------------
 
 
@@ -135,13 +122,6 @@ def half(browser: Browser, active: ProviderUser, clock: time_machine.Traveller) 
     sign_in(browser)
     assert browser.path == "/sign-in/code/"
     return browser
-
-
-def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
-    held = content(half.session)
-    assert held.keys() <= {"half", "flash", "flash_refused", "flash_to_password", "refused"}
-    assert held["half"].keys() == {"user", "at", "ended", "last_visit"}
-    assert SESSION_KEY not in held
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -189,7 +169,9 @@ def disown(user: User) -> None:
     not_me.disown(notice, PASSWORD, origin=ORIGIN)
 
 
-@pytest.mark.parametrize("step", ["/sign-in/code/", "/sign-in/code/send/", "/sign-in/recovery/"])
+@pytest.mark.parametrize(
+    "step", ["/sign-in/code/", "/sign-in/code/send/", "/sign-in/recovery/", "/sign-in/lost/"]
+)
 @pytest.mark.parametrize("end", [choose_password, disown])
 def test_half_session_ends_with_the_others(
     end: Callable[[User], None], step: str, half: Browser, user: User, phone: Phone
@@ -247,21 +229,15 @@ def test_session_ends_after_twelve_hours(ann: Browser, clock: time_machine.Trave
 
 
 def activate(browser: Browser, user: User, phone: Phone) -> None:
-    browser.go(NUMBER_PAGE)
-    browser.send(number=NUMBER)
-    browser.send(code=phone.code())
+    opt_in(browser, phone)
 
 
 def change(browser: Browser, user: User, phone: Phone) -> None:
-    browser.go(NUMBER_PAGE)
-    browser.send(number=OTHER_NUMBER)
-    browser.send(code=phone.code_to(OTHER_NUMBER))
+    opt_in(browser, phone, OTHER_NUMBER)
 
 
 def add_app(browser: Browser, user: User, phone: Phone) -> None:
-    browser.go(APP)
-    browser.send()
-    secret = next(text for text in browser.page.codes if len(text) > 30)
+    secret = begin_app(browser)
     browser.send(code=app_code(secret))
 
 
@@ -302,8 +278,7 @@ def test_sessions_elsewhere_end_and_this_one_goes_on(
         codes = _with_number(user, phone, clock)
         for browser in (elsewhere, here):
             sign_in(browser)
-            browser.click("/sign-in/recovery/")
-            browser.send(recovery=codes.pop())
+            recover(browser, codes.pop())
     assert is_in(elsewhere)
     assert is_in(here)
 
@@ -317,7 +292,7 @@ def test_sessions_elsewhere_end_and_this_one_goes_on(
 def _with_number(user: User, phone: Phone, clock: time_machine.Traveller) -> list[str]:
     first = Browser()
     sign_in(first)
-    activate(first, user, phone)
+    opt_in(first, phone)
     clock.shift(timedelta(minutes=11))
     return make_recovery_codes(user)
 
@@ -370,11 +345,9 @@ def test_old_id_has_not_proved_the_password(thief: Browser, ann: Browser, user: 
 
 
 def sign_out_others(browser: Browser, phone: Phone) -> None:
-    """Also where there are none any more: the page of before has the form."""
-    page = browser.go("/account/access/")
-    form = {**page.forms[0].fields, "others": "all"}
-    origin = {"origin": f"https://{HOST}"}
-    browser.client.post("/account/access/", form, secure=True, headers=origin)
+    """Also where there are none any more."""
+    browser.go("/account/access/")
+    browser.post("/account/access/", others="all")
 
 
 @pytest.mark.parametrize(("before", "step"), [(prove_password, prove), (prove, sign_out_others)])
@@ -399,7 +372,7 @@ def test_old_id_and_the_password_do_not_lead_to_what_another_step_proved(
 
 
 @pytest.mark.usefixtures("client_app")
-def test_old_id_lets_no_application_act(thief: Browser, ann: Browser, phone: Phone) -> None:
+def test_old_id_lets_no_application_act(thief: Browser, ann: Browser) -> None:
     asked = authorize()
     thief.go(asked)
     assert thief.path == CONFIRM
@@ -414,7 +387,7 @@ def test_old_id_lets_no_application_act(thief: Browser, ann: Browser, phone: Pho
     assert ann.path == thief.path == "/o/authorize/"
 
 
-def test_old_row_holds_nothing_new(ann: Browser, phone: Phone, clock: Any) -> None:
+def test_old_row_holds_nothing_new(ann: Browser, clock: Any) -> None:
     """What was proved, and the new id, by which the reader of a table could come (S-34)."""
     clock.shift(20 * MINUTE)
     ann.go(CONFIRM)
@@ -430,12 +403,11 @@ def test_old_row_holds_nothing_new(ann: Browser, phone: Phone, clock: Any) -> No
 
 @pytest.mark.parametrize("way", ["right code", "right password"])
 def test_old_id_is_not_renewed(
-    way: str, ann: Browser, user: User, phone: Phone, clock: time_machine.Traveller
+    way: str, ann: Browser, phone: Phone, clock: time_machine.Traveller
 ) -> None:
     """Not by what it began before, and to nothing of its own."""
     thief = ann.copy()
-    thief.go(NUMBER_PAGE)
-    thief.send(number=OTHER_NUMBER)
+    name_number(thief, OTHER_NUMBER)
     waiting = thief.submission(code=phone.code_to(OTHER_NUMBER))
     prove_password(ann, phone)
     if way == "right code":
@@ -550,39 +522,3 @@ def test_next_is_local_only(page: str, ann: Browser) -> None:
         read = location.translate({9: None, 10: None, 13: None}).replace("\\", "/")
         assert not read.startswith("//"), evil
         assert "a" not in response.cookies
-
-
-# -- django-otp --------------------------------------------------------------------
-
-
-def _who(request: HttpRequest) -> HttpResponse:
-    user: Any = request.user
-    return HttpResponse(str(user.is_verified()))
-
-
-urlpatterns = [path("who/", _who), *all_urls]
-
-
-@pytest.mark.parametrize("by", ["nothing", "text", "app", "recovery", "opt-in", "turned off"])
-@override_settings(ROOT_URLCONF=__name__)
-def test_user_is_verified_after_a_second_factor(
-    by: str, browser: Browser, user: User, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """For others who ask django-otp, the admin above all."""
-    if by not in {"nothing", "opt-in"}:
-        codes = _with_number(user, phone, clock)
-    secret = set_up_app(user) if by == "app" else ""
-    sign_in(browser)
-    if by in {"text", "turned off"}:
-        browser.send(code=phone.code())
-    if by == "app":
-        browser.send(code=app_code(secret, 1))
-    if by == "recovery":
-        browser.click("/sign-in/recovery/")
-        browser.send(recovery=codes[0])
-    if by == "opt-in":
-        activate(browser, user, phone)
-    if by == "turned off":
-        turn_off(browser, user, phone)
-    answer: Any = browser.client.get("/who/", secure=True)
-    assert (answer.content == b"True") == (by not in {"nothing", "turned off"})

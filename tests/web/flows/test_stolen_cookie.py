@@ -9,7 +9,7 @@ import time_machine
 from optin.models import AuthenticatorApp, EmailChange, User
 from optin.models.second_factors import overview
 from tests.kit import apps
-from tests.kit.browser import APP, NUMBER_PAGE, OFF, PROVE, RECOVERY, Browser, sign_in
+from tests.kit.browser import APP, OFF, PROVE, RECOVERY, Browser, opt_in, sign_in
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -72,9 +72,7 @@ def test_it_replaces_no_app_and_a_number_beside_it_proves_nothing(
     clock.shift(timedelta(minutes=1))
     browser.go(APP)
     assert browser.path == PROVE
-    browser.go(NUMBER_PAGE)
-    browser.send(number=OTHER)
-    browser.send(code=phone.code_to(OTHER))
+    opt_in(browser, phone, OTHER)
     clock.shift(timedelta(minutes=2))
     browser.go(EMAIL)
     assert browser.path == PROVE

@@ -11,7 +11,7 @@ from optin.models import File, Guard, ProviderUser, RecoveryCode, User
 from optin.operations import opt_ins, staff_actions
 from optin.origin import Face, Origin
 from tests.kit.apps import make_recovery_codes
-from tests.kit.browser import Browser, sign_in
+from tests.kit.browser import Browser, recover, sign_in
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 
@@ -63,8 +63,7 @@ def test_signing_in_says_it_on_every_visit(
     assert times(browser) == 1
     assert [form for form in browser.page.forms if "send" in form.action] == []
     browser.go("/sign-in/code/")
-    browser.click("/sign-in/recovery/")
-    browser.send(recovery=code)
+    recover(browser, code)
     assert browser.path == f"{TWO_FACTOR}number/"  # where another one may be named
     assert len(phone.messages) == 1
     browser.send(TEXTS)
@@ -75,7 +74,7 @@ def test_signing_in_says_it_on_every_visit(
     assert (again.path, len(phone.messages)) == ("/account/", 2)
 
 
-def test_turning_texts_on_again_asks_for_a_proof(ann_on: Browser, user: User, phone: Phone) -> None:
+def test_turning_texts_on_again_asks_for_a_proof(ann_on: Browser, user: User) -> None:
     """Signed in with a text of before: the password is fresh, and a text proves nothing now."""
     ann_on.go(TWO_FACTOR)
     assert not [form for form in ann_on.page.forms if TEXTS in form.action]
@@ -155,9 +154,7 @@ def test_a_number_that_was_named_and_never_proved(
     assert len(phone.messages) == 1
 
 
-def test_a_number_that_was_theirs_before(
-    ann: Browser, active: ProviderUser, phone: Phone, clock: time_machine.Traveller
-) -> None:
+def test_a_number_that_was_theirs_before(ann: Browser, active: ProviderUser) -> None:
     """They proved it once: the page says what it is, and what else they can do."""
     ann.reload()
     staff_actions.revoke(active.user, reason="Ticket 1", origin=ORIGIN)
@@ -170,9 +167,7 @@ def test_a_number_that_was_theirs_before(
     assert "use another mobile number" in browser.page.errors
 
 
-def test_the_note_is_about_the_number_that_the_page_asks_for(
-    ann_on: Browser, user: User, phone: Phone
-) -> None:
+def test_the_note_is_about_the_number_that_the_page_asks_for(ann_on: Browser, user: User) -> None:
     """Changing a number from which STOP came is a way on: no word of it beside the new one."""
     code = code_of_before(user)
     stop()

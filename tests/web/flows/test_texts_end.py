@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from optin.models import File, ProviderUser, User
 from tests.kit.apps import add_app, app_code, make_recovery_codes
-from tests.kit.browser import APP, NUMBER_PAGE, SUCCESS, Browser, sign_in
+from tests.kit.browser import APP, NUMBER_PAGE, SUCCESS, Browser, recover, sign_in
 from tests.kit.people import PASSWORD
 from tests.kit.phone import Phone
 
@@ -19,7 +19,7 @@ ASKED = "/account/activity/"
 
 
 @pytest.fixture(autouse=True)
-def in_28_days(file: File, clock: time_machine.Traveller) -> None:
+def in_28_days(file: File) -> None:
     day = timezone.localdate() + timedelta(days=28)
     File.objects.filter(pk=file.pk).update(texts_end_on=day)
 
@@ -76,7 +76,7 @@ def test_an_app_is_set_up_on_the_way(ann: Browser, phone: Phone) -> None:
     assert ann.go(TEXTS_END).address.endswith("/account/")
 
 
-def test_who_has_an_app_or_nothing_is_not_led(browser: Browser, user: User, phone: Phone) -> None:
+def test_who_has_an_app_or_nothing_is_not_led(browser: Browser, user: User) -> None:
     sign_in(browser)
     assert browser.path == "/account/"
     browser.send("/sign-out/")
@@ -108,6 +108,5 @@ def test_a_lost_phone_leads_to_the_app_from_the_day_on(
     code = make_recovery_codes(user)[0]
     clock.shift(timedelta(days=28))
     sign_in(ann)
-    ann.click("/sign-in/recovery/")
-    ann.send(recovery=code)
+    recover(ann, code)
     assert ann.path == APP

@@ -20,9 +20,11 @@ from tests.kit.browser import (
     TWO_FACTOR,
     Browser,
     failures,
+    name_number,
+    opt_in,
     sign_in,
 )
-from tests.kit.people import NUMBER, OTHER_NUMBER, PASSWORD
+from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -31,10 +33,6 @@ CODE = "/sign-in/code/"
 
 
 # -- the length of the code that is waited for --------------------------------------
-
-
-def by_text(browser: Browser, user: User) -> None:
-    sign_in(browser)
 
 
 def by_app(browser: Browser, user: User) -> None:
@@ -49,15 +47,12 @@ def by_both(browser: Browser, user: User) -> None:
     browser.send(f"{CODE}send/")
 
 
-SEVEN = "The 7 digits from the text message."
 BOTH = "The code from your authenticator app has 6 digits, the one from the text message 7."
 
 
 @pytest.mark.parametrize(
     ("way", "hint", "digits", "typed", "says"),
     [
-        (by_text, SEVEN, "7", "123456", "too short. The code has 7 digits."),
-        (by_text, SEVEN, "7", "12345678", "too long. The code has 7 digits."),
         (by_app, "The 6 digits that your", "6", "1234567", "too long. The code has 6 digits."),
         (by_app, "The 6 digits that your", "6", "12345", "too short. The code has 6 digits."),
         (by_both, "or the 7 digits from the text message.", "7", "12345", f"too short. {BOTH}"),
@@ -88,8 +83,7 @@ def test_texted_code_of_the_length_before(
     ann: Browser, phone: Phone, settings: Any, user: User
 ) -> None:
     """What counts is the code that waits, not the setting of now."""
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
+    name_number(ann)
     settings.OPTIN_OTP_DIGITS = 6
     ann.reload()
     assert "The 7 digits from the text message." in ann.page.text
@@ -111,9 +105,7 @@ def test_a_mail_is_told_of_where_one_was_sent(
     is_told = bool(email) and sends_mail
     settings.SENDS_MAIL = sends_mail
     User.objects.filter(pk=user.pk).update(email=email)
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
-    ann.send(code=phone.code())
+    opt_in(ann, phone)
     assert (ann.path, "email" in ann.page.text) == (SUCCESS, is_told)
     ann.go(OFF)
     assert ("We tell you by email." in ann.page.text) is is_told
@@ -152,31 +144,11 @@ def test_hint_of_the_countries(
 # -- what was not done ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "fields"),
-    [
-        ("ann", "ann", {"#id_new_password1"}),
-        ("staple horse correct", "another", {"#id_new_password2"}),
-        ("ann", "another", {"#id_new_password1", "#id_new_password2"}),
-    ],
-)
-def test_new_password_is_refused_at_the_field_that_is_wrong(
-    first: str, second: str, fields: set[str], ann: Browser
-) -> None:
-    ann.go("/account/password/")
-    for _ in range(2):
-        ann.send(new_password1=first, new_password2=second)
-        assert fields == {href for href in ann.page.links if href.startswith("#id_new")}
-
-
 # -- nothing lost --------------------------------------------------------------------
 
 
-def test_session_that_ended_leads_back_to_the_code_that_lives(
-    ann: Browser, user: User, phone: Phone
-) -> None:
-    ann.go(NUMBER_PAGE)
-    ann.send(number=NUMBER)
+def test_session_that_ended_leads_back_to_the_code_that_lives(ann: Browser, phone: Phone) -> None:
+    name_number(ann)
     page, submit = ann.page.address, ann.submission(code=phone.code())
     Session.objects.all().delete()
     submit(ann)
@@ -193,11 +165,10 @@ def test_stranger_is_not_told_of_a_session(browser: Browser, db: None) -> None:
     assert browser.page.flash == ""
 
 
-def test_code_of_somebody_else_is_not_led_to(ann: Browser, stranger: User, phone: Phone) -> None:
+def test_code_of_somebody_else_is_not_led_to(ann: Browser, stranger: User) -> None:
     """S-38: the address names any number; only one's own shows a code."""
     sign_in(other := Browser(), stranger.username)
-    other.go(NUMBER_PAGE)
-    other.send(number=OTHER_NUMBER)
+    name_number(other, OTHER_NUMBER)
     query = other.page.address.partition("?")[2]
     for asked in (query, "number=999999", "number=x", "number=\u0661"):
         ann.go(f"{NUMBER_CODE}?{asked}")
@@ -205,9 +176,7 @@ def test_code_of_somebody_else_is_not_led_to(ann: Browser, stranger: User, phone
         assert OTHER_NUMBER[-3:] not in ann.page.text
 
 
-def test_recovery_codes_are_not_made_while_locked(
-    ann_on: Browser, user: User, phone: Phone
-) -> None:
+def test_recovery_codes_are_not_made_while_locked(ann_on: Browser, user: User) -> None:
     until = timezone.now() + timedelta(minutes=15)
     User.objects.filter(pk=user.pk).update(otp_locked_until=until)
     ann_on.go(RECOVERY)

@@ -14,9 +14,9 @@ from optin.gateways import Fate, SmsError
 from optin.messaging import waits
 from optin.models import Guard, ProviderUser, SmsMessage, User
 from optin.models.messages import State
-from tests.kit.browser import NUMBER_PAGE, Browser, sign_in
+from tests.kit.browser import Browser, name_number, sign_in
 from tests.kit.people import OTHER_NUMBER
-from tests.kit.phone import AWAY, Gateways, Stub
+from tests.kit.phone import Gateways, Stub
 from tests.kit.waits import each_second, texts
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -29,8 +29,7 @@ def sentence(browser: Browser) -> str:
 
 
 def asked(browser: Browser) -> str:
-    browser.go(NUMBER_PAGE)
-    browser.send(number=OTHER_NUMBER)
+    name_number(browser, OTHER_NUMBER)
     return sentence(browser)
 
 
@@ -72,19 +71,6 @@ def test_the_page_of_a_code_says_it(
     )
     browser.reload()
     assert "A text takes" not in browser.page.text
-
-
-def test_who_signs_in_hears_of_the_gateway_that_took_the_text(
-    active: ProviderUser, browser: Browser, use: Gateways, clock: time_machine.Traveller
-) -> None:
-    clock.shift(60)
-    texts(active, "second", each_second(20))
-    texts(active, "first", each_second(6))
-    use(Stub("first", fails=AWAY), Stub("second"))
-
-    sign_in(browser)
-
-    assert "A text takes about 20 seconds" in browser.page.text
 
 
 def ben_in(browser: Browser) -> Browser:
