@@ -56,33 +56,31 @@ class SignInForm(PasswordForm):
     )
 
 
+class PlainField(forms.CharField):
+    """A name that its person chooses: without what is not printed."""
+
+    widget = forms.TextInput(attrs={"autocomplete": "off"})
+
+    def to_python(self, value: Any) -> str:
+        return plain(super().to_python(value))
+
+
 class PasskeyForm(Form):
-    name = forms.CharField(
+    name = PlainField(
         label=_("Name"),
         help_text=_("For example, “Work laptop” or “Blue key”. You can change it later."),
         max_length=MAX_PASSKEY_NAME,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
         error_messages={"required": _("Enter a name.")},
     )
 
-    def clean_name(self) -> str:
-        name = plain(self.cleaned_data["name"])
-        if not name:
-            raise forms.ValidationError(_("Enter a name."), code="required")
-        return name
-
 
 class BrowserForm(Form):
-    name = forms.CharField(
+    name = PlainField(
         label=_("Name"),
         help_text=_("For example, “Work laptop”. Leave it empty to remove the name."),
         max_length=40,
         required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-
-    def clean_name(self) -> str:
-        return plain(self.cleaned_data["name"])
 
 
 class NumberForm(Form):
