@@ -17,6 +17,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from django.core.signing import BadSignature, Signer
+from django.utils import timezone
 from webauthn import (
     generate_authentication_options,
     generate_registration_options,
@@ -142,14 +143,14 @@ def are_offered() -> bool:
 
 
 def registration_options(
-    name: str, handle: str, has: Iterable[CredentialRecord], *, session: str, now: datetime
+    name: str, handle: str, has: Iterable[CredentialRecord], *, session: str
 ) -> Options:
     """Return what asks a browser for a new passkey.
 
     :param handle: the user handle that the passkey stores. It must not identify the person.
     :param has: the passkeys of the user: where one of them is, the browser makes no second one.
     """
-    challenge, signed = _new_challenge(REGISTRATION, session, now)
+    challenge, signed = _new_challenge(REGISTRATION, session)
     options = generate_registration_options(
         rp_id=rp_id(),
         rp_name=conf.service_name,
@@ -168,13 +169,13 @@ def registration_options(
 
 
 def authentication_options(
-    purpose: str, has: Iterable[CredentialRecord], *, session: str, now: datetime
+    purpose: str, has: Iterable[CredentialRecord], *, session: str
 ) -> Options:
     """Return what asks a browser to use one of the passkeys that somebody *has*.
 
     If that is none, it may use any: for ``PASSWORDLESS``.
     """
-    challenge, signed = _new_challenge(purpose, session, now)
+    challenge, signed = _new_challenge(purpose, session)
     needs = UserVerificationRequirement
     options = generate_authentication_options(
         rp_id=rp_id(),
@@ -310,9 +311,9 @@ def _without_attestation(text: bytes) -> bytes:
     return encode_cbor({"fmt": "none", "attStmt": {}, "authData": data})
 
 
-def _new_challenge(purpose: str, session: str, now: datetime) -> tuple[bytes, str]:
+def _new_challenge(purpose: str, session: str) -> tuple[bytes, str]:
     challenge = secrets.token_bytes(32)
-    text = f"{bytes_to_base64url(challenge)} {now.isoformat()}"
+    text = f"{bytes_to_base64url(challenge)} {timezone.now().isoformat()}"
     return challenge, _signer(purpose, session).sign(text)
 
 

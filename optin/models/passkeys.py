@@ -52,6 +52,11 @@ class Passkey(Device):
         """When it was added: its first signature was verified then."""
         return self.created_at
 
+    @property
+    def works_here(self) -> bool:
+        """Whether browsers find it: not since the host of ``BASE_URL`` is another."""
+        return self.rp_id == passkeys.rp_id()
+
     def verify_token(self, token: str) -> bool:
         """Refuse: a passkey is checked by ``operations``, which audit it."""
         return False

@@ -35,6 +35,16 @@ class SecondFactors:
         return bool(self.app or self.passkeys)
 
     @property
+    def passkeys_here(self) -> list[Passkey]:
+        """Those that can be used: not those of a host that this service had before."""
+        return [one for one in self.passkeys if one.works_here]
+
+    @property
+    def works_without_texts(self) -> bool:
+        """Whether there is a factor that needs no text, and can be used here."""
+        return bool(self.app or self.passkeys_here)
+
+    @property
     def takes_no_texts(self) -> bool:
         """Whether no texted code counts, by what staff or wrong codes did (S-07a)."""
         return bool(self.user.otp_disabled_at or (self.number and self.number.suspended_at))

@@ -3,7 +3,8 @@
 Set up an app, make recovery codes, remove a factor.
 
 For each change, the session must have verified the password in the last 15 minutes and, while
-two-factor sign-in is on, a second factor too.
+two-factor sign-in is on, a second factor too: otherwise ``PasswordNeeded`` or ``FactorNeeded`` is
+raised. If the session was ended meanwhile, ``SignedOut`` or ``Deactivated`` is.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -101,12 +102,9 @@ def ask_first(user: User, first: By, *, standing: Standing, origin: Origin) -> b
     Clients of the API are not concerned: they are texted a code in any case.
 
     :return: whether *user* has such a factor and a number, so that there is a choice.
-    :raises PasswordNeeded: if *standing* has not proved the password lately.
-    :raises SignedOut: and
-    :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with asked_by_session(user, standing, factor=False) as factors:
-        has_both = bool(factors.number and factors.beyond_texts)
+        has_both = bool(factors.number and factors.works_without_texts)
         text_first = first is By.TEXT
         if has_both and factors.user.text_first is not text_first:
             User.objects.filter(pk=user.pk).update(text_first=text_first)
@@ -125,9 +123,6 @@ def allow_texts(user: User, *, standing: Standing, origin: Origin) -> Change:
     undo it. A texted code is not enough: it may be from before the STOP. A number that was taken
     over, and from which no code was entered here, may be somebody else's: its STOP stays. If the
     gateway still blocks the number, the next text fails and shows it.
-
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
     """
     with asked_by_session(user, standing) as factors:
         if not standing.is_beyond_texts:
@@ -164,11 +159,7 @@ def _is_claimed(row: ProviderUser) -> bool:
 
 
 def begin_app(user: User, *, standing: Standing, origin: Origin) -> Change:
-    """Make a secret for an app to be set up; one that waits already is replaced.
-
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
-    """
+    """Make a secret for an app to be set up; one that waits already is replaced."""
     with asked_by_session(user, standing) as factors:
         standing.to_replace(factors.app).demand(factors.now, factors)
         result = barred(factors, standing) or Change(FactorOutcome.STARTED)
@@ -199,8 +190,6 @@ def confirm_app(
     reason a right one does not start the count again.
 
     :raises MalformedCode: if *otp* cannot be an app's code.
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
     """
     code = codes.parse(otp)
     return add_factor(
@@ -227,10 +216,6 @@ def add_factor(
     """Add a factor that needs no text, with *make*, under the lock of *user*.
 
     :param attempt: as ``verification.attempt_digest`` returns it. Only a right one is remembered.
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
-    :raises SignedOut: and
-    :raises Deactivated: if the session that asks was ended meanwhile.
     """
     with transaction.atomic(durable=True):
         factors = read_caller_locked(user, Purpose.CHANGE, every_factor=True, origin=None)
@@ -292,11 +277,7 @@ def waiting_secret(user: User, *, origin: Origin) -> tuple[str, str] | None:
 
 
 def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
-    """Return fresh codes to be shown; they count once ``keep_recovery_codes`` has them.
-
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
-    """
+    """Return fresh codes to be shown; they count once ``keep_recovery_codes`` has them."""
     standing.demand(timezone.now(), overview(user))
     return [codes.new_recovery_code() for _ in range(codes.RECOVERY_CODES)]
 
@@ -316,9 +297,6 @@ def keep_recovery_codes(
 
     :param instead_of: the ``newest_recovery_code`` when they were shown: a form from
         before another list was kept brings nothing back.
-
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
     """
     parsed = [codes.parse_any(text) for text in texts]
     with asked_by_session(user, standing) as factors:
@@ -357,7 +335,6 @@ def turn_off(
     :param attempt: a code, or the response of a passkey.
     :param passkey_id: of ``Removal.PASSKEY``.
     :raises MalformedCode: if *attempt* cannot be a code; nothing is counted.
-    :raises PasswordNeeded: if *standing* has not proved the password lately.
     """
     code = codes.parse_any(attempt) if isinstance(attempt, str) else attempt
     with asked_by_session(user, standing, factor=False, purpose=Purpose.OPT_OUT) as factors:

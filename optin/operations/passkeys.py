@@ -1,13 +1,10 @@
-"""Passkeys of a person: what their browser is asked, adding one, and renaming it.
+"""Passkeys of a person: adding one, and renaming it.
 
 They are checked like any second factor (``verification``), and removed like one
-(``authenticators.turn_off``).
+(``authenticators.turn_off``). That module says what a change takes, and raises otherwise.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict
-
-from django.utils import timezone
 
 from optin import passkeys
 from optin.conf import conf
@@ -27,7 +24,6 @@ from optin.origin import Origin
 from optin.outcomes import By, FactorOutcome
 from optin.passkeys import (
     REGISTRATION,
-    Options,
     PasskeyFault,
     PasskeyRefused,
     PasskeyResponse,
@@ -35,25 +31,6 @@ from optin.passkeys import (
 )
 
 Kind = AuditEvent.Kind
-
-
-def registration_options(user: User, *, origin: Origin) -> Options:
-    """Return what the browser of *user* needs to make a passkey."""
-    return passkeys.registration_options(
-        user.get_username(),
-        user.handle,
-        Passkey.objects.of(user),
-        session=origin.session,
-        now=timezone.now(),
-    )
-
-
-def authentication_options(purpose: str, has: Iterable[Passkey], *, origin: Origin) -> Options:
-    """Return what the browser needs to use one of the passkeys that the person *has*.
-
-    :param purpose: one of ``Purpose``; with ``PASSWORDLESS`` and none, it may use anybody's.
-    """
-    return passkeys.authentication_options(purpose, has, session=origin.session, now=timezone.now())
 
 
 def to_add(standing: Standing) -> Standing:
@@ -77,10 +54,6 @@ def add(
     """Let *user* sign in with the new passkey in *response*.
 
     :param name: what they call it, in at most ``MAX_NAME`` characters.
-    :raises PasswordNeeded: and
-    :raises FactorNeeded: if *standing* has not proved enough.
-    :raises SignedOut: and
-    :raises Deactivated: if the session that asks was ended meanwhile.
     """
     return add_factor(
         user,
@@ -121,12 +94,7 @@ def _keep(factors: Factors, name: str, new: Registration) -> Passkey:
 
 
 def rename(user: User, passkey_id: int, name: str, *, standing: Standing, origin: Origin) -> None:
-    """Rename a passkey of *user*, if it exists.
-
-    :raises PasswordNeeded: if *standing* has not proved the password lately.
-    :raises SignedOut: and
-    :raises Deactivated: if the session that asks was ended meanwhile.
-    """
+    """Rename a passkey of *user*, if it exists."""
     with asked_by_session(user, standing, factor=False) as factors:
         renamed = Passkey.objects.filter(user=user, pk=passkey_id).update(name=name)
         if renamed:

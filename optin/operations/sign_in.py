@@ -160,7 +160,7 @@ def sign_in(username: str, password: str, *, origin: Origin) -> SignIn:
         if tried.factors is None:
             return SignIn(tried.outcome, retry_after=tried.retry_after)
         factors, now = tried.factors, tried.now
-        if factors.number and (factors.user.text_first or not factors.beyond_texts):
+        if factors.number and (factors.user.text_first or not factors.works_without_texts):
             sending = challenges.challenge_locked(factors, Purpose.SIGN_IN, origin=origin)
             return SignIn(SignInOutcome.CODE_REQUIRED, factors.user, sending)
         outcome = SignInOutcome.CODE_REQUIRED if factors.is_on else SignInOutcome.SIGNED_IN

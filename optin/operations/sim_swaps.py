@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from optin import keys, limits
@@ -24,6 +25,7 @@ from optin.models import (
     AuditEvent,
     GatewayHealth,
     Notice,
+    Passkey,
     ProviderUser,
     SimAnswer,
     User,
@@ -34,6 +36,7 @@ from optin.operations.factors import Factors, record
 from optin.operations.sending import Sending
 from optin.origin import Origin
 from optin.outcomes import SendOutcome
+from optin.passkeys import rp_id
 from optin.runtime import metrics
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,7 @@ def ask(user: User, *, at_page: bool = False) -> SimAnswer | None:
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
         return None
-    numbers, health = read((_NUMBER, {"user_id": user.pk}), (_HEALTH, {}))
+    numbers, health = read((_NUMBER, {"user_id": user.pk, "rp_id": rp_id()}), (_HEALTH, {}))
     number = next(iter(numbers), None)
     if not number or (at_page and (number.app or number.passkey) and not user.text_first):
         return None
@@ -189,7 +192,12 @@ _NUMBER = Select(
             user=param("user_id", ProviderUser, "user"), confirmed=True, suspended_at=None
         )
         .select_related("sim_answer")
-        .annotate(**kinds_of("user"))
+        .annotate(
+            app=kinds_of("user")["app"],
+            passkey=Exists(
+                Passkey._base_manager.filter(user=OuterRef("user"), rp_id=param("rp_id", Passkey))
+            ),
+        )
     )
 )
 _HEALTH = Select(lambda: GatewayHealth.objects.filter(gateway=SIM_SWAPS))

@@ -7,12 +7,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views import View
 
-from optin import codes
+from optin import codes, passkeys
 from optin.errors import MalformedCode
 from optin.messaging import waits
 from optin.models import Purpose, User
 from optin.models.second_factors import Overview, overview
-from optin.operations import authenticators, challenges, passkeys
+from optin.operations import authenticators, challenges
 from optin.operations.challenges import Waiting
 from optin.operations.sending import Sending
 from optin.operations.verification import Verification
@@ -101,31 +101,13 @@ class CodePage(View):
         if self.step == "send":
             return SeeOther(self.address())
         factors = overview(self.person)
-        locked, no_texts = words.locked(self.person), self._no_texts(factors)
-        waiting, by_app = self._awaited(factors)
-        context = {
-            "waiting": waiting,
-            "factors": factors,
-            "here": self.address(),
-            "send": self.address("send"),
-            "help": self.address("help"),
-            "delivery": words.delivery(waiting.text, briefly=self.step != "help")
-            if waiting
-            else "",
-            "usual_wait": self._usual_wait(waiting),
-            "resend_in": _seconds(waiting),
-            "locked": locked,
-            "no_texts": no_texts,
-            "can_text": bool(factors.number) and not locked and not no_texts,
-            "has_field": bool(waiting) or by_app,
-            "passkey": self._passkey(factors),
-            **self.context(),
-        }
+        context = self._context(factors)
         if self.step == "help":
             context["text_reference"] = references.of_last_text(self.person)
             return page(request, "not_received.html", **context)
-        refused = sessions.take_refused(request)
-        if (expired := refused.pop("expired", "")) and (waiting or locked or no_texts):
+        refused, waiting = sessions.take_refused(request), context["waiting"]
+        cause = waiting or context["locked"] or context["no_texts"]
+        if (expired := refused.pop("expired", "")) and cause:
             refused["code"] = expired
         elif expired:
             context["expired"] = context["has_errors"] = True
@@ -136,13 +118,13 @@ class CodePage(View):
             refused.get("code", ""),
             by_passkey=refused.get("passkey", ""),
             by_text=waiting.code.digits if waiting else 0,
-            by_app=by_app,
+            by_app=context["by_app"],
             # After a refusal somebody presses the button: else what fills a field in by itself
             # would try again and again.
             sends_itself=self.sends_itself and not refused,
         )
         recovery = RecoveryForm(refused.get("recovery", ""))
-        takes_recovery = self.takes_recovery and factors.recovery_codes and not locked
+        takes_recovery = self.takes_recovery and factors.recovery_codes and not context["locked"]
         return page(
             request,
             self.template,
@@ -153,6 +135,29 @@ class CodePage(View):
             **context,
         )
 
+    def _context(self, factors: Overview) -> dict[str, Any]:
+        """Return what the page of the code and that of help say."""
+        locked, no_texts = words.locked(self.person), self._no_texts(factors)
+        waiting, by_app = self._awaited(factors)
+        said = words.delivery(waiting.text, briefly=self.step != "help") if waiting else ""
+        return {
+            "waiting": waiting,
+            "factors": factors,
+            "here": self.address(),
+            "send": self.address("send"),
+            "help": self.address("help"),
+            "delivery": said,
+            "usual_wait": self._usual_wait(waiting),
+            "resend_in": _seconds(waiting),
+            "locked": locked,
+            "no_texts": no_texts,
+            "can_text": bool(factors.number) and not locked and not no_texts,
+            "by_app": by_app,
+            "has_field": bool(waiting) or by_app,
+            "passkey": self._passkey(factors),
+            **self.context(),
+        }
+
     def _asks_for_code(self, context: dict[str, Any]) -> bool:
         """Whether entering a code is the one task of the page."""
         is_second = context["passkey"] and not context["waiting"]
@@ -160,10 +165,10 @@ class CodePage(View):
 
     def _passkey(self, factors: Overview) -> Options | None:
         """Return what a passkey is asked, if the person has one that counts here."""
-        if not (self.takes_recovery and factors.passkeys):
+        if not (self.takes_recovery and factors.passkeys_here):
             return None
-        origin = sessions.origin_of(self.request)
-        return passkeys.authentication_options(self.purpose, factors.passkeys, origin=origin)
+        session = sessions.origin_of(self.request).session
+        return passkeys.authentication_options(self.purpose, factors.passkeys_here, session=session)
 
     def _awaited(self, factors: Overview) -> tuple[Waiting | None, bool]:
         """Return the texted code that may be entered now, and whether the code of an app may be."""
@@ -194,6 +199,8 @@ class CodePage(View):
         """Say why no text can be sent, and what else there is; "" if one can."""
         if self._is_off(factors):
             return words.switched_off(factors, changing=self.purpose is Purpose.OPT_IN)
+        if factors.passkeys and not (factors.has_codes or factors.passkeys_here):
+            return words.passkeys_elsewhere(factors)
         return words.stopped(self.purpose, factors) if self.is_stopped() else ""
 
     def post(self, request: HttpRequest) -> HttpResponse:

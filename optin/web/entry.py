@@ -22,7 +22,6 @@ from optin.models.second_factors import overview
 from optin.operations import (
     opt_ins,
     own_removals,
-    passkeys,
     passwords,
     revocations,
     sign_in,
@@ -31,7 +30,7 @@ from optin.operations import (
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
-from optin.passkeys import PASSWORDLESS, Options, are_offered
+from optin.passkeys import PASSWORDLESS, Options, are_offered, authentication_options
 from optin.runtime import references
 from optin.runtime.redirects import SeeOther
 from optin.runtime.references import Undecided
@@ -86,7 +85,8 @@ def _any_passkey(request: HttpRequest) -> Options | None:
     """Return what a browser is asked to sign in with a passkey alone, if that is offered."""
     if not (conf.passkey_sign_in and are_offered()):
         return None
-    return passkeys.authentication_options(PASSWORDLESS, [], origin=_origin_of_stranger(request))
+    session = _origin_of_stranger(request).session
+    return authentication_options(PASSWORDLESS, [], session=session)
 
 
 def _by_passkey(request: HttpRequest) -> HttpResponse:

@@ -20,7 +20,7 @@ from optin.models import File, Passkey, ProposedNumber, Purpose, User
 from optin.models.passkeys import MOST_PASSKEYS
 from optin.models.second_factors import Overview, overview
 from optin.operations import authenticators, challenges, opt_ins, revocations, texts_end
-from optin.operations.authenticators import Removal
+from optin.operations.authenticators import Change, Removal
 from optin.operations.challenges import Waiting
 from optin.operations.factors import FRESH
 from optin.operations.sending import Sending
@@ -61,11 +61,11 @@ def two_factor(request: HttpRequest) -> HttpResponse:
         revocation=revocations.waiting_for(user, factors),
         last_used=authenticators.last_used(user),
         stopped=stopped,
-        has_choice=bool(factors.number and factors.beyond_texts)
+        has_choice=bool(factors.number and factors.works_without_texts)
         and (user.text_first or not stopped),
         switched_off=words.switched_off(factors, changing=True) if user.otp_disabled_at else "",
         new_sim=words.new_sim(factors),
-        has_way_back=factors.beyond_texts or factors.recovery_codes,
+        has_way_back=factors.works_without_texts or factors.recovery_codes,
         can_add_passkey=passkeys.are_offered() and len(factors.passkeys) < MOST_PASSKEYS,
         has_file=File.objects.open_to(user).exists(),
         waiting=_waiting_number(request, user),
@@ -131,15 +131,23 @@ def number(request: HttpRequest) -> HttpResponse:
         factors=factors,
         files=files,
         stopped=authenticators.is_stopped(user),
-        barred=barred(user, factors),
+        barred=barred(factors),
     )
 
 
-def barred(user: User, factors: Overview) -> str:
-    """Say why *user* may set up no factor now; "" if they may."""
-    if said := words.locked(user):
-        return said
-    return words.switched_off(factors, changing=True) if user.otp_disabled_at else ""
+def barred(factors: Overview) -> str:
+    """Say why somebody with *factors* may set up none now; "" if they may."""
+    user = factors.user
+    switched_off = user.otp_disabled_at and words.switched_off(factors, changing=True)
+    return words.locked(user) or switched_off or ""
+
+
+def added(request: HttpRequest, result: Change, by: By) -> HttpResponse:
+    """Lead on after a factor that needs no text was added."""
+    if result.repeated:
+        sessions.follow(request)
+    sessions.prove(request, by)
+    return SeeOther("success", then=on_to(request), done=by.value)
 
 
 def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | None:
@@ -272,7 +280,7 @@ def first(request: HttpRequest) -> HttpResponse:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
             said = _("When you sign in, we ask for the code from your authenticator app.")
-            if overview(user_of(request)).passkeys:
+            if overview(user_of(request)).passkeys_here:
                 said = _("When you sign in, we ask for your passkey.")
             sessions.flash(request, said)
     return SeeOther("two-factor")
@@ -396,7 +404,7 @@ def app(request: HttpRequest) -> HttpResponse:
         "app.html",
         CodeForm(sessions.take_refused(request).get("code", ""), by_app=True),
         factors=factors,
-        barred=barred(user, factors),
+        barred=barred(factors),
         secret=" ".join(secret[start : start + 4] for start in range(0, len(secret), 4)),
         address=address,
         picture=_picture(address),
@@ -426,10 +434,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         factors = overview(user)
         sessions.refuse(request, "code", words.refusal(result, factors))
         return SeeOther("app", then=then)
-    if result.repeated:
-        sessions.follow(request)
-    sessions.prove(request, By.APP)
-    return SeeOther("success", then=then, done="app")
+    return added(request, result, By.APP)
 
 
 def _picture(address: str) -> SafeString:
@@ -461,7 +466,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
         sessions.flash(request, _("Recovery codes saved. Keep them where you find them."))
         return SeeOther(next_page(request, "two-factor"))
     instead_of, texts = _codes_of(request, user)
-    kept = authenticators.Change(FactorOutcome.NOTHING_WAITING)
+    kept = Change(FactorOutcome.NOTHING_WAITING)
     if texts:
         kept = authenticators.keep_recovery_codes(
             user, texts, instead_of=instead_of, **who_asks(request)
@@ -491,7 +496,7 @@ def _offer_codes(request: HttpRequest, user: User, factors: Overview) -> HttpRes
         request,
         "recovery_codes.html",
         factors=factors,
-        barred=barred(user, factors),
+        barred=barred(factors),
         signed=_SHOWN.sign(
             keys.encrypt(f"{user.pk} {instead_of} {' '.join(texts)}", context=_SHOWN_SEAL)
         ),

@@ -7,11 +7,11 @@ from optin.models.second_factors import overview
 from optin.operations import passkeys
 from optin.origin import browser
 from optin.outcomes import By, FactorOutcome
-from optin.passkeys import are_offered
+from optin.passkeys import are_offered, registration_options
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions, words
 from optin.web.code_pages import response_in
-from optin.web.factors import barred
+from optin.web.factors import added, barred
 from optin.web.forms import PasskeyForm
 from optin.web.pages import demand, form_page, next_page, on_to, page, signed_in
 from optin.web.sessions import user_of, who_asks
@@ -29,27 +29,26 @@ def add(request: HttpRequest) -> HttpResponse:
     factors, origin = overview(user), sessions.origin_of(request)
     form = PasskeyForm(request.POST or None, initial={"name": browser(origin.user_agent)})
     if form.is_valid():
-        added = passkeys.add(
+        result = passkeys.add(
             user,
             form.cleaned_data["name"],
             response_in(request),
             **who_asks(request),
             keep_session=sessions.renew(request),
         )
-        if added.outcome is FactorOutcome.OK:
-            if added.repeated:
-                sessions.follow(request)
-            sessions.prove(request, By.PASSKEY)
-            return SeeOther("success", then=on_to(request), done="passkey")
-        form.add_error(None, words.refusal(added, factors))
+        if result.outcome is FactorOutcome.OK:
+            return added(request, result, By.PASSKEY)
+        form.add_error(None, words.refusal(result, factors))
     return page(
         request,
         "passkey_add.html",
         form,
         focus="name",
         factors=factors,
-        barred=barred(user, factors),
-        passkey=passkeys.registration_options(user, origin=origin),
+        barred=barred(factors),
+        passkey=registration_options(
+            user.get_username(), user.handle, factors.passkeys, session=origin.session
+        ),
     )
 
 

@@ -229,7 +229,7 @@ def other_ways(factors: Overview) -> str:
 def _ways(factors: Overview) -> str:
     """Name the factors other than texts, as the object of "use"; "" if there are none."""
     named = (
-        (factors.passkeys, _("your passkey")),
+        (factors.passkeys_here, _("your passkey")),
         (factors.app, _("your authenticator app")),
         (factors.recovery_codes, _("a recovery code")),
     )
@@ -274,6 +274,12 @@ def new_sim(factors: Overview) -> str:
         "is texted to it until %(time)s at the latest. If you didn't change your SIM, call your "
         "carrier."
     ) % {"time": _until(factors.sim.swapped_until + timedelta(seconds=59))}
+
+
+def passkeys_elsewhere(factors: Overview) -> str:
+    """Say that somebody can use none of their passkeys, which are all that they have."""
+    said = _("Your passkeys were made at an earlier address of this website. They don't work here.")
+    return f"{said} {other_ways(factors)}"
 
 
 def _way_back(factors: Overview) -> str:
@@ -380,7 +386,7 @@ def stopped(purpose: Purpose, factors: Overview) -> str:
         "messages come from a number, you can send START to that number from your phone."
     )
     said = f"{said} {other_ways(factors)}"
-    if factors.beyond_texts or factors.recovery_codes:
+    if factors.works_without_texts or factors.recovery_codes:
         said += " " + _(
             "Once you're signed in, you can turn text messages on again under “Security”."
         )
@@ -451,7 +457,7 @@ def _unsent(result: Sending, purpose: Purpose, factors: Overview) -> str:
         return sentences[0]
     if result.outcome is SendOutcome.WAITING:
         sentences.insert(0, _("A text message was sent a moment ago."))
-    if purpose is not Purpose.OPT_IN and (factors.beyond_texts or factors.recovery_codes):
+    if purpose is not Purpose.OPT_IN and _ways(factors):
         sentences.append(other_ways(factors))
     return " ".join(sentences)
 

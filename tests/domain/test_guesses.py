@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from optin.conf import Conf, Rate, conf
 from optin.models import AuthenticatorApp, Passkey, Purpose, SimAnswer, User
-from optin.operations import passkeys, staff_actions
+from optin.operations import staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import By, CodeOutcome
-from optin.passkeys import PasskeyResponse
+from optin.passkeys import PasskeyResponse, authentication_options
 from tests.kit import guesses
 from tests.kit.authenticator import Authenticator, Key
 from tests.kit.guesser import Guesser
@@ -267,8 +267,8 @@ def answer_with_passkeys(person: Person) -> None:
     (key,) = person.keys.keys
     forged = Authenticator(keys=[replace(key, private=Key("", b"").private)])
     elsewhere = replace(person.keys.clone(), origin="https://evil.example")
-    asked = passkeys.authentication_options(
-        Purpose.SIGN_IN, Passkey.objects.of(person.user), origin=OTHER_PAGE
+    asked = authentication_options(
+        Purpose.SIGN_IN, Passkey.objects.of(person.user), session=OTHER_PAGE.session
     )
     for credential in ("{}", forged.get(asked.options), elsewhere.get(asked.options)):
         answer = PasskeyResponse(credential, asked.challenge)

@@ -4,14 +4,14 @@ import pytest
 from django.utils import timezone
 
 from optin.models import AuditEvent, Notice, Passkey, Purpose
-from optin.operations import authenticators, sign_in
+from optin.operations import sign_in
 from optin.operations.authenticators import Removal
 from optin.operations.factors import Standing
 from optin.outcomes import By, CodeOutcome, FactorOutcome, NotCompared, SignInOutcome
 from tests.kit.authenticator import Authenticator
 from tests.kit.people import PASSWORD
 from tests.kit.trail import one_event
-from tests.kit.world import PAGE, Person, notices, proved
+from tests.kit.world import PAGE, Person, notices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,13 +57,7 @@ def test_one_that_a_session_added_proves_nothing_in_it(person: Person) -> None:
     signed_in_at = timezone.now()
     person.add_passkey()
     standing = Standing(timezone.now(), timezone.now(), By.TEXT, signed_in_at)
-    result = authenticators.turn_off(
-        person.user,
-        person.shown(Purpose.OPT_OUT),
-        removal=Removal.ALL,
-        standing=standing,
-        origin=PAGE,
-    )
+    result = person.turn_off(person.shown(Purpose.OPT_OUT), standing=standing)
     assert result.data["why"] == NotCompared.MADE_SINCE
     assert person.has == {By.TEXT, By.PASSKEY}
 
@@ -76,14 +70,7 @@ def test_removing_another_one_is_another_guess(person: Person) -> None:
     person.clock.shift(60)
     code = person.app_code()
     results = [
-        authenticators.turn_off(
-            person.user,
-            code,
-            removal=Removal.PASSKEY,
-            passkey_id=one.pk,
-            standing=proved(None),
-            origin=PAGE,
-        )
+        person.turn_off(code, Removal.PASSKEY, passkey_id=one.pk)
         for one in Passkey.objects.of(person.user)
     ]
     assert [result.outcome for result in results] == [CodeOutcome.OK, CodeOutcome.OTP_INCORRECT]
@@ -93,14 +80,7 @@ def test_removing_another_one_is_another_guess(person: Person) -> None:
 def test_it_turns_off_itself_or_all(keyed: Person) -> None:
     keyed.keys = Authenticator(keys=keyed.keys.keys)
     first = Passkey.objects.get()
-    result = authenticators.turn_off(
-        keyed.user,
-        keyed.shown(Purpose.OPT_OUT),
-        removal=Removal.PASSKEY,
-        passkey_id=first.pk,
-        standing=proved(None),
-        origin=PAGE,
-    )
+    result = keyed.turn_off(keyed.shown(Purpose.OPT_OUT), Removal.PASSKEY, passkey_id=first.pk)
     assert result.outcome is CodeOutcome.OK
     assert keyed.has == {By.TEXT}
     assert notices(keyed.user)[-1] == Notice.Kind.PASSKEY_REMOVED

@@ -266,6 +266,10 @@ class Browser:
         """Press the button of the page's passkey; *answer* is what the browser does then."""
         return self.passkey_submission(answer, **typed)(self)
 
+    def add_passkey(self, create: Callable[[str], str], name: str = "Blue key") -> Page:
+        self.go(ADD_PASSKEY)
+        return self.use_passkey(create, name=name)
+
     def passkey_submission(
         self, answer: Callable[[str], str], **typed: str
     ) -> Callable[["Browser"], Page]:

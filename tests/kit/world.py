@@ -30,7 +30,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By, FactorOutcome
-from optin.passkeys import PasskeyResponse
+from optin.passkeys import PasskeyResponse, authentication_options, registration_options
 from tests.kit.apps import app_code, begin_app, make_recovery_codes
 from tests.kit.authenticator import Authenticator
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
@@ -226,7 +226,7 @@ class Person:
 
     def add_passkey(self, name: str = "Blue key") -> authenticators.Change:
         self.clock.shift(30)
-        asked = passkeys.registration_options(self.user, origin=PAGE)
+        asked = registration_options("ann", self.user.handle, [], session=PAGE.session)
         answer = PasskeyResponse(self.keys.create(asked.options), asked.challenge)
         return passkeys.add(self.user, name, answer, standing=proved(), origin=PAGE)
 
@@ -252,9 +252,8 @@ class Person:
     def shown(self, purpose: Purpose = Purpose.SIGN_IN, origin: Origin = PAGE) -> PasskeyResponse:
         """What the browser answers for a passkey, half a minute after the last time."""
         self.clock.shift(30)
-        asked = passkeys.authentication_options(
-            purpose, Passkey.objects.of(self.user), origin=origin
-        )
+        own = Passkey.objects.of(self.user)
+        asked = authentication_options(purpose, own, session=origin.session)
         return PasskeyResponse(self.keys.get(asked.options), asked.challenge)
 
     def wrong(self, by: By) -> str:
@@ -274,11 +273,14 @@ class Person:
         return challenges.check(self.user, purpose, code, origin=origin)
 
     def turn_off(
-        self, code: str | PasskeyResponse, removal: Removal = Removal.ALL, origin: Origin = PAGE
+        self,
+        code: str | PasskeyResponse,
+        removal: Removal = Removal.ALL,
+        origin: Origin = PAGE,
+        **asked: Any,
     ) -> Verification:
-        return authenticators.turn_off(
-            self.user, code, removal=removal, standing=proved(None), origin=origin
-        )
+        asked = {"standing": proved(None), **asked}
+        return authenticators.turn_off(self.user, code, removal=removal, origin=origin, **asked)
 
     # -- what there is -------------------------------------------------------------
 

@@ -105,7 +105,7 @@ def barred(known: Known) -> Iterator[Cause]:
     if user.is_test and not user.otp_failures:
         after = "because a number of the sandbox asks for it"
     ways = (
-        (bool(factors.passkeys), "a passkey"),
+        (bool(factors.passkeys_here), "a passkey"),
         (bool(factors.app), "the app"),
         (bool(factors.recovery_codes), "a recovery code"),
     )
@@ -114,7 +114,7 @@ def barred(known: Known) -> Iterator[Cause]:
     came_from, is_foreign = sources(known)
 
     def advice(why: Why) -> str:
-        by_passkey = "They can sign in with a passkey meanwhile. " if factors.passkeys else ""
+        by_passkey = "They can sign in with a passkey meanwhile. " if factors.passkeys_here else ""
         way = {Why.DISABLED: another_way, Why.LOCKED: by_passkey}[why]
         said = f"{way}{EXPLAINED[why].staff}"
         return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said

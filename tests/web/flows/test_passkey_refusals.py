@@ -60,8 +60,7 @@ def key() -> Authenticator:
 @pytest.fixture
 def ann_keyed(ann: Browser, key: Authenticator, clock: time_machine.Traveller) -> Browser:
     """``ann``, who added a passkey a while ago."""
-    ann.go(ADD_PASSKEY)
-    ann.use_passkey(key.create, name="Laptop")
+    ann.add_passkey(key.create, "Laptop")
     assert ann.path == SUCCESS
     clock.shift(timedelta(minutes=11))
     return ann
@@ -282,8 +281,7 @@ def test_an_answer_does_once(
 
 
 def test_adding_is_refused(ann: Browser, user: User, key: Authenticator) -> None:
-    ann.go(ADD_PASSKEY)
-    ann.use_passkey(replace(key, origin="https://evil.example").create, name="Laptop")
+    ann.add_passkey(replace(key, origin="https://evil.example").create, "Laptop")
     assert_refused(ann, user, PasskeyFault.WRONG_ORIGIN, "was used on another website")
     for garbage in GARBAGE:
         ann.use_passkey(always(garbage), name="Laptop")

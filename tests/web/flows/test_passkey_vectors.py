@@ -19,7 +19,7 @@ from optin import passkeys
 from optin.models import AuditEvent, Passkey, User
 from optin.passkeys import PasskeyFault
 from tests.kit.authenticator import to_base64url
-from tests.kit.browser import ADD_PASSKEY, SUCCESS, Browser, sign_in
+from tests.kit.browser import SUCCESS, Browser, sign_in
 from tests.kit.trail import newest_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,8 +73,7 @@ def test_it_is_added_and_signs_in(
 ) -> None:
     vector = VECTORS[name]
     challenge_of(vector, "registration", monkeypatch)
-    ann.go(ADD_PASSKEY)
-    ann.use_passkey(lambda options: credential(vector, "registration"), name=name)
+    ann.add_passkey(lambda options: credential(vector, "registration"), name)
     assert ann.path == SUCCESS, ann.page.errors
 
     clock.shift(timedelta(minutes=1))
@@ -95,8 +94,7 @@ def test_it_is_refused(
     name: str, ann: Browser, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     challenge_of(VECTORS[name], "registration", monkeypatch)
-    ann.go(ADD_PASSKEY)
-    ann.use_passkey(lambda options: credential(VECTORS[name], "registration"), name=name)
+    ann.add_passkey(lambda options: credential(VECTORS[name], "registration"), name)
     assert ann.page.errors
     event = newest_event()
     assert (event.kind, event.data["why"]) == (AuditEvent.Kind.PASSKEY, REFUSED[name])

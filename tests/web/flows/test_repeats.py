@@ -204,8 +204,7 @@ def first_passkey(at: At) -> Story:
 def with_passkey(at: At, browser: Browser) -> None:
     """Added one a while ago, and signed in."""
     sign_in(browser)
-    browser.go(ADD_PASSKEY)
-    browser.use_passkey(at.key.create, name="Laptop")
+    browser.add_passkey(at.key.create, "Laptop")
     at.clock.shift(timedelta(minutes=11))
 
 
