@@ -1,14 +1,15 @@
 """What happened to an account, in words for the person whose it is (P-09)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from django.utils.translation import gettext as _
 
 from optin.audit import repeats
 from optin.events import words_of
-from optin.models import AuditEvent
+from optin.models import AuditEvent, Passkey
 from optin.models.refusal_counts import SEVERAL
 from optin.origin import Face, browser, network_of
 from optin.outcomes import By, CodeOutcome, SignInOutcome
@@ -45,13 +46,31 @@ def lines(events: Sequence[AuditEvent], limit: int) -> tuple[list[Told], int]:
 
     :returns: *limit* lines at most, and how many of the events they cover.
     """
-    each = repeats.spans(events)
-    runs = repeats.in_runs(events, _alike, repeats.may_come_from_anybody, limit)
-    found = [_line(run, repeats.span_of(run, each)) for run in runs]
+    each, names = repeats.spans(events), _names_of_passkeys(events)
+    alike = partial(_alike, names=names)
+    runs = repeats.in_runs(events, alike, repeats.may_come_from_anybody, limit)
+    found = [_line(run, repeats.span_of(run, each), names) for run in runs]
     return found, sum(map(len, runs))
 
 
-def _alike(event: AuditEvent) -> tuple[str, ...]:
+Names = Mapping[int | None, str]
+"""What people call their passkeys, by id. The trail does not keep the names."""
+
+
+def _names_of_passkeys(events: Sequence[AuditEvent]) -> Names:
+    """Return the names of the passkeys that *events* tell of, and that were not removed since."""
+    ids = {event.data["passkey"]: event.user_id for event in events if _is_of_passkey(event)}
+    if not ids:
+        return {}
+    theirs = Passkey.objects.filter(pk__in=ids, user__in={*ids.values()})
+    return dict(theirs.values_list("pk", "name"))
+
+
+def _is_of_passkey(event: AuditEvent) -> bool:
+    return event.kind == Kind.PASSKEY and "passkey" in event.data
+
+
+def _alike(event: AuditEvent, names: Names) -> tuple[str, ...]:
     """The key by which events become one line.
 
     Of those that strangers can cause, the words alone, and for failed sign-ins not even these: a
@@ -59,7 +78,7 @@ def _alike(event: AuditEvent) -> tuple[str, ...]:
     """
     if not repeats.may_come_from_anybody(event):
         network = network_of(event.ip or "", 24)
-        return event.kind, event.outcome, event.face, network, _what(event)
+        return event.kind, event.outcome, event.face, network, _what(event, names)
     if event.kind == Kind.SIGN_IN and event.outcome in _NO_ENTRY:
         return (event.kind,)
     return event.kind, _short(event)
@@ -68,11 +87,11 @@ def _alike(event: AuditEvent) -> tuple[str, ...]:
 _NO_ENTRY = {SignInOutcome.INVALID_GRANT, SignInOutcome.NOT_NOW}
 
 
-def _line(run: list[AuditEvent], span: repeats.Span) -> Told:
+def _line(run: list[AuditEvent], span: repeats.Span, names: Names) -> Told:
     is_one = len({(event.last_three, _short(event)) for event in run}) == 1
     if span.count > 1 and run[0].kind in _OF_ANY_FACTOR and run[0].outcome != CodeOutcome.OK:
         is_one = False  # they are counted together, whichever factor each was for
-    what = _what(run[0]) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
+    what = _what(run[0], names) if is_one else "; ".join(dict.fromkeys(map(_short, run)))
     row = words_of(run[0].kind, run[0].outcome, run[0].data)
     return told(what, _where(run, span), span, is_security=row.is_security)
 
@@ -89,10 +108,12 @@ def told(what: str, where: str, span: repeats.Span, *, is_security: bool = False
     return Told(span.last_at, what, where, first, is_security)
 
 
-def _what(event: AuditEvent) -> str:
+def _what(event: AuditEvent, names: Names) -> str:
     by, said = event.data.get("by", ""), _short(event)
     if by in {By.APP, By.PASSKEY, By.RECOVERY}:  # then it was not the number that was verified
         return said if says_all(event) else f"{said}, {_(PROVED_BY[by])}"
+    if _is_of_passkey(event) and (name := names.get(event.data["passkey"])):
+        return f"{said}: {name}"
     if event.last_three and event.kind != Kind.DISOWN:
         return f"{said} ({mask(event.last_three)})"
     return said
