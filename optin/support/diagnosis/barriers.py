@@ -98,61 +98,68 @@ def answered_stop(number: str) -> Cause:
 
 
 def barred(known: Known) -> Iterator[Cause]:
-    """Disabled, suspended, locked: codes are refused, and texts not sent."""
-    user, factors = known.user, known.factors
-    active, sim = factors.number, factors.sim
-    after = f"after {user.otp_failures} wrong codes"
-    if user.is_test and not user.otp_failures:
-        after = "because a number of the sandbox asks for it"
+    """A new SIM, disabled, suspended, locked: codes are refused, and texts not sent."""
+    yield from _new_sim(known)
+    if disabled_at := known.user.otp_disabled_at:
+        said = f"Codes by text message have been disabled since {moment(disabled_at)}"
+        yield _after_wrong_codes(known, Why.DISABLED, said, _another_way(known))
+    yield from _suspended(known)
+    until = known.user.otp_locked_until
+    if until and known.user.own.locked_for(known.now):
+        said = f"No code is accepted, and no text sent, until {moment_by(until)}"
+        by_passkey = "They can sign in with a passkey meanwhile. "
+        way = by_passkey if known.factors.passkeys_here else ""
+        yield _after_wrong_codes(known, Why.LOCKED, said, way)
+
+
+def _another_way(known: Known) -> str:
     ways = (
-        (bool(factors.passkeys_here), "a passkey"),
-        (bool(factors.app), "the app"),
-        (bool(factors.recovery_codes), "a recovery code"),
+        (known.factors.passkeys_here, "a passkey"),
+        (known.factors.app, "the app"),
+        (known.factors.recovery_codes, "a recovery code"),
     )
     named = " or ".join(way for has, way in ways if has)
-    another_way = f"They can sign in with {named}. " if named else ""
-    came_from, is_foreign = sources(known)
+    return f"They can sign in with {named}. " if named else ""
 
-    def advice(why: Why) -> str:
-        by_passkey = "They can sign in with a passkey meanwhile. " if factors.passkeys_here else ""
-        way = {Why.DISABLED: another_way, Why.LOCKED: by_passkey}[why]
-        said = f"{way}{EXPLAINED[why].staff}"
-        return f"{FIRST}{said.removesuffix(IF_NOT_THEIRS).strip()}" if is_foreign else said
 
-    if active and sim:
-        let, do = "", EXPLAINED[Why.SIM_SWAPPED].staff
-        if (until := sim.let_through_until) and until > known.now:
-            let = f" Staff let one sign-in through until {moment_by(until)}."
-            do = "Tell them to sign in now, by text message."
-        yield no_entry(
-            Why.SIM_SWAPPED,
-            f"The provider says that the SIM of the number {active.masked_number} is new. Until "
-            f"{moment_by(sim.swapped_until)} at the latest, no code is texted to it or "
-            f"accepted.{let}",
-            f"{another_way}{do}",
-        )
-    if user.otp_disabled_at:
-        yield no_entry(
-            Why.DISABLED,
-            f"Codes by text message have been disabled since {moment(user.otp_disabled_at)}, "
-            f"{after}. {came_from}".strip(),
-            advice(Why.DISABLED),
-        )
-    if active and active.suspended_at:
-        event = known.suspension
+def _new_sim(known: Known) -> Iterator[Cause]:
+    number, sim = known.factors.number, known.factors.sim
+    if number is None or sim is None:
+        return
+    let, do = "", EXPLAINED[Why.SIM_SWAPPED].staff
+    if (until := sim.let_through_until) and until > known.now:
+        let = f" Staff let one sign-in through until {moment_by(until)}."
+        do = "Tell them to sign in now, by text message."
+    yield no_entry(
+        Why.SIM_SWAPPED,
+        f"The provider says that the SIM of the number {number.masked_number} is new. Until "
+        f"{moment_by(sim.swapped_until)} at the latest, no code is texted to it or "
+        f"accepted.{let}",
+        f"{_another_way(known)}{do}",
+    )
+
+
+def _suspended(known: Known) -> Iterator[Cause]:
+    number, event = known.factors.number, known.suspension
+    if number and number.suspended_at:
         yield no_entry(
             Why.SUSPENDED,
-            f"Staff suspended the number {active.masked_number} at {moment(active.suspended_at)}: "
+            f"Staff suspended the number {number.masked_number} at {moment(number.suspended_at)}: "
             f"“{reason_of(event) if event else UNKNOWN}”.",
-            f"{another_way}{EXPLAINED[Why.SUSPENDED].staff}",
+            f"{_another_way(known)}{EXPLAINED[Why.SUSPENDED].staff}",
         )
-    if user.own.locked_for(known.now) and user.otp_locked_until:
-        yield no_entry(
-            Why.LOCKED,
-            f"No code is accepted, and no text sent, until {moment_by(user.otp_locked_until)}, "
-            f"{after}. {came_from}".strip(),
-            advice(Why.LOCKED),
-        )
+
+
+def _after_wrong_codes(known: Known, why: Why, said: str, way: str) -> Cause:
+    """Add to what is *said* after how many wrong codes it is so, and to the *way* what helps."""
+    after = f"after {known.user.otp_failures} wrong codes"
+    if known.user.is_test and not known.user.otp_failures:
+        after = "because a number of the sandbox asks for it"
+    came_from, is_foreign = sources(known)
+    advice = f"{way}{EXPLAINED[why].staff}"
+    if is_foreign:
+        advice = f"{FIRST}{advice.removesuffix(IF_NOT_THEIRS).strip()}"
+    return no_entry(why, f"{said}, {after}. {came_from}".strip(), advice)
 
 
 FIRST = "First ask them to change the password: somebody else may know it. "
