@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
-from django_otp.models import Device, DeviceManager
+from django_otp.models import DeviceManager
 
 from optin import codes, keys
 from optin.database.statements import Delete, param
+from optin.models.devices import FactorDevice
 from optin.models.users import User
 
 SET_UP_WITHIN = timedelta(minutes=20)
@@ -34,11 +35,11 @@ class AuthenticatorAppManager(DeviceManager, models.Manager["AuthenticatorApp"])
         return app if app and app.opens() else None
 
 
-class AuthenticatorApp(Device):
+class AuthenticatorApp(FactorDevice):
     """The secret that a user's authenticator app shares with this service.
 
     ``confirmed`` means verified: signing in needs a code from then on. Removing it deletes
-    the row. Like a ``ProviderUser`` it checks no code by itself.
+    the row.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="authenticator_apps")
@@ -70,10 +71,6 @@ class AuthenticatorApp(Device):
 
     def __str__(self) -> str:
         return f"authenticator app {self.pk}"
-
-    def verify_token(self, token: str) -> bool:
-        """Refuse: a code is checked by ``operations``, which count and audit it."""
-        return False
 
     def step_of(self, code: str, now: datetime) -> int | None:
         """Return the unused time step that *code* is for at *now*, if it is right.

@@ -19,6 +19,7 @@ from optin.conf import CLOCK_SLACK, conf
 from optin.database.statements import Insert, Select, Update, param, read
 from optin.models.authenticators import AuthenticatorApp
 from optin.models.choices import ChoiceField
+from optin.models.devices import FactorDevice
 from optin.models.files import File
 from optin.models.passkeys import Passkey
 from optin.models.users import LOCK, User
@@ -75,12 +76,10 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
         return _OWNER.row(number_digest=number_digest)
 
 
-class ProviderUser(Device):
+class ProviderUser(FactorDevice):
     """One mobile number of one user: the contract's ``ProviderUserId``.
 
-    ``confirmed`` means active: verified and not released. It is a django-otp device, so
-    that ``devices_for_user`` and ``user.is_verified`` see it, but it checks no code by
-    itself: ``operations`` are the one way.
+    ``confirmed`` means active: verified and not released.
     """
 
     id = models.AutoField(primary_key=True)  # the contract's ids are .NET ``int``
@@ -166,10 +165,6 @@ class ProviderUser(Device):
         """Make the number inactive, and close its codes. The count of failures is the user's."""
         _RELEASE.run_later(id=self.pk, now=now)
         _CLOSE_ALL.run_later(id=self.pk, now=now)
-
-    def verify_token(self, token: str) -> bool:
-        """Refuse: a code is checked by ``operations``, which count and audit it."""
-        return False
 
     @property
     def is_proved(self) -> bool:

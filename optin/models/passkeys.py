@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from django.db import models
-from django_otp.models import Device, DeviceManager
+from django_otp.models import DeviceManager
 
 from optin import passkeys
+from optin.models.devices import FactorDevice
 from optin.models.users import User
 
 MAX_NAME = 40
@@ -23,10 +24,10 @@ class PasskeyManager(DeviceManager, models.Manager["Passkey"]):
         return list(self.filter(user=user).order_by("pk"))
 
 
-class Passkey(Device):
+class Passkey(FactorDevice):
     """The public key of one passkey. The person keeps the private key.
 
-    Removing it deletes the row. Like a ``ProviderUser`` it checks nothing by itself.
+    Removing it deletes the row.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="passkeys")
@@ -56,10 +57,6 @@ class Passkey(Device):
     def works_here(self) -> bool:
         """Whether browsers find it: not since the host of ``BASE_URL`` is another."""
         return self.rp_id == passkeys.rp_id()
-
-    def verify_token(self, token: str) -> bool:
-        """Refuse: a passkey is checked by ``operations``, which audit it."""
-        return False
 
     def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:
         """Store what the last valid assertion said. The caller holds the user's lock."""
