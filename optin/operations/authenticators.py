@@ -364,31 +364,25 @@ def remove(
     :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``. The ledger
         tells these to a restored database.
     """
-    now = factors.now
-    removed = []
-    gone: list[int] = []
-    if factors.number and removal in {Removal.ALL, Removal.NUMBER}:
+    user, now, every = factors.user, factors.now, removal is Removal.ALL
+    named = set(passkeys) if removal is Removal.PASSKEY else set()
+    gone = [one.pk for one in factors.passkeys if every or one.pk in named]
+    removed: dict[str, Notice.Kind] = {}
+    if factors.number and (every or removal is Removal.NUMBER):
         factors.number.release(now)
-        if told:
-            delivery.notify(factors.user, Notice.Kind.RELEASED, now, factors.number)
-        removed.append("number")
-    if factors.app and removal in {Removal.ALL, Removal.APP}:
+        removed["number"] = Notice.Kind.RELEASED
+    if factors.app and (every or removal is Removal.APP):
         factors.app.delete()
-        if told:
-            delivery.notify(factors.user, Notice.Kind.APP_REMOVED, now)
-        removed.append("app")
-    if removal in {Removal.ALL, Removal.PASSKEY}:
-        named = {one.pk for one in factors.passkeys}
-        gone = sorted(named if removal is Removal.ALL else named & set(passkeys))
-        Passkey.objects.filter(pk__in=gone).delete()
+        removed["app"] = Notice.Kind.APP_REMOVED
     if gone:
-        if told:
-            delivery.notify(factors.user, Notice.Kind.PASSKEY_REMOVED, now)
-        removed.append("passkey")
+        Passkey.objects.filter(pk__in=gone).delete()
+        removed["passkey"] = Notice.Kind.PASSKEY_REMOVED
+    for name, kind in removed.items() if told else ():
+        delivery.notify(user, kind, now, factors.number if name == "number" else None)
     if removed:
-        factors.user.revoke_grants(now)
-    forget_recovery_codes(factors.user)
-    return {"removed": removed, **({"passkeys": gone} if gone else {})}
+        user.revoke_grants(now)
+    forget_recovery_codes(user)
+    return {"removed": [*removed], **({"passkeys": gone} if gone else {})}
 
 
 def barred(factors: Factors, standing: Standing) -> Change | None:

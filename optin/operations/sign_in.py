@@ -179,9 +179,6 @@ def with_passkey(response: PasskeyResponse, *, origin: Origin) -> tuple[User | N
     now = timezone.now()
     try:
         shown = passkeys.read_assertion(response, PASSWORDLESS, session=origin.session, now=now)
-    except PasskeyRefused as refused:
-        return None, _refuse_passkey(refused.fault, origin, now)
-    try:
         found = Passkey.objects.get(credential_id=shown.credential_id)
         with transaction.atomic(durable=True):
             factors = read_caller_locked(
@@ -190,18 +187,17 @@ def with_passkey(response: PasskeyResponse, *, origin: Origin) -> tuple[User | N
             result = challenges.check_locked(
                 factors, Purpose.SIGN_IN, response, origin=origin, passwordless=True
             )
+    except PasskeyRefused as refused:
+        fault = refused.fault
     except (Deactivated, ObjectDoesNotExist):  # perhaps only since it was looked up
-        return None, _refuse_passkey(PasskeyFault.UNKNOWN, origin, now)
-    return factors.user if result.outcome is CodeOutcome.OK else None, result
-
-
-def _refuse_passkey(fault: PasskeyFault, origin: Origin, now: datetime) -> Verification:
-    """Record that a passkey was refused, of which nobody knows whose it is."""
+        fault = PasskeyFault.UNKNOWN
+    else:
+        return factors.user if result.outcome is CodeOutcome.OK else None, result
     result = verification.passkey_refused(fault)
     data = {**result.data, "purpose": Purpose.SIGN_IN, "aim": PASSWORDLESS}
     with transaction.atomic(durable=True):
         AuditEvent.objects.record(Kind.CHECK, result.outcome, now=now, origin=origin, data=data)
-    return result
+    return None, result
 
 
 def consent(

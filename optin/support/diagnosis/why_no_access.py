@@ -15,7 +15,7 @@ def of_access(known: Known) -> Iterator[Cause]:
     """What refused the last call for a file, and what programs cannot do for the person."""
     yield from of_file(known)
     sign_in = known.sign_in
-    has_only_passkeys = known.factors.passkeys and not (known.factors.number or known.factors.app)
+    has_only_passkeys = known.factors.passkeys and not known.factors.has_codes
     if not (sign_in and sign_in.face == Face.TOKEN and has_only_passkeys):
         return
     if sign_in.outcome == TokenOutcome.CODE_REQUIRED:
