@@ -37,6 +37,15 @@ def begin(window: Window, site: Site, person: Person, *held: dict[str, Any]) -> 
     return hands
 
 
+def keyed(window: Window, site: Site, person: Person) -> tuple[Pointer, Keys]:
+    """A browser in which *person* has signed in, and added a passkey."""
+    hands = Pointer(window(), site)
+    keys = Keys(hands.page)
+    hands.sign_in(person)
+    add(hands, "Laptop")
+    return hands, keys
+
+
 def said(hands: Pointer, words: str) -> None:
     """The page says it without being left, and can be used again."""
     expect(hands.page.locator("form[data-passkey] [role=status]")).to_contain_text(words)
@@ -78,10 +87,7 @@ def test_with_nothing_but_a_keyboard(open_page: Window, site: Site, crowd: Crowd
 def test_cancelled_in_another_tab_and_copied(open_page: Window, site: Site, crowd: Crowd) -> None:
     """What goes wrong is said, and the next try leads on."""
     person = crowd.new()
-    hands = Pointer(open_page(), site)
-    keys = Keys(hands.page)
-    hands.sign_in(person)
-    add(hands, "Laptop")
+    hands, keys = keyed(open_page, site, person)
     (old,) = keys.held
 
     hands.page.goto("/account/two-factor/prove/")
@@ -139,11 +145,7 @@ def test_without_scripts_there_are_the_other_ways(
 
 def test_a_passkey_alone(open_page: Window, site: Site, crowd: Crowd) -> None:
     """Neither a name nor a password is given. A change asks for the password."""
-    person = crowd.new()
-    hands = Pointer(open_page(), site)
-    keys = Keys(hands.page)
-    hands.sign_in(person)
-    add(hands, "Laptop")
+    _, keys = keyed(open_page, site, crowd.new())
 
     with beside(site, OPTIN_PASSKEY_SIGN_IN="1") as other:
         hands = Pointer(open_page(f"{other.url}/sign-in/"), other)
