@@ -18,13 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Kind = AuditEvent.Kind
 
 
-@pytest.fixture
-def keyed(person: Person) -> Person:
-    """``user`` with a number and a passkey."""
-    person.set_up(By.TEXT, By.PASSKEY)
-    return person
-
-
 def test_adding_one_ends_other_sign_ins_and_tells_the_person(person: Person) -> None:
     epoch = person.user.session_epoch
     with one_event(Kind.PASSKEY, FactorOutcome.OK):
@@ -36,18 +29,19 @@ def test_adding_one_ends_other_sign_ins_and_tells_the_person(person: Person) -> 
     assert (row.name, row.transports) == ("Blue key", "internal hybrid")
 
 
-def test_no_text_leaves_by_itself_beside_a_passkey(keyed: Person) -> None:
+def test_no_text_leaves_by_itself_beside_a_passkey(person: Person) -> None:
     """... and it leads in, where codes are locked too. It starts the count again."""
-    before = len(keyed.phone.messages)
-    asked = sign_in.sign_in(keyed.user.username, PASSWORD, origin=PAGE)
+    person.set_up(By.TEXT, By.PASSKEY)
+    before = len(person.phone.messages)
+    asked = sign_in.sign_in(person.user.username, PASSWORD, origin=PAGE)
     assert (asked.outcome, asked.sending) == (SignInOutcome.CODE_REQUIRED, None)
-    assert len(keyed.phone.messages) == before
-    keyed.lock()
+    assert len(person.phone.messages) == before
+    person.lock()
     data = {"by": By.PASSKEY, "passkey": Passkey.objects.get().pk, "purpose": Purpose.SIGN_IN}
-    answer = keyed.shown()
+    answer = person.shown()
     with one_event(Kind.CHECK, CodeOutcome.OK, data):
-        assert keyed.check(answer).by is By.PASSKEY
-    assert (keyed.user.otp_failures, keyed.user.otp_locked_until) == (0, None)
+        assert person.check(answer).by is By.PASSKEY
+    assert (person.user.otp_failures, person.user.otp_locked_until) == (0, None)
     assert Passkey.objects.get().last_used_at == timezone.now()
 
 
@@ -77,10 +71,10 @@ def test_removing_another_one_is_another_guess(person: Person) -> None:
     assert Passkey.objects.count() == 1
 
 
-def test_it_turns_off_itself_or_all(keyed: Person) -> None:
-    keyed.keys = Authenticator(keys=keyed.keys.keys)
+def test_it_turns_off_itself_or_all(person: Person) -> None:
+    person.set_up(By.TEXT, By.PASSKEY)
     first = Passkey.objects.get()
-    result = keyed.turn_off(keyed.shown(Purpose.OPT_OUT), Removal.PASSKEY, passkey_id=first.pk)
+    result = person.turn_off(person.shown(Purpose.OPT_OUT), Removal.PASSKEY, passkey_id=first.pk)
     assert result.outcome is CodeOutcome.OK
-    assert keyed.has == {By.TEXT}
-    assert notices(keyed.user)[-1] == Notice.Kind.PASSKEY_REMOVED
+    assert person.has == {By.TEXT}
+    assert notices(person.user)[-1] == Notice.Kind.PASSKEY_REMOVED
