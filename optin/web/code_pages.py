@@ -199,7 +199,8 @@ class CodePage(View):
         """Say why no text can be sent, and what else there is; "" if one can."""
         if self._is_off(factors):
             return words.switched_off(factors, changing=self.purpose is Purpose.OPT_IN)
-        if factors.passkeys and not (factors.has_codes or factors.passkeys_here):
+        is_usable = factors.has_codes or factors.passkeys_here
+        if self.takes_recovery and factors.passkeys and not is_usable:
             return words.passkeys_elsewhere(factors)
         return words.stopped(self.purpose, factors) if self.is_stopped() else ""
 
