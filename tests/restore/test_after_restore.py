@@ -204,6 +204,7 @@ class Town:
 
     def factors_revoked(self) -> Change:
         person = self.person(By.TEXT, By.APP)
+        person.add_passkey()
         return Change(lambda: revoke(person), lambda: bool(person.has))
 
     def number_suspended(self) -> Change:
