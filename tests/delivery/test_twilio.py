@@ -6,6 +6,7 @@ import hmac
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -25,7 +26,7 @@ from optin.operations import opt_ins
 from optin.outcomes import CodeOutcome, SendOutcome
 from tests.kit.gateways import made
 from tests.kit.people import NUMBER, ORIGIN
-from tests.kit.wire import BODY, CODE, REFERENCE, Answer, Request, Server, says
+from tests.kit.wire import BODY, CODE, REFERENCE, Answer, Request, Server, hangs, says
 from tests.kit.wire import KEY as WIRE_KEY
 
 ACCOUNT, KEY, SERVICE = f"AC{'a1' * 16}", f"SK{'b2' * 16}", f"MG{'c3' * 16}"
@@ -196,6 +197,14 @@ def test_without_a_code_the_status_tells(server: Server, answer: str) -> None:
         with pytest.raises(SmsError, match=f"^the gateway answered {status}$") as caught:
             send(gateway(server))
         assert caught.value.fate is fate
+
+
+def test_it_waits_no_longer_than_it_may(server: Server) -> None:
+    server.answer = hangs
+    began = time.perf_counter()
+    with pytest.raises(SmsError, match=r"within 0\.5 seconds"):
+        send(gateway(server), patience=0.5)
+    assert time.perf_counter() - began < 2
 
 
 # -- its settings ------------------------------------------------------------------
@@ -447,6 +456,15 @@ def test_nonsense_that_is_not(asked_for: str, body: bytes, status: int) -> None:
     path = asked_for.removeprefix(conf.base_url)
     assert Client().post(path, body, content_type=FORM).status_code == status
     assert text_now() == (State.SENT, "")
+
+
+@needs_services
+def test_no_receipt_is_told_in_logs(asked_for: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        call_back(asked_for, facts())
+        call_back(asked_for, facts(), signed="forged")
+    told = caplog.text
+    assert not [secret for secret in (TOKEN, NUMBER, NUMBER[3:], SID) if secret in told]
 
 
 # -- end to end --------------------------------------------------------------------
