@@ -159,24 +159,14 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh_trail() -> None:
-    """The first event of a test follows none of another test."""
+def fresh() -> Iterator[None]:
+    """A test begins with no event before its own, no requests counted, and no waits for texts."""
     forget_thread()
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttle() -> Iterator[None]:
-    """Each test begins with no requests counted."""
+    waits.forget()
     yield
     throttle._own.cache_clear()
     throttle._client.cache_clear()
     throttle._redis.answered()
-
-
-@pytest.fixture(autouse=True)
-def fresh_waits() -> None:
-    """No test is told how long the texts of another took."""
-    waits.forget()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,11 +41,6 @@ def phone() -> None:
     """The simulator's file: see ``Site.newest_text``."""
 
 
-@pytest.fixture(autouse=True)
-def fresh_throttle() -> None:
-    """The server counts in its own process."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "browser"):
