@@ -23,7 +23,8 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.kit.server import ROOT, free_port, listens, manage, migrated, running_python, until
+from tests.kit.server import ROOT, free_port, listens, manage, running_python, until
+from tests.kit.tables import migrated
 
 # The shell has the engine without the windows around it: a third less work for the processor.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")

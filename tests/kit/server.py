@@ -9,12 +9,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,6 +23,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from tests.kit.clients import FORM
+from tests.kit.tables import migrated
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 METRICS_TOKEN = "metrics-token-of-32-characters-or-more"
@@ -49,34 +48,6 @@ class Code:
 
 
 PRESENT = Code(ROOT)
-
-
-def copy_tables(database: Path) -> None:
-    """Make the file *database* as ``migrate`` does: a copy of the empty tables of the tests.
-
-    For tests on SQLite, which so save the seconds that a process with ``migrate`` takes.
-    """
-    connection.ensure_connection()
-    with closing(sqlite3.connect(database)) as copy:
-        connection.connection.backup(copy)
-        copy.execute("DELETE FROM sqlite_sequence")
-        copy.commit()
-
-
-@cache
-def _migrated() -> bytes:
-    """The file that ``migrate`` makes. It holds nothing that depends on a key."""
-    with tempfile.TemporaryDirectory() as folder:
-        env = {"PATH": os.environ["PATH"], "DATA_DIR": folder}
-        done = PRESENT.manage("migrate", "--verbosity", "0", env=env)
-        assert done.returncode == 0, done.stderr
-        return Path(folder, "db.sqlite3").read_bytes()
-
-
-def migrated(data: Path) -> None:
-    """Let *data* have the SQLite file of a first ``migrate``, which takes seconds."""
-    data.mkdir(parents=True, exist_ok=True)
-    (data / "db.sqlite3").write_bytes(_migrated())
 
 
 def needs(service: str, present: bool) -> None:
@@ -423,6 +394,6 @@ def running(
             environment["DATABASE_URL"] = database_url()
         site = Site(folder, port, environment)
         if tables and connection.vendor != "postgresql":
-            copy_tables(folder / "db.sqlite3")
+            migrated(folder)
         with gunicorn(listener, environment, site.log, workers=2) as site.process:
             yield site
