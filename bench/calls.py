@@ -205,7 +205,7 @@ CALLS = {
     ),
     "page: sign in": Call(_without_number, _page, "303 See Other", b""),
     "page: with a text": Call(_with_number, _page, "303 See Other", b""),
-    "page: kept answer": Call(_with_answer_about_sim, _page, "303 See Other", b"", _ASKING),
+    "page: stored answer": Call(_with_answer_about_sim, _page, "303 See Other", b"", _ASKING),
     "page: SIM question": Call(_with_number, _page, "303 See Other", b"", _ASKING),
 }
 

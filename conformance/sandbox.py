@@ -50,8 +50,8 @@ ROWS: dict[str, set[str]] = {
         *("invalid_client", "2fa_code_required", "temporarily_unavailable"),
     },
 }
-"""The answers of each call: docs/contract.md, sections 3 and 4. Those of every call are here those
-of ``verify``."""
+"""The answers of each call: docs/contract.md, sections 3 and 4. What every call can answer is only
+under ``verify``."""
 
 UNREACHABLE = {
     "unauthorized_client": "the operator switches password clients off",
@@ -62,7 +62,7 @@ UNREACHABLE = {
 
 
 class Person(Session):
-    """A test account. It repeats nothing that is throttled: that is an answer like others."""
+    """A test account. It repeats no call that is throttled, because it wants that answer too."""
 
     def opt_in(self, ending: str) -> str:
         answer = self.call("opt-in", {"MobileNumber": NUMBERS[ending]})

@@ -173,7 +173,7 @@ def authentication_options(
 ) -> Options:
     """Return what asks a browser to use one of the passkeys that somebody *has*.
 
-    If that is none, it may use any: for ``PASSWORDLESS``.
+    If they are not known yet (``PASSWORDLESS``), the browser may use any.
     """
     challenge, signed = _new_challenge(purpose, session)
     needs = UserVerificationRequirement

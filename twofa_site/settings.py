@@ -409,7 +409,7 @@ AUTH_PASSWORD_VALIDATORS = [
 OPENID_KEYS: tuple[str, ...] = globals()["OPTIN_OPENID_KEYS"]
 _identity = ("openid", "profile", "email") if OPENID_KEYS else ()
 OAUTH2_PROVIDER = {
-    # What they allow, in words: optin.web.consent. "scim" is never of a person.
+    # What they allow, in words: optin.web.consent. No person gives "scim".
     "SCOPES": dict.fromkeys(("full", "2fa", "modify", "view", "events", *_identity, "scim"), ""),
     "DEFAULT_SCOPES": ["2fa"],
     "SCOPES_BACKEND_CLASS": "optin.api.oauth.Scopes",

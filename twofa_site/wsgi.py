@@ -17,6 +17,6 @@ application = Handler()
 # start too, not only a command's.
 BaseCommand().check(tags=[CHECKS])
 
-# Load all pages and calls but those of SCIM. The first request would wait for them for a second,
-# and each collection of garbage would visit them (gunicorn.conf.py).
+# Load all pages and calls but those of SCIM now. Otherwise the first request would wait a second
+# for them, and each garbage collection would visit them (gunicorn.conf.py).
 resolve("/")

@@ -180,7 +180,7 @@ class Action:
     needs: str = ""
     """What must be so before: staff tick it, and the help of the command says it."""
     changes: Callable[[Any], object] = lambda it: True
-    """Whether it would do anything for this row; of accounts, for what is ``Known``."""
+    """Whether it would do anything for this row. For an account, it gets ``Known``."""
     helps: Callable[[Any], object] = lambda it: False
     """Whether staff most likely want it then, if it would do anything."""
 

@@ -155,14 +155,14 @@ BUTTONS = 2
 
 
 def _offered(known: Known, actor: User, origin: Origin) -> tuple[list[Action], bool]:
-    """Return what *actor* can do that would change something, what helps most likely first.
+    """Return the actions of *actor* that would change something, the most helpful first.
 
-    And whether they may act, but not on this person.
+    Also return whether this person is out of their reach.
     """
     may = [each for each in ACTIONS if actor.has_perm(each.permission)]
     is_out_of_reach = bool(may) and staff.is_out_of_reach(origin, known.user)
     if is_out_of_reach:
-        # Who asked for a removal may think better of it.
+        # Whoever asked for a removal may withdraw it.
         own = known.revocation is not None and known.revocation.actor_id == actor.pk
         may = [each for each in may if own and each.name == "withdraw"]
     useful = [each for each in may if each.changes(known)]

@@ -206,7 +206,7 @@ def fate_of(status: int) -> Fate:
 
 
 def knows_us(url: str, headers: Mapping[str, str]) -> bool:
-    """Whether a gateway accepts the credentials in *headers*. It is posted a text to nobody.
+    """Whether a gateway accepts the credentials in *headers*. The request holds no text.
 
     :raises SmsError: if it says neither.
     """

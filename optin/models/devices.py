@@ -6,7 +6,7 @@ from django_otp.models import Device
 class FactorDevice(Device):
     """A second factor, so that ``devices_for_user`` and ``user.is_verified`` of django-otp see it.
 
-    It checks nothing by itself: ``operations`` are the one way, and they count and audit it.
+    It checks nothing by itself: only ``operations`` do, which count and audit each attempt.
     """
 
     class Meta:

@@ -55,7 +55,7 @@ class Passkey(FactorDevice):
 
     @property
     def works_here(self) -> bool:
-        """Whether browsers find it: not since the host of ``BASE_URL`` is another."""
+        """Whether browsers can use it: only at the host for which it was made."""
         return self.rp_id == passkeys.rp_id()
 
     def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:

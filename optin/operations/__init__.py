@@ -6,9 +6,8 @@ commit. (Tries of a password, password resets, purging and key rotation take sev
 at one user's codes wait for each other, no answer leaves before the commit that counted the
 attempt, and an event is saved together with its change.
 
-If the input is malformed, an operation raises an exception (``errors``) and stores nothing: of
-what staff do, ``UnfitReason`` if ``fit_reason`` refuses the reason, and ``Deactivated`` if who asks
-is no staff any more. A decision is returned (``outcomes``): an exception would roll back the count
-and the audit event. How a request is parsed and an answer is presented is not here: the faces do
-that.
+If the input is malformed, an operation raises an exception (``errors``) and stores nothing. Those
+of staff raise ``UnfitReason`` if ``fit_reason`` refuses the reason, and ``Deactivated`` if whoever
+asks is no longer staff. A decision is returned (``outcomes``): an exception would roll back the
+count and the audit event. The faces parse requests and present answers.
 """

@@ -4,7 +4,7 @@ Set up an app, make recovery codes, remove a factor.
 
 For each change, the session must have verified the password in the last 15 minutes and, while
 two-factor sign-in is on, a second factor too: otherwise ``PasswordNeeded`` or ``FactorNeeded`` is
-raised. If the session was ended meanwhile, ``SignedOut`` or ``Deactivated`` is.
+raised. If the session has ended meanwhile, ``SignedOut`` or ``Deactivated`` is raised.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -277,7 +277,7 @@ def waiting_secret(user: User, *, origin: Origin) -> tuple[str, str] | None:
 
 
 def new_recovery_codes(user: User, *, standing: Standing) -> list[str]:
-    """Return fresh codes to be shown; they count once ``keep_recovery_codes`` has them."""
+    """Return new codes to be shown. They work once ``keep_recovery_codes`` has stored them."""
     standing.demand(timezone.now(), overview(user))
     return [codes.new_recovery_code() for _ in range(codes.RECOVERY_CODES)]
 

@@ -1,7 +1,8 @@
 """Passkeys of a person: adding one, and renaming it.
 
 They are checked like any second factor (``verification``), and removed like one
-(``authenticators.turn_off``). That module says what a change takes, and raises otherwise.
+(``authenticators.turn_off``). That module says what each change needs, and what is
+raised otherwise.
 """
 
 from dataclasses import asdict

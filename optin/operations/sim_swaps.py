@@ -51,7 +51,7 @@ _HOUR = timedelta(hours=1)
 
 
 class Sim(StrEnum):
-    """What is known of the SIM to which a text is due. The event of the text has it."""
+    """What is known of the SIM that would get a text. The event of the text stores it."""
 
     SAME = ""  # or nobody needs to know
     SWAPPED = "swapped"
@@ -159,7 +159,7 @@ def _hours(number: ProviderUser, now: datetime) -> int:
 def _is_swapped(number: str, hours: int, health: list[GatewayHealth], now: datetime) -> bool:
     """Ask the provider.
 
-    :param health: its row, if it ever failed.
+    :param health: has one row if the provider ever failed.
     :raises SimUnknown: if there is no answer.
     """
     if any(one.is_tripped(now) for one in health):

@@ -228,7 +228,7 @@ class Revealed:
 
 
 def reveal(row: ProviderUser, *, reason: str, origin: Origin) -> Revealed:
-    """Return the number of *row* in full; whose it is can see that it was looked at."""
+    """Return the number of *row* in full. Its owner can see that staff looked at it."""
     reason = fit_reason(reason)
     with transaction.atomic(durable=True):
         factors = read_locked(row.user, Purpose.SIGN_IN)

@@ -52,13 +52,13 @@ class StaffAction:
     kind: AuditEvent.Kind
     notice: Notice.Kind
     change: Callable[..., StaffOutcome | dict[str, Any]]
-    """Changes the locked user, and says whether there was something to change. What is not about
-    the number returns the data of the event instead."""
+    """Changes the locked user; returns ``OK``, or why there was nothing to change. A change that is
+    not about the number returns the data of its event in place of ``OK``."""
 
     def __call__(self, user: User, *, reason: str, origin: Origin, **which: Any) -> StaffOutcome:
         """Do it to *user*.
 
-        :param which: what ``change`` needs to know more.
+        :param which: what else ``change`` needs to know.
         """
         reason = fit_reason(reason)
         with transaction.atomic(durable=True):

@@ -42,7 +42,7 @@ def set_day(file: File, day: date | None, *, reason: str, origin: Origin) -> Sta
 
 
 def put_day(file: File, day: date | None, *, reason: str, origin: Origin) -> StaffOutcome:
-    """``set_day`` for a caller that has decided that it may, in its transaction."""
+    """``set_day`` without its checks, in the transaction of the caller."""
     if not File.objects.filter(pk=file.pk).exclude(texts_end_on=day).update(texts_end_on=day):
         return StaffOutcome.UNCHANGED
     AuditEvent.objects.record(

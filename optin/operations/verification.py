@@ -248,7 +248,7 @@ def check_any(
 ) -> Verification:
     """Judge an attempt at any factor that was read, and count it. The right code is used up.
 
-    :param code: parsed, or the response of a passkey. That is no guess: nothing counts a wrong one.
+    :param code: parsed, or the response of a passkey. A refused passkey is not counted.
     :param aims: as for ``attempt_digest``; the purpose comes first.
     :param standing: of the session that asks: a factor that it ``made_itself`` does not do.
     """
@@ -277,7 +277,7 @@ def check_any(
 def _use_up(
     factors: Factors, result: Verification, recovery: RecoveryCode | None, attempt: str
 ) -> Verification:
-    """Let the right code never count again, and end what wrong ones led to."""
+    """Use up the right code, and end what wrong ones led to."""
     if result.tried:
         result.tried.close_as_verified(factors.now)
         number = result.tried.provider_user
@@ -373,7 +373,7 @@ def _first_code(result: Verification, number: ProviderUser) -> Verification:
 
 
 def _let_through(result: Verification, number: ProviderUser, now: datetime) -> Verification:
-    """End what staff let through, if the texted code came through by it."""
+    """End the permission of staff, if the texted code needed it."""
     sim = SimAnswer.against(number, now)
     if sim is None:
         return result

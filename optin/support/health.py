@@ -183,7 +183,7 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
         yield Need(
             f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} {one.unit} used. "
             f"It begins again at {moment(one.ends)}.",
-            do=f"Find out who asks for so many texts. {_PUMPING}",
+            do=f"Find out who uses it up. {_PUMPING}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Why a passkey was refused, in words for each of those who read of it (G-07)."""
+"""Why a passkey was refused, in words for the person and for staff (G-07)."""
 
 from dataclasses import dataclass
 

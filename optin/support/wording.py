@@ -408,7 +408,7 @@ _FACTS: dict[str, Callable[[Any], str]] = {
     "replaced": lambda _: "the number before it was removed",
     "changed": _changed,
 }
-"""What each fact of an event comes to in words."""
+"""The words for each fact of an event."""
 _FAULTS: dict[str, str] = {
     phones.Fault.TOO_SHORT: ", it has too few digits",
     phones.Fault.TOO_LONG: ", it has too many digits",

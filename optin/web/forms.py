@@ -57,7 +57,7 @@ class SignInForm(PasswordForm):
 
 
 class PlainField(forms.CharField):
-    """A name that its person chooses: without what is not printed."""
+    """A name that somebody chooses. Characters that are not printed are removed."""
 
     widget = forms.TextInput(attrs={"autocomplete": "off"})
 

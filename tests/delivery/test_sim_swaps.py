@@ -350,7 +350,10 @@ def test_a_used_idempotency_key_does_not_ask_again(
 
 
 def _while_asked(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], says: bool) -> None:
-    """Have the stub answer *says* after *act*, and say "swapped" to what *act* makes it asked."""
+    """While the stub is asked, do *act*; then it answers *says*.
+
+    If *act* makes the service ask again, the stub says "swapped".
+    """
 
     def swapped(*args: object, **more: object) -> bool:
         monkeypatch.setattr(sim_swap.Stub, "swapped", lambda *args, **more: True)

@@ -277,7 +277,7 @@ def answer_with_passkeys(person: Person) -> None:
 
 
 def swap_the_sim(person: Person, *, for_long: bool) -> None:
-    """Staff let a sign-in through. Or the provider says soon that it was no swap."""
+    """A swap after which staff let a sign-in through, or which the provider soon takes back."""
     now = timezone.now()
     told = {"asked_at": now, "swapped_until": now + timedelta(hours=1), "let_through_until": None}
     SimAnswer.objects.update_or_create(number=person.number, defaults=told)

@@ -18,7 +18,7 @@ FAULTY = {
     "LOG_LEVEL": "DEBUG",
     "LOG_FORMAT": "json",
 }
-"""A server that hides nothing of what it logs."""
+"""The environment of a server that logs all it can."""
 
 
 @dataclass

@@ -33,7 +33,7 @@ LONG_AGO = (
     "UPDATE oauth2_provider_refreshtoken SET revoked = '2026-01-01 00:00:00+00:00' "
     "WHERE revoked IS NOT NULL"
 )
-"""No client repeats a refresh so late."""
+"""Makes it too late to repeat a refresh."""
 
 
 @pytest.fixture

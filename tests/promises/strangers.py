@@ -495,7 +495,7 @@ class Strangers(RuleBasedStateMachine):
 
     @rule(sim=st.sampled_from(["swapped", "swapped", "fails", "unknown", "works"]))
     def get_another_sim_of_her_number(self, sim: str) -> None:
-        """Or the provider that knows of it fails, does not know the number, or works again."""
+        """Or make the provider fail, not know the number, or work again."""
         if sim == "swapped":
             Sims.swapped_at = timezone.now()
         else:
@@ -532,7 +532,7 @@ class Strangers(RuleBasedStateMachine):
                 self.http.post("/sign-in/", form, secure=True, **environ)
 
     def teardown(self) -> None:
-        """Whatever was done: she gets in. So she does with a swapped SIM, and once that is over."""
+        """Whatever was done, she gets in: also with a swapped SIM, and when that is over."""
         self.gets_in(WAYS_IN[len(self.phone.messages) % len(WAYS_IN)])
         if conf.sim_swap == OFF:
             return

@@ -193,7 +193,7 @@ def test_exactly_the_allowed_own_texts_leave(
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["OPTIN_BREAKER_UNPROVED", "OPTIN_BREAKER_TEXTS"])
 def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path, setting: str) -> None:
-    """Four processes, all at once; proofs are counted as exactly, and other prefixes stay open."""
+    """With four processes at once. Proofs are counted exactly too; other prefixes stay open."""
     file = File.objects.create(id=1, name="file")
     off = ("OPTIN_SENDS_PER_CLIENT", "OPTIN_SENDS_PER_FILE", "OPTIN_SENDS_TOTAL")
     env = {**dict.fromkeys(off, "0"), "OPTIN_BREAKER_UNPROVED": "1000", setting: "7"}
@@ -206,7 +206,7 @@ def test_a_breaker_closes_after_exactly_the_allowed_texts(tmp_path: Path, settin
             partial(way.opt_in, user, file, mobile) for mobile, user in users.items()
         )
         assert Counter(at_once(asking)) == {"ok": 7, "send_limit": 53}
-        # Many found that it must be closed; one told.
+        # Many calls found that it must be closed. One logged it.
         assert (tmp_path / "server.log").read_text().count("A prefix was closed") == 1
         assert Guard.objects.filter(kind=Guard.Kind.BREAKER).count() == 1
 

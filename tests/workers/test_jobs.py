@@ -421,7 +421,7 @@ written = pytest.fixture(lambda: (yield from lines("json")), name="written")
 
 
 def of_jobs(written: Lines) -> list[str]:
-    """The lines of Procrastinate's that an operator sees, but for those at a stop."""
+    """The lines of Procrastinate that operators see, without those about a stop."""
     return [
         line["event"]
         for line in written.all

@@ -1,8 +1,8 @@
 """Why no text came, why somebody cannot opt in or sign in: the likely causes in words (P-21).
 
 ``Known`` reads each fact of one account once, by one query, and pure functions find the causes in
-it. What staff can do about a cause is in ``operations``; the page that
-shows the causes is in ``admin``.
+it. What staff can do about a cause is in ``operations``; the page that shows the causes is in
+``admin``.
 """
 
 from collections.abc import Iterable

@@ -151,7 +151,7 @@ def _suspended(known: Known) -> Iterator[Cause]:
 
 
 def _after_wrong_codes(known: Known, why: Why, said: str, way: str) -> Cause:
-    """Add to what is *said* after how many wrong codes it is so, and to the *way* what helps."""
+    """Return the cause: *said* with the number of wrong codes, and *way* with other advice."""
     after = f"after {known.user.otp_failures} wrong codes"
     if known.user.is_test and not known.user.otp_failures:
         after = "because a number of the sandbox asks for it"

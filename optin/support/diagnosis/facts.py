@@ -83,7 +83,7 @@ class Known:
 
     @property
     def is_refused(self) -> bool:
-        """Whether no code of a text is heard, because of wrong ones."""
+        """Whether texted codes are refused, because of wrong ones."""
         return self.user.own.bars(self.now)
 
     @property
@@ -98,12 +98,12 @@ class Known:
 
     @cached_property
     def health(self) -> list[GatewayHealth]:
-        """The gateways that are left alone now."""
+        """The gateways that get no texts now, because they failed."""
         return [one for one in GatewayHealth.objects.of_gateways() if one.is_tripped(self.now)]
 
     @cached_property
     def ended(self) -> ScimEnd | None:
-        """Who deactivated the account by SCIM, if it was one: first, who can activate it again."""
+        """The application that deactivated the account by SCIM; rather one that can undo it."""
         ends = self.user.scim_ends.filter(of_account=True).select_related("application")
         found: ScimEnd | None = ends.order_by("deleted", "pk").first()
         return found
@@ -184,7 +184,7 @@ class Known:
 
     @cached_property
     def right_code(self) -> AuditEvent | None:
-        """The last one on a page."""
+        """The last right code on a page."""
         right = self._trail.filter(kind__in=_CODES, outcome=CodeOutcome.OK, face=Face.WEB)
         return right.first()
 
