@@ -360,8 +360,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.FILE: {
         "changed": done(staff="File changed", ocsf=UPDATED),
         "removed": done(staff="File removed", ocsf=DELETED),
-        "texts_end": done(staff="Day set on which texts end in a file", ocsf=UPDATED, ledger=TOLD),
-        "texts_stay": done(staff="Day on which texts end taken back", ocsf=UPDATED,
+        "texts_end": done(staff="End of texts in a file: day set", ocsf=UPDATED, ledger=TOLD),
+        "texts_stay": done(staff="End of texts in a file: day taken back", ocsf=UPDATED,
             ledger=GIVES_BACK),
         OTHERS: done(staff="File made", ocsf=CREATED),
     },
