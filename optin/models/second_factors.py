@@ -40,6 +40,11 @@ class SecondFactors:
         return [one for one in self.passkeys if one.works_here]
 
     @property
+    def usable(self) -> list[ProviderUser | AuthenticatorApp | Passkey]:
+        """Those that can be used here."""
+        return [one for one in (self.number, self.app, *self.passkeys_here) if one]
+
+    @property
     def works_without_texts(self) -> bool:
         """Whether there is a factor that needs no text, and can be used here."""
         return bool(self.app or self.passkeys_here)

@@ -352,7 +352,8 @@ class OffCode(CodePage):
         # What is gone was removed since, perhaps by the first half of a double click.
         if not has[self.removal]:
             return SeeOther("two-factor")
-        if not factors.has_several:
+        # What is left must let the person in.
+        if all(one == has[self.removal] for one in factors.usable):
             self.removal, self.one = Removal.ALL, None
         return super().dispatch(request, *args, **kwargs)
 

@@ -118,6 +118,7 @@ def test_of_an_earlier_host_it_is_not_offered_and_still_counts(
     assert "passkey" not in browser.page.inputs
     browser.send(code=phone.code())
     assert "Made for old.example.com" in browser.go(TWO_FACTOR).text
+    assert browser.go(f"{OFF}?what=number").heading == "Turn two-factor sign-in off"
 
     ProviderUser.objects.update(confirmed=False, released_at=timezone.now())
     sign_in(browser := Browser())
