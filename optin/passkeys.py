@@ -68,7 +68,7 @@ ALGORITHMS = [
 """The kinds of keys that are taken, the preferred one first."""
 
 
-REGISTRATION, PASSWORDLESS = "registration", "alone"
+REGISTRATION, PASSWORDLESS = "add", "alone"
 """The purposes of a challenge in addition to ``models.Purpose``: a new passkey, and signing in with
 a passkey alone. The audit trail keeps the second."""
 
