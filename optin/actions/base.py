@@ -143,7 +143,7 @@ def calls(operation: Any, done: str, unchanged: str = "Already set.", **more: An
     words = {
         StaffOutcome.OK: done,
         StaffOutcome.UNCHANGED: unchanged,
-        StaffOutcome.NOT_OPTED_IN: "Nothing was done: there is no active second factor for it.",
+        StaffOutcome.NOT_OPTED_IN: "Nothing was done: this person has no such second factor.",
     }
 
     def do(row: Any, data: dict[str, Any], origin: Origin) -> Done:

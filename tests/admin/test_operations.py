@@ -268,7 +268,7 @@ def test_a_passkey_is_removed_and_the_others_stay(
     assert event.data == {"removed": ["passkey"], "passkeys": [lost.pk]}
     assert decided(event) == "Passkey removed by staff"
 
-    with pytest.raises(CommandError, match="no active second factor for it"):
+    with pytest.raises(CommandError, match="no such second factor"):
         run("person", "remove-passkey", "ann", str(lost.pk), "--reason", "again")
     run("person", "remove-passkey", "ann", str(kept.pk), "--reason", "asked")
     assert not Passkey.objects.exists()
