@@ -8,10 +8,11 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from optin.admin.actions import OFFERED
 from optin.errors import Refusal
-from optin.models import AuditEvent, Guard, ProviderUser, User
+from optin.models import AccessKey, AuditEvent, File, Guard, Membership, ProviderUser, User
 from optin.operations import staff, staff_actions
 from optin.origin import Face, Origin
 from optin.outcomes import StaffOutcome
@@ -254,3 +255,18 @@ def test_many_searches_at_once_are_no_more_than_the_limit() -> None:
     found = at_once([lambda: staff.find(NUMBER, origin=by(actor))] * 70)
     assert sum(each.retry_after is None for each in found) == 60
     assert decisions(kind="search").total() == 70
+
+
+def test_no_token_and_no_key_opens_the_admin(on_staff: OnStaff, file: File) -> None:
+    user = on_staff("superuser")
+    Membership.objects.create(user=user, file=file)
+    key = AccessKey.objects.make(user, file, timezone.now())[1]
+    for query, headers in (
+        (f"?FileId=777&WsAccessKey={key}", {}),
+        ("", {"authorization": f"Bearer {key}"}),
+        ("", {"authorization": "Basic c3VwZXJ1c2VyOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ=="}),
+        ("", {"remote-user": "superuser", "x-forwarded-user": "superuser"}),
+    ):
+        answer = Client().get(f"/admin/{query}", headers=headers)
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/admin/login/")

@@ -139,3 +139,16 @@ def test_an_administrator_decides_who_manages_a_file(user: User, file: File, sig
     assert list(events.values_list("outcome", "user_id")) == [
         (outcome, user.pk) for outcome in ("manager", "manager", "manager_ended")
     ]
+
+
+def test_the_secret_is_shown_once(file: File, signed_in: In) -> None:
+    client = signed_in("administrator")
+    page = ask(client, f"{LIST}/make/", 200, file_id=file.pk, url="https://shop.example.com/hook")
+
+    endpoint = WebhookEndpoint.objects.get()
+    (secret,) = endpoint.open_secrets()
+    assert secret in page
+    assert secret not in client.get(f"/admin/{LIST}/{endpoint.pk}/change/").content.decode()
+    event = AuditEvent.objects.latest("pk")
+    assert (event.kind, event.outcome, event.file_id) == ("webhook", "made", file.pk)
+    assert event.data == {"endpoint": endpoint.pk}

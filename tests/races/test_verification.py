@@ -142,3 +142,30 @@ def test_guesses_at_several_codes_at_once_lock_at_the_tenth(
         assert max(tries) <= 5
         # Releases the number for the next round.
         staff_actions.revoke(user, reason="the round is over", origin=ORIGIN)
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_new_texts_amid_the_guesses_do_not_start_the_count_again(
+    rounds: int, file: File, settings: Settings
+) -> None:
+    """S-05: a used-up code makes way for a new one, and the tenth failure locks all the same."""
+    settings.OPTIN_RESEND_WAIT = (0,)
+    settings.OPTIN_SENDS_PER_NUMBER = settings.OPTIN_SENDS_PER_CLIENT = ()
+    settings.OPTIN_SENDS_PER_USER = settings.OPTIN_SENDS_PER_FILE = ()
+
+    def send_again(user: User, mobile: str) -> str:
+        return opt_ins.opt_in(user, file, mobile, origin=ORIGIN).outcome
+
+    for n in range(rounds):
+        user = make_user(f"user{n}", file)
+        pending = pend(user, file, number(n))
+        calls = [partial(guess, user, file, pending, code) for code in wrong_codes(pending, 60)]
+        calls += [partial(send_again, user, number(n))] * 20
+        random.Random(n).shuffle(calls)
+
+        answers = Counter(at_once(calls))
+
+        user.refresh_from_db()
+        assert user.failures == answers["otp_incorrect"] == 10
+        codes = PendingOtp.objects.filter(provider_user__user=user)
+        assert sorted(codes.values_list("tries", flat=True)) == [5, 5]

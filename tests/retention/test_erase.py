@@ -362,3 +362,32 @@ def test_the_command_asks_at_a_terminal(
     asked.assert_called_once()
     assert NAME in asked.call_args.args[0]
     assert bool(User.objects.by_login(NAME)) is not erased
+
+
+def test_every_model_that_points_at_a_person_is_known() -> None:
+    """A new one must be looked at here: what is it worth when its person is gone?"""
+    pointing = {relation.related_model.__name__ for relation in User._meta.related_objects}
+    assert pointing == {
+        "AccessKey",
+        "AccessToken",
+        "Application",  # stays, without an owner
+        "AuthenticatorApp",
+        "DeviceGrant",
+        "EmailChange",  # goes, with both addresses
+        "ExternalId",
+        "Grant",
+        "IDToken",
+        "IdempotencyKey",
+        "KnownNetwork",
+        "LogEntry",  # of the admin, which writes none; goes
+        "Membership",
+        "Notice",
+        "Passkey",
+        "ProposedNumber",
+        "ProviderUser",
+        "RecoveryCode",
+        "RefreshToken",
+        "Revocation",  # one that waits too: there is nobody to be let in
+        "ScimEnd",
+        "SessionOwner",
+    }

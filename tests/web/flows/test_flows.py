@@ -775,3 +775,15 @@ def test_factor_that_staff_removed_meanwhile(
     assert "Sign in again" in browser.page.flash
     sign_in(browser)
     assert browser.path == "/account/"
+
+
+def test_the_typed_number_is_gone_once_it_is_verified(
+    ann: Browser, user: User, phone: Phone
+) -> None:
+    """S-51."""
+    ann.go(NUMBER_PAGE)
+    ann.send(number=NUMBER)
+    ann.send(code=phone.code())
+    assert ann.path == SUCCESS
+    assert "typed" not in ann.client.session
+    assert "0491 570 156" not in ann.page.html

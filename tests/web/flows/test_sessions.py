@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 import time_machine
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.tokens import default_token_generator
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -522,3 +523,10 @@ def test_next_is_local_only(page: str, ann: Browser) -> None:
         read = location.translate({9: None, 10: None, 13: None}).replace("\\", "/")
         assert not read.startswith("//"), evil
         assert "a" not in response.cookies
+
+
+def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
+    held = content(half.session)
+    assert held.keys() <= {"half", "flash", "flash_refused", "flash_to_password", "refused"}
+    assert held["half"].keys() == {"user", "at", "ended", "last_visit"}
+    assert SESSION_KEY not in held

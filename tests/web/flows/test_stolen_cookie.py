@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from optin.models import AuthenticatorApp, EmailChange, User
+from optin.models import AuthenticatorApp, EmailChange, ProviderUser, User
 from optin.models.second_factors import overview
 from tests.kit import apps
-from tests.kit.browser import APP, OFF, PROVE, RECOVERY, Browser, opt_in, sign_in
+from tests.kit.browser import APP, NUMBER_PAGE, OFF, PROVE, RECOVERY, Browser, opt_in, sign_in
 from tests.kit.phone import Phone
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -112,3 +112,14 @@ def test_who_had_no_factor_turns_it_off_again(ann: Browser, user: User) -> None:
         ann.go(OFF)
         ann.send(code=apps.app_code(AuthenticatorApp.objects.get().open_secret(), 1))
         assert not overview(user).is_on
+
+
+def test_it_replaces_no_number(ann_on: Browser, active: ProviderUser, phone: Phone) -> None:
+    """P-08."""
+    sent = len(phone.messages)
+    ann_on.go(NUMBER_PAGE)
+    assert ann_on.path == PROVE
+    assert len(phone.messages) == sent
+    ann_on.send(f"{PROVE}send/")
+    ann_on.send(code=phone.code())
+    assert ann_on.path == NUMBER_PAGE
