@@ -323,7 +323,7 @@ def access_tokens_outlive_a_refresh(request: Request, forward: Forward) -> Reply
     return reply
 
 
-_ACCESS_TOKEN = re.compile(rb"access_token\W+([\w-]+)")
+_ACCESS_TOKEN = re.compile(rb"access_token[\": >]+([\w-]+)")
 _given_out: list[str] = []
 
 

@@ -243,7 +243,7 @@ def test_a_lost_refresh_token_is_given_again(
         program = Program(server, make_user("ann", file), file, kind)
         request = refresh(program)
         request.send_and_lose_the_answer("refresh issued")
-        found = re.search(r"refresh_token\W+([\w-]+)", request.send().text)
+        found = re.search(r"refresh_token[\": >]+([\w-]+)", request.send().text)
         assert found
         sent = {"grant_type": "refresh_token", "refresh_token": found[1]}
         again = program.token_call("refresh", OF_REFRESHES, **sent).send()
