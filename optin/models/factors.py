@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.db import models
 from django.db.models import Exists, F, FilteredRelation, OuterRef, Q
 from django.utils.translation import gettext_noop as _
-from django_otp.models import Device, DeviceManager
+from django_otp.models import DeviceManager
 
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
@@ -395,15 +395,19 @@ _ROWS = Select(
 )
 
 
-def kinds_of(user: str) -> dict[str, Exists]:
-    """Return, by kind of second factor, whether the user in the column *user* has one."""
-    mine = {"user": OuterRef(user), "confirmed": True}
-    kinds: dict[str, type[Device]] = {
-        "texts": ProviderUser,
-        "app": AuthenticatorApp,
-        "passkey": Passkey,
+def kinds_of(user: str, **passkeys: str) -> dict[str, Exists]:
+    """Return, by kind of second factor, whether the user in the column *user* has one.
+
+    :param passkeys: which passkeys count; by default also those of a host that the service had
+        before.
+    """
+    kinds: dict[str, models.QuerySet[Any]] = {
+        "texts": ProviderUser._base_manager.all(),
+        "app": AuthenticatorApp._base_manager.all(),
+        "passkey": Passkey._base_manager.filter(**passkeys),
     }
-    return {name: Exists(kind._base_manager.filter(**mine)) for name, kind in kinds.items()}
+    mine = {"user": OuterRef(user), "confirmed": True}
+    return {name: Exists(rows.filter(**mine)) for name, rows in kinds.items()}
 
 
 def has_factor(user: str = "pk") -> Q:

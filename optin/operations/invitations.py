@@ -27,6 +27,7 @@ from optin.operations.erasure import is_erased
 from optin.operations.revocations import mails_leave
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome
+from optin.passkeys import rp_id
 from optin.runtime import locks
 
 A_DAY = 3
@@ -255,9 +256,8 @@ def how_far() -> dict[str, Q]:
     invited = Q(user__invited_at__isnull=False)
     password = ~Q(user__password__startswith=UNUSABLE_PASSWORD_PREFIX)
     two_factor = has_factor("user_id")
-    others = kinds_of("user_id")
-    texts = others.pop("texts")
-    texts_only = Q(texts, *(~has for has in others.values()), user__is_test=False)
+    has = kinds_of("user_id", rp_id=rp_id())
+    texts_only = Q(has["texts"], ~has["app"], ~has["passkey"], user__is_test=False)
     yes = {"invited": invited, "password": password, "two_factor": two_factor}
     found = {"members": Q()} | yes | {f"not_{name}": ~is_so for name, is_so in yes.items()}
     found |= {"texts_only": texts_only, "stranded": texts_only & ~password}

@@ -157,7 +157,7 @@ def files_for_numbers(user: User, factors: SecondFactors) -> list[File]:
 
 
 def _takes_number(file: File, factors: SecondFactors) -> bool:
-    return factors.beyond_texts or file.takes_numbers_alone(timezone.localdate())
+    return factors.works_without_texts or file.takes_numbers_alone(timezone.localdate())
 
 
 def not_allowed(number: MobileNumber) -> Sending | None:

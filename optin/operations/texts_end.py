@@ -13,6 +13,7 @@ from django.utils import timezone
 from optin.errors import PastDay, Strands
 from optin.models import AuditEvent, File, ProviderUser, User
 from optin.models.reasons import fit_reason
+from optin.models.second_factors import SecondFactors
 from optin.operations import invitations
 from optin.origin import Origin
 from optin.outcomes import StaffOutcome
@@ -68,4 +69,7 @@ def near(user: User) -> File | None:
     """Return the first file of *user* for which they should add another factor now, if any."""
     soon = File.objects.open_to(user).filter(texts_end_on__lte=timezone.localdate() + NOTICE)
     file = soon.order_by("texts_end_on", "pk").first()
-    return None if file is None or any(ProviderUser.objects.others_of(user)) else file
+    if file is None:
+        return None
+    others = SecondFactors(user, None, *ProviderUser.objects.others_of(user))
+    return None if others.works_without_texts else file

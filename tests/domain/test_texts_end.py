@@ -9,9 +9,10 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from optin.models import AuditEvent, FactorCount, File, Membership, Passkey, ProviderUser, User
-from optin.operations import opt_ins
+from optin.operations import opt_ins, texts_end
 from optin.operations.sending import Sending
 from optin.outcomes import CodeOutcome, SendOutcome
+from optin.passkeys import rp_id
 from optin.support import statistics
 from tests.kit.apps import WEB, add_app, standing
 from tests.kit.clients import Api, Tokens, bearer, error
@@ -42,6 +43,13 @@ def counts(file: File) -> dict[str, int]:
     return {name: n for name in names if (n := getattr(row, name))}
 
 
+def add_passkey(user: User, rp_id: str = "localhost") -> None:
+    Passkey.objects.create(
+        user=user, name="key", credential_id="k", public_key="k", sign_count=0, rp_id=rp_id,
+        can_be_backed_up=False, is_backed_up=False, created_at=timezone.now(),
+    )  # fmt: skip
+
+
 # -- the counts ----------------------------------------------------------------------
 
 
@@ -56,11 +64,7 @@ def test_members_are_counted_once_a_day_by_their_factors(
         user_id=User.objects.get(username="ann").pk, file=file, confirmed=True,
         number_digest="1", last_three="157", created_at=timezone.now(), verified_at=timezone.now(),
     )  # fmt: skip
-    key = make_user("key", file)
-    Passkey.objects.create(
-        user=key, name="key", credential_id="k", public_key="k", sign_count=0,
-        can_be_backed_up=False, is_backed_up=False, created_at=timezone.now(),
-    )  # fmt: skip
+    add_passkey(make_user("key", file))
     make_user("gone", file)
     User.objects.filter(username="gone").update(is_active=False)
     Membership.objects.filter(user=make_user("left", file)).update(active=False)
@@ -138,6 +142,21 @@ def test_the_day_by_command(active: ProviderUser) -> None:
     assert File.objects.get(pk=777).texts_end_on is None
     events = AuditEvent.objects.filter(kind=AuditEvent.Kind.FILE).order_by("pk")
     assert list(events.values_list("outcome", flat=True)) == ["texts_end", "texts_stay"]
+
+
+def test_a_passkey_of_an_earlier_host_is_no_other_factor(active: ProviderUser, file: File) -> None:
+    add_passkey(active.user, "old.example.com")
+    with pytest.raises(CommandError, match=f"name {in_days(28)}"):
+        run("file", "texts-end", "777", in_days(27).isoformat(), WHY)
+    end_texts(file, 0)
+    assert texts_end.near(active.user) == file
+    assert ask_for(active.user, OTHER_NUMBER).outcome is SendOutcome.FACTOR_DISABLED
+
+    Passkey.objects.update(rp_id=rp_id())
+    assert texts_end.near(active.user) is None
+    assert ask_for(active.user, OTHER_NUMBER).outcome is SendOutcome.SENT
+    end_texts(file, 1)
+    assert "The day was set." in run("file", "texts-end", "777", in_days(0).isoformat(), WHY)
 
 
 # -- from the day on -----------------------------------------------------------------
