@@ -120,8 +120,8 @@ def _resolve(path: str) -> ResolverMatch:
 def _answer(request: HttpRequest, path: str) -> HttpResponse:
     """Return what the view of a call answers."""
     translation.activate(settings.LANGUAGE_CODE)
-    match = request.resolver_match = _resolve(request.path_info)
     try:
+        match = request.resolver_match = _resolve(request.path_info)
         response: HttpResponse = match.func(request, *match.args, **match.kwargs).render()
     except Exception:
         # The view answers every error that it knows.
