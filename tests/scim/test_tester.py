@@ -8,7 +8,11 @@ from httpx2 import Client
 from tests.kit.scim import make_provider
 from tests.kit.server import running
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.postgresql,
+    pytest.mark.django_db(transaction=True),
+]
 
 
 def test_scim2_tester_finds_nothing_wrong(tmp_path: Path) -> None:
