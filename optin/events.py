@@ -360,7 +360,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.FILE: {
         "changed": done(staff="File changed", ocsf=UPDATED),
         "removed": done(staff="File removed", ocsf=DELETED),
-        "texts_end": done(staff="End of texts in a file: day set", ocsf=UPDATED, ledger=TOLD),
+        "texts_end": done(staff="End of texts in a file: day set", ocsf=UPDATED,
+            ledger=GIVES_BACK),  # so a ledger that comes late, and may be outdated, sets none
         "texts_stay": done(staff="End of texts in a file: day taken back", ocsf=UPDATED,
             ledger=GIVES_BACK),
         OTHERS: done(staff="File made", ocsf=CREATED),

@@ -1029,19 +1029,22 @@ def test_codes_that_were_revoked_open_nothing_though_a_factor_stays(town: Town, 
     assert (person.has, person.left()) == ({By.TEXT}, 0)
 
 
-def test_a_forgotten_ledger_gives_nothing_back(
+def test_a_forgotten_ledger_gives_nothing_back_and_ends_no_texts(
     ledgered: Path, town: Town, clock: Clock, tmp_path: Path, lost: Lost
 ) -> None:
-    person = town.person(By.TEXT)
+    """Staff may have decided anew meanwhile."""
+    person, day = town.person(By.TEXT), timezone.localdate() + 28 * DAY
     person.suspend()
     with lost():
         staff_actions.resume(person.user, reason="found", origin=ORIGIN)
+        texts_end.set_day(town.file, day, reason="weak", origin=ORIGIN)
         ledgered.rename(tmp_path / "late")
     run("after_restore", "--force")
     clock.shift(60)
     run("after_restore", str(tmp_path / "late"))
     assert person.number
     assert person.number.suspended_at
+    assert File.objects.get(pk=town.file.pk).texts_end_on is None
 
 
 @pytest.mark.parametrize("first", ["both", "the newer one"])
