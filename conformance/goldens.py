@@ -136,8 +136,8 @@ SUCCESSES = {
     "verify": ("Two-factor authentication is on.",),
     "opt-out": (
         "Two-factor authentication is off.",
-        "The mobile number is no longer used. Two-factor authentication stays on, with the "
-        "authenticator app.",
+        "The mobile number is no longer used. Two-factor authentication stays on, with another "
+        "second factor.",
     ),
 }
 

@@ -65,6 +65,7 @@ class Why(StrEnum):
     SET_UP_FIRST = "set_up_first"
     PHONE_ONLY = "phone_only"
     ONE_DEVICE_ONLY = "one_device_only"
+    NONE_USABLE = "none_usable"
     REVOCATION_WAITS = "revocation_waits"
     NOT_A_MEMBER = "not_a_member"
     FILE_CLOSED = "file_closed"

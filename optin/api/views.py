@@ -358,8 +358,8 @@ class OptOutView(UserCall):
 
 
 _STAYS_ON = (
-    "The mobile number is no longer used. Two-factor authentication stays on, with the "
-    "authenticator app."
+    "The mobile number is no longer used. Two-factor authentication stays on, with another "
+    "second factor."
 )
 
 

@@ -395,16 +395,15 @@ _ROWS = Select(
 )
 
 
-def kinds_of(user: str, **passkeys: str) -> dict[str, Exists]:
+def kinds_of(user: str, passkeys: Q | None = None) -> dict[str, Exists]:
     """Return, by kind of second factor, whether the user in the column *user* has one.
 
-    :param passkeys: which passkeys count; by default also those of a host that the service had
-        before.
+    :param passkeys: which passkeys count; by default also those that are not usable.
     """
     kinds: dict[str, models.QuerySet[Any]] = {
         "texts": ProviderUser._base_manager.all(),
         "app": AuthenticatorApp._base_manager.all(),
-        "passkey": Passkey._base_manager.filter(**passkeys),
+        "passkey": Passkey._base_manager.filter(passkeys or Q()),
     }
     mine = {"user": OuterRef(user), "confirmed": True}
     return {name: Exists(rows.filter(**mine)) for name, rows in kinds.items()}

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import models
+from django.db.models import Q
 from django_otp.models import DeviceManager
 
 from optin import passkeys
@@ -54,9 +55,14 @@ class Passkey(FactorDevice):
         return self.created_at
 
     @property
-    def works_here(self) -> bool:
-        """Whether browsers can use it: only at the host for which it was made."""
-        return self.rp_id == passkeys.rp_id()
+    def is_usable(self) -> bool:
+        """Whether it is accepted. Browsers use it only at the host for which it was made."""
+        return bool(self.public_key) and self.rp_id == passkeys.rp_id()
+
+    @staticmethod
+    def usable() -> Q:
+        """Return the condition that it is."""
+        return Q(rp_id=passkeys.rp_id()) & ~Q(public_key="")
 
     def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:
         """Store what the last valid assertion said. The caller holds the user's lock."""

@@ -1,5 +1,6 @@
 """Which second factors a user has, as values to decide by and to tell of."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from optin.models.factors import ProviderUser
 from optin.models.passkeys import Passkey
 from optin.models.sim_answers import SimAnswer
 from optin.models.users import User
+
+Factor = ProviderUser | AuthenticatorApp | Passkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +28,32 @@ class SecondFactors:
     passkeys: list[Passkey]  # the oldest first
 
     @property
+    def all(self) -> list[Factor]:
+        return [one for one in (self.number, self.app, *self.passkeys) if one]
+
+    @property
     def is_on(self) -> bool:
         """Whether signing in needs a second factor."""
-        return bool(self.number or self.beyond_texts)
+        return bool(self.all)
 
     @property
-    def beyond_texts(self) -> bool:
-        """Whether there is a factor that needs no text."""
-        return bool(self.app or self.passkeys)
+    def usable_passkeys(self) -> list[Passkey]:
+        """Not those of a host that this service had before, or that a restore brought back."""
+        return [one for one in self.passkeys if one.is_usable]
 
     @property
-    def passkeys_here(self) -> list[Passkey]:
-        """Those that can be used: not those of a host that this service had before."""
-        return [one for one in self.passkeys if one.works_here]
-
-    @property
-    def usable(self) -> list[ProviderUser | AuthenticatorApp | Passkey]:
-        """Those that can be used here."""
-        return [one for one in (self.number, self.app, *self.passkeys_here) if one]
+    def usable(self) -> list[Factor]:
+        """Those that let the person in."""
+        return [one for one in (self.number, self.app, *self.usable_passkeys) if one]
 
     @property
     def works_without_texts(self) -> bool:
-        """Whether there is a factor that needs no text, and can be used here."""
-        return bool(self.app or self.passkeys_here)
+        """Whether there is a usable factor that needs no text."""
+        return bool(self.app or self.usable_passkeys)
+
+    def lets_in_without(self, gone: Collection[object]) -> bool:
+        """Whether something usable is left if *gone* are removed."""
+        return any(one not in gone for one in self.usable)
 
     @property
     def takes_no_texts(self) -> bool:
@@ -57,12 +63,12 @@ class SecondFactors:
     @property
     def added_at(self) -> list[datetime | None]:
         """When each of them was added."""
-        return [one.verified_at for one in (self.number, self.app, *self.passkeys) if one]
+        return [one.verified_at for one in self.all]
 
     @property
     def has_several(self) -> bool:
         """Whether signing in still needs one if another is removed."""
-        return len(self.added_at) > 1
+        return len(self.all) > 1
 
 
 @dataclass(frozen=True, slots=True)

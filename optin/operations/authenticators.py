@@ -7,7 +7,7 @@ two-factor sign-in is on, a second factor too: otherwise ``PasswordNeeded`` or `
 raised. If the session has ended meanwhile, ``SignedOut`` or ``Deactivated`` is raised.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -254,7 +254,7 @@ def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
 def _end_what_was_begun(factors: Factors) -> None:
     """End the sign-ins, opt-ins and choices from before the locked user added such a factor."""
     user, now = factors.user, factors.now
-    if user.text_first and not factors.beyond_texts:  # chosen beside one that was removed since
+    if user.text_first and not factors.works_without_texts:  # chosen beside one that is gone
         User.objects.filter(pk=user.pk).update(text_first=False)
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
@@ -357,32 +357,41 @@ def remove(
 ) -> dict[str, Any]:
     """Remove factors of the locked user, and tell them if *told*.
 
-    Sessions stay: they have proved more than will be asked for. Refresh tokens end
-    (docs/contract.md, section 3.4).
+    All go if nothing usable would be left. Sessions stay: they have proved more than will be asked
+    for. Refresh tokens end (docs/contract.md, section 3.4).
 
     :param passkeys: the ids of ``Removal.PASSKEY``.
     :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``. The ledger
         tells these to a restored database.
     """
-    user, now, every = factors.user, factors.now, removal is Removal.ALL
-    named = set(passkeys) if removal is Removal.PASSKEY else set()
-    gone = [one.pk for one in factors.passkeys if every or one.pk in named]
+    user, now = factors.user, factors.now
+    named: dict[Removal, Sequence[object]] = {
+        Removal.ALL: factors.all,
+        Removal.NUMBER: [factors.number],
+        Removal.APP: [factors.app],
+        Removal.PASSKEY: [one for one in factors.passkeys if one.pk in passkeys],
+    }
+    gone = named[removal]
+    # What is left must let the person in, if something did.
+    if factors.usable and not factors.lets_in_without(gone):
+        gone = factors.all
+    keys = [one.pk for one in factors.passkeys if one in gone]
     removed: dict[str, Notice.Kind] = {}
-    if factors.number and (every or removal is Removal.NUMBER):
+    if factors.number and factors.number in gone:
         factors.number.release(now)
         removed["number"] = Notice.Kind.RELEASED
-    if factors.app and (every or removal is Removal.APP):
+    if factors.app and factors.app in gone:
         factors.app.delete()
         removed["app"] = Notice.Kind.APP_REMOVED
-    if gone:
-        Passkey.objects.filter(pk__in=gone).delete()
+    if keys:
+        Passkey.objects.filter(pk__in=keys).delete()
         removed["passkey"] = Notice.Kind.PASSKEY_REMOVED
     for name, kind in removed.items() if told else ():
         delivery.notify(user, kind, now, factors.number if name == "number" else None)
     if removed:
         user.revoke_grants(now)
     forget_recovery_codes(user)
-    return {"removed": [*removed], **({"passkeys": gone} if gone else {})}
+    return {"removed": [*removed], **({"passkeys": keys} if keys else {})}
 
 
 def barred(factors: Factors, standing: Standing) -> Change | None:

@@ -25,7 +25,7 @@ from optin.operations import sandbox, sim_swaps, verification
 from optin.operations.factors import (
     Factors,
     Standing,
-    forget_recovery_codes,
+    end_if_unusable,
     read_caller_locked,
     read_locked,
     record,
@@ -166,7 +166,7 @@ def opt_out(
         result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin)
         if result.outcome is CodeOutcome.OK and row:
             row.release(now)
-            result = replace(result, stays_on=forget_recovery_codes(factors.user))
+            result = replace(result, stays_on=end_if_unusable(factors.user))
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
             if key:
                 key.keep(now, stays_on=result.stays_on)

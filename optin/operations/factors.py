@@ -21,6 +21,7 @@ from optin.models import (
     EmailChange,
     File,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -201,15 +202,24 @@ def _is_fresh(verified_at: datetime | None, now: datetime, since: datetime | Non
     return verified_at - CLOCK_SLACK <= now < verified_at + FRESH
 
 
-def forget_recovery_codes(user: User) -> bool:
-    """Delete the recovery codes of *user*, unless there is still a factor they stand in for.
-
-    :returns: whether there is one.
-    """
-    is_on = has_active_factor(user)
-    if not is_on:
+def forget_recovery_codes(user: User) -> None:
+    """Delete the recovery codes of *user*, unless there is still a factor they stand in for."""
+    if not has_active_factor(user):
         RecoveryCode.objects.forget(user)
-    return is_on
+
+
+def end_if_unusable(user: User) -> bool:
+    """Turn two-factor sign-in off, now that the number is gone, if nothing left lets *user* in.
+
+    :returns: whether it stays on.
+    """
+    left = SecondFactors(user, None, *ProviderUser.objects.others_of(user))
+    if left.usable:
+        return True
+    if left.passkeys:
+        Passkey.objects.filter(user=user).delete()
+    RecoveryCode.objects.forget(user)
+    return False
 
 
 def close_begun(user: User, number: ProviderUser | None, now: datetime) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from optin.errors import MailsFail
 from optin.messaging import delivery
-from optin.models import AuditEvent, File, Membership, Notice, User
+from optin.models import AuditEvent, File, Membership, Notice, Passkey, User
 from optin.models.factors import has_factor, kinds_of
 from optin.models.messages import State
 from optin.models.reasons import fit_reason
@@ -27,7 +27,6 @@ from optin.operations.erasure import is_erased
 from optin.operations.revocations import mails_leave
 from optin.origin import Origin
 from optin.outcomes import InviteOutcome
-from optin.passkeys import rp_id
 from optin.runtime import locks
 
 A_DAY = 3
@@ -256,7 +255,7 @@ def how_far() -> dict[str, Q]:
     invited = Q(user__invited_at__isnull=False)
     password = ~Q(user__password__startswith=UNUSABLE_PASSWORD_PREFIX)
     two_factor = has_factor("user_id")
-    has = kinds_of("user_id", rp_id=rp_id())
+    has = kinds_of("user_id", Passkey.usable())
     texts_only = Q(has["texts"], ~has["app"], ~has["passkey"], user__is_test=False)
     yes = {"invited": invited, "password": password, "two_factor": two_factor}
     found = {"members": Q()} | yes | {f"not_{name}": ~is_so for name, is_so in yes.items()}

@@ -195,7 +195,9 @@ _NUMBER = Select(
         .annotate(
             app=kinds_of("user")["app"],
             passkey=Exists(
-                Passkey._base_manager.filter(user=OuterRef("user"), rp_id=param("rp_id", Passkey))
+                Passkey._base_manager.filter(
+                    user=OuterRef("user"), rp_id=param("rp_id", Passkey)
+                ).exclude(public_key="")
             ),
         )
     )

@@ -204,7 +204,7 @@ def _judge_text(factors: Factors, code: str) -> Verification:
         return refusal
     row = factors.number
     if row is None:
-        if factors.beyond_texts:
+        if factors.is_on:
             return _incorrect(NotCompared.NO_NUMBER)
         return Verification(CodeOutcome.NOT_OPTED_IN)
     pending = factors.pending_of(row)

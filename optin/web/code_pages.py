@@ -165,10 +165,12 @@ class CodePage(View):
 
     def _passkey(self, factors: Overview) -> Options | None:
         """Return what a passkey is asked, if the person has one that counts here."""
-        if not (self.takes_recovery and factors.passkeys_here):
+        if not (self.takes_recovery and factors.usable_passkeys):
             return None
         session = sessions.origin_of(self.request).session
-        return passkeys.authentication_options(self.purpose, factors.passkeys_here, session=session)
+        return passkeys.authentication_options(
+            self.purpose, factors.usable_passkeys, session=session
+        )
 
     def _awaited(self, factors: Overview) -> tuple[Waiting | None, bool]:
         """Return the texted code that may be entered now, and whether the code of an app may be."""
@@ -199,7 +201,7 @@ class CodePage(View):
         """Say why no text can be sent, and what else there is; "" if one can."""
         if self._is_off(factors):
             return words.switched_off(factors, changing=self.purpose is Purpose.OPT_IN)
-        is_usable = factors.has_codes or factors.passkeys_here
+        is_usable = factors.has_codes or factors.usable_passkeys
         if self.takes_recovery and factors.passkeys and not is_usable:
             return words.passkeys_elsewhere(factors)
         return words.stopped(self.purpose, factors) if self.is_stopped() else ""

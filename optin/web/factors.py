@@ -280,7 +280,7 @@ def first(request: HttpRequest) -> HttpResponse:
             sessions.flash(request, _("When you sign in, we text you a code at once."))
         elif done:
             said = _("When you sign in, we ask for the code from your authenticator app.")
-            if overview(user_of(request)).passkeys_here:
+            if overview(user_of(request)).usable_passkeys:
                 said = _("When you sign in, we ask for your passkey.")
             sessions.flash(request, said)
     return SeeOther("two-factor")
@@ -353,7 +353,7 @@ class OffCode(CodePage):
         if not has[self.removal]:
             return SeeOther("two-factor")
         # What is left must let the person in.
-        if all(one == has[self.removal] for one in factors.usable):
+        if not factors.lets_in_without([has[self.removal]]):
             self.removal, self.one = Removal.ALL, None
         return super().dispatch(request, *args, **kwargs)
 

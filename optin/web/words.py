@@ -229,7 +229,7 @@ def other_ways(factors: Overview) -> str:
 def _ways(factors: Overview) -> str:
     """Name the factors other than texts, as the object of "use"; "" if there are none."""
     named = (
-        (factors.passkeys_here, _("your passkey")),
+        (factors.usable_passkeys, _("your passkey")),
         (factors.app, _("your authenticator app")),
         (factors.recovery_codes, _("a recovery code")),
     )
@@ -278,7 +278,10 @@ def new_sim(factors: Overview) -> str:
 
 def passkeys_elsewhere(factors: Overview) -> str:
     """Say that somebody can use none of their passkeys, which are all that they have."""
-    said = _("Your passkeys were made at an earlier address of this website. They don't work here.")
+    said = _(
+        "Your passkeys were removed earlier, or made at an earlier address of this website. They "
+        "don't work here."
+    )
     return f"{said} {other_ways(factors)}"
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from optin.causes import Why
-from optin.models import AuditEvent, RecoveryCode
+from optin.models import AuditEvent, Passkey, RecoveryCode
 from optin.outcomes import By
 from optin.support.diagnosis import diagnose
 from tests.kit.clients import Api, Tokens, error
@@ -114,9 +114,22 @@ def test_opting_out_beside_an_app_says_that_two_factor_stays_on(
     assert (answer.status, full.has) == (200, {By.APP})
     assert answer.data == {
         "StatusMessage": "The mobile number is no longer used. Two-factor authentication stays on, "
-        "with the authenticator app.",
+        "with another second factor.",
         "_links": [],  # an opt-in would be refused
     }
+
+
+@pytest.mark.parametrize("dead", [{"rp_id": "old.example.com"}, {"public_key": ""}])
+def test_opting_out_beside_a_passkey_that_does_not_work_turns_all_off(
+    person: Person, access_key: str, dead: dict[str, str]
+) -> None:
+    """With that passkey alone, nobody could sign in."""
+    person.set_up(By.TEXT, By.PASSKEY, By.RECOVERY)
+    Passkey.objects.update(**dead)
+    api = Api(key=access_key)
+    api.opt_out()
+    assert "is off" in api.opt_out(person.phone.code()).data["StatusMessage"]
+    assert (person.has, person.left()) == (set(), 0)
 
 
 def test_an_app_alone_leaves_nothing_to_opt_out_from(person: Person, access_key: str) -> None:

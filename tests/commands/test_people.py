@@ -16,7 +16,7 @@ from optin.models.audit import AuditEventQuerySet
 from optin.models.factors import has_active_factor
 from optin.operations import challenges, opt_ins, passwords
 from optin.origin import Face
-from tests.kit.apps import set_up_app
+from tests.kit.apps import add_passkey, set_up_app
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import Phone
@@ -140,10 +140,17 @@ def test_a_number_of_a_trial_gets_no_text_at_a_real_gateway(
     assert has_active_factor(trial.user)
 
 
+def test_the_end_of_a_trial_removes_passkeys_of_another_host(trial: ProviderUser) -> None:
+    """Nobody could sign in with them."""
+    add_passkey(trial.user, rp_id="trial.example.com")
+    assert "They sign in with the password" in run("person", "end-trial")
+    assert not has_active_factor(trial.user)
+
+
 def test_the_end_of_a_trial_removes_the_numbers(trial: ProviderUser) -> None:
     """But no authenticator app: its codes were real ones."""
     set_up_app(trial.user)
-    assert "was removed" in run("person", "end-trial")
+    assert run("person", "end-trial") == "ann: the number of the trial was removed.\n"
     trial.refresh_from_db()
     assert not trial.confirmed
     assert has_active_factor(trial.user)

@@ -14,7 +14,7 @@ from optin.operations.sending import Sending
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.passkeys import rp_id
 from optin.support import statistics
-from tests.kit.apps import WEB, add_app, standing
+from tests.kit.apps import WEB, add_app, add_passkey, standing
 from tests.kit.clients import Api, Tokens, bearer, error
 from tests.kit.commands import run
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
@@ -41,13 +41,6 @@ def counts(file: File) -> dict[str, int]:
     row = FactorCount.objects.get(file=file, day=timezone.localdate())
     names = ("texts", "app", "passkey", "several", "none")
     return {name: n for name in names if (n := getattr(row, name))}
-
-
-def add_passkey(user: User, rp_id: str = "localhost") -> None:
-    Passkey.objects.create(
-        user=user, name="key", credential_id="k", public_key="k", sign_count=0, rp_id=rp_id,
-        can_be_backed_up=False, is_backed_up=False, created_at=timezone.now(),
-    )  # fmt: skip
 
 
 # -- the counts ----------------------------------------------------------------------
@@ -144,15 +137,18 @@ def test_the_day_by_command(active: ProviderUser) -> None:
     assert list(events.values_list("outcome", flat=True)) == ["texts_end", "texts_stay"]
 
 
-def test_a_passkey_of_an_earlier_host_is_no_other_factor(active: ProviderUser, file: File) -> None:
-    add_passkey(active.user, "old.example.com")
+@pytest.mark.parametrize("dead", [{"rp_id": "old.example.com"}, {"public_key": ""}])
+def test_a_passkey_that_does_not_work_is_no_other_factor(
+    active: ProviderUser, file: File, dead: dict[str, str]
+) -> None:
+    add_passkey(active.user, **dead)
     with pytest.raises(CommandError, match=f"name {in_days(28)}"):
         run("file", "texts-end", "777", in_days(27).isoformat(), WHY)
     end_texts(file, 0)
     assert texts_end.near(active.user) == file
     assert ask_for(active.user, OTHER_NUMBER).outcome is SendOutcome.FACTOR_DISABLED
 
-    Passkey.objects.update(rp_id=rp_id())
+    Passkey.objects.update(rp_id=rp_id(), public_key="k")
     assert texts_end.near(active.user) is None
     assert ask_for(active.user, OTHER_NUMBER).outcome is SendOutcome.SENT
     end_texts(file, 1)

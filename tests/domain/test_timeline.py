@@ -26,6 +26,7 @@ from optin.models import (
     File,
     GatewayTry,
     Notice,
+    Passkey,
     PendingOtp,
     ProviderUser,
     Purpose,
@@ -509,6 +510,13 @@ def test_who_has_one_passkey_gets_no_text_and_may_lose_the_only_device(person: P
     sign_in.sign_in(person.user.username, PASSWORD, origin=PAGE)
     assert [one.why for one in causes(person.user, Question.NO_TEXT)] == [Why.PASSKEY_INSTEAD]
     assert [one.why for one in causes(person.user, Question.NO_ENTRY)] == [Why.ONE_DEVICE_ONLY]
+    Passkey.objects.update(rp_id="old.example.com")
+    (cause,) = causes(person.user, Question.NO_ENTRY)
+    assert (cause.why, "earlier host" in cause.words) == (Why.NONE_USABLE, True)
+    assert cause.advice.startswith("Make sure who calls")
+    person.make_recovery_codes()
+    (cause,) = causes(person.user, Question.NO_ENTRY)
+    assert cause.advice.startswith("Tell them to use a recovery code")
 
 
 def test_what_concerns_opting_in_is_no_cause_of_sign_in(scene: Scene) -> None:

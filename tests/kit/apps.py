@@ -1,4 +1,4 @@
-"""Set up authenticator apps and recovery codes."""
+"""Set up authenticator apps, passkeys and recovery codes."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,11 +6,12 @@ from datetime import timedelta
 import pyotp
 from django.utils import timezone
 
-from optin.models import AuthenticatorApp, User
+from optin.models import AuthenticatorApp, Passkey, User
 from optin.operations import authenticators
 from optin.operations.factors import Standing
 from optin.origin import Face, Origin
 from optin.outcomes import By, FactorOutcome
+from optin.passkeys import rp_id
 from tests.kit.people import make_user
 
 WEB = Origin(Face.WEB, ip="192.0.2.9")
@@ -37,6 +38,15 @@ def make_recovery_codes(user: User, origin: Origin = WEB) -> list[str]:
     )
     assert result.outcome is FactorOutcome.OK
     return codes
+
+
+def add_passkey(user: User, **dead: str) -> None:
+    """Give *user* a passkey whose key nobody has; *dead* are columns."""
+    row = {"name": "key", "rp_id": rp_id(), "public_key": "k", **dead}
+    Passkey.objects.create(
+        user=user, credential_id=f"of {user.pk}", created_at=timezone.now(), sign_count=0,
+        can_be_backed_up=False, is_backed_up=False, **row,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

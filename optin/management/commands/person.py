@@ -10,6 +10,7 @@ from optin.management.commands import (
     MendingCommand,
     acts_of,
 )
+from optin.models.factors import has_active_factor
 from optin.operations import people
 
 
@@ -25,11 +26,10 @@ class EndTrial(MendingCommand):
         if Simulator.name in conf.gateways:
             raise CommandError("The trial goes on: OPTIN_GATEWAYS has the simulator.")
         for number in people.end_trial(origin=ORIGIN):
-            name = number.user.get_username()
-            self.stdout.write(
-                f"{name}: the number of the trial was removed. They sign in with the password, and "
-                "give a number then."
-            )
+            said = f"{number.user.get_username()}: the number of the trial was removed."
+            if not has_active_factor(number.user):
+                said += " They sign in with the password, and give a number then."
+            self.stdout.write(said)
 
 
 class Command(GroupCommand):

@@ -108,13 +108,13 @@ def barred(known: Known) -> Iterator[Cause]:
     if until and known.user.own.locked_for(known.now):
         said = f"No code is accepted, and no text sent, until {moment_by(until)}"
         by_passkey = "They can sign in with a passkey meanwhile. "
-        way = by_passkey if known.factors.passkeys_here else ""
+        way = by_passkey if known.factors.usable_passkeys else ""
         yield _after_wrong_codes(known, Why.LOCKED, said, way)
 
 
 def _another_way(known: Known) -> str:
     ways = (
-        (known.factors.passkeys_here, "a passkey"),
+        (known.factors.usable_passkeys, "a passkey"),
         (known.factors.app, "the app"),
         (known.factors.recovery_codes, "a recovery code"),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from optin import phones
 from optin.causes import Cause, Question, Why
 from optin.conf import conf
-from optin.models import AuditEvent, Purpose, Revocation
+from optin.models import AuditEvent, Passkey, ProviderUser, Purpose, Revocation
 from optin.models.messages import State
 from optin.outcomes import (
     MALFORMED,
@@ -217,22 +217,34 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if len(factors.added_at) != 1 or factors.recovery_codes or waits:
+    if waits:
         return
-    if active := factors.number:
+    if factors.is_on and not factors.usable:
+        yield no_entry(
+            Why.NONE_USABLE,
+            "No passkey of this account works: each was made at an earlier host of this service, "
+            "or was removed before a restore.",
+            "Tell them to use a recovery code, then to add another factor."
+            if factors.recovery_codes
+            else _HAVE_REMOVED.capitalize(),
+        )
+    if len(factors.usable) != 1 or factors.recovery_codes:
+        return
+    (only,) = factors.usable
+    if isinstance(only, ProviderUser):
         suspend = "press “Suspend” so that nobody else uses it, "
         suspend = "" if factors.takes_no_texts else suspend
         yield no_entry(
             Why.PHONE_ONLY,
-            f"The phone with the number {active.masked_number} is the only way in: there is no "
+            f"The phone with the number {only.masked_number} is the only way in: there is no "
             "authenticator app, and no recovery code is left.",
             f"If the phone is lost: {suspend}{_HAVE_REMOVED}",
         )
-    elif factors.passkeys and not factors.passkeys[0].is_backed_up:
+    elif isinstance(only, Passkey) and not only.is_backed_up:
         yield no_entry(
             Why.ONE_DEVICE_ONLY,
-            f"The passkey {wording.quoted(factors.passkeys[0].name)} is the only way in: it is on "
-            "one device only, and no recovery code is left.",
+            f"The passkey {wording.quoted(only.name)} is the only way in: it is on one device "
+            "only, and no recovery code is left.",
             f"If the device is lost: {_HAVE_REMOVED}",
         )
 

@@ -56,7 +56,7 @@ def _another_instead(known: Known) -> Cause | None:
     sign_in = _sign_in_since(known)
     if not (sign_in and sign_in.outcome == SignInOutcome.CODE_REQUIRED):
         return None
-    if known.factors.passkeys_here:
+    if known.factors.usable_passkeys:
         button = "The page has a button that sends a text instead." if known.factors.number else ""
         return no_text(
             Why.PASSKEY_INSTEAD,
