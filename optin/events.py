@@ -544,8 +544,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: done(_("The service was restored, and a change was made again"), ocsf=UPDATED),
     },
     Kind.SESSION: {
-        "ended": done(_("Signed out of another browser")),
-        "others_ended": done(_("Signed out of all other browsers")),
+        "ended": done(_("Signed out another device")),
+        "others_ended": done(_("Signed out all other devices")),
         OTHERS: done(ocsf=LOGOFF),
     },
     Kind.EMAIL: {

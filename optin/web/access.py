@@ -78,7 +78,7 @@ def _sign_out(request: HttpRequest, places: list[sessions.Place], handle: str) -
         name = place.name or _program(place)
         sessions.flash(request, _("Signed out: %(browser)s.") % {"browser": name})
     else:
-        sessions.flash(request, _("That browser is signed out already."))
+        sessions.flash(request, _("That device is signed out already."))
 
 
 def _sign_out_others(request: HttpRequest) -> None:

@@ -351,7 +351,7 @@ def test_what_was_told_is_taken_back(
     assert person.user.session_epoch == epoch + 1
     assert notices(person.user)[-1] == Notice.Kind.DISOWNED
     assert mailed().startswith("We've undone the change to your account: You told us")
-    assert f"{words} We signed out all sessions" in mailed()
+    assert f"{words} We signed out all devices" in mailed()
     assert "don't sign in yet" not in mailed()
     assert failed_sign_ins() == 0
     # Once.

@@ -200,7 +200,7 @@ def test_sign_out_of_one(ann: Browser, user: User, clock: time_machine.Traveller
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.SESSION)
     assert (event.outcome, event.user_id, event.actor_id) == ("ended", user.pk, user.pk)
     ann.go("/account/activity/")
-    assert "Signed out of another browser" in ann.page.text
+    assert "Signed out another device" in ann.page.text
 
 
 def test_sign_out_of_all_others(ann: Browser) -> None:
