@@ -57,7 +57,7 @@ def sign_in_with_code(hands: Pointer, person: Person) -> None:
 def recovery_codes(hands: Pointer) -> list[str]:
     """Make a list of recovery codes, on the page that shows one."""
     hands.sees("Recovery codes")
-    hands.press("Make recovery codes")
+    hands.press("Show the codes")
     codes = hands.page.locator(".secrets code").all_inner_texts()
     assert len(set(codes)) == 10
     hands.press("I've saved them")
@@ -78,7 +78,7 @@ def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
     hands.sees("Two-factor sign-in is off")
     hands.follow("Turn it on by text message")
     code = hands.ask_for_code(person.number)
-    hands.give_code(code, "Turn it on")
+    hands.give_code(code, "Turn on two-factor sign-in")
     hands.sees("Two-factor sign-in is on")
     hands.follow("Later")
     hands.press("Sign out")
@@ -86,7 +86,7 @@ def test_opt_in_and_sign_in(hands: Pointer, site: Site, crowd: Crowd) -> None:
 
     hands.give_password(person)
     hands.sees("Check your phone")
-    assert hands.page.title().startswith("Enter your code")
+    assert hands.page.title().startswith("Check your phone")
     code = site.newest_text(person.number, after=1).split()[0]
     hands.give_code(code, "Sign in")
     hands.sees("Your account")
@@ -139,7 +139,7 @@ def test_lost_phone(start: Start, site: Site, crowd: Crowd) -> None:
 
 def set_up_app(hands: Pointer) -> pyotp.TOTP:
     hands.sees("Get an authenticator app")
-    hands.press("Set it up")
+    hands.press("Continue")
     key = hands.page.locator(".key").inner_text()
     return pyotp.TOTP(key.replace(" ", ""))
 
@@ -156,7 +156,7 @@ def test_app_instead_of_texts(start: Start, site: Site, crowd: Crowd) -> None:
     hands.follow("Turn it on")
     hands.follow("Turn it on with an authenticator app")
     app = set_up_app(hands)
-    hands.give_code(app.now(), "Turn it on")
+    hands.give_code(app.now(), "Turn on two-factor sign-in")
     hands.sees("Two-factor sign-in is on")
     hands.follow("Make recovery codes")
     recovery_codes(hands)

@@ -88,7 +88,7 @@ def test_last_digit_sends_the_code_once(hand: Pointer, crowd: Crowd) -> None:
 
 def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) -> None:
     code = ask(hand, crowd.new())
-    hand.give_code(f"Your code is {code}", "Turn it on")
+    hand.give_code(f"Your code is {code}", "Turn on two-factor sign-in")
     hand.sees("Two-factor sign-in is on")
 
 
@@ -98,9 +98,9 @@ def test_code_in_a_sentence_waits_for_the_button(hand: Pointer, crowd: Crowd) ->
 def test_recovery_codes_are_kept_before_one_leaves(hand: Pointer, crowd: Crowd) -> None:
     """The browser asks whoever leaves with nothing saved; Copy, Download or Print save them."""
     code = ask(hand, crowd.new())
-    hand.give_code(code, "Turn it on")
+    hand.give_code(code, "Turn on two-factor sign-in")
     hand.follow("Make recovery codes")
-    hand.press("Make recovery codes")
+    hand.press("Show the codes")
     shown = hand.page.locator(".secrets code").all_inner_texts()
     asked: list[str] = []
 
@@ -151,9 +151,9 @@ def test_double_clicks_do_everything_once(hands: Pointer, site: Site, crowd: Cro
     twice(hands, "Text me a code")
     hands.sees("Check your phone")
     (text,) = site.texts(person.number)
-    give_twice(hands, another(text.split()[0]), "Turn it on")
+    give_twice(hands, another(text.split()[0]), "Turn on two-factor sign-in")
     expect(hands.page.locator(".errors")).to_contain_text("That code isn't right.")
-    give_twice(hands, text.split()[0], "Turn it on")
+    give_twice(hands, text.split()[0], "Turn on two-factor sign-in")
     hands.sees("Two-factor sign-in is on")
     hands.page.goto("/account/")
     hands.sees("Your account")
@@ -174,7 +174,7 @@ def test_back_and_forward_keep_every_step(hands: Pointer, site: Site, crowd: Cro
     hands.sees("Your mobile number")
     hands.page.go_forward()
     hands.sees("Check your phone")
-    hands.give_code(code, "Turn it on")
+    hands.give_code(code, "Turn on two-factor sign-in")
     hands.sees("Two-factor sign-in is on")
     hands.page.go_back()
     hands.sees("There's no code to enter")
@@ -232,12 +232,12 @@ def test_opt_in_in_any_window(
     hands.follow("Turn it on by text message")
     look("Your mobile number")
     code = hands.ask_for_code(person.number)
-    hands.give_code(another(code), "Turn it on")
+    hands.give_code(another(code), "Turn on two-factor sign-in")
     expect(page.locator(".errors")).to_be_focused()
     look("Check your phone")
-    hands.give_code(code, "Turn it on")
+    hands.give_code(code, "Turn on two-factor sign-in")
     look("Two-factor sign-in is on")
     hands.follow("Make recovery codes")
     look("Recovery codes")
-    hands.press("Make recovery codes")
+    hands.press("Show the codes")
     look("Recovery codes")

@@ -60,7 +60,7 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
     code = site.newest_text(NUMBER).split()[0]
     hands.fill("Code", code[:-1])
     keep("3. Enter the code")
-    hands.give_code(code, "Turn it on")
+    hands.give_code(code, "Turn on two-factor sign-in")
     hands.sees("Two-factor sign-in is on")
     keep("4. It is on")
     figures = "".join(
