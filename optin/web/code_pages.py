@@ -1,5 +1,6 @@
 """Pages that ask for a code: one way to show, check, send and help, for each purpose."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -140,6 +141,7 @@ class CodePage(View):
         locked, no_texts = words.locked(self.person), self._no_texts(factors)
         waiting, by_app = self._awaited(factors)
         said = words.delivery(waiting.text, briefly=self.step != "help") if waiting else ""
+        wait = waiting.resend_in if waiting else None
         return {
             "waiting": waiting,
             "factors": factors,
@@ -148,7 +150,9 @@ class CodePage(View):
             "help": self.address("help"),
             "delivery": said,
             "usual_wait": self._usual_wait(waiting),
-            "resend_in": _seconds(waiting),
+            "resend_in": whole_seconds(wait) if wait else 0,
+            # Without a script, nobody counts the seconds down: the next whole minute.
+            "resend_at": timezone.now() + wait + timedelta(minutes=1) if wait else None,
             "locked": locked,
             "no_texts": no_texts,
             "can_text": bool(factors.number) and not locked and not no_texts,
@@ -264,9 +268,3 @@ class CodePage(View):
 def response_in(request: HttpRequest) -> PasskeyResponse:
     """Return what the browser answered for a passkey."""
     return PasskeyResponse(request.POST.get("passkey", ""), request.POST.get("challenge", ""))
-
-
-def _seconds(waiting: Waiting | None) -> int:
-    if waiting is None or waiting.resend_in is None:
-        return 0
-    return whole_seconds(waiting.resend_in)

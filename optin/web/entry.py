@@ -19,14 +19,7 @@ from optin.messaging import wording
 from optin.models import Purpose, User
 from optin.models.factors import has_active_factor
 from optin.models.second_factors import overview
-from optin.operations import (
-    opt_ins,
-    own_removals,
-    passwords,
-    revocations,
-    sign_in,
-    texts_end,
-)
+from optin.operations import opt_ins, own_removals, passwords, revocations, sign_in, texts_end
 from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
@@ -190,6 +183,7 @@ class SignInRecovery(SignInCode):
             locked=words.locked(self.person),
             here=self.address(),
             lost_all=self.with_query(reverse("sign-in-lost")) if is_offered else "",
+            due=way.due_at,
             back=self.with_query(reverse("sign-in-code")),
         )
 
@@ -278,7 +272,10 @@ def change_password(request: HttpRequest) -> HttpResponse:
         sessions.read_again(request)
         if not _is_repeated(request):
             raise
-    sessions.flash(request, _("Your password was changed. Your other devices were signed out."))
+    said = _("Your password was changed. Your other devices were signed out.")
+    if not has_active_factor(user_of(request)):
+        said += " " + _("Two-factor sign-in is off. Turn it on under “Security”.")
+    sessions.flash(request, said)
     return SeeOther("account")
 
 

@@ -33,14 +33,7 @@ from optin.runtime.references import Undecided
 from optin.web import sessions, typed, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm
-from optin.web.pages import (
-    demand,
-    form_page,
-    next_page,
-    on_to,
-    page,
-    signed_in,
-)
+from optin.web.pages import demand, form_page, next_page, on_to, page, signed_in
 from optin.web.sessions import user_of, who_asks
 
 _SHOWN = TimestampSigner(salt="optin.recovery-codes")
@@ -115,12 +108,10 @@ def number(request: HttpRequest) -> HttpResponse:
         file = form.cleaned_data.get("file") or files[0]
         sending = _opt_in(request, file, form)
         said = words.sending(sending, Purpose.OPT_IN, factors) if sending else ""
-        if sending and sending.provider_user_id:
-            typed = form.asked == "number"
-            sessions.name_number(request, sending.provider_user_id, typed=typed)
+        if sending and (pk := sending.provider_user_id):
+            sessions.name_number(request, pk, typed=form.asked == "number")
             sessions.flash(request, said, refused=sending.outcome not in words.SENT)
-            number = sending.provider_user_id
-            return SeeOther("number-code", then=on_to(request), number=number)
+            return SeeOther("number-code", then=on_to(request), number=pk)
         if sending:
             form.add_error(form.asked, said)
     return page(
@@ -432,8 +423,7 @@ def _set_up(request: HttpRequest, user: User) -> HttpResponse:
         sessions.refuse(request, "code", said, mistyped=True)
         return SeeOther("app", then=then)
     if result.outcome is not FactorOutcome.OK:
-        factors = overview(user)
-        sessions.refuse(request, "code", words.refusal(result, factors))
+        sessions.refuse(request, "code", words.refusal(result, overview(user)))
         return SeeOther("app", then=then)
     return added(request, result, By.APP)
 
@@ -464,7 +454,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _offer_codes(request, user, factors)
     if "saved" in request.POST:
-        sessions.flash(request, _("Recovery codes saved. Keep them where you find them."))
+        sessions.flash(request, _("Recovery codes saved. Keep them where you can find them."))
         return SeeOther(next_page(request, "two-factor"))
     instead_of, texts = _codes_of(request, user)
     kept = Change(FactorOutcome.NOTHING_WAITING)

@@ -47,7 +47,7 @@ def test_german_at_320_px(open_page: Window, site: Site, crowd: Crowd) -> None:
     look(page, "code", "Sehen Sie auf Ihr Telefon")
     page.get_by_role("link", name="Keine SMS bekommen?").click()
     # The script counts down in the words of the page's language.
-    expect(page.locator("[data-wait] span")).to_have_text(re.compile(r"^\d+ Sekunden?$"))
+    expect(page.locator("[data-wait] span")).to_have_text(re.compile(r"^in \d+ Sekunden?$"))
     look(page, "not-received", "Keine SMS bekommen?")
     page.get_by_role("link", name="Zurück zum Code").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(

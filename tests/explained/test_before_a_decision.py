@@ -388,7 +388,7 @@ CASES: list[tuple[Undecided, int, str, Callable[[Scene], Refused]]] = [
     (Undecided.INTERNAL, 500, "internal_error", internal),
     (Undecided.INTERNAL, 500, "Something went wrong on our side", internal_of_page),
     (Undecided.CSRF, 403, "This form can't be sent", csrf),
-    (Undecided.SESSION_ENDED, 200, "Your session expired.", session_ended),
+    (Undecided.SESSION_ENDED, 200, "You were signed out.", session_ended),
     (Undecided.NOT_STAFF, 403, "You don't have access to this page", not_staff),
     (Undecided.LINK_GONE, 404, "This link no longer works", link_gone),
     (Undecided.BAD_CONSENT, 400, "It wasn't given access.", bad_consent),

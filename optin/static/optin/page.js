@@ -34,12 +34,9 @@
   // -- [data-wait]: counts down for the eye, speaks once at the end -------------------
 
   const language = document.documentElement.lang || undefined;
-  const inWords = (seconds) =>
-    [[Math.floor(seconds / 60), "minute"], [seconds % 60, "second"]]
-      .filter(([count, unit]) => count || (unit === "second" && !seconds))
-      .map(([count, unit]) =>
-        new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(count))
-      .join(" ");
+  const relative = new Intl.RelativeTimeFormat(language);
+  const inWords = (seconds) => seconds < 120
+    ? relative.format(seconds, "second") : relative.format(Math.ceil(seconds / 60), "minute");
 
   document.querySelectorAll("[data-wait]").forEach((line) => {
     const end = Date.now() + line.dataset.wait * 1000;

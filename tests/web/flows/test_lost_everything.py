@@ -43,6 +43,7 @@ def texted_link(phone: Phone) -> str:
 
 def test_the_page_says_what_will_happen_and_asks(half: Browser) -> None:
     half.click(RECOVERY)
+    assert "This takes effect on 5 November 2026." in half.page.text
     half.click(LOST)
     assert half.page.heading == "Get back into your account"
     assert f"We turn two-factor sign-in off on {DUE}, not before" in half.page.text

@@ -153,7 +153,7 @@ def test_session_that_ended_leads_back_to_the_code_that_lives(ann: Browser, phon
     Session.objects.all().delete()
     submit(ann)
     assert ann.path == "/sign-in/"
-    assert "Your session expired. Sign in to continue" in ann.page.text
+    assert "You were signed out. Sign in to continue" in ann.page.text
     ann.send(username="ann", password=PASSWORD)
     assert ann.page.address == page
     ann.send(code=phone.code())
