@@ -247,7 +247,9 @@ class Attack:
         number = ProviderUser.objects.get(user=self.user)
         code = number.pending_otps.latest("pk").code()
         opt_ins.verify_opt_in(self.user, self.file, number.pk, code, origin=ORIGIN)
-        ProviderUser.objects.update(taken_over_at=timezone.now(), taken_over_by=evil("how")[:64])
+        ProviderUser.objects.update(
+            taken_over_at=timezone.now(), taken_over_by=evil("takenby")[:64]
+        )
         self.post(f"{at}/suspend/", "suspendreason", reason=...)
         self.post(f"{at}/resume/", "resumereason", reason=...)
         self.post(f"{at}/unlock/", "unlockreason", reason=...)
@@ -256,7 +258,7 @@ class Attack:
         deny: dict[str, Any] = {"number": NUMBER, "prefix": "on", "days": "3"}
         self.post("optin/guard/deny/", "guardreason", reason=..., **deny)
         call_command("texts", "stop", "--reason", evil("commandreason"))
-        self.marks |= {"commandreason", "how"}
+        self.marks |= {"commandreason", "takenby"}
         # What is no choice is not repeated.
         self.post(f"{at}/role/", "norole", 422, role=..., reason="x")
         self.marks.remove("norole")

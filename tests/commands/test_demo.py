@@ -224,7 +224,7 @@ def record_an_event() -> None:
 @pytest.mark.parametrize("before", [lambda: make_user("zoe"), record_an_event, demo])
 def test_no_history_is_added_to_what_is_there(before: Callable[[], object]) -> None:
     before()
-    assert "mia" not in run("demo")
+    assert not re.search(r"\bmia\b", run("demo"))  # a password may hold these letters
     assert not User.objects.filter(username__in=CALLERS).exists()
 
 

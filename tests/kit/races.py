@@ -1,6 +1,7 @@
 """Calls from threads that start together. Only PostgreSQL lets writers race."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
     with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(work, [calls[n::threads] for n in range(threads)])
         return list(itertools.chain.from_iterable(parts))
+
+
+def within_an_hour() -> None:
+    """Counts of an hour begin anew when it strikes: wait for that, if it is near."""
+    if (left := 3600 - time.time() % 3600) < 20:
+        time.sleep(left + 0.1)
 
 
 def closing(call: Callable[[], T]) -> T:

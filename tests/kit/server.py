@@ -1,6 +1,7 @@
 """The service in processes of its own, as it runs, and what a machine must have for it."""
 
 import http.client
+import itertools
 import json
 import os
 import secrets
@@ -244,11 +245,17 @@ def replaced(text: str, words: Mapping[str, str]) -> str:
     return text
 
 
+_ports = itertools.count(10_000 + 50 * os.getpid() % 20_000)
+
+
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+    """A port outside of the range from which the system gives ports to others meanwhile."""
+    for port in _ports:
+        with socket.socket() as free, suppress(OSError):
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 @dataclass(frozen=True)

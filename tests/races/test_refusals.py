@@ -13,7 +13,7 @@ from optin.models import refusal_counts as counts
 from optin.models.refusal_counts import SEVERAL, WINDOW
 from optin.operations import tenants
 from tests.kit.people import ORIGIN
-from tests.kit.races import THREADS, at_once
+from tests.kit.races import THREADS, at_once, within_an_hour
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -52,6 +52,7 @@ def test_networks_of_one_bucket_have_one_first(user: User, monkeypatch: pytest.M
 
 def test_each_refusal_is_told_once_by_many_who_tell(user: User) -> None:
     """While refusals of the hour that is over still come in."""
+    within_an_hour()
     refuse(user)
     over = timezone.now() + WINDOW + timedelta(seconds=1)
     tell = [lambda: repeats.tell(over)] * (THREADS // 2)
@@ -66,6 +67,7 @@ def test_each_refusal_is_told_once_by_many_who_tell(user: User) -> None:
 
 def test_whoever_is_held_is_left_to_others(user: User) -> None:
     """Rows are told by many at once, each by one."""
+    within_an_hour()
     for pk in range(1, 201):
         for _ in range(2):
             tenants.refuse_access(User(pk=pk), 1, "file_access_denied", origin=ORIGIN)

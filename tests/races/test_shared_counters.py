@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.kit.clusters import Cluster, environment, new_cluster
+from tests.kit.races import within_an_hour
 from tests.kit.server import manage, serving, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -53,6 +54,7 @@ def test_opt_ins_wait_for_the_standby_together(cluster: Cluster, tmp_path: Path)
             line.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")  # type: ignore[arg-type, unused-ignore]
             line.execute("SELECT pg_reload_conf()")
 
+        within_an_hour()
         assert opt_in(0) == 200  # the counters have their rows
         before = texts_of_the_region()  # with those of the sample data, by the time of day
         # The keys are used, and both processes have their connections.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from django.db import connection
@@ -36,10 +37,12 @@ def backend(line: DatabaseWrapper) -> int:
 
 def test_those_that_wait_come_in_turn(lines: list[DatabaseWrapper]) -> None:
     """Otherwise a busy thread takes the connection again and again, and others wait in vain."""
-    end = time.monotonic() + 0.5
+    begin = Barrier(len(lines))
 
     def use(line: DatabaseWrapper) -> int:
         times = 0
+        begin.wait(30)
+        end = time.monotonic() + 1
         while time.monotonic() < end:
             backend(line)
             times += 1

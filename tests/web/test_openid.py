@@ -144,7 +144,7 @@ def test_a_password_alone_is_said_to_be_one(user: User, clock: time_machine.Trav
     assert told["exp"] == told["iat"] + 3600
     assert told["amr"] == ["pwd"]
     assert "acr" not in told
-    assert "ann" not in json.dumps(told)
+    assert "ann" not in json.dumps({**told, "at_hash": ""})  # a digest may hold these letters
     assert consents() == ["signed_in"]
     assert not IDToken.objects.exists()
 
