@@ -88,13 +88,13 @@ class News(TextChoices):
     )
     FACTOR_UNLOCKED = (
         "factor.unlocked",
-        _("Staff ended a lock, or switched texted codes on again."),
+        _("Staff ended a lock."),
     )
     FACTOR_DISABLED = (
         "factor.disabled",
         _(
-            "After too many wrong codes, texted codes were switched off. If apps sent them, "
-            "codes are off for apps only."
+            "After too many wrong codes, texted codes were locked until further notice. If apps "
+            "sent them, the lock is for apps only."
         ),
     )
     REVOCATION_PLANNED = (
@@ -236,7 +236,7 @@ _CODE_REFUSED: dict[str, Row] = {
     "otp_exhausted": refused(_("Code rejected: it was entered wrongly too often before"),
         counted=True),
     "locked": refused(_("Code rejected after too many wrong ones"), counted=True),
-    "factor_disabled": refused(_("Code rejected: codes by text message are switched off"),
+    "factor_disabled": refused(_("Code rejected: codes by text message are not accepted now"),
         counted=True),
     "not_opted_in": refused(_("Code rejected: two-factor sign-in was off"), counted=True),
     "passkey_refused": refused(_("Passkey not accepted"), counted=True),
@@ -573,8 +573,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             staff="The email address wasn't changed: the mail to the old one wasn't sent in "
             "time"),
         "factor_disabled": refused(
-            staff="The email address wasn't changed: the number is suspended, or codes are "
-            "disabled"),
+            staff="The email address wasn't changed: codes are locked, or the number is "
+            "suspended"),
         "locked": refused(staff="The email address wasn't changed: the account is locked"),
         OTHERS: refused(_("The email address wasn't changed"), ocsf=CHANGED),
     },

@@ -160,8 +160,8 @@ ACTIONS = (
         "unlock",
         "Unlock",
         staff.ACT,
-        "Unlocks the account, allows codes by text message again and resets the count of "
-        "wrong codes. The person gets an email.",
+        "Ends every lock of codes and sets the count of wrong codes to zero. The person gets an "
+        "email.",
         _unlock,
         hits=_from_where,
         command="person unlock",

@@ -30,6 +30,7 @@ from optin.runtime.redirects import SeeOther
 from optin.runtime.references import spelled
 from optin.support import references
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of
+from optin.support.diagnosis.barriers import span_of
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
 from optin.support.wording import exact, masked, moment, moment_by, plain, taken_over_from
@@ -253,20 +254,16 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
         return [("Deactivated", "The password is refused, and no text is sent.", True)]
     found = []
     now, wrong = timezone.now(), f"after {user.otp_failures} wrong codes"
-    of_programs = "Applications can do nothing with codes {}. Signing in works."
     if user.otp_disabled_at:
         since = f"since {moment(user.otp_disabled_at)}, {wrong}."
-        stopped = f"No code has been texted or accepted {since}"
-        found.append(("Texted codes disabled", stopped, True))
+        stopped = f"No code is texted, and no texted code accepted, {since}"
+        found.append(("Texted codes locked", stopped, True))
     if user.own.locked_for(now) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
-    if user.program_disabled_at:
-        since = of_programs.format(f"since {moment(user.program_disabled_at)}")
-        found.append(("Disabled for applications", since, True))
-    elif user.programs.locked_for(now) and user.program_locked_until:
-        until = of_programs.format(f"until {moment_by(user.program_locked_until)}")
-        found.append(("Locked for applications", until, True))
+    if span := span_of(user.programs, now):
+        stopped = f"Applications can do nothing with codes {span}. Signing in works."
+        found.append(("Locked for applications", stopped, True))
     return found
 
 

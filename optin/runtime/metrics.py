@@ -26,7 +26,7 @@ DECISIONS = Counter(
     "optin_decisions", "Decisions, as in the audit trail.", ["kind", "outcome"], registry=_OURS
 )
 LOCKS = Counter("optin_locks", "Users locked for too many wrong codes.", registry=_OURS)
-DISABLINGS = Counter("optin_disablings", "Users whose texted codes were disabled.", registry=_OURS)
+DISABLINGS = Counter("optin_disablings", "Users whose texted codes were locked.", registry=_OURS)
 TEXTS = Counter(
     "optin_texts",
     "Attempts to send a text. Those that are queued are tried again.",

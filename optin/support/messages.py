@@ -92,7 +92,7 @@ _FATES: dict[str, str] = {
 }
 _REASONS: dict[str, str] = {
     Unsent.CODE_CLOSED: "its code had expired or was replaced before",
-    Unsent.CODES_REFUSED: "the account was locked, disabled or suspended before",
+    Unsent.CODES_REFUSED: "codes were locked, or the number suspended, before",
     Unsent.ALL_STOPPED: "staff stopped all texts",
     Unsent.NO_GATEWAY: "no gateway serves this number now",
     Unsent.OPTED_OUT: "somebody answered STOP from this number",

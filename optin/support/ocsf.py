@@ -92,7 +92,7 @@ def _classified(event: AuditEvent) -> dict[str, Any]:
 
 
 def _severity(event: AuditEvent) -> int:
-    """Medium where codes were locked or disabled, else informational."""
+    """Medium where codes were locked, else informational."""
     is_stopped = isinstance(event.data, dict) and not {"locked_until", "disabled"}.isdisjoint(
         event.data
     )

@@ -243,7 +243,7 @@ RULES: dict[str, RuleRow] = {
         "%(count)s wrong codes in a row; each %(limit)s lock codes for a while",
         Why.LOCKED, stands=True),
     SendOutcome.FACTOR_DISABLED: RuleRow(
-        "%(count)s wrong codes in a row; %(limit)s disable codes by text message",
+        "%(count)s wrong codes in a row; %(limit)s lock codes by text message",
         Why.DISABLED, stands=True),
     SUSPENDED: RuleRow("staff suspended the number", Why.SUSPENDED, stands=True),
     Why.SIM_SWAPPED: RuleRow("the provider says that the SIM of the number is new",
@@ -314,7 +314,7 @@ def reasons(event: AuditEvent) -> list[str]:
         "no tries of this code are left" if count_in(data, "try") >= conf.otp_tries else "",
         f"codes{by} are refused until {moment_by(until)}" if until else "",
         f"to take effect at {moment_by(due)}" if due else "",
-        f"codes by text message{by} are disabled from here on" if data.get("disabled") else "",
+        f"codes by text message{by} are locked from here on" if data.get("disabled") else "",
     ]
     if event.outcome == MALFORMED and "digits" in data:
         said.append(f"it has {some(count_in(data, 'digits'), 'digit')}")

@@ -280,9 +280,9 @@ def test_a_passkey_is_removed_and_the_others_stay(
         ({}, "active"),
         ({"otp_locked_until": NOON + timedelta(minutes=1)}, "locked"),
         ({"otp_locked_until": NOON}, "active"),
-        ({"program_disabled_at": NOON}, "disabled for applications"),
+        ({"program_disabled_at": NOON}, "locked for applications"),
         ({"program_locked_until": NOON + timedelta(minutes=1)}, "locked for applications"),
-        ({"otp_disabled_at": NOON}, "texted codes disabled"),
+        ({"otp_disabled_at": NOON}, "texted codes locked"),
         ({"otp_disabled_at": NOON, "otp_locked_until": NOON, "is_active": False}, "deactivated"),
     ],
 )

@@ -260,7 +260,8 @@ NAMED: list[tuple[Happen, Question, list[Why], str, str]] = [
     (nothing_lately, NO_TEXT, [Why.NOTHING_ASKED, Why.NUMBER_MISTYPED, Why.NOT_CONFIRMED],
         "since 2026-11-02 23:00 AEDT", ""),
     (app_after_a_day, NO_TEXT, [Why.APP_INSTEAD], "has an authenticator app", ""),
-    (disable, NO_TEXT, [Why.DISABLED], "disabled since .* after 50 wrong codes", "disabled"),
+    (disable, NO_TEXT, [Why.DISABLED], "locked since .* after 50 wrong codes",
+        "locked from here on"),
     (suspended_for_a_day, NO_TEXT, [Why.SUSPENDED], "stolen phone", ""),
     (lock, NO_ENTRY, [Why.LOCKED, Why.PHONE_ONLY],
         r"No code is accepted.*until .*23:17 AEDT, after 10 wrong codes",
@@ -471,7 +472,7 @@ def test_a_code_that_was_asked_for_is_told_of_while_it_is_what_they_wait_for(
     assert Why.NO_CODE_ENTERED not in found
 
 
-@pytest.mark.parametrize("bar", [disable, suspend], ids=["disabled", "suspended"])
+@pytest.mark.parametrize("bar", [disable, suspend], ids=["locked", "suspended"])
 def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -> None:
     bar(scene)
     scene.challenge()

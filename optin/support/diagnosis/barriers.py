@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from optin import phones
 from optin.causes import UNKNOWN, Cause, Question, Why
 from optin.models import AuditEvent, GatewayHealth, Guard, Revocation
+from optin.models.users import WrongCodes
 from optin.origin import browser, network_of
 from optin.support import wording
 from optin.support.diagnosis.explanations import EXPLAINED, IF_NOT_THEIRS, no_entry, no_text
@@ -98,10 +100,10 @@ def answered_stop(number: str) -> Cause:
 
 
 def barred(known: Known) -> Iterator[Cause]:
-    """A new SIM, disabled, suspended, locked: codes are refused, and texts not sent."""
+    """A new SIM, suspended, locked: codes are refused, and texts not sent."""
     yield from _new_sim(known)
     if disabled_at := known.user.otp_disabled_at:
-        said = f"Codes by text message have been disabled since {moment(disabled_at)}"
+        said = f"Texted codes have been locked since {moment(disabled_at)}"
         yield _after_wrong_codes(known, Why.DISABLED, said, _another_way(known))
     yield from _suspended(known)
     until = known.user.otp_locked_until
@@ -203,12 +205,19 @@ _UNLOCK_PROGRAMS = (
 def programs_barred(known: Known) -> Iterator[Cause]:
     """What applications cannot do, after wrong codes that came by them. People can."""
     count = known.user.programs
-    words = "Applications can do nothing with codes of this person{}, after {} wrong codes "
-    words += "that came by them. Signing in works."
+    if span := span_of(count, known.now):
+        yield Cause(
+            Question.NO_ACCESS,
+            Why.DISABLED if count.disabled_at else Why.LOCKED,
+            f"Applications can do nothing with codes of this person {span}, after "
+            f"{count.failures} wrong codes that came by them. Signing in works.",
+            _UNLOCK_PROGRAMS,
+        )
+
+
+def span_of(count: WrongCodes, now: datetime) -> str:
+    """Say since when or until when wrong codes lock what *count* is about; "" if they do not."""
     if count.disabled_at:
-        since = f" since {moment(count.disabled_at)}"
-        said = words.format(since, count.failures)
-        yield Cause(Question.NO_ACCESS, Why.DISABLED, said, _UNLOCK_PROGRAMS)
-    elif count.locked_for(known.now) and count.locked_until:
-        said = words.format(f" until {moment_by(count.locked_until)}", count.failures)
-        yield Cause(Question.NO_ACCESS, Why.LOCKED, said, _UNLOCK_PROGRAMS)
+        return f"since {moment(count.disabled_at)}"
+    until = count.locked_until if count.locked_for(now) else None
+    return f"until {moment_by(until)}" if until else ""
