@@ -7,8 +7,9 @@ UNKNOWN = "\u2013"
 
 
 class Question(StrEnum):
-    """The question of the person."""
+    """The question of the person, as staff should read the answers."""
 
+    REMOVAL = "removal"
     NO_TEXT = "no_text"
     NO_OPT_IN = "no_opt_in"
     NO_ACCESS = "no_access"

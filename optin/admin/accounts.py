@@ -355,6 +355,7 @@ def _help(cause: Cause, helping: Container[str], actor: User) -> str:
 
 
 _QUESTIONS = {
+    Question.REMOVAL: "What is planned?",
     Question.NO_TEXT: "Why no text message?",
     Question.NO_OPT_IN: "Why no opt-in?",
     Question.NO_ACCESS: "Why is an application refused?",

@@ -289,6 +289,15 @@ def test_what_helps_against_a_cause_stands_under_it_alone(
     assert not re.search(cause, page_of(signed_in("auditor"), user), re.DOTALL)
 
 
+def test_a_cause_that_no_button_stands_for_is_told_at_each_question(
+    user: User, active: ProviderUser, signed_in: In
+) -> None:
+    """ "See above" may be any of several causes."""
+    lock(user)
+    for role, times in (("support", 1), ("auditor", 2)):
+        assert page_of(signed_in(role), user).count("No code is accepted, and no text") == times
+
+
 @pytest.mark.parametrize("other", [False, True])
 def test_wrong_codes_from_elsewhere_are_told_before_anybody_unlocks(
     user: User, active: ProviderUser, signed_in: In, *, other: bool

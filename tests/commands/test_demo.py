@@ -184,7 +184,7 @@ def test_a_first_start_is_sound(seeded: datetime) -> None:
         ("mia", Question.NO_ENTRY, Why.DISABLED),
         ("noah", Question.NO_TEXT, Why.NUMBER_MISTYPED),
         ("olive", Question.NO_TEXT, Why.ANSWERED_STOP),
-        ("paul", Question.NO_ENTRY, Why.REVOCATION_WAITS),
+        ("paul", Question.REMOVAL, Why.REVOCATION_WAITS),
         ("quinn", Question.NO_TEXT, Why.APP_INSTEAD),
     ):
         user = User.objects.get(username=name)

@@ -24,7 +24,9 @@ from optin.messaging import receipts
 from optin.models import (
     AuditEvent,
     File,
+    GatewayHealth,
     GatewayTry,
+    Guard,
     Notice,
     Passkey,
     PendingOtp,
@@ -482,6 +484,39 @@ def test_another_way_in_is_named_where_there_is_one(scene: Scene, bar: Happen) -
             RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
         for question in (Question.NO_TEXT, Question.NO_ENTRY):
             assert causes(scene.user, question)[0].advice.startswith(another) is has
+
+
+def test_who_answered_stop_turns_texts_on_again_where_there_is_another_way_in(
+    scene: Scene,
+) -> None:
+    scene.activate()
+    number = scene.user.provider_users.get()
+    Guard.objects.opt_out(number.number_digest, number.last_three, NOON)
+    for has in (False, True):
+        if has:
+            RecoveryCode.objects.create(user=scene.user, digest="d" * 64, created_at=NOON)
+        advice = causes(scene.user, NO_TEXT)[0].advice
+        assert "text START" in advice
+        assert ("a recovery code. Then they can turn text messages on" in advice) is has
+
+
+def test_a_wrong_code_is_named_until_staff_unlock_the_account(scene: Scene) -> None:
+    """The code may be one that somebody else guessed."""
+    scene.activate()
+    scene.challenge()
+    scene.guess(wrong(scene.phone.code()))
+    assert causes(scene.user, NO_ENTRY)[0].why is Why.CODE_REFUSED
+    staff_actions.unlock(scene.user, reason="known here", origin=STAFF)
+    assert [cause.why for cause in causes(scene.user, NO_ENTRY)] == [Why.PHONE_ONLY]
+
+
+def test_each_gateway_that_rests_is_named(scene: Scene) -> None:
+    for gateway in ("one", "two"):
+        GatewayHealth.objects.create(
+            gateway=gateway, failures=9, tripped_until=timezone.now() + HOUR
+        )
+    words = causes(scene.user, NO_TEXT)[-1].words
+    assert re.findall("The gateway (one|two) failed 9 times", words) == ["one", "two"]
 
 
 def test_a_refused_passkey_is_named_until_one_is_accepted(person: Person) -> None:

@@ -15,7 +15,7 @@ from optin.support.diagnosis.explanations import EXPLAINED
 from optin.support.diagnosis.facts import Known
 from optin.support.diagnosis.one_event import explain
 from optin.support.diagnosis.why_no_access import of_access
-from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in
+from optin.support.diagnosis.why_no_sign_in import of_entry, of_opt_in, of_removal
 from optin.support.diagnosis.why_no_text import of_texts
 
 __all__ = [
@@ -43,7 +43,8 @@ def causes_of(known: Known) -> list[Cause]:
     no_text = _unlike([*of_texts(known), *resting(known)])
     no_opt_in = _unlike(of_opt_in(known))
     no_entry = _unlike(of_entry(known))
-    return [*no_text, *no_opt_in, *programs_barred(known), *of_access(known), *no_entry]
+    no_access = [*programs_barred(known), *of_access(known)]
+    return [*of_removal(known), *no_text, *no_opt_in, *no_access, *no_entry]
 
 
 def _unlike(causes: Iterable[Cause]) -> list[Cause]:

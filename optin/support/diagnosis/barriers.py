@@ -49,7 +49,7 @@ def controlled(known: Known) -> Iterator[Cause]:
         if control.kind == Guard.Kind.STOP:
             yield all_stopped(control)
         elif control.kind == Guard.Kind.OPTED_OUT:
-            yield answered_stop(phones.mask(control.last_three))
+            yield answered_stop(known, phones.mask(control.last_three))
         elif control.kind == Guard.Kind.NOT_ME:
             yield from _closed_by_owner(control, known)
         elif control.until:
@@ -75,10 +75,10 @@ def _closed_by_owner(control: Guard, known: Known) -> Iterator[Cause]:
 
 
 def resting(known: Known) -> Iterator[Cause]:
-    for health in known.health:
+    if known.health:
         yield no_text(
             Why.GATEWAY_DOWN,
-            tripped(health),
+            " ".join(map(tripped, known.health)),
             "Meanwhile texts go through the next gateway, if there is one.",
         )
 
@@ -94,9 +94,12 @@ def all_stopped(control: Guard | None = None) -> Cause:
     return no_text(Why.ALL_STOPPED, words)
 
 
-def answered_stop(number: str) -> Cause:
+def answered_stop(known: Known, number: str) -> Cause:
+    advice = EXPLAINED[Why.ANSWERED_STOP].staff
+    if way := _another_way(known):
+        advice += f" {way}Then they can turn text messages on again under “Security”."
     words = f"Somebody answered STOP from the number {number}: no text is sent to it."
-    return no_text(Why.ANSWERED_STOP, words)
+    return no_text(Why.ANSWERED_STOP, words, advice)
 
 
 def barred(known: Known) -> Iterator[Cause]:

@@ -118,9 +118,8 @@ EXPLAINED: dict[Why, Explanation] = {
         ),
     ),
     Why.ANSWERED_STOP: Explanation(
-        "Tell them to text START to the sender of the last text. Or, once they have signed in "
-        "with another second factor, to turn text messages on again under “Security”. "
-        "An administrator can allow the number again.",
+        "Tell them to text START to the sender of the last text. An administrator can allow the "
+        "number again.",
         "Somebody answered STOP from the person's number. Don't ask again before its owner has "
         "sent START, or has turned texts on again on the pages of the service.",
     ),

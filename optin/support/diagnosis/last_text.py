@@ -158,7 +158,7 @@ def _failed(known: Known, text: SmsMessage) -> Iterator[Cause]:
         )
         yield from _mistyped(known, text, came=False)
     elif text.reason == Unsent.OPTED_OUT or (last and last.fate == Fate.OPTED_OUT):
-        yield answered_stop(number)
+        yield answered_stop(known, number)
     elif last and last.fate == Fate.REFUSED:
         yield no_text(
             Why.GATEWAY_REFUSED,

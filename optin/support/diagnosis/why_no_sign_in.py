@@ -1,4 +1,4 @@
-"""Why somebody cannot opt in, or sign in: the most likely cause first."""
+"""Why somebody cannot opt in, or sign in: the most likely cause first. And what is to change."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -94,6 +94,8 @@ def _of_attempt(known: Known) -> Iterator[Cause]:
         return
     if event.outcome in {CodeOutcome.LOCKED, CodeOutcome.FACTOR_DISABLED} or any(barred(known)):
         return  # that is said, while it holds
+    if event.data.get("failures") and not known.user.failures:
+        return  # staff unlocked codes since
     yield code_refused(event, known)
 
 
@@ -196,8 +198,7 @@ def _was_not_sent(known: Known, request: AuditEvent) -> bool:
 _ENDED = {State.FAILED, State.EXPIRED, State.WITHHELD}
 
 
-def _of_factors(known: Known) -> Iterator[Cause]:
-    factors = known.factors
+def of_removal(known: Known) -> Iterator[Cause]:
     if waits := known.revocation:
         if waits.is_own:
             asked = f"Somebody with the password asked at {moment(waits.asked_at)}, on the sign-in "
@@ -205,19 +206,24 @@ def _of_factors(known: Known) -> Iterator[Cause]:
         else:
             asked = f"{known.asked_by or 'An operator'} asked at {moment(waits.asked_at)} to "
             asked += f"remove all second factors, because: “{reason_of(waits)}”."
-        yield no_entry(
+        yield Cause(
+            Question.REMOVAL,
             Why.REVOCATION_WAITS,
             f"{asked} They will be removed at {moment_by(waits.due_at)}, unless somebody cancels "
             "this.",
             _until_then(known, waits),
         )
+
+
+def _of_factors(known: Known) -> Iterator[Cause]:
+    factors = known.factors
     if known.user.is_staff and not factors.is_on:
         yield no_entry(
             Why.SET_UP_FIRST,
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if waits:
+    if known.revocation:
         return
     if factors.is_on and not factors.usable:
         yield no_entry(
