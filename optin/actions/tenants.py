@@ -239,7 +239,7 @@ INVITE = Action(
     f"to {AT_ONCE} at once. For more, operators have the command invite_people.",
     _invite,
     hits=_mails,
-    changes=lambda it: not it.is_sandbox,
+    changes=lambda it: not it.is_sandbox and it.memberships.filter(active=True).exists(),
 )
 
 

@@ -89,28 +89,8 @@ def _hit(row: None) -> str:
 
 EVERY = (
     Action(
-        "stop",
-        "Stop all texts",
-        staff.SEND_CONTROLS,
-        "Stops all texts of every kind. Waiting texts expire. Apps and recovery codes still work.",
-        calls(send_controls.stop_texts, "All texts are stopped.", "They were stopped already."),
-        hits=_hit,
-        is_destructive=True,
-        changes=lambda _: not health.stop_of_texts(),
-        command="texts stop",
-    ),
-    Action(
-        "allow",
-        "Allow all texts again",
-        staff.SEND_CONTROLS,
-        "Ends the stop of all texts. People who were refused must ask again.",
-        calls(send_controls.allow_texts, "Texts leave again.", "They were not stopped."),
-        changes=lambda _: health.stop_of_texts(),
-        command="texts allow",
-    ),
-    Action(
         "deny",
-        "Deny opt-ins of a number or prefix",
+        "Put on the deny list",
         staff.SEND_CONTROLS,
         "Refuses opt-ins of a number, or of all numbers with its prefix. Active numbers keep "
         "working.",
@@ -120,7 +100,7 @@ EVERY = (
     ),
     Action(
         "safe",
-        "Never close a number or prefix",
+        "Put on the safe list",
         staff.SEND_CONTROLS,
         "No breaker refuses opt-ins of this number or prefix. The other limits still apply.",
         _put(send_controls.keep_safe, "On the safe list"),
@@ -140,7 +120,8 @@ EVERY = (
         "unlist",
         "Remove from a list",
         staff.SEND_CONTROLS,
-        "Removes a number or prefix from the deny or safe list.",
+        "Takes a number or prefix off the deny or safe list, or lets strangers opt in a number "
+        "again that its owner closed to them.",
         calls(send_controls.unlist, "Removed from the list.", "It was not on a list."),
         NumberForm,
         command="number unlist",
@@ -157,5 +138,27 @@ EVERY = (
         ),
         OneNumberForm,
         command="number allow",
+    ),
+    Action(
+        "stop",
+        "Stop all texts",
+        staff.SEND_CONTROLS,
+        "Stops all texts of every kind. Waiting texts expire. Apps and recovery codes still work.",
+        calls(
+            send_controls.stop_texts, "Stopped. Waiting texts expire.", "They were stopped already."
+        ),
+        hits=_hit,
+        is_destructive=True,
+        changes=lambda _: not health.stop_of_texts(),
+        command="texts stop",
+    ),
+    Action(
+        "allow",
+        "Allow all texts again",
+        staff.SEND_CONTROLS,
+        "Ends the stop of all texts. People who were refused must ask again.",
+        calls(send_controls.allow_texts, "Texts leave again.", "They were not stopped."),
+        changes=lambda _: health.stop_of_texts(),
+        command="texts allow",
     ),
 )

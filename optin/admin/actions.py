@@ -139,10 +139,14 @@ def _do(action: Action, request: HttpRequest, row: Any, form: NoForm) -> Done | 
 
 def links(
     admin: "ModelAdmin[Any]", actions: Any, request: HttpRequest, *row_id: object
-) -> list[tuple[str, str]]:
-    """Return the addresses and titles of those of *actions* that whoever asks may ask for."""
+) -> list[tuple[str, str, bool]]:
+    """Return those of *actions* that whoever asks may ask for.
+
+    :returns: of each its address, its title, and whether it takes something away.
+    """
+    at = f"admin:{name_of(admin)}"
     return [
-        (reverse(f"admin:{name_of(admin)}_{each.name}", args=row_id), each.title)
+        (reverse(f"{at}_{each.name}", args=row_id), each.title, each.is_destructive)
         for each in actions
         if request.user.has_perm(each.permission)
     ]

@@ -29,8 +29,8 @@ class EndpointForm(NoForm):
     kinds = forms.MultipleChoiceField(
         choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.KINDS],
         required=False,
-        label="Events",
-        help_text="Leave all empty for every event, also kinds that are added later.",
+        label="Only these events",
+        help_text="If none is ticked: every event, also of kinds that are added later.",
         widget=forms.CheckboxSelectMultiple,
     )
 
@@ -124,7 +124,7 @@ MAKE = Action(
 OF_ONE = (
     Action(
         "test",
-        "Send a test event",
+        "Send a test",
         staff.TENANTS,
         "Sends a sample once, also to an endpoint that is off, but not to one that is paused. It "
         "is about nobody, and has no Sequence.",
@@ -170,7 +170,7 @@ OF_ONE = (
     ),
     Action(
         "secret",
-        "Replace the secret of the endpoint",
+        "Replace the secret",
         staff.TENANTS,
         "Makes a new secret. For 24 hours, each event is signed with both.",
         _replace_secret,
@@ -179,7 +179,7 @@ OF_ONE = (
     ),
     Action(
         "on",
-        "Switch the endpoint on",
+        "Switch on",
         staff.TENANTS,
         "Sends what the endpoint lacks, up to 30 days old, and all that happens from now on. Staff "
         "answer for it then: it goes on until the file is closed.",
@@ -189,7 +189,7 @@ OF_ONE = (
     ),
     Action(
         "off",
-        "Switch the endpoint off",
+        "Switch off",
         staff.TENANTS,
         "Sends nothing to the endpoint until it is switched on.",
         calls(webhooks.switch, "The endpoint is off.", on=False),

@@ -106,12 +106,12 @@ class Guard(models.Model):
     """
 
     class Kind(models.TextChoices):
-        STOP = "stop", "No text leaves"
-        BREAKER = "breaker", "Closed to opt-ins: too few are verified"
-        LIFT = "lift", "Opened by staff"
-        DENY = "deny", "No opt-in"
-        SAFE = "safe", "Not subject to breakers"
-        OPTED_OUT = "no_texts", "The person answered STOP"
+        STOP = "stop", "All texts are stopped"
+        BREAKER = "breaker", "Closed prefix"
+        LIFT = "lift", "Opened prefix"
+        DENY = "deny", "Deny list"
+        SAFE = "safe", "Safe list"
+        OPTED_OUT = "no_texts", "Answered STOP"
         NOT_ME = "not_me", "Closed to strangers by its owner"
 
     class Covers(models.TextChoices):

@@ -38,12 +38,11 @@ def test_a_file_gets_a_member_and_a_key_and_nobody_enters_its_id(
     shop = File.objects.latest("pk")
     assert "&lt;b&gt;Shop&lt;/b&gt; (" in made
     assert "<b>Shop" not in made
+    assert "/invite/" not in made  # there is nobody
     (add,) = forms(made)
     added = send(client, add, who=user.username, file_id=str(file.pk)).content.decode()
     assert Membership.objects.get(file=shop).user == user
-    (make,) = (
-        unescape(each) for each in re.findall(r'href="([^"]*accesskey/make/[^"]*who[^"]*)"', added)
-    )
+    (make,) = map(unescape, re.findall(r'href="([^"]*accesskey/make/[^"]*)"', added))
     asked = client.get(make).content.decode()
     assert f": &lt;b&gt;Shop&lt;/b&gt; ({shop.pk}), {user.username}</h1>" in asked
     assert not re.search('name="(file_id|who)"', asked.partition('id="content"')[2])

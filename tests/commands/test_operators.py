@@ -49,7 +49,7 @@ WRITTEN = "0491 570 156"
         ("file add-member ben 777", "Added.", Kind.MEMBER, "added"),
         ("password_clients on", "/authorisation/ is on.", Kind.PASSWORD_CLIENTS, "on"),
         ("password_clients off", "/authorisation/ is off.", Kind.PASSWORD_CLIENTS, "off"),
-        ("texts stop", "All texts are stopped.", Kind.STOP, "ok"),
+        ("texts stop", "Stopped.", Kind.STOP, "ok"),
         ("texts allow", "They were not stopped.", Kind.STOP, "unchanged"),
         ("number allow", "Nobody answered STOP", Kind.NO_TEXTS, "unchanged"),
     ],
