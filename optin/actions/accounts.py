@@ -67,10 +67,6 @@ def _may_be_told(known: Known) -> bool:
     return bool(known.user.is_active and known.user.email and revocations.mails_leave())
 
 
-def _in_24_hours() -> str:
-    return moment_by(timezone.now() + STAFF_REVOKE_DELAY)
-
-
 def _resend(user: User, data: dict[str, Any], origin: Origin) -> Done:
     result = staff_actions.resend(user, reason=data["reason"], origin=origin)
     if not isinstance(result, Sending):
@@ -273,7 +269,9 @@ ACTIONS = (
         "password alone is enough to sign in. The person gets an email at once and can cancel the "
         "removal.",
         _revoke_later,
-        hits=lambda user: f"{_from_where(user)} It happens at {_in_24_hours()}.".strip(),
+        hits=lambda user: (
+            f"{_from_where(user)} It happens at {moment_by(timezone.now() + STAFF_REVOKE_DELAY)}."
+        ).strip(),
         is_destructive=True,
         changes=lambda it: it.factors.is_on and not it.revocation_holds and _may_be_told(it),
         needs=_KNOWN,

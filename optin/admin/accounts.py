@@ -294,26 +294,26 @@ def _about(known: Known) -> list[tuple[str, str]]:
     return found
 
 
-_FOR_THE_ACCOUNT = {
-    Why.LOCKED: "unlock",
-    Why.DISABLED: "unlock",
-    Why.SUSPENDED: "resume",
-    Why.SIM_SWAPPED: "let-through",
-    Why.REVOCATION_WAITS: "withdraw",
-    Why.NO_PASSWORD: "invite",
-    Why.DEACTIVATED: "activate",
+_OF_ACCOUNT = "optin_user_"
+_HELP = {
+    Why.LOCKED: f"{_OF_ACCOUNT}unlock",
+    Why.DISABLED: f"{_OF_ACCOUNT}unlock",
+    Why.SUSPENDED: f"{_OF_ACCOUNT}resume",
+    Why.SIM_SWAPPED: f"{_OF_ACCOUNT}let-through",
+    Why.REVOCATION_WAITS: f"{_OF_ACCOUNT}withdraw",
+    Why.NO_PASSWORD: f"{_OF_ACCOUNT}invite",
+    Why.DEACTIVATED: f"{_OF_ACCOUNT}activate",
     **dict.fromkeys(
-        (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT), "resend"
+        (Why.CARRIER_REFUSED, Why.NOT_CONFIRMED, Why.ARRIVED, Why.EXPIRED_UNSENT),
+        f"{_OF_ACCOUNT}resend",
     ),
-}
-_ELSEWHERE = {
     Why.ALL_STOPPED: "optin_guard_allow",
     Why.PREFIX_CLOSED: "optin_guard_lift",
     Why.DENIED: "optin_guard_unlist",
     Why.ANSWERED_STOP: "optin_guard_texts-again",
     Why.NOT_A_MEMBER: "optin_membership_make",
 }
-"""The operation that helps against a cause: one of the account, or one of a page of its own."""
+"""The operation that helps against a cause, by its name in ``OFFERED``."""
 
 
 def _causes(
@@ -342,15 +342,11 @@ def _causes(
     return [(_QUESTIONS[each], each, causes) for each, causes in found.items() if causes], names
 
 
-_OF_ACCOUNT = "optin_user_"
-
-
 def _help(cause: Cause, helping: Container[str], actor: User) -> str:
     """Return by what name ``OFFERED`` has the action against *cause*; "" without one."""
-    name = _FOR_THE_ACCOUNT.get(cause.why, "")
-    if name in helping:
-        return f"{_OF_ACCOUNT}{name}"
-    name = _ELSEWHERE.get(cause.why, "")
+    name = _HELP.get(cause.why, "")
+    if name.startswith(_OF_ACCOUNT):
+        return name if OFFERED[name].name in helping else ""
     return name if name and actor.has_perm(OFFERED[name].permission) else ""
 
 

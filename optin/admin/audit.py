@@ -1,7 +1,7 @@
 """The audit log: filtered, exported, never changed (P-22)."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from itertools import chain
@@ -41,7 +41,7 @@ from optin.audit.reading import count_in, time_in
 from optin.audit.repeats import Span
 from optin.audit.search import LOOKED_AT, Found, Search
 from optin.events import OTHERS, labels
-from optin.models import AuditEvent, User
+from optin.models import AuditEvent
 from optin.operations import staff
 from optin.origin import Face
 from optin.support import wording
@@ -317,12 +317,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return response
 
 
-def _users(events: Iterable[AuditEvent]) -> dict[int, str]:
-    """Read the names of all accounts in *events*."""
-    ids = {pk for e in events for pk in (e.user_id, e.other_user_id, e.actor_id) if pk}
-    return dict(User.objects.filter(pk__in=ids).values_list("pk", "username"))
-
-
 COLUMNS = (
     "id", "at", "event", "outcome", "face", "account id", "account", "second account id",
     "by id", "by", "file id", "number ends in", "client", "ip", "user agent", "request id",
@@ -345,11 +339,11 @@ def _lines(search: Search | None) -> Iterator[str]:
     zone = timezone.get_current_timezone()
     for batch in search.all(_BATCH, _READ) if search else ():
         if batch:
-            names = _users(batch)
+            names = names_of(batch).users
             yield lines(map(known, _row(event, names, zone)) for event in batch)
 
 
-def _row(event: AuditEvent, names: dict[int, str], zone: tzinfo) -> list[object]:
+def _row(event: AuditEvent, names: Mapping[int, str], zone: tzinfo) -> list[object]:
     def name(pk: int | None) -> str:
         return names.get(pk, "") if pk else ""
 

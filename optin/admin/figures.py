@@ -4,7 +4,7 @@ It reads what ``statistics`` keeps, and the few counters of budgets that are run
 chart is drawn here, to scale, with a table that says the same; each table is also a file.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -129,11 +129,10 @@ def _tables(found: Figures, now: datetime) -> Iterator[Table]:
 
 def _sums(found: Figures) -> Table:
     def row(title: str, what: str, *names: str) -> Row:
-        of_today = found.of(what, *names, day=found.today)
-        return Row(title, (of_today.count, found.of(what, *names).count))
+        return Row(title, tuple(found.of(what, *names, days=days).count for days in (today, month)))
 
     today, month = [found.today], found.days
-    costs = [found.within(What.TEXT, days=days).cost for days in (today, month)]
+    costs = [found.of(What.TEXT, days=days).cost for days in (today, month)]
     rows = [
         row("Opt-ins started", What.OPT_IN),
         row("Opt-ins verified", What.OPT_IN, "proved"),
@@ -157,10 +156,10 @@ def _sums(found: Figures) -> Table:
     return Table("sums", "Today and the last 30 days", ("Figure", "Today", "30 days"), rows)
 
 
-def conversion(found: Figures, days: Iterable[date]) -> Share:
+def conversion(found: Figures, days: Sequence[date]) -> Share:
     """Return the share of opt-ins that were verified, of those that ended in *days*."""
-    ended = found.within(What.OPT_IN, "proved", "failed", days=days).count
-    return Share(found.within(What.OPT_IN, "proved", days=days).count, ended)
+    ended = found.of(What.OPT_IN, "proved", "failed", days=days).count
+    return Share(found.of(What.OPT_IN, "proved", days=days).count, ended)
 
 
 def _budgets(found: Figures, now: datetime) -> Table:
@@ -243,7 +242,7 @@ def texts(found: Figures, days: list[date]) -> Chart:
             days,
             found.counts(What.TEXT, days=days),
             *(part.counts for part in parts),
-            [found.of(What.TEXT, day=day).cost for day in days],
+            [found.of(What.TEXT, days=[day]).cost for day in days],
         ),
         "No receipt yet: the gateway took the text, and the carrier has not confirmed it. Not "
         "sent: the code no longer worked.",
@@ -266,7 +265,7 @@ def _spend(found: Figures, days: list[date]) -> Chart:
             days,
             counts,
             [Share(n, limit) for n in counts],
-            [found.of(What.BUDGET, day=day).cost for day in days],
+            [found.of(What.BUDGET, days=[day]).cost for day in days],
             found.counts(What.REFUSED, days=days),
         ),
         "Texts for opting in and out, which the budget limits; texts for signing in have a "
@@ -344,7 +343,7 @@ def _shares(found: Figures) -> Iterator[Table]:
         rows = [
             _share(
                 (country(name) if what is What.COUNTRY else name) or nameless,
-                found.of(what, name, day=found.today),
+                found.of(what, name, days=[found.today]),
                 found.of(what, name),
             )
             for name in found.names(what)[:SHOWN]

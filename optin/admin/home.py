@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
@@ -18,13 +17,10 @@ from optin.models import Figure, User
 from optin.models.messages import State
 from optin.operations import staff
 from optin.support import health
-from optin.support.charts import Share, words
+from optin.support.charts import WEEK, Share, words
 from optin.support.health import Need
 from optin.support.statistics import Figures
 from optin.support.wording import plain
-
-WEEK = 7
-"""Days, up to yesterday: today is not over, and has a figure of its own."""
 
 ENOUGH = 3
 """Days from which one can say what is usual."""
@@ -78,19 +74,11 @@ def _place(need: Need, user: Any) -> str:
 # -- six figures -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One figure: today, on a usual day, in the week before."""
+def _tiles(found: Figures) -> list[dict[str, str]]:
+    """Return each figure: today, on a usual day, in the week before."""
 
-    title: str
-    today: str
-    usual: str
-    week: str
-
-
-def _tiles(found: Figures) -> list[Tile]:
     def count(what: str, *names: str) -> Callable[[list[date]], int]:
-        return lambda days: found.within(what, *names, days=days).count
+        return lambda days: found.of(what, *names, days=days).count
 
     measures: dict[str, Callable[[list[date]], int | Share]] = {
         "Opt-ins started": count(What.OPT_IN),
@@ -100,15 +88,15 @@ def _tiles(found: Figures) -> list[Tile]:
         "Texts failed": count(What.TEXT, State.FAILED),
         "Locks": count(What.LOCK, "locked"),
     }
-    week = found.last(WEEK + 1)[:-1]
+    week = found.last(WEEK + 1)[:-1]  # today is not over, and has a figure of its own
     known = [day for day in week if found.is_whole_from(day)]
     return [
-        Tile(
-            title,
-            words(measure([found.today])),
-            _usual([measure([day]) for day in known]),
-            words(measure(week)),
-        )
+        {
+            "title": title,
+            "today": words(measure([found.today])),
+            "usual": _usual([measure([day]) for day in known]),
+            "week": words(measure(week)),
+        }
         for title, measure in measures.items()
     ]
 

@@ -11,7 +11,7 @@ of its figures. Each count reads no more than its span, by an index.
 A day begins at midnight in ``TIME_ZONE``. Pages read only the figures.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -178,21 +178,18 @@ class Figures:
         """Whether everything since the beginning of *day* was counted."""
         return self.since is not None and self.since <= _midnight(day)
 
-    def of(self, what: str, *names: str, day: date | None = None) -> Amount:
-        """Return how much there was of *what*, under any of *names*, or all; in a day, or all."""
-        return self.within(what, *names, days=[day] if day else self.days)
-
     def counts(self, what: str, *names: str, days: Iterable[date]) -> list[int]:
         """Return how many there were of *what* in each of *days*."""
-        return [self.of(what, *names, day=day).count for day in days]
+        return [self.of(what, *names, days=[day]).count for day in days]
 
-    def within(self, what: str, *names: str, days: Iterable[date]) -> Amount:
-        """Return how much there was of *what*, under any of *names*, or all, in *days*."""
+    def of(self, what: str, *names: str, days: Sequence[date] = ()) -> Amount:
+        """Return how much there was of *what*, under any of *names*, or all; in *days*, or all."""
         found = [
             of_day
             for (its_what, name), of_day in self.amounts.items()
             if its_what == what and (not names or name in names)
         ]
+        days = days or self.days
         return sum((of_day.get(day, Amount()) for of_day in found for day in days), Amount())
 
     def names(self, what: str) -> list[str]:

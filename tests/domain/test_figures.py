@@ -46,7 +46,7 @@ def read(*whats: str, day: date | None = None) -> Told:
     """What was counted of *whats*, by what and name."""
     found = statistics.read(timezone.now())
     told: Told = {
-        (what, name): found.of(what, name, day=day).count
+        (what, name): found.of(what, name, days=[day] if day else ()).count
         for what, name in found.amounts
         if not whats or what in whats
     }
