@@ -67,7 +67,7 @@ def office(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drip
     """The mail server of the service."""
     monkeypatch.setattr(smtp, "PATIENCE", PATIENCE)
     with DrippingServer(("127.0.0.1", 0), Dripping) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         serve_mail(settings, server, use_ssl=False)
         yield server
         server.shutdown()

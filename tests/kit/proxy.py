@@ -94,7 +94,7 @@ def proxying() -> Iterator[Proxy]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         proxy = Proxy(server)
         server.RequestHandlerClass = type("Handler", (_Handler,), {"proxy": proxy})
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield proxy
         finally:
