@@ -29,8 +29,7 @@ class EndpointForm(NoForm):
     kinds = forms.MultipleChoiceField(
         choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.KINDS],
         required=False,
-        label="Only these events",
-        help_text="If none is ticked: every event, also of kinds that are added later.",
+        label="Events (if you tick none: all, also of kinds that are added later)",
         widget=forms.CheckboxSelectMultiple,
     )
 
