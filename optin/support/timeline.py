@@ -51,7 +51,7 @@ class Group:
 GROUPS: dict[str, Group] = {
     "texts": Group("Text messages", frozenset({What.REQUEST, What.TEXT})),
     "codes": Group("Codes", frozenset({What.CODE})),
-    "sign-in": Group("Sign-in", frozenset({What.SIGN_IN})),
+    "sign-in": Group("Sign-in", frozenset({What.SIGN_IN, What.CODE})),
     "account": Group("Account", frozenset({What.ACCOUNT})),
     "staff": Group("Staff", frozenset({What.STAFF})),
     "mails": Group("Emails", frozenset({What.MAIL})),
