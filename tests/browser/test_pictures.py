@@ -40,7 +40,7 @@ print(demo.getvalue().replace("\\n", ""))
 
 def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
     page = open_page(width=NARROW)
-    page.set_viewport_size({"width": NARROW, "height": 640})
+    page.set_viewport_size({"width": NARROW, "height": 700})
     hands, steps = Pointer(page, site), list[tuple[str, bytes]]()
 
     def keep(step: str) -> None:
@@ -69,7 +69,7 @@ def test_picture_of_the_way_to_opt_in(open_page: Window, site: Site) -> None:
         for step, picture in steps
     )
     page.goto("about:blank")
-    page.set_viewport_size({"width": 1448, "height": 720})
+    page.set_viewport_size({"width": 1448, "height": 780})
     page.set_content(SHEET + figures)
     page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "opt-in.png", full_page=True)
 
