@@ -7,7 +7,7 @@ UNKNOWN = "\u2013"
 
 
 class Question(StrEnum):
-    """The question of the person, as staff should read the answers."""
+    """What an answer is about, in the order in which staff should read the answers."""
 
     REMOVAL = "removal"
     NO_TEXT = "no_text"

@@ -236,7 +236,7 @@ _CODE_REFUSED: dict[str, Row] = {
     "otp_exhausted": refused(_("Code rejected: it was entered wrongly too often before"),
         counted=True),
     "locked": refused(_("Code rejected after too many wrong ones"), counted=True),
-    "factor_disabled": refused(_("Code rejected: codes by text message are not accepted now"),
+    "factor_disabled": refused(_("Code rejected: codes by text message were not accepted"),
         counted=True),
     "not_opted_in": refused(_("Code rejected: two-factor sign-in was off"), counted=True),
     "passkey_refused": refused(_("Passkey not accepted"), counted=True),
@@ -361,7 +361,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         "changed": done(staff="File changed", ocsf=UPDATED),
         "removed": done(staff="File removed", ocsf=DELETED),
         "texts_end": done(staff="End of texts in a file: day set", ocsf=UPDATED,
-            ledger=GIVES_BACK),  # so a ledger that comes late, and may be outdated, sets none
+            ledger=GIVES_BACK),  # a ledger that is read late may be outdated
         "texts_stay": done(staff="End of texts in a file: day taken back", ocsf=UPDATED,
             ledger=GIVES_BACK),
         OTHERS: done(staff="File made", ocsf=CREATED),

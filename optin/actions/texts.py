@@ -120,8 +120,8 @@ EVERY = (
         "unlist",
         "Remove from a list",
         staff.SEND_CONTROLS,
-        "Takes a number or prefix off the deny or safe list, or lets strangers opt in a number "
-        "again that its owner closed to them.",
+        "Takes a number or prefix off the deny or safe list. If an owner closed a number to "
+        "strangers, this opens it again.",
         calls(send_controls.unlist, "Removed from the list.", "It was not on a list."),
         NumberForm,
         command="number unlist",

@@ -256,13 +256,13 @@ def _barred(user: User) -> list[tuple[str, str, bool]]:
     now, wrong = timezone.now(), f"after {user.otp_failures} wrong codes"
     if user.otp_disabled_at:
         since = f"since {moment(user.otp_disabled_at)}, {wrong}."
-        stopped = f"No code is texted, and no texted code accepted, {since}"
+        stopped = f"No code has been texted, and no texted code accepted, {since}"
         found.append(("Texted codes locked", stopped, True))
     if user.own.locked_for(now) and user.otp_locked_until:
         until = moment_by(user.otp_locked_until)
         found.append(("Locked", f"No code works until {until}, {wrong}.", True))
     if span := span_of(user.programs, now):
-        stopped = f"Applications can do nothing with codes {span}. Signing in works."
+        stopped = f"Codes are locked for applications {span}. The person can still sign in."
         found.append(("Locked for applications", stopped, True))
     return found
 

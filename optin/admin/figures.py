@@ -150,8 +150,8 @@ def _sums(found: Figures) -> Table:
         row("Texts waiting to be sent", What.TEXT, State.QUEUED, State.SENDING),
         Row(f"Cost of all texts, {conf.currency}", tuple(costs)),
         row("Requests for a text that a limit refused", What.REFUSED),
-        row("Locks for a while, after wrong codes", What.LOCK, "locked"),
-        row("Locks of texted codes, after more wrong codes", What.LOCK, "disabled"),
+        row("Temporary locks of all codes", What.LOCK, "locked"),
+        row("Locks of texted codes until further notice", What.LOCK, "disabled"),
     ]
     return Table("sums", "Today and the last 30 days", ("Figure", "Today", "30 days"), rows)
 
@@ -279,12 +279,12 @@ def _locks(found: Figures, days: list[date]) -> Chart:
     table = Table(
         "locks",
         "Locks",
-        ("Day", "For a while", "Texted codes"),
+        ("Day", "Temporary", "Texted codes"),
         _rows(days, locked, disabled),
         "Wrong codes locked all codes of an account for a while, or its texted codes until further "
         "notice. One account can count several times.",
     )
-    parts = [Part("fair", "for a while", locked), Part("bad", "texted codes", disabled)]
+    parts = [Part("fair", "temporary", locked), Part("bad", "texted codes", disabled)]
     return columns(days, table, parts)
 
 

@@ -29,7 +29,7 @@ class EndpointForm(NoForm):
     kinds = forms.MultipleChoiceField(
         choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.KINDS],
         required=False,
-        label="Events (if you tick none: all, also of kinds that are added later)",
+        label="Events (tick none for all, including kinds that are added later)",
         widget=forms.CheckboxSelectMultiple,
     )
 

@@ -54,7 +54,7 @@ class Codes:
         # Half of NIST's ceiling: people and their programs are counted apart, each up to this.
         fault=between(1, MAX_FAILURES // 2),
         doc="After this many wrong codes in a row, texted codes of a user are locked until "
-        "further notice, or all that the applications of a user do with codes.",
+        "further notice. If applications sent them, all codes are locked, for applications only.",
     )
     # Right codes start the count of the others again each day: without this one, a guesser has 100
     # guesses a day. So 1316 a year are left of 36 600.

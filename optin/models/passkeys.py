@@ -61,7 +61,7 @@ class Passkey(FactorDevice):
 
     @staticmethod
     def usable() -> Q:
-        """Return the condition that it is."""
+        """Return the condition by which rows are usable."""
         return Q(rp_id=passkeys.rp_id()) & ~Q(public_key="")
 
     def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:

@@ -38,7 +38,7 @@ class SecondFactors:
 
     @property
     def usable_passkeys(self) -> list[Passkey]:
-        """Not those of a host that this service had before, or that a restore brought back."""
+        """Those made for the present host, and not removed before a restore."""
         return [one for one in self.passkeys if one.is_usable]
 
     @property
@@ -67,7 +67,7 @@ class SecondFactors:
 
     @property
     def has_several(self) -> bool:
-        """Whether signing in still needs one if another is removed."""
+        """Whether there is more than one factor, usable or not."""
         return len(self.all) > 1
 
 

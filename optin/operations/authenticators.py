@@ -254,7 +254,7 @@ def _confirm(factors: Factors, code: str, origin: Origin) -> Change:
 def _end_what_was_begun(factors: Factors) -> None:
     """End the sign-ins, opt-ins and choices from before the locked user added such a factor."""
     user, now = factors.user, factors.now
-    if user.text_first and not factors.works_without_texts:  # chosen beside one that is gone
+    if user.text_first and not factors.works_without_texts:  # chosen when there was another
         User.objects.filter(pk=user.pk).update(text_first=False)
     # An opt-in that a client began is for somebody without a factor.
     PendingOtp.objects.filter(provider_user__user=user, purpose=Purpose.OPT_IN).close(
@@ -357,8 +357,8 @@ def remove(
 ) -> dict[str, Any]:
     """Remove factors of the locked user, and tell them if *told*.
 
-    All go if nothing usable would be left. Sessions stay: they have proved more than will be asked
-    for. Refresh tokens end (docs/contract.md, section 3.4).
+    If the last usable factor goes, all others go too. Sessions stay: they have proved more than
+    will be asked for. Refresh tokens end (docs/contract.md, section 3.4).
 
     :param passkeys: the ids of ``Removal.PASSKEY``.
     :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``. The ledger
@@ -372,7 +372,6 @@ def remove(
         Removal.PASSKEY: [one for one in factors.passkeys if one.pk in passkeys],
     }
     gone = named[removal]
-    # What is left must let the person in, if something did.
     if factors.usable and not factors.lets_in_without(gone):
         gone = factors.all
     keys = [one.pk for one in factors.passkeys if one in gone]

@@ -151,7 +151,7 @@ class CodePage(View):
             "delivery": said,
             "usual_wait": self._usual_wait(waiting),
             "resend_in": whole_seconds(wait) if wait else 0,
-            # Without a script, nobody counts the seconds down: the next whole minute.
+            # Without a script there is no countdown, so the page names the next whole minute.
             "resend_at": timezone.now() + wait + timedelta(minutes=1) if wait else None,
             "locked": locked,
             "no_texts": no_texts,

@@ -279,8 +279,8 @@ def new_sim(factors: Overview) -> str:
 def passkeys_elsewhere(factors: Overview) -> str:
     """Say that somebody can use none of their passkeys, which are all that they have."""
     said = _(
-        "Your passkeys were removed earlier, or made at an earlier address of this website. They "
-        "don't work here."
+        "Your passkeys don't work here. They were made for an earlier address of this website, or "
+        "removed before the service was restored."
     )
     return f"{said} {other_ways(factors)}"
 

@@ -189,7 +189,7 @@ def test_it_sums_30_days(signed_in: In, month: None) -> None:
     assert told["Conversion: verified, of those verified or failed"] == ("75 %", "75 %")
     assert told["Texts"] == ("55", "1,650")
     assert told["Cost of all texts, AUD"] == ("2.25", "67.50")
-    assert told["Locks for a while, after wrong codes"] == ("2", "60")
+    assert told["Temporary locks of all codes"] == ("2", "60")
     assert "Nothing before" not in figures(client)
 
 

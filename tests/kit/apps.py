@@ -41,7 +41,7 @@ def make_recovery_codes(user: User, origin: Origin = WEB) -> list[str]:
 
 
 def add_passkey(user: User, **dead: str) -> None:
-    """Give *user* a passkey whose key nobody has; *dead* are columns."""
+    """Give *user* a passkey whose key nobody has; *dead* sets columns that make it unusable."""
     row = {"name": "key", "rp_id": rp_id(), "public_key": "k", **dead}
     Passkey.objects.create(
         user=user, credential_id=f"of {user.pk}", created_at=timezone.now(), sign_count=0,

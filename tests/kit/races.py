@@ -37,7 +37,7 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def within_an_hour() -> None:
-    """Counts of an hour begin anew when it strikes: wait for that, if it is near."""
+    """Wait for the next hour if it begins within 20 seconds: hourly counts start again then."""
     if (left := 3600 - time.time() % 3600) < 20:
         time.sleep(left + 0.1)
 

@@ -249,7 +249,7 @@ _ports = itertools.count(10_000 + 50 * os.getpid() % 20_000)
 
 
 def free_port() -> int:
-    """A port outside of the range from which the system gives ports to others meanwhile."""
+    """Return a free port outside the ephemeral range, so that no other process gets it."""
     for port in _ports:
         with socket.socket() as free, suppress(OSError):
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

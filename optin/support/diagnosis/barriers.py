@@ -212,14 +212,14 @@ def programs_barred(known: Known) -> Iterator[Cause]:
         yield Cause(
             Question.NO_ACCESS,
             Why.DISABLED if count.disabled_at else Why.LOCKED,
-            f"Applications can do nothing with codes of this person {span}, after "
-            f"{count.failures} wrong codes that came by them. Signing in works.",
+            f"Codes of this person are locked for applications {span}, after {count.failures} "
+            "wrong codes from applications. The person can still sign in.",
             _UNLOCK_PROGRAMS,
         )
 
 
 def span_of(count: WrongCodes, now: datetime) -> str:
-    """Say since when or until when wrong codes lock what *count* is about; "" if they do not."""
+    """Return "since ..." or "until ..." if wrong codes lock what *count* is about, else ""."""
     if count.disabled_at:
         return f"since {moment(count.disabled_at)}"
     until = count.locked_until if count.locked_for(now) else None

@@ -1,4 +1,4 @@
-"""Why somebody cannot opt in, or sign in: the most likely cause first. And what is to change."""
+"""Why somebody cannot opt in or sign in, most likely cause first, and which removal is planned."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -228,7 +228,7 @@ def _of_factors(known: Known) -> Iterator[Cause]:
     if factors.is_on and not factors.usable:
         yield no_entry(
             Why.NONE_USABLE,
-            "No passkey of this account works: each was made at an earlier host of this service, "
+            "No passkey of this account works: each was made for an earlier host of this service, "
             "or was removed before a restore.",
             "Tell them to use a recovery code, then to add another factor."
             if factors.recovery_codes

@@ -109,7 +109,7 @@ def test_a_form_without_the_response_of_a_browser_is_refused(ann_on: Browser) ->
     ("dead", "why"),
     [
         ({"rp_id": "old.example.com"}, "Made for old.example.com"),
-        ({"public_key": ""}, "It was removed earlier."),
+        ({"public_key": ""}, "It was removed before the service was restored."),
     ],
     ids=["of an earlier host", "removed before a restore"],
 )
@@ -137,7 +137,7 @@ def test_one_that_does_not_work_is_not_offered_and_still_counts(
     ProviderUser.objects.update(confirmed=False, released_at=timezone.now())
     sign_in(browser := Browser())
     assert (browser.path, browser.page.heading) == (CODE, "Your passkey doesn't work here")
-    assert "removed earlier, or made at an earlier address" in browser.page.text
+    assert "made for an earlier address of this website, or removed" in browser.page.text
     assert browser.page.leads_to("/sign-in/recovery/")
 
 
