@@ -237,7 +237,7 @@ ACTIONS = (
         "remove-passkey",
         "Remove a passkey",
         staff.REVOKE,
-        "Removes one passkey, such as one that is lost or stolen. If it is the last second factor, "
+        "Removes one passkey, such as one that is lost or stolen. If no other second factor works, "
         "the password alone is enough to sign in then. The person gets an email.",
         calls(staff_actions.remove_passkey, "The passkey was removed. The person gets an email."),
         PasskeyForm,

@@ -166,7 +166,9 @@ def opt_out(
         result = verification.check_any(factors, code, Purpose.OPT_OUT, origin=origin)
         if result.outcome is CodeOutcome.OK and row:
             row.release(now)
-            result = replace(result, stays_on=end_if_unusable(factors.user))
+            gone = end_if_unusable(factors.user)
+            data = {"removed": ["number", "passkey"], "passkeys": gone} if gone else {}
+            result = replace(result, stays_on=gone is None, data={**result.data, **data})
             delivery.notify(factors.user, Notice.Kind.RELEASED, now, row)
             if key:
                 key.keep(now, stays_on=result.stays_on)

@@ -208,18 +208,19 @@ def forget_recovery_codes(user: User) -> None:
         RecoveryCode.objects.forget(user)
 
 
-def end_if_unusable(user: User) -> bool:
+def end_if_unusable(user: User) -> list[int] | None:
     """Turn two-factor sign-in off, now that the number is gone, if nothing left lets *user* in.
 
-    :returns: whether it stays on.
+    :returns: the ids of the passkeys that went too; None if it stays on.
     """
     left = SecondFactors(user, None, *ProviderUser.objects.others_of(user))
     if left.usable:
-        return True
-    if left.passkeys:
-        Passkey.objects.filter(user=user).delete()
+        return None
+    gone = [one.pk for one in left.passkeys]
+    if gone:
+        Passkey.objects.filter(pk__in=gone).delete()
     RecoveryCode.objects.forget(user)
-    return False
+    return gone
 
 
 def close_begun(user: User, number: ProviderUser | None, now: datetime) -> None:

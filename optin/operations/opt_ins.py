@@ -136,8 +136,8 @@ def _may_opt_in(
     """Say why no code may be made for *number*, if so."""
     if refusal := not_allowed(number):
         return refusal
-    # A client cannot replace an active number: it is told that there is one.
-    is_new = standing is not None or factors.number is None
+    # A client adds nothing to what is on: it is told so.
+    is_new = standing is not None or not factors.is_on
     if is_new and not _takes_number(file, factors):
         return Sending(SendOutcome.FACTOR_DISABLED, data={"rule": Why.TEXTS_END.value})
     beyond = standing is not None and standing.is_beyond_texts

@@ -130,6 +130,8 @@ def test_opting_out_beside_a_passkey_that_does_not_work_turns_all_off(
     api.opt_out()
     assert "is off" in api.opt_out(person.phone.code()).data["StatusMessage"]
     assert (person.has, person.left()) == (set(), 0)
+    told = AuditEvent.objects.latest("pk").data  # a restore does the same again
+    assert (told["removed"], len(told["passkeys"])) == (["number", "passkey"], 1)
 
 
 def test_an_app_alone_leaves_nothing_to_opt_out_from(person: Person, access_key: str) -> None:

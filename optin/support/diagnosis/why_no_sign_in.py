@@ -223,7 +223,7 @@ def _of_factors(known: Known) -> Iterator[Cause]:
             "This is a member of staff without a second factor: the admin needs one.",
             "Tell them to set one up after the password, as they are led to.",
         )
-    if known.revocation:
+    if known.revocation_holds:
         return
     if factors.is_on and not factors.usable:
         yield no_entry(
