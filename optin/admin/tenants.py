@@ -140,8 +140,7 @@ def _part(request: HttpRequest, model: type[Model], file: File, only: Any) -> di
     rows = found.select_related(*listed.list_select_related).order_by("-pk")[:SHOWN_ROWS]
     listed.look_up(rows)
     name = name_of(listed)
-    # A key is made for a member, whose row has the button.
-    make = links(listed, () if model is AccessKey else listed.of_list, request)
+    make = links(listed, listed.of_list, request)
     cells = [[lookup_field(each, row, listed)[2] for each in listed.in_file] for row in rows]
     kept = [any(row[n] != "-" for row in cells) for n in range(len(listed.in_file))]
     columns = [*compress((label_for_field(each, model, listed) for each in listed.in_file), kept)]

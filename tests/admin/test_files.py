@@ -42,7 +42,7 @@ def test_a_file_gets_a_member_and_a_key_and_nobody_enters_its_id(
     (add,) = forms(made)
     added = send(client, add, who=user.username, file_id=str(file.pk)).content.decode()
     assert Membership.objects.get(file=shop).user == user
-    (make,) = map(unescape, re.findall(r'href="([^"]*accesskey/make/[^"]*)"', added))
+    (make,) = map(unescape, re.findall(r'href="([^"]*accesskey/make/[^"]*who[^"]*)"', added))
     asked = client.get(make).content.decode()
     assert f": &lt;b&gt;Shop&lt;/b&gt; ({shop.pk}), {user.username}</h1>" in asked
     assert not re.search('name="(file_id|who)"', asked.partition('id="content"')[2])
