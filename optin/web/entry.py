@@ -183,7 +183,7 @@ class SignInRecovery(SignInCode):
             locked=words.locked(self.person),
             here=self.address(),
             lost_all=self.with_query(reverse("sign-in-lost")) if is_offered else "",
-            due=way.due_at,
+            due=way.due_at if way.outcome is RevocationOutcome.ASKED else None,
             back=self.with_query(reverse("sign-in-code")),
         )
 
