@@ -88,6 +88,8 @@ SENTENCES: dict[str, tuple[int, str]] = {
     "already_opted_in": (409, "Two-factor authentication is on already."),
     "not_opted_in": (409, "Two-factor authentication is not on."),
     "mobile_number_in_use": (409, "Another account uses this mobile number. Contact support."),
+    "endpoint_limit": (409, "This file has 5 webhook endpoints. Remove one first."),
+    "old_secret_signs": (409, "The old secret still signs. Another new secret would end it."),
     "cursor_gone": (410, "The events after this one are not kept. Begin again with after=0."),
     "too_large": (413, "The body is too large."),
     "unsupported_media_type": (415, "This content type is not accepted."),

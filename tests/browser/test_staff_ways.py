@@ -77,7 +77,7 @@ def test_a_day_of_support_by_keyboard(open_page: Window, site: Site, crowd: Crow
     hand.follow("Audit events")
     hand.sees("Audit events")
     hand.unfold("Filters")
-    hand.choose("Event", "Suspended by staff")
+    hand.choose("What happened", "Number suspended by staff")
     hand.press("Filter")
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     hand.skip()
