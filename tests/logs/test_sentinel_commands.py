@@ -113,7 +113,9 @@ def stop_people(scene: Scene) -> None:
 def rotate(scene: Scene, keys: Keys) -> None:
     """Refused while something needs the old key, then done."""
     both = keys.ring("new", "old")
-    # It still runs.
+    # It still runs: it decided something within the last minute.
+    assert scene.sign_in("token", "ann").status == 401
+    scene.code()
     assert scene.command("keys", "redigest", "--offline", **keys.digest("new")) == 1
     done = scene.run("keys", "rotate", **keys.ring("new"))
     assert "Nothing was done" in done.err

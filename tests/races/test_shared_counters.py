@@ -47,7 +47,8 @@ def test_opt_ins_wait_for_the_standby_together(cluster: Cluster, tmp_path: Path)
 
         def texts_of_the_region(lock: LiteralString = "") -> int:
             counter: LiteralString = "FROM optin_sendcounter WHERE scope LIKE 'region/%'"
-            found = line.execute(f"SELECT count {counter} {lock}").fetchone()
+            newest: LiteralString = "ORDER BY window_start DESC LIMIT 1"  # of this hour
+            found = line.execute(f"SELECT count {counter} {newest} {lock}").fetchone()
             return int(found[0]) if found else 0
 
         def set_standby(name: str) -> None:
