@@ -16,10 +16,12 @@ from optin.conf import Rate
 from optin.errors import SamePassword
 from optin.messaging import delivery, wording
 from optin.models import AccessKey, AuditEvent, File, Notice, RefusalCount, SendCounter, User
+from optin.models.factors import has_active_factor
 from optin.operations import not_me, passwords, sign_in
 from optin.operations.authenticators import Removal
 from optin.outcomes import By, SignInOutcome
 from tests.kit import grants
+from tests.kit.apps import add_passkey
 from tests.kit.clients import bearer
 from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.trail import one_event, one_repeat
@@ -321,6 +323,14 @@ DISOWNED = [
     pytest.param(app_added, Notice.Kind.APP_ADDED, "app", AN_APP, id="app-added"),
     pytest.param(app_removed, Notice.Kind.APP_REMOVED, "app", AN_APP, id="app-removed"),
 ]
+
+
+def test_the_mail_names_the_number_and_not_a_dead_passkey_that_goes_too(person: Person) -> None:
+    activated(person)
+    add_passkey(person.user, rp_id="old.example.com")
+    not_me.disown(notice_of(person, Notice.Kind.ACTIVATED), PASSWORD, origin=PAGE)
+    assert A_NUMBER.format(156) in mailed()
+    assert not has_active_factor(person.user)
 
 
 @pytest.mark.parametrize(("given", "kind", "removed", "words"), DISOWNED)

@@ -174,7 +174,7 @@ def test_a_call_opts_nobody_in_from_the_day_on(
     assert len(phone.messages) == 1
     # The order of the contract: what is wrong with the number comes before.
     assert api.opt_in("+1 212 555 0100").brief[0] == 400
-    add_app(user)
+    add_passkey(user, rp_id="old.example.com")
     assert api.opt_in(NUMBER).brief == (409, "already_opted_in")
 
 
