@@ -327,7 +327,7 @@ APPEND_SLASH = False
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "optin.api.schema.CallSchema"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Opting in to two-factor authentication",
-    "VERSION": "0.27.0",
+    "VERSION": "0.28.0",
     "OAS_VERSION": "3.1.1",
     "SERVERS": [{"url": BASE_URL}],
     "PREPROCESSING_HOOKS": ["optin.api.schema.calls_only"],
