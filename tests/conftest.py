@@ -23,7 +23,7 @@ from oauth2_provider.models import (
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from optin import gateways
-from optin.messaging import delivery, waits
+from optin.messaging import delivery
 from optin.models import (
     AccessKey,
     File,
@@ -160,9 +160,8 @@ def prompt_postman(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """A test begins with no event before its own, no requests counted, and no waits for texts."""
+    """A test begins with no event before its own and no requests counted."""
     forget_thread()
-    waits.forget()
     yield
     throttle._own.cache_clear()
     throttle._client.cache_clear()

@@ -3,7 +3,6 @@
 One sentence for what is, one for what to do next.
 """
 
-import math
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,7 +16,6 @@ from django.utils.translation import ngettext
 
 from optin import codes, phones
 from optin.conf import conf
-from optin.messaging.waits import LONGEST, Wait
 from optin.models import Purpose, SmsMessage, User
 from optin.models.messages import State
 from optin.models.second_factors import Overview
@@ -509,28 +507,12 @@ AWAITED = _UNCONFIRMED | {State.QUEUED, State.SENDING}
 """States of a text that may still come. A withheld text must look like one that was sent."""
 
 
-def usual_wait(wait: Wait | None) -> str:
-    """Say how long texts take just now (G-10); "" where nobody knows."""
+def usual_wait(wait: timedelta | None) -> str:
+    """Say how long texts usually take (G-10); "" where nobody knows."""
     if wait is None:
         return ""
-    slow = [_("Texts are slow at the moment.")] if wait.is_slow else []
-    return " ".join([*slow, _usual_wait(wait)])
-
-
-def _usual_wait(wait: Wait) -> str:
-    if wait.most is None or wait.most > LONGEST:
-        longer = in_words(timedelta(seconds=math.floor(wait.least)))
-        return _("Most take longer than %(wait)s.") % {"wait": longer}
-    if wait.median is None:
-        least, most = max(math.floor(wait.least), 1), max(math.ceil(wait.most), 2)
-        return _("A text takes %(least)d to %(most)d seconds.") % {"least": least, "most": most}
-    usual = in_words(timedelta(seconds=max(round(wait.median), 1)))
-    if wait.nine_in_ten is None:
-        return _("A text takes about %(wait)s.") % {"wait": usual}
-    return _("A text takes about %(wait)s, and nine in ten take less than %(most)s.") % {
-        "wait": usual,
-        "most": in_words(timedelta(seconds=math.floor(wait.nine_in_ten) + 1)),
-    }
+    seconds = timedelta(seconds=max(round(wait.total_seconds()), 1))
+    return _("A text takes about %(wait)s.") % {"wait": in_words(seconds)}
 
 
 def lifetime(waiting: Waiting, *, told_tries: bool) -> str:

@@ -1,4 +1,4 @@
-"""Texts that gateways took, for what is said of the time they take."""
+"""Texts that a gateway delivered, for what is said of the time they take."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -9,27 +9,18 @@ from optin.models import PendingOtp, ProviderUser, SmsMessage
 from optin.models.messages import State
 
 
-def texts(pending: ProviderUser, gateway: str, seen: Iterable[tuple[float, float | None]]) -> None:
-    """*gateway* took texts so many seconds ago; each came after so many seconds, or not yet."""
-    code, now = PendingOtp.objects.get(provider_user=pending), timezone.now()
+def receipts(pending: ProviderUser, gateway: str, took: Iterable[float], *, ago: int = 60) -> None:
+    """*gateway* took texts a minute ago; each came after so many seconds."""
+    code, sent = PendingOtp.objects.get(provider_user=pending), timezone.now()
+    sent -= timedelta(seconds=ago)
     SmsMessage.objects.bulk_create(
         SmsMessage(
             pending_otp=code,
             gateway=gateway,
-            created_at=now - timedelta(seconds=age),
-            sent_at=now - timedelta(seconds=age),
-            state=State.SENT if took is None else State.DELIVERED,
-            delivered_at=None if took is None else now - timedelta(seconds=age - took),
+            created_at=sent,
+            sent_at=sent,
+            state=State.DELIVERED,
+            delivered_at=sent + timedelta(seconds=seconds),
         )
-        for age, took in seen
+        for seconds in took
     )
-
-
-def each_second(
-    took: float | None, count: int = 60, *, since: int = 0
-) -> list[tuple[float, float | None]]:
-    """A text a second, until so many seconds ago: those that can have come by now did."""
-    return [
-        (age, took if took is not None and took <= age else None)
-        for age in range(since, since + count)
-    ]
