@@ -6,6 +6,7 @@ that serves also sends events to webhook endpoints.
 
 import logging
 import os
+import sys
 import time
 from threading import Thread
 
@@ -18,6 +19,8 @@ __all__ = ["application"]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
 django.setup(set_prefix=False)
 call_command("demo", migrate=True)
+# What is left in the buffer of a pipe or a file would be printed again by each process that forks.
+sys.stdout.flush()
 
 # Importing it checks the settings, and needs the tables for the check of the keys.
 from optin.messaging import webhooks  # noqa: E402

@@ -121,7 +121,7 @@ webhooks.send_test(endpoint, origin=origin)
 @pytest.mark.slow
 def test_a_first_start_and_a_second_are_ready_and_send_events(tmp_path: Path) -> None:
     """What ``make run`` serves, on an empty folder and on its own."""
-    for _ in range(2):
+    for starts in range(2):
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
             receiving(None, says(204)) as receiver,
@@ -133,7 +133,14 @@ def test_a_first_start_and_a_second_are_ready_and_send_events(tmp_path: Path) ->
             ):
                 page = urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60)
                 assert page.read() == b"ok\n"
+                assert guides(tmp_path / "log") == starts + 1  # at once
                 lines = ENDPOINT.format(receiver.url)
                 done = PRESENT.manage("shell", "--no-imports", "-c", lines, env=env)
                 assert done.returncode == 0, done.stderr
                 until(lambda: receiver.requests)
+        assert guides(tmp_path / "log") == starts + 1  # no process prints it again at its end
+
+
+def guides(log: Path) -> int:
+    """Return how often the guide of the demo was printed."""
+    return log.read_text().count("All others, for example mia: password ")
