@@ -16,7 +16,6 @@ from optin.operations import access, email_changes, not_me, revocations
 from optin.runtime.redirects import SeeOther
 from optin.web import sessions
 from optin.web.activity import Told, lines
-from optin.web.last_visit import since
 from optin.web.pages import form_page, page, signed_in
 from optin.web.sessions import user_of, who_asks
 from optin.web.words import moment
@@ -27,23 +26,11 @@ _LOOKED_AT = 500
 """How many events are read for one page, at most: many may become one line."""
 
 
-@form_page
+@require_safe
 @signed_in
 def account(request: HttpRequest) -> HttpResponse:
-    if request.method == "POST":
-        try:
-            _shut_out(request)
-        except PasswordNeeded:
-            # On the page that asks for it.
-            sessions.flash(request, _("Enter your password. Then press “That wasn't me” again."))
-            raise
-        except FactorNeeded:
-            sessions.flash(request, _("Enter a code. Then press “That wasn't me” again."))
-            raise
-        return SeeOther("account")
     user = user_of(request)
     factors = overview(user)
-    events, _count = _read(user, LAST)
     files = File.objects.open_to(user).order_by("name")
     return page(
         request,
@@ -54,9 +41,40 @@ def account(request: HttpRequest) -> HttpResponse:
         files=[file.name for file in files],
         sandboxes=[file for file in files if file.is_sandbox],
         manages=File.objects.managed_by(user).exists(),
-        since=since(request, events, factors.number),
-        events=lines(events, 1)[0],
+        events=_lines(user, LAST, 1)[0],
         has_keys=access.keys_of(user).exists(),
+    )
+
+
+@form_page
+@signed_in
+def activity(request: HttpRequest) -> HttpResponse:
+    """The person's own events, newest first, a page at a time (P-09)."""
+    if request.method == "POST":
+        try:
+            _shut_out(request)
+        except PasswordNeeded:
+            # On the page that asks for it.
+            sessions.flash(request, _("Enter your password. Then press “That wasn't me” again."))
+            raise
+        except FactorNeeded:
+            sessions.flash(request, _("Enter a code. Then press “That wasn't me” again."))
+            raise
+        return SeeOther("activity")
+    user = user_of(request)
+    factors = overview(user)
+    before = request.GET.get("before", "")
+    is_id = before.isascii() and before.isdigit() and len(before) < 19
+    events, older = _lines(user, int(before) if is_id else LAST, _LINES_SHOWN)
+    return page(
+        request,
+        "activity.html",
+        events=events,
+        older=older,
+        is_older=is_id,
+        factors=factors,
+        revocation=revocations.waiting_for(user, factors),
+        manages=File.objects.managed_by(user).exists(),
     )
 
 
@@ -75,24 +93,6 @@ def _shut_out(request: HttpRequest) -> None:
         said.append(others % {"time": moment(until)})
     said.append(_("If somebody else may know your password, change it now."))
     sessions.flash(request, " ".join(said), to_password=True)
-
-
-@require_safe
-@signed_in
-def activity(request: HttpRequest) -> HttpResponse:
-    """The person's own events, newest first, a page at a time (P-09)."""
-    user = user_of(request)
-    before = request.GET.get("before", "")
-    is_id = before.isascii() and before.isdigit() and len(before) < 19
-    events, older = _lines(user, int(before) if is_id else LAST, _LINES_SHOWN)
-    return page(
-        request,
-        "activity.html",
-        events=events,
-        older=older,
-        is_older=is_id,
-        revocation=revocations.waiting_for(user),
-    )
 
 
 def _read(user: User, below: int) -> tuple[list[AuditEvent], int]:

@@ -127,7 +127,6 @@ def begin_half(request: HttpRequest, user: User) -> None:
         "user": user.pk,
         "at": timezone.now().timestamp(),
         "ended": _last_end(user),
-        "last_visit": _last_visit(user),
     }
 
 
@@ -175,11 +174,7 @@ def begin(
         request.session.flush()  # perhaps somebody else's
     now = timezone.now().timestamp()
     request.session = type(request.session)()
-    # The value from before the code: in a double click, the first request has already signed in.
-    last_visit = half.get("last_visit") if half else _last_visit(user)
     login(request, user, backend=_BACKEND)
-    if last_visit:
-        request.session["last_visit"] = last_visit
     request.session["began"] = request.session["seen"] = now
     origin = origin_of(request)
     request.session["ip"], request.session["agent"] = origin.ip, origin.user_agent[:MAX_USER_AGENT]
@@ -193,20 +188,6 @@ def begin(
         prove(request, verification.by)
         # Not the moment of the code, so that another server's clock may be behind.
         request.session["signed_in_at"] = at
-
-
-def _last_visit(user: User) -> float | None:
-    """When *user* last signed in on a page, as read before they do so again."""
-    return user.last_login.timestamp() if user.last_login else None
-
-
-def last_visit(request: HttpRequest) -> datetime | None:
-    """The sign-in before this session, or the last "that was not me"."""
-    return _time(request.session, "last_visit") if "last_visit" in request.session else None
-
-
-def began_at(request: HttpRequest) -> datetime:
-    return _time(request.session, "began")
 
 
 def renew_for_others(request: HttpRequest, **both: Any) -> Callable[[User], None]:
@@ -225,12 +206,11 @@ def renew_for_others(request: HttpRequest, **both: Any) -> Callable[[User], None
 
 
 def renew_for_not_me(request: HttpRequest) -> Callable[[User], None]:
-    """``renew_for_others`` for "that was not me": the page lists only what happens from now on.
+    """``renew_for_others`` for "that was not me".
 
     It uses up the password too, as some people have no factor: there is a mail of each press.
     """
-    now = timezone.now().timestamp()
-    return renew_for_others(request, last_visit=now, password_at=0)
+    return renew_for_others(request, password_at=0)
 
 
 def renew_for_password(request: HttpRequest) -> Callable[[User], None]:

@@ -25,7 +25,7 @@ SHOWN_BY = [
     *(
         f"web/flows/test_{name}.py"
         for name in (
-            *("access", "email_change", "every_page", "flows", "integrations", "last_visit"),
+            *("access", "email_change", "every_page", "flows", "integrations", "not_me_button"),
             *("lost_everything", "on_the_way", "passkeys", "revocation", "stop", "texts_end"),
             *("true_words", "ways_on"),
         )

@@ -528,5 +528,5 @@ def test_next_is_local_only(page: str, ann: Browser) -> None:
 def test_half_session_holds_who_and_when_only(half: Browser, active: ProviderUser) -> None:
     held = content(half.session)
     assert held.keys() <= {"half", "flash", "flash_refused", "flash_to_password", "refused"}
-    assert held["half"].keys() == {"user", "at", "ended", "last_visit"}
+    assert held["half"].keys() == {"user", "at", "ended"}
     assert SESSION_KEY not in held

@@ -1,50 +1,32 @@
-"""What happened since the last visit, on the account page, and "That was not me" (G-08)."""
+"""The button "That was not me" on the page of all activity (G-08)."""
 
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.core import mail
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
-from oauth2_provider.models import AbstractApplication
 
 from optin.models import AccessKey, AuditEvent, File, Guard, KnownNetwork, ProviderUser, User
 from optin.operations import erasure, not_me, opt_ins, send_controls
 from optin.operations.send_controls import Target
-from optin.origin import Face, Origin
-from tests.kit import grants
 from tests.kit.apps import App, add_app, standing
 from tests.kit.browser import (
     CONFIRM,
-    NUMBER_CODE,
     OFF,
     PROVE,
     Browser,
-    name_number,
     prove,
 )
 from tests.kit.browser import sign_in as sign_in_on_pages
-from tests.kit.oauth import authorize
-from tests.kit.people import NUMBER, ORIGIN, PASSWORD, make_user
+from tests.kit.people import NUMBER, ORIGIN, PASSWORD
 from tests.kit.phone import Phone, wrong
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-TITLE = "Since your last visit"
-BUTTON = "That wasn't me"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0) Version/26.0 Mobile Safari/604.1"
 THIEF_IP = "198.51.100.9"
+ACTIVITY = "/account/activity/"
 HOUR = timedelta(hours=1)
-FOR_OTHERS = "Code sent to your number because another account asked for it"
-
-
-def told(browser: Browser) -> str:
-    """The part of the account page about the last visit, "" if there is none."""
-    browser.go("/account/")
-    before = browser.page.text.partition("Latest activity")[0]
-    text = " ".join(before.partition(TITLE)[2].split())
-    return text.removesuffix(BUTTON).partition("Did somebody else do any of this?")[0]
 
 
 def thief() -> Browser:
@@ -67,144 +49,18 @@ def visit(browser: Browser, phone: Phone, clock: time_machine.Traveller) -> None
 
 
 def press(browser: Browser) -> None:
-    browser.go("/account/")
+    browser.go(ACTIVITY)
     browser.send()
-
-
-# -- what is listed ----------------------------------------------------------------
-
-
-def test_nothing_is_said_where_there_is_nothing(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """Own texts, own sign-ins and own wrong codes, before the last visit and since."""
-    assert TITLE not in ann_on.page.text  # the first one
-    for _ in range(2):
-        clock.shift(HOUR)
-        sign_in_on_pages(ann_on)
-        ann_on.send(code=wrong(phone.code()))
-        ann_on.send(code=phone.code())
-        assert ann_on.path == "/account/"
-        assert TITLE not in ann_on.page.text
-        assert BUTTON not in ann_on.page.text
-
-
-def test_a_text_that_was_not_asked_for_and_a_wrong_code_are_listed(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    clock.shift(HOUR)
-    other = thief()
-    sign_in_on_pages(other)
-    other.send(code=wrong(phone.code()))
-    visit(ann_on, phone, clock)
-    said = told(ann_on)
-    place = f"from {THIEF_IP}, Safari on iPhone"
-    assert said.count(place) == 2
-    assert "Code sent, to sign in" in said
-    assert "Wrong code entered, to sign in" in said
-    # And it stays while the visit lasts, but no longer.
-    assert told(ann_on) == said
-    visit(ann_on, phone, clock)
-    assert TITLE not in ann_on.page.text
-
-
-def test_a_sign_in_elsewhere_is_listed_and_its_text_is_not(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """Though it makes the time of the last visit."""
-    clock.shift(HOUR)
-    come_in(thief(), phone)
-    visit(ann_on, phone, clock)
-    said = told(ann_on)
-    assert said.count(THIEF_IP) == 1
-    assert "Signed in with a text code" in said
-    assert "Code sent" not in said
-
-
-def test_a_sign_in_through_an_application_is_listed(
-    ann: Browser, phone: Phone, clock: time_machine.Traveller, password_clients: None
-) -> None:
-    clock.shift(HOUR)
-    grants.tokens("ann", origin=Origin(Face.TOKEN, ip=THIEF_IP))
-    visit(ann, phone, clock)
-    words = told(ann)
-    assert "Signed in with the password" in words
-    assert f"from {THIEF_IP}, through an app" in words
-
-
-def test_an_application_that_was_let_act_elsewhere_is_listed(
-    ann_on: Browser,
-    phone: Phone,
-    clock: time_machine.Traveller,
-    client_app: AbstractApplication,
-) -> None:
-    """Though a right code came from there: the thief's own."""
-    clock.shift(HOUR)
-    other = come_in(thief(), phone)
-    clock.shift(timedelta(minutes=1))
-    other.go(authorize())
-    other.client.handler.enforce_csrf_checks = False
-    scope = other.page.inputs["scope"]["value"]
-    other.client.post(authorize(), {"allow": "Allow", "scope": scope}, secure=True)
-    visit(ann_on, phone, clock)
-    words = told(ann_on)
-    assert "An app was allowed to act for the account" in words
-    assert f"from {THIEF_IP}" in words
-
-
-def test_texts_to_the_number_for_other_accounts_are_one_line(
-    ann_on: Browser, stranger: User, phone: Phone, file: File, clock: time_machine.Traveller
-) -> None:
-    """It does not say for whom, or from where (S-38)."""
-    third = make_user("cid", file)
-    for each in (stranger, third):
-        clock.shift(HOUR)
-        opt_ins.opt_in(each, file, NUMBER, origin=Origin(Face.API, ip=THIEF_IP))
-    visit(ann_on, phone, clock)
-    said = told(ann_on)
-    assert said.count(FOR_OTHERS) == 1
-    assert f"{FOR_OTHERS}, 2 times" in said
-    assert not {THIEF_IP, "ben", "cid", NUMBER, NUMBER[-6:]} & set(said.replace(",", " ").split())
-    visit(ann_on, phone, clock)
-    assert FOR_OTHERS not in ann_on.page.text
-
-
-def test_from_before_the_number_was_theirs_is_not_listed(
-    ann: Browser, stranger: User, phone: Phone, file: File, clock: time_machine.Traveller
-) -> None:
-    visit(ann, phone, clock)
-    opt_ins.opt_in(stranger, file, NUMBER, origin=ORIGIN)
-    clock.shift(HOUR)
-    visit(ann, phone, clock)
-    name_number(ann)
-    assert ann.path == NUMBER_CODE
-    ann.send(code=phone.code_to(NUMBER))
-    assert told(ann) == ""
-
-
-def test_a_network_that_changes_during_a_visit_is_no_news(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    visit(ann_on, phone, clock)
-    moved = Browser(ann_on.agent, "203.0.113.77")
-    moved.client.cookies = ann_on.client.cookies
-    clock.shift(timedelta(minutes=5))
-    assert told(moved) == ""
-
-
-# -- the button --------------------------------------------------------------------
 
 
 @pytest.fixture
 def warned(ann_on: Browser, phone: Phone, clock: time_machine.Traveller) -> tuple[Browser, Browser]:
-    """Ann, who has proved a factor and whose page lists a sign-in, and whoever signed in."""
+    """Ann, who has proved a factor and and whoever else signed in."""
     clock.shift(HOUR)
     other = come_in(thief(), phone)
     clock.shift(timedelta(minutes=2))
     come_in(ann_on, phone)
     prove(ann_on, phone)
-    ann_on.go("/account/")
-    assert TITLE in ann_on.page.text
     return ann_on, other
 
 
@@ -213,9 +69,8 @@ def test_the_button_ends_all_other_sessions_and_tells_staff(
 ) -> None:
     ann, other = warned
     press(ann)
-    assert ann.path == "/account/"
+    assert ann.path == ACTIVITY
     assert "All other devices and all apps are signed out" in ann.page.flash
-    assert TITLE not in ann.page.text
     assert other.go("/account/").address.partition("?")[0].endswith("/sign-in/")
     event = AuditEvent.objects.get(kind="disown")
     assert (event.outcome, event.user_id, event.last_three) == ("secured", user.pk, NUMBER[-3:])
@@ -305,7 +160,7 @@ def test_later_it_asks_for_the_password_and_a_code_first(
     assert ann.page.flash == "Enter your password. Then press “That wasn't me” again."
     assert not AuditEvent.objects.filter(kind="disown").exists()
     ann.send(password=PASSWORD)
-    assert TITLE in ann.page.text
+    assert ann.path == ACTIVITY
     press(ann)
     assert ann.path == PROVE
     assert ann.page.flash == "Enter a code. Then press “That wasn't me” again."
@@ -321,7 +176,7 @@ def test_without_a_factor_each_press_needs_the_password(
     """Or whoever stole the cookie could send a mail by each press."""
     ann.client.handler.enforce_csrf_checks = False
     for _ in range(3):
-        ann.client.post("/account/", secure=True)
+        ann.client.post(ACTIVITY, secure=True)
         clock.shift(timedelta(seconds=2.5))
     assert AuditEvent.objects.filter(kind="disown").count() == 1
 
@@ -335,7 +190,7 @@ def app(user: User, clock: time_machine.Traveller) -> App:
 
 @pytest.mark.parametrize(
     ("pages", "mails"),
-    [(["/account/", "/account/access/"], 1), (["/account/access/", "/account/"], 0)],
+    [([ACTIVITY, "/account/access/"], 1), (["/account/access/", ACTIVITY], 0)],
     ids=["not me first", "all others first"],
 )
 def test_a_stolen_cookie_does_not_keep_the_owner_out(
@@ -407,26 +262,3 @@ def test_a_sign_in_that_waits_for_its_code_opens_nothing_by_a_code_from_before(
     assert before.path == "/sign-in/code/"
     thief_at_code.reload()
     assert thief_at_code.path == "/sign-in/"
-
-
-# -- what it costs -----------------------------------------------------------------
-
-
-def test_it_takes_few_statements(
-    ann_on: Browser, phone: Phone, clock: time_machine.Traveller
-) -> None:
-    """Two on the account page, one more with lines; none at sign-in (``tests/api``)."""
-
-    def statements() -> int:
-        ann_on.go("/account/")  # which may save that the session is used
-        with CaptureQueriesContext(connection) as captured:
-            ann_on.go("/account/")
-        return len(captured)
-
-    first = statements()  # no visit before it
-    visit(ann_on, phone, clock)
-    quiet = statements()
-    clock.shift(HOUR)
-    sign_in_on_pages(thief())
-    visit(ann_on, phone, clock)
-    assert (quiet - first, statements() - first) == (2, 3)
