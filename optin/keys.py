@@ -6,8 +6,9 @@ every pending code carries the id of its key; ``key_rotation`` encrypts anew, af
 the old one can go.
 
 ``OPTIN_DIGEST_KEY`` makes the digests by which rows are found and audit events
-are proved. It is not rotated while the service runs: a new key would find nothing.
-``OPTIN_OLD_DIGEST_KEYS`` are those before it, which only check what they proved.
+are proved. It does not change: a new key would find nothing.
+``OPTIN_OLD_DIGEST_KEYS`` are keys that an earlier release changed; they only check what
+they proved.
 
 No key is used for two things: each use has a label, and works with
 HMAC-SHA256(key, label).

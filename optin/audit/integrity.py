@@ -416,7 +416,7 @@ def _newest_time() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _Pin:
-    """What a redigest says of all seals before it.
+    """What a redigest (of a release before 0.29) says of all seals before it.
 
     Whoever knows the former key could make these seals anew, and the events under them.
     """

@@ -41,7 +41,7 @@ class Service:
         (),
         parse=several_keys,
         fault=lambda v: "" if all(len(k) == KEY_BYTES for k in v) else "must be keys of 32 bytes",
-        doc="Former keys of OPTIN_DIGEST_KEY. They only check older audit events.",
+        doc="Digest keys that a release before 0.29 replaced. They only check older audit events.",
     )
     openid_keys: Setting[tuple[str, ...]] = Setting(
         131,

@@ -51,7 +51,7 @@ committed = Signal()
 """Sent after the commit of an event, with ``event``."""
 
 REDIGESTED = "redigested"
-"""The outcome of the event that is the first under a new digest key."""
+"""The first event under a new digest key, from releases before 0.29 that could change it."""
 
 LAST = 2**63 - 1
 """Above all ids."""

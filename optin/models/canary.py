@@ -64,11 +64,6 @@ class Canary(models.Model):
         self.sealed = _seal()
         self.save(update_fields=["sealed"])
 
-    def digest_anew(self) -> None:
-        """Make its digest with the digest key at hand, and save that."""
-        self.digest = _digest()
-        self.save(update_fields=["digest"])
-
 
 def _seal() -> str:
     return keys.encrypt(_TEXT, context=_TEXT)

@@ -191,15 +191,6 @@ class ProviderUser(FactorDevice):
         """
         self._seal(self.open_number())
 
-    def digest_anew(self) -> None:
-        """Make the digest with the digest key at hand, and seal the number for it. Not saved.
-
-        :raises keys.UndecryptableError: as ``open_number``.
-        """
-        e164 = self.open_number()
-        self.number_digest = self.digest_of(e164, self.user)
-        self._seal(e164)
-
     def _seal(self, e164: str) -> None:
         # For the digest that the row has, whatever the digest key at hand.
         context = _context(self.user_id, self.number_digest)

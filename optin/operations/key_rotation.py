@@ -1,8 +1,7 @@
 """Whether the keys are the right ones, and new keys in place of old.
 
 The ring rotates while the service runs: ``rotate`` encrypts again, in chunks, what is
-not under the current key. The digest key is changed while the service stands still:
-``redigest`` makes all digests anew, in one transaction.
+not under the current key. The digest key does not change.
 
 A chunk of ``rotate`` decides nothing about anybody: what a row says stays as it is. So it
 locks no users, and leaves one event for the run as a whole.
@@ -11,7 +10,7 @@ locks no users, and leaves one event for the run as a whole.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -21,30 +20,20 @@ from django.db.models.functions import Concat, StrIndex, Substr
 from django.utils import timezone
 
 from optin import keys
-from optin.audit.reading import all_seals
-from optin.audit.seals import Content
 from optin.keys import UndecryptableError
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     Canary,
-    Guard,
-    KnownNetwork,
     PendingOtp,
     ProposedNumber,
     ProviderUser,
-    RefusalCount,
-    SendCounter,
     WebhookEndpoint,
 )
-from optin.models.audit import REDIGESTED
-from optin.origin import Face, Origin
+from optin.origin import Origin
 
 CHUNK = 200
 """Rows in one transaction: some 40 ms, for those who want one of them."""
-
-QUIET = timedelta(minutes=1)
-"""So long nothing must have been decided before digests are made anew."""
 
 Kind = AuditEvent.Kind
 
@@ -65,18 +54,6 @@ class KeysDoNotFit(Exception):
         self.misfits = misfits
 
 
-class StillRunning(Exception):
-    """The service decided something a moment ago."""
-
-
-class Unreadable(Exception):
-    """Numbers that no key of the ring opens."""
-
-    def __init__(self, provider_user_ids: list[int]) -> None:
-        super().__init__(f"{len(provider_user_ids)} numbers do not open")
-        self.provider_user_ids = provider_user_ids
-
-
 def misfits(canary: Canary) -> list[Misfit]:
     """Compare the keys at hand with those of *canary*."""
     found = []
@@ -86,9 +63,6 @@ def misfits(canary: Canary) -> list[Misfit]:
     if not canary.has_digest():
         found.append(Misfit.DIGEST_KEY)
     return found
-
-
-# -- the ring ----------------------------------------------------------------------
 
 
 Use = Counter[str]
@@ -213,7 +187,7 @@ def _pass(
                 .order_by("pk")
                 .select_for_update(no_key=True, skip_locked=True)[:CHUNK]
             )
-            opened = [row for row in rows if _done(row, row.seal_anew, unreadable)]
+            opened = [row for row in rows if _sealed_anew(row, unreadable)]
             column.rows.bulk_update(opened, [column.name])
         if not rows:
             return done[column.use] > before
@@ -222,14 +196,10 @@ def _pass(
         progress(done)
 
 
-def _done(
-    row: models.Model,
-    change: Callable[[], None],
-    unreadable: set[int],
-) -> bool:
-    """Make *change* to *row*; remember it among the *unreadable* if it does not open."""
+def _sealed_anew(row: Any, unreadable: set[int]) -> bool:
+    """Seal *row* anew; remember it among the *unreadable* if it does not open."""
     try:
-        change()
+        row.seal_anew()
     except UndecryptableError:
         unreadable.add(row.pk)
         return False
@@ -248,105 +218,3 @@ def _in_use(unreadable: dict[str, list[int]], now: datetime) -> dict[str, Use]:
 def _add(found: dict[str, Use], use: str, rows: "QuerySet[Any]", by: str) -> None:
     for kid, count in rows.values_list(by).annotate(count=Count("pk")):
         found.setdefault(kid, Use())[use] = count
-
-
-# -- the digest key ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Redigest:
-    """The counts of making digests anew."""
-
-    numbers: int
-    unreadable: list[int]
-    codes_closed: int
-    checks_older_events: bool
-    """Whether the key with which the newest seal was made is here too."""
-
-
-def redigest(*, origin: Origin, leave_unreadable: bool = False) -> Redigest | None:
-    """Make all look-up digests with the digest key at hand; nothing, if they are so already.
-
-    For a service that stands still: its processes would go on with the old key. The old
-    key is not needed, for numbers are encrypted, not only digested. Codes on their way
-    are bound to the old digest; counts, breakers and networks from which people signed in are
-    kept under it: they end here. So do STOPs and lines of lists about a number that no row
-    holds any more; the others go on.
-    Events of the audit trail keep the digests, and the id of the key, that they were
-    written with: ``OPTIN_OLD_DIGEST_KEYS`` checks them. Apps have no digest, and those of
-    recovery codes are made without a key: both go on. The last attempt of a session is a
-    digest too, but counts for a minute, which has passed.
-
-    :param leave_unreadable: go on though some numbers do not open; they are not found
-        any more.
-    :raises KeysDoNotFit: if the ring is not that of the data.
-    :raises StillRunning: if something was decided within the last minute.
-    :raises Unreadable: if some numbers do not open.
-    """
-    now = timezone.now()
-    unreadable = set[int]()
-    with transaction.atomic(durable=True):
-        canary = Canary.objects.look()
-        wrong = misfits(canary)
-        if not wrong:
-            return None
-        if wrong != [Misfit.DIGEST_KEY]:
-            raise KeysDoNotFit(wrong)
-        _refuse_while_running(now)
-        numbers, moved = _redigest_numbers(unreadable)
-        if unreadable and not leave_unreadable:
-            raise Unreadable(sorted(unreadable))
-        closed = PendingOtp.objects.all().close(now, PendingOtp.Closed.SUPERSEDED)
-        SendCounter.objects.all().delete()
-        KnownNetwork.objects.all().delete()
-        _move_controls(moved)
-        canary.digest_anew()
-        sealed, former = Content(), ""
-        for one in all_seals():
-            sealed.add(one.first_id, one.key_id, one.proof)
-            former = one.key_id
-        AuditEvent.objects.record(
-            Kind.KEYS,
-            REDIGESTED,
-            now=now,
-            origin=origin,
-            data={
-                "numbers": numbers,
-                "unreadable": len(unreadable),
-                "codes_closed": closed,
-                # The new key proves the seals of the former one, which somebody else may know.
-                "seals": sealed.count,
-                "sealed": sealed.digest(),
-            },
-        )
-    known = not former or keys.has_digest_key(former)
-    return Redigest(numbers, sorted(unreadable), closed, checks_older_events=known)
-
-
-def _refuse_while_running(now: datetime) -> None:
-    recent = AuditEvent.objects.filter(at__gt=now - QUIET, at__lte=now)
-    repeats = RefusalCount.objects.filter(last_at__gt=now - QUIET, last_at__lte=now)
-    if recent.exclude(face=Face.COMMAND).exists() or repeats.exists():
-        raise StillRunning
-
-
-def _redigest_numbers(unreadable: set[int]) -> tuple[int, dict[str, str]]:
-    """Return how many were made anew, and new digests by old, of numbers with a send control."""
-    controlled = set(Guard.objects.filter(covers=Guard.Covers.NUMBER).values_list("key", flat=True))
-    moved: dict[str, str] = {}
-    after = done = 0
-    of_users = ProviderUser.objects.select_related("user").order_by("pk")
-    while rows := list(of_users.filter(pk__gt=after)[:CHUNK]):
-        old = {row.pk: row.number_digest for row in rows}
-        opened = [row for row in rows if _done(row, row.digest_anew, unreadable)]
-        ProviderUser.objects.bulk_update(opened, ["number_digest", "number_encrypted"])
-        moved |= {old[row.pk]: row.number_digest for row in opened if old[row.pk] in controlled}
-        after, done = rows[-1].pk, done + len(opened)
-    return done, moved
-
-
-def _move_controls(moved: dict[str, str]) -> None:
-    """Let them follow their numbers; what is about others can be found no more, and goes."""
-    Guard.objects.exclude(key__in=["", *moved]).delete()
-    for old, new in moved.items():
-        Guard.objects.filter(key=old).update(key=new)

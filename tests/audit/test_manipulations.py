@@ -17,10 +17,12 @@ from django.utils import timezone
 
 from optin import keys
 from optin.audit import integrity, months, repeats, seals
+from optin.audit.reading import all_seals
+from optin.audit.seals import Content
 from optin.audit.search import Search
-from optin.models import AuditEvent, AuditSeal, Canary, File, ProviderUser, RefusalCount, User
-from optin.models.audit import NAMED, forget_thread
-from optin.operations import key_rotation, opt_ins, retention, tenants
+from optin.models import AuditEvent, AuditSeal, File, ProviderUser, RefusalCount, User
+from optin.models.audit import NAMED, REDIGESTED, forget_thread
+from optin.operations import opt_ins, retention, tenants
 from optin.origin import Face, Origin
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone
@@ -730,21 +732,34 @@ def test_it_is_no_finding(trail: Trail, way: Way) -> None:
 
 @pytest.fixture
 def redigested(trail: Trail, settings: Any) -> Trail:
-    """The trail goes on under a new digest key. The former one is here too."""
+    """The trail of a release that changed the digest key. The former one is here too."""
     trail.clock.shift(6 * MINUTE)
     seals.seal(timezone.now())
-    Canary.objects.look()
     former = settings.OPTIN_DIGEST_KEY
     for key in (b"x" * 32, b"y" * 32):
         settings.OPTIN_OLD_DIGEST_KEYS = (settings.OPTIN_DIGEST_KEY, former)
         settings.OPTIN_DIGEST_KEY = key
         trail.clock.shift(MINUTE * 2)
-        key_rotation.redigest(origin=Origin(Face.COMMAND))
+        record_redigest()
         forget_thread()
         record(timedelta(0))
         trail.clock.shift(6 * MINUTE)
         seals.seal(timezone.now())
     return trail
+
+
+def record_redigest() -> None:
+    sealed = Content()
+    for one in all_seals():
+        sealed.add(one.first_id, one.key_id, one.proof)
+    with transaction.atomic():
+        AuditEvent.objects.record(
+            AuditEvent.Kind.KEYS,
+            REDIGESTED,
+            now=timezone.now(),
+            origin=Origin(Face.COMMAND),
+            data={"seals": sealed.count, "sealed": sealed.digest()},
+        )
 
 
 def test_a_new_digest_key_is_no_finding(redigested: Trail) -> None:
