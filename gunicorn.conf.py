@@ -1,7 +1,8 @@
-"""The application server: threads, because a request mostly waits for the database."""
+"""The application server: threads, because a request mostly waits for the database.
 
-import atexit
-import fcntl
+A proxy in front passes on whole requests only: an unfinished one would hold a thread.
+"""
+
 import gc
 import logging
 import logging.config
@@ -10,16 +11,14 @@ import shutil
 import signal
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
 
-# gthread, which waits for whole request heads.
-worker_class = "twofa_site.gunicorn_worker.Worker"
+worker_class = "gthread"
 workers = 2
-threads = 96  # most of them only wait, with a password: optin.runtime.hashing
+threads = 64  # most of them only wait, with a password: optin.runtime.hashing
 timeout = 30
 # For each process. Together with its other open files, this stays below the usual limit of 1024,
 # at which gunicorn stops.
@@ -35,62 +34,13 @@ forwarder_headers = ""
 # Nothing manages the server while it runs; a socket for that is one more way in.
 control_socket_disable = True
 
-
-# Another prefix than up to 0.11: those servers lock nothing, and may still run.
-_PREFIX = "optin-counts-"
-
-
-def _lock(folder: Path, how: int) -> int:
-    """Lock *folder* for this process and its workers; return the descriptor that holds the lock.
-
-    :raises OSError: if it is locked, and *how* does not say to wait.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _new_folder(parent: Path) -> Path:
-    """Make and lock a folder. Try again if another server that starts has just deleted it."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        with suppress(FileNotFoundError):
-            _lock(folder, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder
-
-
-def _make_metrics_folder() -> str:
-    """Make the folder for the metrics of the workers; this process deletes it at its end.
-
-    This process and its workers lock it. The folder of a killed server has no lock, and is deleted
-    here.
-    """
-    # In memory if possible: writing to a full disk would kill a worker.
-    parent = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108
-    for left in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # in use, or of another user
-            lock = _lock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
-    folder = _new_folder(parent)
-    master = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == master:  # the workers have inherited this
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(remove)
-    return str(folder)
-
-
-# Set before the settings are read and prometheus_client is imported. A reload makes a new folder:
-# its counters start at zero, which Prometheus treats as a restart.
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _make_metrics_folder()
+# Where the workers count together. Set before the settings are read and prometheus_client is
+# imported. A reload empties it: to Prometheus that is a restart.
+_counts = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="optin-"))
+_counts.mkdir(mode=0o700, parents=True, exist_ok=True)
+for _left in _counts.glob("*.db"):
+    _left.unlink()
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_counts)
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "twofa_site.settings")
@@ -152,21 +102,12 @@ def post_worker_init(worker: object) -> None:
     gc.freeze()
 
 
-def pre_request(worker: object, req: object) -> None:
-    """Work on a few requests at once. The other threads wait."""
-    from optin.runtime import hashing
-
-    hashing.at_work.acquire()
-
-
-def post_request(worker: object, req: object, environ: object, resp: object) -> None:
-    from optin.runtime import hashing
-
-    hashing.at_work.release()
-
-
 def child_exit(server: object, worker: Any) -> None:
     """Forget the gauges of a worker that has ended: its connections are closed."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: object) -> None:
+    shutil.rmtree(_counts, ignore_errors=True)

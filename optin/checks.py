@@ -19,7 +19,7 @@ from optin.gateways import KNOWN, Http, Kannel, Simulator, every_setting, for_re
 from optin.models import Canary, GatewayHealth
 from optin.operations import key_rotation
 from optin.operations.key_rotation import Misfit
-from optin.runtime import hashing, outside
+from optin.runtime import outside
 
 Look = Callable[[], Iterator[CheckMessage]]
 
@@ -287,9 +287,6 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
 
 # -- what a deployment is warned of ------------------------------------------------
 
-THREADS = 96
-"""Threads of each process: see ``gunicorn.conf.py``."""
-
 
 @_deployment
 def check_delivery() -> Iterator[CheckMessage]:
@@ -319,7 +316,6 @@ def check_delivery() -> Iterator[CheckMessage]:
 @_deployment
 def check_deployment() -> Iterator[CheckMessage]:
     """What works, and yet protects or tells less than it should."""
-    most = THREADS - hashing.WAITING - hashing.AT_WORK
     yield from _if(
         not settings.SENDS_MAIL,
         "W201",
@@ -337,12 +333,6 @@ def check_deployment() -> Iterator[CheckMessage]:
         "W206",
         "TRUSTED_PROXIES is empty: behind a proxy, all visitors share one address and its limits.",
         "Name the networks of the proxies in front. If there are none, set OPTIN_NO_PROXY=True.",
-    )
-    yield from _if(
-        conf.password_hashes > most,
-        "W207",
-        "So many passwords at once can take every thread: OPTIN_PASSWORD_HASHES.",
-        f"Set it to {most} or less, and start more processes (gunicorn's --workers).",
     )
     yield from _if(
         not conf.ledger,

@@ -363,7 +363,7 @@ else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
     _rows["ENGINE"] = "optin.database"
-    # For each process: one for each request at work, one for delivery.postman, one for the sealer.
+    # For each process. Requests that wait for the hash of a password hold none.
     _rows["POOL"] = 10
     # Options of libpq: seconds (the last one: milliseconds) after which a silent server counts as
     # away. The defaults are minutes and hours, and each thread would wait as long. DATABASE_URL may

@@ -60,7 +60,7 @@ class Access:
         2,
         1,
         64,
-        "Passwords that one web process checks at once. 80 more wait, others get 503.",
+        "Passwords that one web process checks at once. About 50 more wait, others get 503.",
     )
     legacy_access_keys = flag(
         22, True, "Whether WsAccessKey is accepted.", name="LEGACY_ACCESS_KEYS"

@@ -65,7 +65,7 @@ def reserve_sign_in(
     :param user: who has the name, if anybody. The statements are the same either way (S-38).
     """
     network, address = _sign_in_network(origin), network_of(origin.ip, 32)
-    is_known = knows_network(user, origin)
+    is_known = _knows_network(user, origin)
     if is_known:
         # People who signed in from there before are counted alone: others at a shared address must
         # not use up what they need.
@@ -109,7 +109,7 @@ def reserve_email(user: User, now: datetime) -> Refused | None:
     return charge(each_rate(Rule.EMAIL, str(user.pk), EMAILS), now)
 
 
-def knows_network(user: User | None, origin: Origin) -> bool:
+def _knows_network(user: User | None, origin: Origin) -> bool:
     """Whether *user* has signed in from this network. The statement is the same for nobody."""
     return KnownNetwork.objects.knows(user.pk if user else 0, _sign_in_network(origin))
 

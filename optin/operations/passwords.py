@@ -88,7 +88,7 @@ def trying(
         wait for the network. The answer is kept in the transaction.
     :raises Busy: if too many passwords are being checked; nothing is counted or recorded.
     """
-    with hashing.place(origin.ip, lambda: limits.knows_network(_by_login(username), origin)):
+    with hashing.place():
         now, name, user = timezone.now(), _spelling(username), _by_login(username)
         charged = _charge(name, user, origin, now)
         right = not isinstance(charged, limits.Refused) and _is_right(user, password)
@@ -207,7 +207,7 @@ def choose(
     :raises SamePassword: if it is the one that they have.
     :raises Busy: if too many passwords are being hashed.
     """
-    with hashing.place(origin.ip):
+    with hashing.place():
         if hashing.verify(password, user.password)[0]:
             raise SamePassword
         hashed = hashing.make(password)  # slow by design: before the lock
@@ -260,12 +260,12 @@ def _is_invited(user: User, link: str) -> bool:
     return has_none and _may_choose(user) and wording.invites(user, link)
 
 
-def is_theirs(user: User, password: str, *, origin: Origin) -> bool:
+def is_theirs(user: User, password: str) -> bool:
     """Whether *password* is that of *user*, who just chose it. This is no try: it is not counted.
 
     :raises Busy: if too many passwords are being checked.
     """
-    with hashing.place(origin.ip):
+    with hashing.place():
         return hashing.verify(password, user.password)[0]
 
 

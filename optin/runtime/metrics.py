@@ -9,7 +9,6 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -67,7 +66,7 @@ HASH_WAITS = Histogram(
 )
 HASHES_REFUSED = Counter(
     "optin_password_hashes_refused",
-    "Passwords that got a 503, because too many others waited.",
+    "Passwords that got a 503, because too many others waited, or for too long.",
     registry=_OURS,
 )
 POOL_WAITS = Histogram(
@@ -214,20 +213,12 @@ def exposition(folder: str, measured: Sequence[Metric] = ()) -> bytes:
     :param measured: what is measured at this moment, besides.
     """
     shown = CollectorRegistry()
-    shown.register(_OfAllProcesses(folder) if folder else _OURS)
+    if folder:
+        MultiProcessCollector(shown, folder)  # type: ignore[no-untyped-call]
+    else:
+        shown.register(_OURS)
     shown.register(_Measured(measured))
     return generate_latest(shown)
-
-
-class _OfAllProcesses(Collector):
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-
-    def collect(self) -> Iterable[Metric]:
-        # The file of a process that just starts is empty, and cannot be read yet.
-        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
-        return merged
 
 
 class _Measured(Collector):

@@ -287,7 +287,7 @@ def _is_repeated(request: HttpRequest) -> bool:
         return False
     new = form.cleaned_data["new_password1"]
     if not sessions.has_ended(request):
-        return passwords.is_theirs(user, new, origin=sessions.origin_of(request))
+        return passwords.is_theirs(user, new)
     # The old id has proved nothing: whoever comes with it has tried a password.
     tried = passwords.confirm(user, new, origin=sessions.origin_of(request))
     if tried.outcome is not SignInOutcome.SIGNED_IN:

@@ -303,7 +303,6 @@ def test_what_a_gateway_lacks_is_told_without_its_secrets(production: LazySettin
         ("W206", {}, {"TRUSTED_PROXIES": (ip_network("10.0.0.0/8"),)}),
         ("W206", {}, {"OPTIN_NO_PROXY": True}),
         ("W206", {}, {"DEBUG": True}),
-        ("W207", {"OPTIN_PASSWORD_HASHES": 9}, {"OPTIN_PASSWORD_HASHES": 8}),
         ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
         ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
         ("W213", {"OPTIN_OTP_DIGITS": 6}, {"OPTIN_OTP_DIGITS": 7}),

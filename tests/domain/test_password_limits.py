@@ -1,12 +1,12 @@
 """How many passwords are hashed at once, and how many may be tried from where."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from queue import Empty, SimpleQueue
-from threading import Event, Semaphore
+from queue import SimpleQueue
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from optin.conf import Rate, conf
 from optin.errors import Busy
 from optin.models import AuditEvent, KnownNetwork, Notice, RefusalCount, SendCounter, User
 from optin.operations import not_me, passwords, sign_in
-from optin.origin import Origin, network_of
+from optin.origin import Origin
 from optin.outcomes import By, SignInOutcome
 from optin.runtime import hashing
 from tests.kit import grants
@@ -44,78 +44,71 @@ SIGNED_IN, WRONG, NOT_NOW = (
 
 @pytest.fixture(autouse=True)
 def _one_hash_at_a_time(settings: Settings) -> Iterator[None]:
-    """The turns are in one order only."""
     settings.OPTIN_PASSWORD_HASHES = 1
-    hashing._line.cache_clear()
+    hashing._turns.cache_clear()
     yield
-    hashing._line.cache_clear()
+    hashing._turns.cache_clear()
 
 
 # -- so many at once ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("operation", "looks"),
+    "operation",
     [
-        (lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE), 3),
-        (lambda user: sign_in.sign_in("nobody", PASSWORD, origin=PAGE), 3),
-        (lambda user: passwords.confirm(user, PASSWORD, origin=PAGE), 3),
-        (lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)), 0),
-        (lambda user: passwords.is_theirs(user, PASSWORD, origin=PAGE), 0),
-        (lambda user: not_me.disown(Notice(user=user), PASSWORD, origin=PAGE), 3),
+        lambda user: sign_in.sign_in("ann", PASSWORD, origin=PAGE),
+        lambda user: sign_in.sign_in("nobody", PASSWORD, origin=PAGE),
+        lambda user: passwords.confirm(user, PASSWORD, origin=PAGE),
+        lambda user: passwords.choose(user, "another", origin=PAGE, standing=proved(None)),
+        lambda user: passwords.is_theirs(user, PASSWORD),
+        lambda user: not_me.disown(Notice(user=user), PASSWORD, origin=PAGE),
     ],
     ids=["sign-in", "unknown name", "confirm", "choose", "just chosen", "disown"],
 )
-def test_where_all_hash_or_wait_nothing_happens(user: User, operation: Any, looks: int) -> None:
-    """... but a look whether they signed in from here before, the same for each name (S-38)."""
+def test_where_too_many_hash_or_wait_nothing_happens(user: User, operation: Any) -> None:
     with all_places_taken(), CaptureQueriesContext(connection) as asked, pytest.raises(Busy):
         operation(user)
-    assert [query["sql"].split()[0] for query in asked.captured_queries] == ["SELECT"] * looks
+    assert not asked.captured_queries
     assert passwords.confirm(user, PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 def test_so_many_hash_at_once_and_others_wait(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.OPTIN_PASSWORD_HASHES = count = 2
-    hashing._line.cache_clear()
-    made: SimpleQueue[str] = SimpleQueue()
+    settings.OPTIN_PASSWORD_HASHES = 2
+    hashing._turns.cache_clear()
+    begun: SimpleQueue[str] = SimpleQueue()
     go_on = Semaphore(0)
 
     def make_password(password: str) -> str:
-        made.put(password)
+        begun.put(password)
         go_on.acquire(timeout=10)
         return password
 
     monkeypatch.setattr(hashing, "make_password", make_password)
 
-    def ask(ip: str) -> str:
-        with hashing.place(ip):
-            return hashing.make(ip)
+    def ask(password: str) -> str:
+        with hashing.place():
+            return hashing.make(password)
 
-    ips = [f"192.0.{n}.1" for n in range(count + hashing.WAITING)]
-    with ThreadPoolExecutor(len(ips)) as pool:
-        waiting = [pool.submit(ask, ip) for ip in ips]
-        begun = [made.get(timeout=60) for _ in range(count)]
-        until(lambda: len(hashing._line().waiting) == hashing.WAITING)
+    names = [str(n) for n in range(hashing.PLACES)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        asked = [pool.submit(ask, name) for name in names]
+        until(lambda: not hashing._places._value)
         with pytest.raises(Busy):
-            ask("198.51.100.1")
-        with pytest.raises(Empty):  # nobody else begins
-            made.get(timeout=0.3)
-        go_on.release(len(ips))
-        assert [one.result(timeout=60) for one in waiting] == ips
-    assert set(begun) < set(ips)
-    hashing._line.cache_clear()
+            ask("one too many")
+        time.sleep(0.3)  # nobody else begins
+        assert begun.qsize() == 2
+        go_on.release(len(names))
+        assert [one.result(timeout=60) for one in asked] == names
 
 
-def test_who_waits_too_long_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_too_long_has_to_go(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "PATIENCE", 0.01)
-    with hashing.place(PAGE.ip):
-        with pytest.raises(Busy), hashing.place(ELSEWHERE.ip):
-            pass
-        assert not hashing._line().waiting
-    with hashing.place(PAGE.ip):
-        pass
+    with hashing.place(), pytest.raises(Busy):
+        sign_in.sign_in("ann", PASSWORD, origin=PAGE)
+    assert hashing._places._value == hashing.PLACES
+    assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
 
 
 @pytest.mark.postgresql
@@ -128,104 +121,6 @@ def test_who_hashes_holds_no_connection(user: User, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(hashing, "verify_password", verify_password)
     assert sign_in.sign_in("ann", PASSWORD, origin=PAGE).outcome is SIGNED_IN
-
-
-# -- who else waits ----------------------------------------------------------------
-
-
-@contextmanager
-def crowd_waits(ips: list[str], comes: str, *, is_known: bool) -> Iterator[list[str]]:
-    """As many as may try names from *ips*, until somebody waits who comes from *comes*.
-
-    Strangers try made-up names, and people who are known there their own.
-
-    Yields who of them has had a turn.
-    """
-    hashing._line.cache_clear()
-    served: list[str] = []
-    household = network_of(comes, 32)
-
-    def ask(ip: str) -> None:
-        with suppress(Busy), hashing.place(ip, lambda: is_known):
-            served.append(ip)
-
-    def come() -> bool:
-        return any(one.household == household for one in hashing._line().waiting)
-
-    def wait() -> None:
-        with hashing.place("203.0.113.99"):
-            begun.set()
-            until(lambda: over.is_set() or come())
-
-    begun, over = Event(), Event()
-    with ThreadPoolExecutor(1 + len(ips)) as pool, ExitStack() as end:
-        end.callback(over.set)
-        pool.submit(wait)
-        begun.wait(60)
-        asked = [pool.submit(ask, ip) for ip in ips]
-        full = hashing.WAITING if is_known else hashing.WAITING - hashing.KEPT
-        until(lambda: sum(one.done() for one in asked) == len(ips) - full)
-        yield served
-
-
-OF_ONE_CUSTOMER = [f"2001:db8:1:{n:x}::1" for n in range(90)]
-FROM_EVERYWHERE = [f"203.0.{n}.1" for n in range(90)]
-ONE_ADDRESS = ["203.0.113.5"] * 90
-
-
-@pytest.fixture
-def sign_in_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Sign her in while others wait; return how many of them had a turn before her."""
-    before: list[int] = []
-    verify = hashing.verify
-
-    def sign_in_after(ips: list[str], origin: Origin, *, is_known: bool = False) -> int:
-        with crowd_waits(ips, origin.ip, is_known=is_known) as served:
-
-            def count_and_verify(password: str, encoded: str) -> tuple[bool, bool]:
-                before.append(len(served))
-                return verify(password, encoded)
-
-            monkeypatch.setattr(hashing, "verify", count_and_verify)
-            assert sign_in.sign_in("ann", PASSWORD, origin=origin).outcome is SIGNED_IN
-        return before[-1]
-
-    return sign_in_after
-
-
-@pytest.mark.parametrize("ips", [OF_ONE_CUSTOMER, FROM_EVERYWHERE], ids=["one /48", "many"])
-def test_strangers_leave_a_place_to_who_signed_in_there_before(
-    person: Person, sign_in_after: Callable[..., int], ips: list[str]
-) -> None:
-    """... and every second turn."""
-    from_home(person)
-    assert sign_in_after(ips, PAGE) <= 1
-
-
-@pytest.mark.parametrize(
-    ("ips", "is_known"),
-    [(OF_ONE_CUSTOMER, False), (OF_ONE_CUSTOMER, True), (ONE_ADDRESS, False)],
-    ids=["one /48", "who are known", "one address"],
-)
-def test_a_crowd_leaves_a_place_to_others(
-    user: User, sign_in_after: Callable[..., int], ips: list[str], is_known: bool
-) -> None:
-    """... and every second turn, also to somebody who never signed in there."""
-    assert sign_in_after(ips, ELSEWHERE, is_known=is_known) <= 1
-
-
-def test_a_crowd_leaves_a_place_to_others_of_its_48(
-    user: User, sign_in_after: Callable[..., int]
-) -> None:
-    assert sign_in_after(["2001:db8:1::1"] * 90, replace(PAGE, ip="2001:db8:1:1::1"))
-
-
-@pytest.mark.parametrize("name", ["ann", "nobody"])
-def test_strangers_from_everywhere_share_what_is_left(person: Person, name: str) -> None:
-    """S-38: what they leave is no place for her name, if it comes from another network."""
-    from_home(person)
-    with crowd_waits(FROM_EVERYWHERE, ELSEWHERE.ip, is_known=False), pytest.raises(Busy):
-        sign_in.sign_in(name, PASSWORD, origin=ELSEWHERE)
 
 
 def test_a_page_and_a_token_call_say_when_to_come_again(

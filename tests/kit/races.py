@@ -4,15 +4,13 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Barrier, Event
+from contextlib import ExitStack, contextmanager
+from threading import Barrier
 from typing import TypeVar
 
 from django.db import connection, connections
 
-from optin.conf import conf
 from optin.runtime import hashing
-from tests.kit.server import until
 
 T = TypeVar("T")
 
@@ -65,19 +63,8 @@ def waiting() -> int:
 
 @contextmanager
 def all_places_taken() -> Iterator[None]:
-    """As many others hash, or wait for it, as may: people whom the service knows."""
-    ips = [f"10.0.{n}.1" for n in range(conf.password_hashes + hashing.WAITING)]
-    done = Event()
-
-    def take(ip: str) -> None:
-        with hashing.place(ip):
-            done.wait(60)
-
-    with ThreadPoolExecutor(len(ips)) as pool:
-        try:
-            for ip in ips:
-                pool.submit(take, ip)
-            until(lambda: len(hashing._line().waiting) == hashing.WAITING)
-            yield
-        finally:
-            done.set()
+    """As many others hash, or wait for it, as may."""
+    with ExitStack() as places:
+        for _ in range(hashing.PLACES):
+            places.enter_context(hashing._places)
+        yield

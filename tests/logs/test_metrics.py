@@ -1,8 +1,6 @@
 """``/metrics``: what is counted, for whom, and over all processes."""
 
-import os
 import re
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from optin.operations import challenges, opt_ins
 from optin.runtime import metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.server import METRICS_TOKEN, Site, kill, running, until
+from tests.kit.server import METRICS_TOKEN, kill, running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,28 +187,23 @@ def test_the_right_token(client: Client, open_page: None, settings: LazySettings
 # -- several processes -------------------------------------------------------------
 
 
-def _folder_of(pid: int) -> Path:
-    found = re.search(r"\S+/optin-counts-\w+", Path(f"/proc/{pid}/maps").read_text())
-    return Path(found[0]) if found else Path("none yet")
-
-
-def _folder(site: Site) -> Path:
-    """Where the workers of *site* count, once one has begun to."""
-    until(lambda: any(_folder_of(pid).exists() for pid in site.workers()))
-    return next(found for pid in site.workers() if (found := _folder_of(pid)).exists())
-
-
 @pytest.mark.slow
 def test_all_workers_count_together(tmp_path: Path) -> None:
+    """... and not what the server before them counted in the same folder."""
+    folder = tmp_path / "counts"
+    folder.mkdir()
+    (folder / "counter_1.db").write_bytes(b"left behind")
+
     def counted(text: str) -> float:
         found = re.search(r'_seconds_count\{route="home",status="3xx"\} (\S+)', text)
         return float(found[1]) if found else 0
 
     def has_served(pid: int) -> bool:
-        own = _folder_of(pid) / f"histogram_{pid}.db"
+        own = folder / f"histogram_{pid}.db"
         return own.exists() and b'"home"' in own.read_bytes()
 
-    with running(tmp_path) as site, ThreadPoolExecutor(8) as pool:
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    with running(tmp_path, env=env) as site, ThreadPoolExecutor(8) as pool:
         sent = 0
 
         def both_have_served() -> bool:
@@ -223,7 +216,6 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
 
         until(both_have_served)
         seen = {counted(text) for text in pool.map(lambda _: site.metrics(), range(16))}
-        (folder,) = {_folder_of(pid) for pid in site.workers()}
         text = site.metrics()
 
     assert seen == {sent}
@@ -246,25 +238,3 @@ def test_the_gauges_of_a_killed_process_are_forgotten(tmp_path: Path) -> None:
         for pid in site.workers():
             kill(pid)
         until(lambda: limit() == 20)
-
-
-@pytest.mark.slow
-def test_a_start_deletes_the_counts_of_a_killed_server(tmp_path: Path) -> None:
-    """Nothing else would free the memory. A server that runs keeps its own."""
-    with running(tmp_path, tables=False) as alive, running(tmp_path, tables=False) as killed:
-        kept, left = _folder(alive), _folder(killed)
-        assert killed.process
-        for pid in (killed.process.pid, *killed.workers()):
-            os.kill(pid, signal.SIGKILL)
-        killed.process.wait()
-        assert left.exists()
-        with running(tmp_path, tables=False):
-            until(lambda: not left.exists())
-        assert kept.exists()
-
-
-def test_a_process_that_just_starts_hides_no_counts(tmp_path: Path) -> None:
-    """Its file is empty for a moment."""
-    (tmp_path / "counter_1.db").touch()
-    shown = metrics.exposition(str(tmp_path), [metrics.Measure("optin_shown", "A gauge.").of(2.0)])
-    assert b"optin_shown 2.0" in shown

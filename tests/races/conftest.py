@@ -25,9 +25,9 @@ def no_breaker(settings: Settings) -> None:
 def many_hashers(settings: Settings) -> Iterator[None]:
     """All threads may hash at once, as in ``serving``: races are about what comes after."""
     settings.OPTIN_PASSWORD_HASHES = 64
-    hashing._line.cache_clear()
+    hashing._turns.cache_clear()
     yield
-    hashing._line.cache_clear()
+    hashing._turns.cache_clear()
 
 
 # -- a server of several processes -------------------------------------------------
