@@ -253,9 +253,7 @@ def bytes_of_one(count: int) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.execute("VACUUM optin_auditevent")
-        cursor.execute(
-            "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('optin_auditevent')"
-        )
+        cursor.execute("SELECT pg_total_relation_size('optin_auditevent')")
         return int(cursor.fetchone()[0] / count)
 
 

@@ -43,7 +43,7 @@ from tests.kit.people import NOON, NUMBER, ORIGIN, make_user
 from tests.kit.phone import Gateways, Phone, Stub
 from tests.kit.server import needs
 from tests.kit.tables import copy_at_first_migrate
-from tests.kit.trail import renew_partitions, unguarded
+from tests.kit.trail import unguarded
 from tests.kit.world import CODES, Person, World
 
 # What is collected stays to the end: nobody looks through it again and again.
@@ -253,8 +253,7 @@ _JOBS = ("procrastinate_periodic_defers", "procrastinate_jobs", "procrastinate_w
 
 
 _LARGE = """
-    SELECT DISTINCT coalesce(inhparent, oid)::regclass::text
-    FROM pg_class LEFT JOIN pg_inherits ON inhrelid = oid
+    SELECT oid::regclass::text FROM pg_class
     WHERE relkind = 'r' AND pg_relation_size(oid) > 1000000
         AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
 """
@@ -305,8 +304,6 @@ def django_db_setup(django_db_setup: None) -> None:
         has_trail = any("optin_audit" in each or "TRUNCATE" in each for each in statements)
         with transaction.atomic(), unguarded() if has_trail else nullcontext():
             execute([*statements, *(_FROM_ONE[connection.vendor] if has_trail else ())])
-        if connection.vendor == "postgresql":
-            renew_partitions()
 
     connection.ops.sql_flush = sql_flush  # type: ignore[method-assign]
     connection.ops.execute_sql_flush = execute_sql_flush  # type: ignore[assignment,method-assign]

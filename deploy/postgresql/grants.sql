@@ -7,6 +7,5 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO optin_service;
 -- The service reads the list of migrations. Only the owner writes it.
 REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM optin_service;
 
--- The audit trail: read and add. Old events are purged by the owner. Give no rights on the schema
--- optin_audit: the service reaches its tables through optin_auditevent.
+-- The audit trail: read and add. Old events are purged by the owner.
 REVOKE UPDATE, DELETE ON optin_auditevent, optin_auditseal FROM optin_service;

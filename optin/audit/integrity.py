@@ -30,7 +30,7 @@ from optin.audit import restores
 from optin.audit.reading import NEVER, UNREADABLE, all_seals, chunks, events_of, rows_of
 from optin.audit.seals import SHORTEST_RETENTION, Content, drawn
 from optin.models import AuditEvent, AuditSeal, PendingOtp, ProviderUser, SmsMessage, User
-from optin.models.audit import BLOCK, LAST, NAMED, REDIGESTED
+from optin.models.audit import LAST, NAMED, REDIGESTED
 
 APART = timedelta(minutes=15)
 """By how much an event may be older than one with a lower id.
@@ -49,13 +49,16 @@ are no events."""
 SPARE = {"postgresql": 1000, "sqlite": 0}
 """How many ids in a row rolled back transactions may leave unused.
 
-While the table takes no event (a full disk, a partition that is away), each call uses up an id,
+While the table takes no event (a full disk), each call uses up an id,
 until the proxies see that no server is ready: 100 calls a second, for ten seconds. PostgreSQL also
 skips up to 32 ids after a crash. SQLite uses an id again after a roll-back.
 
 Somebody could hide that many events only until they are sealed, because a seal has a count, or
 until a later event of the same thread names them.
 """
+
+BLOCK = 10**9
+"""Ids of one month, at most, up to 0.28.0."""
 
 _NAMES = 20_000  # of events, in memory at a time
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -372,7 +375,7 @@ def _check_sequence(before: int | None, newest: int) -> Iterator[Finding]:
 def _given_out(first: int, last: int) -> int:
     """Return how many of these ids were given out, in the block of the id after *last*.
 
-    It skips the rest of a block when a month begins (``months.cut``).
+    Up to 0.28.0, PostgreSQL skipped the rest of a block when a month began.
     """
     if connection.vendor == "postgresql":
         first = max(first, (last + 1) // BLOCK * BLOCK)

@@ -8,9 +8,6 @@ the newest events together with their seal.
 Only old events may be deleted. Purging follows three rules, and the check verifies them: it
 deletes only sealed ranges, each as a whole in one transaction; the oldest first; only those
 whose seal is older than the retention. Their seals stay. ``sealed_before`` names these ranges.
-
-No range has events of two partitions (``months``). So a partition holds only whole ranges, and may
-be dropped by the same rules.
 """
 
 import hashlib
@@ -30,7 +27,7 @@ from django.utils import timezone
 from optin import keys
 from optin.conf import conf
 from optin.models import AuditEvent, AuditSeal
-from optin.models.audit import BLOCK, LAST
+from optin.models.audit import LAST
 from optin.origin import Face
 
 logger = logging.getLogger("optin.audit")
@@ -133,8 +130,6 @@ def _seal_next(now: datetime, until: int) -> AuditSeal | None:
             rows = list(events.values_list("pk", "key_id", "digest")[:RANGE])
             if not rows:
                 return None
-            end = (rows[0][0] // BLOCK + 1) * BLOCK
-            rows = [row for row in rows if row[0] < end]
             old = events.filter(pk__lte=rows[-1][0], at__lte=now - AGE)
             last = old.aggregate(id=Max("pk"))["id"]
             content = Content()

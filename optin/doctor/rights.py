@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from django.apps import apps
 
-from optin.audit.months import SCHEMA
 from optin.doctor.database import POSTGRESQL, rows
 from optin.doctor.findings import Finding, fault, warning
 
@@ -48,7 +47,7 @@ _RIGHTS = """
         THEN has_any_column_privilege(c.oid, right_) ELSE has_table_privilege(c.oid, right_) END
     FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE',
         'REFERENCES', 'TRIGGER']) AS right_
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
     UNION ALL SELECT 'SEQUENCE ', relname, right_, has, has
     FROM pg_class c CROSS JOIN unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) AS right_,
         LATERAL has_sequence_privilege(c.oid, right_) AS has
@@ -56,7 +55,7 @@ _RIGHTS = """
     UNION ALL SELECT 'SCHEMA ', nspname, right_, has, has
     FROM pg_namespace n CROSS JOIN unnest(ARRAY['USAGE', 'CREATE']) AS right_,
         LATERAL has_schema_privilege(n.oid, right_) AS has
-    WHERE nspname IN ('public', %s)
+    WHERE nspname = 'public'
     UNION ALL SELECT 'DATABASE ', current_database(), right_, has, has
     FROM unnest(ARRAY['CREATE', 'TEMPORARY']) AS right_,
         LATERAL has_database_privilege(current_database(), right_) AS has
@@ -96,14 +95,14 @@ def _of_ours() -> Iterator[tuple[str, str, str, object, object]]:
     """Yield each right, and whether the role has it. Tables of others may have no grants."""
     ours = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
     ours.add("django_migrations")
-    for kind, name, right, whole, some in rows(_RIGHTS, SCHEMA):
+    for kind, name, right, whole, some in rows(_RIGHTS):
         if kind or name in ours or str(name).startswith("procrastinate_"):
             yield str(kind), str(name), str(right), whole, some
 
 
 def _is_wanted(kind: str, name: str, right: str) -> bool:
     if kind:
-        return right == "USAGE" and name != SCHEMA
+        return right == "USAGE"
     return right in EVERY_TABLE and right not in BUT.get(name, ())
 
 
@@ -121,37 +120,28 @@ def _grouped(found: Rights) -> Iterator[tuple[str, str]]:
 GUARDED = ("optin_auditevent", "optin_auditseal")
 _NAMES = ("no_update", "no_early_delete", "no_truncate")
 _TRIGGERS = """
-    SELECT c.oid::regclass::text, t.tgname, t.tgenabled FROM pg_class c
-    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid
-    WHERE c.oid = %s::regclass
-    OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::regclass)
+    SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = %s::regclass
 """
 _FIRES = ("O", "A")
 
 
 def triggers() -> Iterator[Finding]:
-    """Those of the audit trail, and of each of its months, are there and enabled."""
+    """Those of the audit trail are there and enabled."""
     gone: list[str] = []
     off: list[tuple[str, str]] = []
     for table in GUARDED:
-        states: dict[str, dict[str, str]] = defaultdict(dict)
-        for place, trigger, enabled in rows(_TRIGGERS, table, table):
-            states[str(place)][str(trigger)] = str(enabled)
-        for place, found in states.items():
-            for trigger in (f"{table}_{name}" for name in _NAMES):
-                if trigger not in found:
-                    gone.append(f"{trigger} on {place}")
-                elif found[trigger] not in _FIRES:
-                    off.append((place, trigger))
+        found = {str(trigger): enabled for trigger, enabled in rows(_TRIGGERS, table)}
+        for trigger in (f"{table}_{name}" for name in _NAMES):
+            if trigger not in found:
+                gone.append(f"{trigger} on {table}")
+            elif found[trigger] not in _FIRES:
+                off.append((table, trigger))
     if gone:
         yield fault(
             f"Nothing keeps the audit trail from being changed: {', '.join(gone)} is missing.",
             do="Find out who dropped it. Run manage verify_audit. Make it again as the owner, as "
             "in optin/migrations/0003_trail_and_roles.py.",
         )
-    # To enable a trigger of a partitioned table enables those of its partitions.
-    parents = {trigger for place, trigger in off if place in GUARDED}
-    off = [(place, trigger) for place, trigger in off if place in GUARDED or trigger not in parents]
     if off:
         names = ", ".join(f"{trigger} on {place}" for place, trigger in off)
         yield fault(

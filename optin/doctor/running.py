@@ -41,7 +41,6 @@ CHECKS = (
     Check("writes", writing.writes, after=("grants", "migrations")),
     Check("keys", trail.keys_, after=("migrations",), seconds=9),
     Check("ledger", trail.restored, after=("keys",), seconds=9),
-    Check("partitions", trail.ahead, after=("writes",), on_sqlite=False),
     Check("seals", told_by(health.seals), after=("writes", "keys"), settles=660),
     Check("trail", trail.newest, after=("writes", "keys", "triggers")),
     Check("stream", told_by(health.stream), after=("migrations",), settles=60),

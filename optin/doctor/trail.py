@@ -8,13 +8,12 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import homes, integrity, months
+from optin.audit import homes, integrity
 from optin.conf import conf
 from optin.doctor import start
 from optin.doctor.database import is_postgresql
 from optin.doctor.findings import Finding, fault, skipped, warning
-from optin.models import AuditEvent, AuthenticatorApp, ProviderUser
-from optin.models.audit import BLOCK
+from optin.models import AuthenticatorApp, ProviderUser
 from optin.support.wording import section
 
 Row = TypeVar("Row", bound=Model)
@@ -80,20 +79,6 @@ def restored() -> Iterator[Finding]:
             )
         )
     yield from found
-
-
-def ahead() -> Iterator[Finding]:
-    """The audit trail has room for the events of the next months."""
-    last = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    block, known = last // BLOCK, months.attached()
-    wanted = range(block, block + 1 + months.AHEAD)
-    if missing := [months.name_of(one) for one in wanted if one not in known]:
-        yield fault(
-            f"The audit trail lacks {', '.join(missing)}: without room for its event, every "
-            "request fails.",
-            do="systemctl start optin-owner@purge, which makes it. See whether its timer is on. "
-            + section("deploy", "Starting it"),
-        )
 
 
 def newest() -> Iterator[Finding]:

@@ -56,9 +56,6 @@ REDIGESTED = "redigested"
 LAST = 2**63 - 1
 """Above all ids."""
 
-BLOCK = 10**9
-"""Ids of one partition of the table on PostgreSQL (``audit.months``)."""
-
 
 class _Thread(threading.local):
     """The newest event that one thread of this process wrote to the trail."""

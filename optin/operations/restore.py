@@ -25,7 +25,7 @@ from oauth2_provider.models import (
 )
 
 from optin import codes
-from optin.audit import homes, months, restores
+from optin.audit import homes, restores
 from optin.audit.ledger import Line
 from optin.audit.seals import drawn
 from optin.messaging.wording import DISOWNABLE
@@ -38,7 +38,6 @@ from optin.models import (
     SmsMessage,
     User,
 )
-from optin.models.audit import BLOCK
 from optin.models.messages import State, Unsent
 from optin.operations import email_changes, lost_changes, lost_decisions, revocations
 from optin.origin import Origin
@@ -48,10 +47,6 @@ SPARE = 100_000
 a process writes no line for some seconds (``ledger.MARK_EVERY``), but never so many events."""
 
 Kind = AuditEvent.Kind
-
-
-class OwnerNeeded(Exception):
-    """The lost events are of a later month than the backup: only the owner can skip their ids."""
 
 
 @dataclass(slots=True)
@@ -78,8 +73,6 @@ def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False)
 
     The service must be stopped. If this is stopped in the middle, run it again. If you find another
     ledger later, run it with that one: then it only carries out what is in there.
-
-    :raises OwnerNeeded: before anything is changed, if another role of the database must do it.
 
     :param force: end what is short-lived, of everybody, in any case.
     :param lines: of the ledgers of all machines, in any order; a line may come more than once.
@@ -152,12 +145,6 @@ def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
 
 
 def _skip_to(last: int) -> None:
-    if months.are_ours():
-        months.make_up_to(last // BLOCK)
-        months.skip_to(last)
-        return
-    if connection.vendor == "postgresql" and last // BLOCK > (drawn() or 0) // BLOCK:
-        raise OwnerNeeded
     with connection.cursor() as cursor:
         cursor.execute(_DRAW[connection.vendor], [last])
 

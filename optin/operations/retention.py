@@ -26,7 +26,7 @@ from oauth2_provider.models import (
 )
 
 from optin import limits
-from optin.audit import months, repeats, seals
+from optin.audit import repeats, seals
 from optin.conf import conf
 from optin.models import (
     AuditEvent,
@@ -333,19 +333,10 @@ def _newest(kind: type[models.Model]) -> Any:
 
 
 def _audit_events(now: datetime) -> Counts:
-    """Sealed events past retention: by partitions, else a whole range at a time (``seals``).
-
-    On PostgreSQL, a partition is dropped when its youngest event may go. In a partition with events
-    of several months, whole ranges are deleted, 31 days later.
-    """
+    """Sealed events past retention, a whole range at a time (``seals``)."""
     deleted: Counts = Counter()
     seals.seal(now)
     before = now - timedelta(days=conf.audit_retention) - CLOCKS_APART
-    if months.are_ours():
-        months.cut(now)
-        deleted["audit_events"] += months.drop_before(before)
-    if connection.vendor == "postgresql":
-        before -= months.LONGEST
     for one in seals.sealed_before(before):
         if not _may_delete_events():
             # As it should be for the role of the service (docs/deploy.md).

@@ -16,7 +16,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import integrity, months, repeats, seals
+from optin.audit import integrity, repeats, seals
 from optin.audit.reading import all_seals
 from optin.audit.seals import Content
 from optin.audit.search import Search
@@ -116,24 +116,13 @@ def trail(clock: Any, user: User, file: File, phone: Phone) -> Trail:
 @pytest.fixture
 def constraints_are_away() -> Iterator[None]:
     """No unique name of the event before."""
-    index, table = NAME, "optin_auditevent"
-    if connection.vendor == "postgresql":
-        # Its name differs once another test has dropped the first month and made it again.
-        table = months.name_of(0)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT indexrelid::regclass FROM pg_index"
-                " WHERE indrelid = %s::regclass AND indisunique AND indpred IS NOT NULL",
-                [table],
-            )
-            (index,) = cursor.fetchone()
-    sql(f"DROP INDEX {index}")
+    sql(f"DROP INDEX {NAME}")
     try:
         yield
     finally:
         with unguarded():
             sql("DELETE FROM optin_auditevent")
-        sql(f"CREATE UNIQUE INDEX {NAME} ON {table} (previous) WHERE previous IS NOT NULL")
+        sql(f"CREATE UNIQUE INDEX {NAME} ON optin_auditevent (previous) WHERE previous IS NOT NULL")
 
 
 # -- the ways ----------------------------------------------------------------------
@@ -703,8 +692,6 @@ def quiet_and_purged(trail: Trail) -> None:
     """
     seals.seal(timezone.now() + 6 * MINUTE)
     trail.clock.shift(timedelta(days=780))
-    if months.are_ours():
-        months.cut(timezone.now())  # it makes partitions, with their triggers
     with unguarded():  # by the clock of the database they are young
         assert retention.purge(origin=Origin(Face.COMMAND))["audit_events"] == 44
     record(timedelta(0))

@@ -163,12 +163,6 @@ ON_ALL = [
     "ALTER DATABASE {name} SET session_replication_role = replica",
     "DELETE FROM django_migrations",
     "DO $$ BEGIN UPDATE optin_auditevent SET outcome = 'x'; END $$",
-    # The partitions of the trail.
-    "DELETE FROM optin_audit.optin_auditevent_0",
-    "TRUNCATE optin_audit.optin_auditevent_0",
-    "INSERT INTO optin_audit.optin_auditevent_1 SELECT * FROM optin_auditevent",
-    "ALTER TABLE optin_auditevent DETACH PARTITION optin_audit.optin_auditevent_0",
-    "DROP SCHEMA optin_audit CASCADE",
 ]
 STATEMENTS = [
     *(each.format(t=t) for t in ("optin_auditevent", "optin_auditseal") for each in ON_EACH),

@@ -12,7 +12,6 @@ from unittest.mock import patch
 
 import redis
 
-from optin.models.audit import BLOCK
 from tests.doctor.installation import Installation
 from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
@@ -130,18 +129,6 @@ def changed_event(made: Installation) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def without_partition(made: Installation) -> Iterator[None]:
-    """The third one after that in use."""
-    name = "optin_audit.optin_auditevent_3"
-    bounds = f"FROM ({3 * BLOCK}) TO ({4 * BLOCK})"
-    with made.broken(
-        f"ALTER TABLE optin_auditevent DETACH PARTITION {name}",
-        f"ALTER TABLE optin_auditevent ATTACH PARTITION {name} FOR VALUES {bounds}",
-    ):
-        yield
-
-
 # -- workers and what is regular ---------------------------------------------------
 
 
@@ -250,7 +237,6 @@ def small_disk(made: Installation, options: str) -> Iterator[Env]:
 _OTHER = frozenset({"running"})  # its settings differ from those of the doctor
 _HOST = "proxy_set_header Host $host;"
 _NOBODY = f"https://localhost:{free_port()}/"
-_FIRST_PARTITION = "optin_audit.optin_auditevent_0"
 
 # fmt: off
 SEEDS = (
@@ -258,8 +244,6 @@ SEEDS = (
         "lacks UPDATE on optin_user"),
     Seed("a grant on one column is too many", granted("UPDATE (proof)", "optin_auditseal"),
         "grants", "has UPDATE on optin_auditseal"),
-    Seed("the schema of the trail is open", granted("USAGE", "SCHEMA optin_audit"), "grants",
-        "SCHEMA optin_audit"),
     Seed("a trigger is missing", without_trigger, "triggers", "optin_auditseal_no_truncate"),
     Seed("a trigger is disabled",
         sql("ALTER TABLE optin_auditevent DISABLE TRIGGER optin_auditevent_no_update",
@@ -275,11 +259,6 @@ SEEDS = (
         sql("ALTER ROLE optin_service SET default_transaction_read_only = on",
             "ALTER ROLE optin_service RESET default_transaction_read_only", role=""),
         "writes", "transactions are read-only"),
-    Seed("the partition in use is detached",
-        sql(f"ALTER TABLE optin_auditevent DETACH PARTITION {_FIRST_PARTITION}",
-            f"ALTER TABLE optin_auditevent ATTACH PARTITION {_FIRST_PARTITION} "
-            f"FOR VALUES FROM (MINVALUE) TO ({BLOCK})"),
-        "writes", "no partition for the next event"),
     Seed("a sequence was set back",
         sql("SELECT setval('optin_pendingotp_id_seq', 1, false)",
             "SELECT setval('optin_pendingotp_id_seq', (SELECT max(id) FROM optin_pendingotp))"),
@@ -300,7 +279,6 @@ SEEDS = (
         "database", "nothing listens there", also=_OTHER),
     Seed("the database hangs", frozen("postgresql"), "database", "it does not answer"),
     Seed("an audit event was changed", changed_event, "trail", "its content was changed"),
-    Seed("a partition is missing ahead", without_partition, "partitions", "optin_auditevent_3"),
     Seed("others can read the settings", open_settings, "files", "production.env"),
     Seed("everybody reaches gunicorn", everybody_reaches, "listens", "listens at 0.0.0.0"),
     Seed("the timer of the backup is off",

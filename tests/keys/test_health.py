@@ -12,9 +12,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from optin.audit import months, seals
+from optin.audit import seals
 from optin.models import AuditEvent, Canary
-from optin.models.audit import BLOCK
 from optin.web import health
 from tests.keys.rings import NEW, NEW_DIGEST, OLD
 from tests.kit.trail import audit_trail_full, sql
@@ -164,15 +163,10 @@ def test_a_trail_that_takes_no_event(
     assert Client().get("/readyz").status_code == 200
 
 
-PARTITION = f"optin_auditevent {{}} PARTITION {months.name_of(0)}"
 FAULTS = {
     "read-only": (
         "SET default_transaction_read_only = on",
         "RESET default_transaction_read_only",
-    ),
-    "the partition in use is away": (
-        f"ALTER TABLE {PARTITION.format('DETACH')}",
-        f"ALTER TABLE {PARTITION.format('ATTACH')} FOR VALUES FROM (MINVALUE) TO ({BLOCK})",
     ),
     "a sequence was set back": (
         "INSERT INTO optin_sendcounter (id, scope, key, window_start, count) "

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from optin.audit import months, repeats
+from optin.audit import repeats
 from optin.models import AuditEvent, RefusalCount
 from optin.origin import Face, Origin
 
@@ -28,21 +28,6 @@ def unguarded() -> Iterator[None]:
         yield
     finally:
         _GUARDS.protect(None, editor)
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                for block in months.attached():
-                    months.guard(cursor, months.name_of(block))
-
-
-def renew_partitions() -> None:
-    """Let the empty trail have the partitions that the migration makes."""
-    there, wanted = {*months.attached()}, {*range(1 + months.AHEAD)}
-    if there != wanted:
-        with transaction.atomic(), connection.cursor() as cursor:
-            for block in there - wanted:
-                cursor.execute(f"DROP TABLE {months.name_of(block)}")
-            for block in wanted - there:
-                months.make(cursor, block)
 
 
 def tell(kind: str, outcome: str = "ok", at: datetime | None = None, **facts: Any) -> AuditEvent:

@@ -7,7 +7,6 @@ from pathlib import Path
 import psycopg
 from django.db import connection
 
-from optin.audit import months
 from tests.kit.clusters import BIN
 from tests.kit.server import database_url, needs
 
@@ -29,9 +28,8 @@ class Backup:
         if connection.vendor == "postgresql":
             connection.close()
             connection.close_pool()  # type: ignore[attr-defined]  # its statements are prepared
-            # As an empty database: ``pg_restore --clean`` cannot drop keys of partitions.
             with psycopg.connect(database_url()) as owner:
-                owner.execute(f"DROP SCHEMA public, {months.SCHEMA} CASCADE")
+                owner.execute("DROP SCHEMA public CASCADE")
                 owner.execute("CREATE SCHEMA public")
             options = ["--single-transaction", "--no-owner"]
             self._run("pg_restore", *options, f"--dbname={database_url()}", str(self._file))

@@ -25,7 +25,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, get_application_model
 
 from optin import codes, keys
-from optin.audit import integrity, ledger, months, restores, seals
+from optin.audit import integrity, ledger, restores, seals
 from optin.audit.ledger import Line
 from optin.events import EVENTS, Ledger
 from optin.management.commands import recording
@@ -676,31 +676,6 @@ def test_the_trail_tells_of_the_gap(town: Town, clock: Clock, lost: Lost) -> Non
     gone = AuditEvent.objects.order_by("-pk")[1]
     remove(gone)  # the gap is no excuse for it
     assert f"event {gone.pk}: named by later events, but removed or replaced" in check_trail(copies)
-
-
-@pytest.mark.postgresql
-def test_months_that_ended_since_the_backup_are_skipped_by_the_owner(
-    town: Town, clock: Clock, lost: Lost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their ids are too many to be drawn one by one, and the restored table lacks partitions."""
-    person = town.person(By.TEXT)
-    seal(clock)
-    with lost():
-        for _ in range(months.AHEAD + 1):
-            clock.shift(31 * DAY)
-            months.cut(timezone.now())
-            staff_actions.suspend(person.user, reason="lost", origin=ORIGIN)
-            staff_actions.resume(person.user, reason="found", origin=ORIGIN)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(months, "are_ours", lambda: False)
-        with pytest.raises(CommandError, match="owns the tables"):
-            run("after_restore", "--force")
-    run("after_restore", "--force")
-
-    staff_actions.suspend(person.user, reason="again", origin=ORIGIN)
-    assert months.current() == months.AHEAD + 1
-    assert check_trail([]) == []
 
 
 # -- the ledger --------------------------------------------------------------------

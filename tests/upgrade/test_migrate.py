@@ -12,7 +12,6 @@ from django.core.management import call_command
 from django.db import connection, connections, migrations, models
 from django.db.migrations.loader import MigrationLoader
 
-from optin.audit import months
 from optin.migrations._concurrently import AddIndexConcurrently
 from tests.kit.races import waiting
 from tests.kit.server import database_url, until
@@ -109,28 +108,9 @@ def test_an_index_is_made_and_taken_away() -> None:
         with connection.schema_editor(atomic=False) as editor:
             add.database_forwards("optin", editor, before, after)
         assert index.name in indexes()
-        assert months_with(index.name) == months_of_trail()
     with connection.schema_editor(atomic=False) as editor:
         add.database_backwards("optin", editor, after, before)
     assert index.name not in indexes()
-
-
-def months_of_trail() -> list[int]:
-    return months.attached() if connection.vendor == "postgresql" else []
-
-
-def months_with(name: str) -> list[int]:
-    """The partitions of the trail whose index is part of that of the table, and is used."""
-    if connection.vendor != "postgresql":
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT indrelid::regclass::text "
-            "FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid "
-            "WHERE inhparent = to_regclass(%s) AND indisvalid",
-            [name],
-        )
-        return sorted(int(table.rpartition("_")[2]) for (table,) in cursor.fetchall())
 
 
 def indexes() -> dict[str, Any]:

@@ -58,10 +58,6 @@ class Command(MendingCommand):
                 raise CommandError(f"Nothing was done: {self._why()}")
             if restores.is_behind():
                 raise CommandError("The database still lacks events. Run it again.")
-        except restore.OwnerNeeded:
-            raise CommandError(
-                "A month ended after the backup: run it as the role that owns the tables."
-            ) from None
         except OSError as exc:
             raise CommandError(f"{exc.filename}: {exc.strerror}.") from None
         self.stdout.write("The service may start.")
