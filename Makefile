@@ -14,13 +14,13 @@ run: $(VENV)/runs
 	  --bind 127.0.0.1:$(PORT) --graceful-timeout 1
 
 # A worker that is done takes tests from the others: some take minutes.
-# REQUIRE_SERVICES=1 makes a missing service a failure; SLOW=1 adds the long proofs;
-# PYTEST_ARGS selects tests. On PostgreSQL where DATABASE_URL names one, else on SQLite.
+# REQUIRE_SERVICES=1 makes a missing service a failure; SLOW=1 adds the slow tests, and LONG=1 the
+# long ones too; PYTEST_ARGS selects tests. On PostgreSQL where DATABASE_URL names one, or on SQLite.
 # A test that waits for ever fails, with the stack of each thread, and the others go on. The long
 # forms of promises take an hour in one test, so only this target has a limit.
 LIMIT = -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 test: $(VENV)/tests
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(LIMIT) $(if $(SLOW),,-m "not slow") $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(LIMIT) $(if $(LONG),,-m "not long$(if $(SLOW),, and not slow)") $(PYTEST_ARGS)
 
 # Which lines and branches no test reaches; takes twice as long. Tests whose server is a process of
 # its own are left out: nothing is traced there.

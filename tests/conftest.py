@@ -6,10 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from threading import Event
 from typing import Any
-from zlib import crc32
 
 import pytest
 import time_machine
@@ -60,70 +58,26 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
-TESTS = Path(__file__).parent
-EVERY_DAY = [
-    *("audit", "faults", "keys", "machine", "promises", "races", "restore", "retention"),
-    *("api/test_statements.py", "browser/test_flows.py", "browser/test_passkeys.py"),
-    "upgrade/test_under_load.py",
-    *("clients/test_openid.py", "scim", "web/flows/test_every_page.py"),
-    "conformance/test_conformance.py::test_nothing_is_wrong_with_our_own_service",
-]
-"""Slow tests of what may break any day: they take no turns. How the ids of these tests begin."""
-
-TOGETHER = ["deploy", "doctor", "test_docs_site.py"]
-"""Their set-up takes longer than their tests, so all tests of a file have their turn on one day."""
-
-for _name in EVERY_DAY + TOGETHER:
-    _file, _, _test = _name.partition("::")
-    assert (TESTS / _file).exists(), f"{_name} has another name now"
-    assert not _test or f"def {_test}(" in (TESTS / _file).read_text(), f"{_name} is not there"
-
-DAYS = 7
-
-
-def is_in(names: list[str], item: pytest.Item) -> bool:
-    return item.nodeid.startswith(tuple(f"tests/{name}" for name in names))
-
-
-def another_days(item: pytest.Item, day: int) -> bool:
-    """Return whether the test *item* has its turn on another day of the year than *day*.
-
-    Slow tests take turns, and quick ones where another pass has run all of them. A test has a turn
-    of its own, for files differ by the hundredfold: so each day takes about as long.
-    """
-    if not item.get_closest_marker("slow"):
-        if "CI_AGAIN" not in os.environ:
-            return False
-    elif is_in(EVERY_DAY, item):
-        return False
-    turn = item.nodeid.partition("::")[0] if is_in(TOGETHER, item) else item.nodeid
-    return (crc32(turn.encode()) - day) % DAYS != 0
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if day := os.environ.get("CI_DAY"):
-        later = {item for item in items if another_days(item, int(day))}
-        config.hook.pytest_deselected(items=list(later))
-        items[:] = [item for item in items if item not in later]
-    slow_ones_first(config, items)
+    """Let the slow tests run first: one that starts last leaves the other workers idle.
 
-
-def slow_ones_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let the long proofs run first: one that starts last leaves the other workers idle.
-
-    Each worker begins with an equal part of the list, so each part begins with long proofs.
+    Each worker begins with an equal part of the list, so each part begins with slow tests.
     Those of a file stay together, for they share what its fixtures make.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     total = len(items)
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = iter([item for item in items if not item.get_closest_marker("slow")])
+    slow = [item for item in items if is_slow(item)]
+    quick = iter([item for item in items if not is_slow(item)])
     files = [list(group) for _, group in itertools.groupby(slow, lambda item: item.path)]
     items.clear()
     for n in range(workers):
         end = len(items) + (total - len(items)) // (workers - n)  # as pytest-xdist has it
         items += itertools.chain.from_iterable(files[n::workers])
         items += itertools.islice(quick, max(0, end - len(items)))
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return any(item.iter_markers("slow")) or any(item.iter_markers("long"))
 
 
 @pytest.fixture(autouse=True)

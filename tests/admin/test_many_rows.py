@@ -29,7 +29,7 @@ from tests.kit.people import NOON, NUMBER
 from tests.kit.staff import In, ids
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.postgresql,
     pytest.mark.django_db(transaction=True),
 ]

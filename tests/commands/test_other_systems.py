@@ -24,7 +24,7 @@ from tests.kit.clients import Tokens
 from tests.kit.mono import compiled
 from tests.kit.server import ROOT, needs
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.long]
 
 PLACE = Path(__file__).parent / "systems"
 PASSWORDS = [f"correct hörse {n}" for n in range(100)]

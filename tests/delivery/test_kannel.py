@@ -39,7 +39,7 @@ def carrier(tmp_path: Path) -> Iterator[Carrier]:
         yield carrier
 
 
-pytestmark = [pytest.mark.kannel, pytest.mark.slow]
+pytestmark = [pytest.mark.kannel, pytest.mark.long]
 
 
 # -- its answers -------------------------------------------------------------------

@@ -20,8 +20,6 @@ from tests.kit.documents import OWN_SECRETS, production_environment
 from tests.kit.people import NUMBER
 from tests.kit.server import ROOT, Site, free_port, listens, needs, until
 
-pytestmark = pytest.mark.slow
-
 HOST = "2fa.example.com"
 SQL = ROOT / "deploy" / "postgresql"
 

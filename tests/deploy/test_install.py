@@ -22,8 +22,6 @@ from tests.kit.documents import (
 )
 from tests.kit.server import ROOT, needs, until
 
-pytestmark = pytest.mark.slow
-
 HOST = "2fa.harbour.test"
 PASSWORD = "correct horse battery staple"
 NUMBER = "0491 570 156"

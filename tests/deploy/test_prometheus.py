@@ -53,7 +53,6 @@ def test_prometheus_accepts_the_rules() -> None:
     promtool("check", "config", "--syntax-only", "prometheus.yml")
 
 
-@pytest.mark.slow
 def test_each_alert_fires_when_it_should() -> None:
     promtool("test", "rules", "rules.test.yml")
 

@@ -305,7 +305,6 @@ def nginx(folder: Path, service: int) -> Iterator[Proxy]:
         process.wait(timeout=20)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("addresses", "limited"),
     [("2001:db8:1:1::{:x}", True), ("2001:db8:1:{:x}::1", False), ("192.0.2.{}", False)],
@@ -323,7 +322,6 @@ def test_nginx_limits_the_passwords_of_a_network(
     assert ("HTTP/1.1 429 Too Many Requests" in answers) is limited
 
 
-@pytest.mark.slow
 def test_nginx_writes_no_key(tmp_path: Path) -> None:
     """S-50. And its access log has what the messages would tell."""
     with upstream() as service, nginx(tmp_path, service) as secure:
@@ -400,7 +398,6 @@ def caddy(folder: Path, service: int) -> Iterator[Proxy]:
         process.wait(timeout=20)
 
 
-@pytest.mark.slow
 def test_caddy_writes_no_key(tmp_path: Path) -> None:
     """But why a request failed."""
     with upstream() as service, caddy(tmp_path, service) as proxy:

@@ -63,7 +63,6 @@ def test_systemd_accepts_all_units(tmp_path: Path) -> None:
 # -- what they run -----------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("status", [204, 500])
 def test_a_ping_asks_the_address_of_what_succeeded(status: int) -> None:
     asked = []
@@ -89,7 +88,6 @@ def test_a_ping_asks_the_address_of_what_succeeded(status: int) -> None:
     assert set(asked) == {"/x"}
 
 
-@pytest.mark.slow
 def test_a_backup_is_whole_and_old_ones_go(tmp_path: Path) -> None:
     """One that fails deletes none."""
     folder = tmp_path / "backups"

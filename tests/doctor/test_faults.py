@@ -8,7 +8,7 @@ import pytest
 from tests.doctor.faults import NO_MAIL, OLD_FIGURES, OLD_MAIL, SEEDS, Seed
 from tests.doctor.installation import Installation, installed
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PATIENCE = 20
 """Seconds that the doctor may take, whatever hangs."""

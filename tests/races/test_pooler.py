@@ -22,7 +22,7 @@ from tests.races.ways import ByHttp, pend, wrong_codes
 
 pytestmark = [
     pytest.mark.postgresql,
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.django_db(transaction=True),
 ]
 

@@ -18,7 +18,7 @@ from tests.kit.server import PRESENT, Code, empty_database, until
 from tests.upgrade.load import FILE_ID, Client, Person, load
 from tests.upgrade.releases import last_release
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
+pytestmark = [pytest.mark.postgresql, pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from tests.kit.wire import Answer, Request, Server, says
 from tests.kit.world import World
 from tests.webhooks.kit import Client, send
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.clients, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.clients, pytest.mark.long]
 
 HARNESSES = Path(__file__).parent / "receivers"
 PAGES = {"python": "events", "ruby": "verify-signatures", "php": "verify-signatures"}
