@@ -1,79 +1,25 @@
-"""Webhook endpoints of files, each with the log of its attempts (P-24)."""
+"""Webhook endpoints of files, each with the log of its attempts (P-24).
+
+Members who manage a file keep them. Staff look at them, and switch them off and on.
+"""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
 
-from optin.actions.base import Action, Done, FileField, NoForm, calls, tick
+from optin.actions.base import Action, NoForm, calls
 from optin.admin.rows import ReadOnlyAdmin, at, by_id, file, masked, tagged, text, when
 from optin.admin.site import site
 from optin.admin.times import times
 from optin.models import WebhookEndpoint, WebhookTry
-from optin.models.webhooks import MAX_DESCRIPTION, MAX_SEQUENCE
 from optin.operations import staff, webhooks
-from optin.origin import Origin
-from optin.runtime import outside
 from optin.support.wording import plain
 
 SHOWN_TRIES = 50
 """Attempts on the page of an endpoint, the newest."""
-
-
-class EndpointForm(NoForm):
-    url = forms.CharField(max_length=outside.MAX_URL, label="Address (https)")
-    description = forms.CharField(max_length=MAX_DESCRIPTION, required=False, label="Description")
-    kinds = forms.MultipleChoiceField(
-        choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.KINDS],
-        required=False,
-        label="Events (tick none for all, including kinds that are added later)",
-        widget=forms.CheckboxSelectMultiple,
-    )
-
-    def __init__(self, data: Any, row: WebhookEndpoint | None) -> None:
-        super().__init__(data, row)
-        if row:
-            now = {"url": row.url, "description": row.description, "kinds": row.wanted}
-            for name, value in now.items():
-                self.fields[name].initial = value
-
-    def clean_url(self) -> str:
-        url: str = self.cleaned_data["url"]
-        if fault := outside.fault(url):
-            raise forms.ValidationError(fault)
-        return url
-
-
-class NewEndpointForm(EndpointForm):
-    file_id = FileField()
-    field_order = ("file_id", "url", "description", "kinds")
-
-
-class SampleForm(NoForm):
-    kind = forms.ChoiceField(
-        choices=[(kind.value, f"{kind}: {kind.label}") for kind in webhooks.TESTS],
-        label="Event",
-    )
-
-
-class SequenceForm(NoForm):
-    sequence = forms.IntegerField(min_value=1, max_value=MAX_SEQUENCE, label="Sequence")
-
-
-class SkipForm(SequenceForm):
-    def __init__(self, data: Any, row: WebhookEndpoint) -> None:
-        super().__init__(data, row)
-        self.fields["sequence"].initial = row.failed and row.failed.sequence
-
-
-class SecretForm(NoForm):
-    def __init__(self, data: Any, row: WebhookEndpoint) -> None:
-        super().__init__(data, row)
-        if row.has_old_secret(timezone.now()):
-            self.fields["ends_old"] = tick("The old secret may stop at once: no server needs it.")
 
 
 def _cells(made: WebhookTry) -> dict[str, Any]:
@@ -88,94 +34,12 @@ def _cells(made: WebhookTry) -> dict[str, Any]:
     }
 
 
-def _failed(row: WebhookEndpoint) -> str:
-    if row.failed is None:
-        return ""
-    last = _cells(row.failed)
-    return f"{last['kind']} ({last['sequence']}): {last['status']}, {last['said']}"
-
-
-def _make(row: None, data: dict[str, Any], origin: Origin) -> Done:
-    _endpoint, secret = webhooks.make(data.pop("file_id"), **data, origin=origin)
-    return Done("This is the secret of the new endpoint. It is shown only once.", secret=secret)
-
-
 def _old_secret(row: WebhookEndpoint) -> str:
     ends, now = row.old_secret_ends_at, timezone.now()
     return f"The old secret signs too, until {at(ends)}." if row.has_old_secret(now) else ""
 
 
-def _replace_secret(row: WebhookEndpoint, data: dict[str, Any], origin: Origin) -> Done:
-    secret = webhooks.replace_secret(row, **data, origin=origin)
-    words = "This is the new secret. It is shown only once. The old one signs too for 24 hours."
-    return Done(words, secret=secret)
-
-
-MAKE = Action(
-    "make",
-    "Make a webhook endpoint",
-    staff.TENANTS,
-    "What happens to the second factors in the file is sent to this address, signed. The secret "
-    "is shown once.",
-    _make,
-    NewEndpointForm,
-)
 OF_ONE = (
-    Action(
-        "test",
-        "Send a test",
-        staff.TENANTS,
-        "Sends a sample once, also to an endpoint that is off, but not to one that is paused. It "
-        "is about nobody, and has no Sequence.",
-        calls(
-            webhooks.send_test,
-            "The test is on its way. Load this page again to see what became of it.",
-        ),
-        SampleForm,
-        changes=lambda it: not it.paused,
-    ),
-    Action(
-        "skip",
-        "Skip the failing event",
-        staff.TENANTS,
-        "Leaves this event out and goes on with the next one. The page lists what was skipped.",
-        calls(
-            webhooks.skip, "The event was skipped.", "The endpoint does not wait there any more."
-        ),
-        SkipForm,
-        hits=_failed,
-        changes=lambda it: it.failed,
-    ),
-    Action(
-        "again",
-        "Send events again",
-        staff.TENANTS,
-        "Sends the event with this Sequence again, and all after it, up to 30 days old. Each has "
-        "the same webhook-id as before.",
-        calls(
-            webhooks.send_again,
-            "The events will be sent again.",
-            "The endpoint was not sent this event yet.",
-        ),
-        SequenceForm,
-    ),
-    Action(
-        "edit",
-        "Change the endpoint",
-        staff.TENANTS,
-        "Events that wait go to the new address. A kind that is added is sent from now on.",
-        calls(webhooks.change, "The endpoint was changed."),
-        EndpointForm,
-    ),
-    Action(
-        "secret",
-        "Replace the secret",
-        staff.TENANTS,
-        "Makes a new secret. For 24 hours, each event is signed with both.",
-        _replace_secret,
-        SecretForm,
-        hits=_old_secret,
-    ),
     Action(
         "on",
         "Switch on",
@@ -196,22 +60,12 @@ OF_ONE = (
         is_destructive=True,
         changes=lambda it: not it.off_at,
     ),
-    Action(
-        "remove",
-        "Remove the endpoint",
-        staff.TENANTS,
-        "Sends nothing to the endpoint any more, and deletes its log.",
-        calls(webhooks.remove, "The endpoint was removed."),
-        NoForm,
-        is_destructive=True,
-    ),
 )
 
 
 @admin.register(WebhookEndpoint, site=site)
 class WebhookEndpointAdmin(ReadOnlyAdmin):
     nothing = "No endpoint yet. An endpoint is sent what happens to second factors in its file."
-    of_list = (MAKE,)
     of_one = OF_ONE
     leads_to = "change"
     change_form_template = "admin/webhook.html"

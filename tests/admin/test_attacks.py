@@ -54,7 +54,6 @@ ONCE: dict[str, dict[str, str]] = {
     "optin/provideruser/{number}/reveal/": {"reason": "x"},
     "optin/accesskey/make/": {"who": "ann", "file_id": "777"},
     "oauth2_provider/application/make/": {"name": "Shop"},
-    "optin/webhookendpoint/make/": {"file_id": "777", "url": "https://shop.example.com/hook"},
 }
 
 

@@ -75,8 +75,6 @@ ANSWERS_POST = {
     "optin_accesskey_make": 200,
     "oauth2_provider_application_make": 200,
     "oauth2_provider_application_scim-token": 200,
-    "optin_webhookendpoint_make": 200,
-    "optin_webhookendpoint_secret": 200,
 }
 """All others lead on."""
 WITHOUT_A_ROLE = {"index": 200, "jsi18n": 200, "stay": 200}
@@ -106,10 +104,7 @@ SENT: dict[str, Any] = {
     "redirect_uris": "https://shop.example/cb",
     "by_code": "on",
     "url": "https://shop.example/hook",
-    "message_id": "msg_0",
     "number": NUMBER,
-    "kind": "endpoint.test",
-    "sequence": "1",
     "hours": "3",
     "days": "3",
     "day": "2027-03-01",

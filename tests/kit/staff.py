@@ -135,9 +135,7 @@ MAY: dict[str, set[str]] = {
                 "optin_user": "revoke remove-passkey role activate deactivate",
                 "optin_provideruser": "reveal",
                 "optin_guard": "stop allow deny safe lift unlist texts-again",
-                "optin_webhookendpoint": (
-                    "changelist change make test edit secret on off remove skip again"
-                ),
+                "optin_webhookendpoint": "changelist change on off",
                 "optin_file": "make invite texts-end texts-stay",
                 "optin_membership": "make end manager no-manager",
                 "optin_accesskey": "make revoke",
