@@ -19,7 +19,7 @@ Values and pure functions (no database, no HTTP):
     ``origin``      who asked for an operation, and from where
 
 The process:
-    ``runtime``     log lines, metrics, threads for password hashes, request limits
+    ``runtime``     log lines, metrics, turns to hash passwords, request limits
     ``database``    connections, and statements that share a round trip
 
 What is stored:

@@ -4,8 +4,8 @@ A job carries ids only. It is queued in the transaction that writes the row it i
 exists without the other. It may run twice, and in two workers at once: whoever claims the row sends
 it.
 
-A worker that dies leaves its jobs behind, and a row that it claimed. ``rescue`` takes up
-the jobs, ``sweep`` the rows that are left without one.
+A worker that dies, or loses the database, leaves its jobs behind, and a row that it claimed.
+``rescue`` takes up the jobs, ``sweep`` the rows that are left without one.
 """
 
 import logging
@@ -17,26 +17,17 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 from django.utils.translation import override
-from procrastinate import (
-    App,
-    BaseRetryStrategy,
-    JobContext,
-    PsycopgConnector,
-    RetryDecision,
-    exceptions,
-)
+from procrastinate import BaseRetryStrategy, JobContext, RetryDecision, exceptions
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Job, Status
 from procrastinate.types import JSONDict
 
 from optin.audit import repeats, seals
-from optin.doctor import seen
 from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
 from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
-from optin.runtime import worker_connection, worker_metrics
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -46,17 +37,6 @@ _DAY = timedelta(days=1)
 
 LEFT_AFTER = timedelta(minutes=1)
 """So long a row waits before ``sweep`` asks whether it has a job at all."""
-
-
-def on_ready(app: App) -> None:
-    """Prepare what a worker starts with (``PROCRASTINATE_ON_APP_READY``)."""
-    app.connector.get_worker_connector = _begin  # type: ignore[attr-defined]
-
-
-def _begin() -> PsycopgConnector:
-    """Serve the metrics of this worker; return a connection that waits for the database."""
-    worker_metrics.serve()
-    return worker_connection.connector(seen.name_of_worker())
 
 
 class NotYet(Exception):

@@ -110,17 +110,6 @@ def _port(name: str, default: int) -> int:
     return port
 
 
-def _address(name: str, default: str) -> tuple[str, int] | None:
-    """Return the host and the port of ``host:port``."""
-    text = env.str(name, default)
-    parts = urlsplit(f"//{text}")
-    if not text:
-        return None
-    if not parts.hostname or not parts.port or parts.netloc != text:
-        raise ValueError
-    return parts.hostname, parts.port
-
-
 def _database(name: str, default: str) -> dict[str, Any]:
     """Return the database at an address, which may have several hosts with commas between."""
     address = env.str(name, default)
@@ -377,7 +366,6 @@ else:
         **_rows.get("OPTIONS", {}),
     }
 
-PROCRASTINATE_ON_APP_READY = "optin.tasks.on_ready"
 PROCRASTINATE_WORKER_DEFAULTS = {
     # A thread for each: Python makes at least this many. More by more workers.
     "concurrency": 5,
@@ -502,11 +490,6 @@ DEFAULT_EXCEPTION_REPORTER = "optin.web.reports.FramesOnly"
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", "")
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more.")
-WORKER_METRICS: tuple[str, int] | None = _read(
-    _address, "WORKER_METRICS", "", "must be address:port, as in 127.0.0.1:9101 (optin.E115)"
-)
-if WORKER_METRICS and not METRICS_TOKEN:
-    raise ImproperlyConfigured("WORKER_METRICS needs METRICS_TOKEN (optin.E116).")
 STOP_DELAY: int = env.int("STOP_DELAY", 0)
 if STOP_DELAY < 0:
     raise ImproperlyConfigured("STOP_DELAY must be a number of seconds, 0 or more.")

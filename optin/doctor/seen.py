@@ -1,12 +1,11 @@
-"""What running processes tell the doctor.
+"""What the running service tells the doctor.
 
 The doctor asks the service through the proxy, as a visitor does. Only the service knows which
 address and scheme arrived. It answers whoever has ``SECRET_KEY``; for anybody else there is no such
-address. A worker tells by the name of its connections to the database.
+address.
 """
 
 import hmac
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,12 +21,6 @@ PATH = "/seen"
 HEADER = "X-Optin-Doctor"
 _SALT = "optin.doctor"
 _FRESH = 120  # seconds; clocks may be wrong, that is one of the things to find out
-
-WORKER = "optin-worker"
-"""The first word of the name of a worker's connections: see ``name_of_worker``."""
-
-STARTED = time.time()
-"""When this process started."""
 
 
 def token() -> str:
@@ -56,16 +49,6 @@ def describe(environ: Mapping[str, Any], *, is_secure: bool) -> dict[str, Any]:
         "release": _release(),
         "settings": digests(),
     }
-
-
-def name_of_worker() -> str:
-    """Return the name for the connections of a worker: its release and settings, and its start."""
-    return f"{WORKER} {signature(_release(), digests())} {STARTED:.0f}"
-
-
-def signature(release: str, settings_: Mapping[str, str]) -> str:
-    """Return one keyed digest of a release and of the ``digests`` of its settings."""
-    return _digest(release, sorted(settings_.items()))
 
 
 def _release() -> str:

@@ -10,14 +10,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from optin.conf import conf
-from optin.doctor import seen, site
-from optin.doctor.database import is_postgresql, rows
-from optin.doctor.findings import Finding, Level, fault, ok, skipped, warning
-from optin.doctor.net import Unreachable
+from optin.doctor.findings import Finding, Level, fault, ok, skipped
 from optin.models import Span
 from optin.support import health
 from optin.support.health import Condition
-from optin.support.wording import moment, section, some
+from optin.support.wording import moment, section
 
 WORKERS, CRON = section("deploy", "Workers"), section("deploy", "Starting it")
 
@@ -28,35 +25,19 @@ ROLLED_UP = timedelta(minutes=75)
 KNOWN_WITHIN = 12.0
 """Seconds in which a worker that was just started gives its first sign of life."""
 
-_NAMES = """
-    SELECT DISTINCT split_part(application_name, ' ', 2),
-        split_part(application_name, ' ', 3)::float
-    FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s
-"""
-
-
-def _named() -> list[tuple[str, float]]:
-    """The signature of each worker that is connected, and when it started."""
-    if not is_postgresql():
-        return []
-    return [(str(mark), float(str(at))) for mark, at in rows(_NAMES, f"{seen.WORKER} % %")]
-
 
 def at_work_for() -> float:
-    """Return for how many seconds the oldest worker has run; without workers, this machine."""
-    starts = [at for _, at in _named()]
-    return time.time() - min(starts) if starts else time.clock_gettime(time.CLOCK_BOOTTIME)
+    """Return for how many seconds this machine has run."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def workers() -> Iterator[Finding]:
-    """With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds. All have the
-    release and the settings of the service."""
+    """With `OPTIN_DELIVERY=worker`: one gave a sign of life in the last 30 seconds."""
     if conf.delivery != "worker":
         yield skipped(
             "OPTIN_DELIVERY is inline: web processes send, a worker or cron does the rest. The "
             "check 'regular' shows whether one of them runs."
         )
-        yield from _unlike_the_service()
         return
     alive = _wait_for_signs()
     if not alive:
@@ -66,7 +47,6 @@ def workers() -> Iterator[Finding]:
             f"{WORKERS}",
         )
         return
-    yield from _unlike_the_service()
     yield ok(f"{len(alive)} alive; the last sign of life was {alive[0]:.0f} s ago.")
 
 
@@ -76,24 +56,6 @@ def _wait_for_signs() -> list[float]:
     while not (alive := health.signs_of_life()) and time.monotonic() < ends:
         time.sleep(0.5)
     return alive
-
-
-def _unlike_the_service() -> Iterator[Finding]:
-    """Workers that have other settings, or another release, than the running service."""
-    try:
-        service = site.what_arrives()
-    except Unreachable:
-        service = {}
-    if not service:
-        return  # "site" or "running" tells
-    expected = seen.signature(service["release"], service["settings"])
-    named = _named()
-    if others := [at for mark, at in named if mark != expected]:
-        yield warning(
-            f"{len(others)} of {some(len(named), 'worker')} run with other settings, or another "
-            "release, than the service.",
-            do=f"systemctl restart 'optin-worker@*', on each machine. {WORKERS}",
-        )
 
 
 TIMERS = ("optin-backup", "optin-run@verify_audit", "optin-run@doctor", "optin-owner@purge")

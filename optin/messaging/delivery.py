@@ -24,7 +24,9 @@ from django.db.models import Count, F, Min
 from django.utils import timezone
 from django.utils.translation import get_language, override
 from procrastinate.contrib.django import app as jobs
+from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.exceptions import ConnectorException
+from procrastinate.manager import JobManager
 
 from optin import fiction, gateways, phones
 from optin.conf import conf
@@ -61,6 +63,10 @@ _OPTED_OUT = News.TEXT_REFUSED, "opted_out"
 
 TASK: dict[type[Outgoing], str] = {SmsMessage: "send_text", Notice: "send_mail"}
 """The worker's task for each kind of row; see ``tasks``."""
+
+
+_BY_DJANGO = JobManager(DjangoConnector())
+"""Saves jobs by Django's connection: also in a worker, which has others of its own."""
 
 
 def dispatch(row: SmsMessage | Notice, pause: float = 0.0) -> None:
@@ -176,7 +182,9 @@ def _defer(row: SmsMessage | Notice) -> None:
     :raises OperationalError: if the database goes away. Every caller knows that one.
     """
     try:
-        jobs.configure_task(TASK[type(row)]).defer(pk=row.pk)
+        job = jobs.configure_task(TASK[type(row)])
+        job.job_manager = _BY_DJANGO
+        job.defer(pk=row.pk)
     except ConnectorException as exc:
         raise OperationalError("no job could be saved") from exc
 

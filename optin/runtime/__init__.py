@@ -1,5 +1,4 @@
-"""Logs, metrics, password-hashing threads, request limits, redirects, and workers'
-connections.
+"""Logs, metrics, turns to hash passwords, request limits, and redirects.
 
 It knows nothing of second factors, and stores nothing in the database.
 """

@@ -140,16 +140,6 @@ def dead_worker(made: Installation) -> Iterator[None]:
 
 
 @contextmanager
-def old_worker(made: Installation) -> Iterator[None]:
-    """The settings changed, and the service was restarted, but not its worker."""
-    made.restart_worker(OPTIN_OTP_TRIES="4")
-    try:
-        yield
-    finally:
-        made.restart_worker()
-
-
-@contextmanager
 def open_settings(made: Installation) -> Iterator[None]:
     file = made.folder / "production.env"
     file.chmod(0o644)
@@ -287,8 +277,6 @@ SEEDS = (
     Seed("the check of the trail failed",
         unit(Id="optin-run@verify_audit.service", Result="exit-code"),
         "timers", "last run of optin-run@verify_audit failed"),
-    Seed("the worker has older settings", old_worker, "workers", "with other settings",
-        level="warning"),
     Seed("the worker is dead", dead_worker, "workers", "No worker runs"),
     Seed("jobs are old", sql(OLD_JOB, NO_JOB), "jobs",
         "1 background job of the queue messages not taken up"),

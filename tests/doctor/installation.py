@@ -191,22 +191,16 @@ class Installation:
     def stop(self, part: str) -> None:
         self.parts.pop(part).close()
 
-    def start_worker(self, program: str = "tests/doctor/seasoned.py", **env: str) -> None:
-        """Start a worker: one that tells that it has run for two hours, or ``manage.py``."""
+    def start_worker(self) -> None:
         before = self._beats()
         with ExitStack() as stack:
             log = self.folder / "worker.log"
-            env = {**self.env, "PYTHONPATH": str(ROOT), **env}
             process = stack.enter_context(
-                running_python(program, "procrastinate", "worker", env=env, log=log)
+                running_python("manage.py", "procrastinate", "worker", env=self.env, log=log)
             )
             self.pids["worker"] = process.pid
             self.parts["worker"] = stack.pop_all()
         until(lambda: self._beats() > before)
-
-    def restart_worker(self, **env: str) -> None:
-        self.stop("worker")
-        self.start_worker(**env)
 
     def restart_service(self, address: str = "127.0.0.1") -> None:
         self.stop("service")

@@ -1,11 +1,10 @@
 """The doctor finds each fault of a running installation, and gives no false alarm."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.doctor.faults import NO_MAIL, OLD_FIGURES, OLD_MAIL, SEEDS, Seed
+from tests.doctor.faults import SEEDS, Seed
 from tests.doctor.installation import Installation, installed
 
 pytestmark = pytest.mark.long
@@ -35,23 +34,6 @@ def test_all_is_well_if_nothing_is_wrong(installation: Installation) -> None:
     said, _ = installation.doctor()
     assert complaints(said) == []
     assert said["faults"] == 0
-
-
-def test_right_after_a_start_nothing_is_wrong(installation: Installation) -> None:
-    """All was off for three hours. What is left from before is no fault of now."""
-    installation.stop("worker")
-    installation.sql(f"{OLD_MAIL};\n{OLD_FIGURES}", role="owner")
-    try:
-        # When the doctor begins, nobody knows of the worker.
-        with ThreadPoolExecutor() as pool:
-            examined = pool.submit(installation.doctor)
-            installation.start_worker("manage.py")
-            said, _ = examined.result()
-    finally:
-        installation.sql(NO_MAIL, role="owner")
-        installation.manage("send_due")
-        installation.restart_worker()
-    assert complaints(said) == []
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=str)

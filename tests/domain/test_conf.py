@@ -428,8 +428,6 @@ def named(value: object) -> str | None:
         ({"DATABASE_URL": "postgres://me:letmein/@db.example.com/optin"}, "(optin.E112)."),
         ({"EMAIL_URL": "submission://me:letmein@mail.example.com:port"}, "(optin.E113)."),
         ({"EMAIL_URL": "file:///var/mails"}, "(optin.E113)."),
-        ({"WORKER_METRICS": "127.0.0.1:9101/letmein"}, "(optin.E115)."),
-        ({"WORKER_METRICS": "127.0.0.1:9101"}, "needs METRICS_TOKEN (optin.E116)."),
         ({"TIME_ZONE": "Sydney"}, "TIME_ZONE must be the name of a time zone"),
         ({"TRUSTED_PROXIES": "letmein"}, "TRUSTED_PROXIES must be networks"),
         ({"OPTIN_GATEWAY_HTTP_HEADERS": "letmein"}, "(optin.E031)."),

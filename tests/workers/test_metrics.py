@@ -1,10 +1,6 @@
-"""What ``/metrics`` says of workers, and what workers say themselves."""
+"""What ``/metrics`` says of workers."""
 
-import http.client
-import re
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
@@ -14,8 +10,8 @@ from pytest_django import Settings
 
 from optin.messaging import delivery
 from optin.models import File, Notice, SmsMessage, User
-from tests.kit.server import METRICS_TOKEN, free_port, until
-from tests.workers.jobs import Counted, change_jobs, process, texts, work
+from tests.kit.server import METRICS_TOKEN
+from tests.workers.jobs import change_jobs, texts, work
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -99,45 +95,3 @@ def test_jobs_that_are_due_and_those_that_failed(file: File, client: Client) -> 
     change_jobs(f"status = 'failed' WHERE id = {first + 2}")
     age = gauges(client, "optin_jobs_oldest")
     assert age['optin_jobs_oldest_seconds{queue="messages"}'] == pytest.approx(100, abs=10)
-
-
-# -- of a worker itself ------------------------------------------------------------
-
-
-def ask(port: int, path: str = "/metrics", token: str = METRICS_TOKEN) -> tuple[int, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as line:
-        line.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-        answer = line.getresponse()
-        return answer.status, answer.read().decode()
-
-
-def test_a_worker_tells_of_the_texts_that_it_sent(
-    tmp_path: Path, gateway: Counted, file: File
-) -> None:
-    texts(3, file)
-    port = free_port()
-    address = {"WORKER_METRICS": f"127.0.0.1:{port}", "METRICS_TOKEN": METRICS_TOKEN}
-    with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **address):
-        # Counted a moment after the row says so.
-        sent = 'optin_texts_total{gateway="http",state="sent"} 3.0'
-        until(lambda: SmsMessage.objects.filter(state="sent").count() == 3)
-        until(lambda: sent in ask(port)[1])
-        status, text = ask(port)
-        refused = ask(port, token="another"), ask(port, path="/elsewhere")
-
-    assert status == 200
-    assert 'optin_gateway_seconds_count{gateway="http",outcome="accepted"} 3.0' in text
-    assert refused == ((401, ""), (404, ""))
-
-
-def test_a_worker_sends_also_if_its_address_is_taken(
-    tmp_path: Path, gateway: Counted, file: File
-) -> None:
-    texts(1, file)
-    address = f"127.0.0.1:{gateway.server.server_port}"
-    env = {"WORKER_METRICS": address, "METRICS_TOKEN": METRICS_TOKEN}
-    with process(tmp_path, gateway, "manage.py", "procrastinate", "worker", **env):
-        until(lambda: gateway.arrived)
-    assert re.search(
-        "metrics of this worker cannot be served", (tmp_path / "workers.log").read_text()
-    )
