@@ -110,7 +110,6 @@ class Cluster:
         front.write("/etc/haproxy/haproxy.cfg", (HERE / "haproxy.cfg").read_text())
         both = self.certificate.read_text() + key.read_text()
         front.write(f"/etc/haproxy/{HOST}.pem", both)
-        front.write("/etc/redis/redis.conf", (HERE / "redis.conf").read_text(), "redis")
         for name in ("db1", "db2"):
             text = (HERE / "patroni.yml").read_text()
             text = text.replace("MACHINE", name).replace("POSTGRESQL_BIN", postgresql_bin())
@@ -130,7 +129,6 @@ class Cluster:
             self._run(name, "etcd", "etcd", env=env, user="etcd")
         for name in ("db1", "db2"):
             self._run(name, "patroni", "patroni /etc/patroni/config.yml", user="postgres")
-        self._run("front", "redis", "redis-server /etc/redis/redis.conf", user="redis")
         self._run("front", "haproxy", "haproxy -W -db -f /etc/haproxy/haproxy.cfg")
         wait_until_nothing(self._missing_servers)
         self._make_database()

@@ -93,7 +93,6 @@ FAULTS = [
     Fault("worker killed", _WORKERS, _kill("python"), _nothing, 0, ELSE, sends_again=True),
     Fault("worker cut off", _WORKERS, _CUT, _JOIN, 10, CUT, sends_again=True),
     Fault("etcd killed", _each("db1", "db2", "front"), _kill("etcd"), _nothing, 0, ELSE),
-    Fault("Redis killed", _each("front"), _kill("redis-server"), _nothing, 0, ELSE),
 ]
 
 
