@@ -134,12 +134,7 @@ def rotate(
         a start without it is no longer refused.
     :raises KeysDoNotFit: if these keys are not those of the data.
     """
-    canary = Canary.objects.look()
-    wrong = misfits(canary)
-    if lost and canary.key_id == lost:
-        wrong = [misfit for misfit in wrong if misfit is Misfit.DIGEST_KEY]
-    if wrong:
-        raise KeysDoNotFit(wrong)
+    canary = _fitting_canary(lost)
     done, unreadable = Use(), {column.use: set[int]() for column in _COLUMNS}
     for column in _COLUMNS:
         # Again for the rows that an operation held while their chunk went by.
@@ -151,23 +146,40 @@ def rotate(
         rotation = Rotation(done, left, _in_use(left, now))
         if not rotation.needed and not keys.is_current(canary.sealed):
             canary.seal_anew()
-        AuditEvent.objects.record(
-            Kind.KEYS,
-            "incomplete" if rotation.needed else "rotated",
-            now=now,
-            origin=origin,
-            data={
-                "key": keys.current_id(),
-                **{use: done[use] for use in left},
-                "unreadable": len(left["numbers"]),
-                **{f"unreadable_{use}": len(left[use]) for use in left if use != "numbers"},
-                "needed": {
-                    kid: {name: use[name] for name in USES} for kid, use in rotation.needed.items()
-                },
-                **({"lost": lost} if lost else {}),
-            },
-        )
+        _record(rotation, lost, now, origin)
     return rotation
+
+
+def _fitting_canary(lost: str) -> Canary:
+    """Return the canary, if the keys are those of the data, apart from the *lost* one.
+
+    :raises KeysDoNotFit: if they are not.
+    """
+    canary = Canary.objects.look()
+    wrong = misfits(canary)
+    if lost and canary.key_id == lost:
+        wrong = [misfit for misfit in wrong if misfit is Misfit.DIGEST_KEY]
+    if wrong:
+        raise KeysDoNotFit(wrong)
+    return canary
+
+
+def _record(rotation: Rotation, lost: str, now: datetime, origin: Origin) -> None:
+    left, needed = rotation.unreadable, rotation.needed
+    AuditEvent.objects.record(
+        Kind.KEYS,
+        "incomplete" if needed else "rotated",
+        now=now,
+        origin=origin,
+        data={
+            "key": keys.current_id(),
+            **{use: rotation.done[use] for use in left},
+            "unreadable": len(left["numbers"]),
+            **{f"unreadable_{use}": len(left[use]) for use in left if use != "numbers"},
+            "needed": {kid: {name: use[name] for name in USES} for kid, use in needed.items()},
+            **({"lost": lost} if lost else {}),
+        },
+    )
 
 
 def _pass(

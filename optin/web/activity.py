@@ -131,11 +131,6 @@ def _said(event: AuditEvent) -> str:
     return _(words) if words else event.get_kind_display()
 
 
-def place_of(event: AuditEvent) -> tuple[str, str]:
-    """From which network *event* came, and through what."""
-    return network_of(event.ip or "", 24), _program(event)
-
-
 def _where(run: list[AuditEvent], span: repeats.Span) -> str:
     """Say from where all of *run* came, and through what, as far as that is one."""
     newest, programs = run[0], {_program(event) for event in run}
