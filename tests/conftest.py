@@ -117,9 +117,7 @@ def fresh() -> Iterator[None]:
     """A test begins with no event before its own and no requests counted."""
     forget_thread()
     yield
-    throttle._own.cache_clear()
-    throttle._client.cache_clear()
-    throttle._redis.answered()
+    throttle._counts.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -189,7 +189,6 @@ for _setting in (Conf.time_zone, Conf.log_level):
     if _fault := _setting.fault(globals()[_setting.name]):
         raise ImproperlyConfigured(f"{_setting.name} {_fault} ({_setting.check_id}).")
 
-REDIS_URL: str = globals()["REDIS_URL"]
 BASE_URL: str = globals()["BASE_URL"] or f"http://localhost:{PORT}"
 if DEBUG:
     OPTIN_KEYS = globals()["OPTIN_KEYS"] or {"dev": keys.derive(SECRET_KEY, "development ring")}

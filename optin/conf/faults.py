@@ -144,16 +144,6 @@ def zone(value: str) -> str:
     return ""
 
 
-def redis(value: str) -> str:
-    wrong = "must be redis:// or rediss://, a host, and perhaps a port and the number of a database"
-    parts, host = _parts(value)
-    if not value or (parts.scheme == "unix" and parts.path):
-        return ""
-    database = parts.path.strip("/")
-    fits = parts.scheme in {"redis", "rediss"} and host and (not database or database.isdigit())
-    return "" if fits else wrong
-
-
 def secret(value: str) -> str:
     # As security.W009 of Django, which only a deployment check tells.
     if len(value) >= MIN_SECRET and len(set(value)) >= 5:

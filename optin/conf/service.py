@@ -8,7 +8,6 @@ from optin.conf.faults import (
     full_keys,
     narrow,
     one_of,
-    redis,
     secret,
     sink,
     zone,
@@ -85,13 +84,6 @@ class Service:
         fault=secret,
         name="SECRET_KEY",
         doc="Signs sessions and links: 50 random characters or more.",
-    )
-    redis_url = text(
-        27,
-        "The Redis that counts requests for all processes. Without it, each process counts its "
-        "own.",
-        redis,
-        name="REDIS_URL",
     )
     time_zone = text(
         28,

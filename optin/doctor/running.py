@@ -45,7 +45,6 @@ CHECKS = (
     Check("trail", trail.newest, after=("writes", "keys", "triggers")),
     Check("stream", told_by(health.stream), after=("migrations",), settles=60),
     Check("disk", disks.space),
-    Check("redis", servers.redis),
     Check("mail", servers.mail, seconds=9),
     Check("gateways", gateways.reach, seconds=15),
     Check("sims", gateways.knows_of_sims),

@@ -1,47 +1,17 @@
-"""Redis and the mail server."""
+"""The mail server."""
 
 import smtplib
 import ssl
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from optin.doctor.findings import Finding, fault, skipped
 from optin.doctor.net import Place, Unreachable
 from optin.messaging import delivery
-from optin.runtime import throttle
 from optin.support.wording import section
 
 _MAIL = section("people", "Mails to people")
-_REDIS = {
-    "OutOfMemoryError": "It is full: raise its maxmemory, or let it evict keys.",
-    "ReadOnlyError": "It is a read-only replica: REDIS_URL must name the primary.",
-    "": "Check the password, and redis:// or rediss://, in REDIS_URL.",
-}
-"""The advice for each error of redis-py."""
-
-
-def redis() -> Iterator[Finding]:
-    """It takes counts, if `REDIS_URL` is set."""
-    if not settings.REDIS_URL:
-        return
-    why = throttle.why_redis_is_away()
-    if not why:
-        return
-    at = urlsplit(settings.REDIS_URL)
-    place = Place(at.hostname or "", at.port or 6379)
-    meanwhile = "Until then each process counts requests for itself."
-    try:
-        place.connect(1).close()
-    except Unreachable as exc:
-        do = f"Start Redis, or correct REDIS_URL. {meanwhile}"
-        yield fault(f"Redis cannot be reached. {exc}", do=do)
-    else:
-        yield fault(
-            f"Redis at {place} takes the connection, but no counts ({why}).",
-            do=f"{_REDIS.get(why, _REDIS[''])} {meanwhile}",
-        )
 
 
 def mail() -> Iterator[Finding]:

@@ -130,7 +130,6 @@ NEEDS_ATTENTION = Measure(
     "How many things are wrong, as the home page and the doctor tell them.",
     "condition",
 )
-REDIS_UP = Measure("optin_redis_up", "1 if Redis takes counts.")
 CLOCK_OFFSET = Measure(
     "optin_clock_offset_seconds",
     "Seconds by which this machine's clock is ahead of the database's.",

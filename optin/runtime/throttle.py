@@ -1,30 +1,19 @@
 """The courtesy limits on requests: one client must not crowd out the others.
 
 They protect nothing else. Limits that must be exact are counted in the database
-(``optin.limits``). So while Redis is away, each process counts for itself. No request is refused
-because of it.
+(``optin.limits``). So each process counts for itself.
 """
 
-import logging
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import cache
 from threading import Lock
-from typing import cast
-
-import redis
-from django.conf import settings
 
 from optin.conf import Rate, conf
 from optin.origin import network_of
-
-logger = logging.getLogger(__name__)
-
-ASK_AGAIN = 5.0
-"""Seconds between two requests that ask a Redis that is away. Each may wait for a second."""
 
 
 def hit(user_id: int) -> timedelta | None:
@@ -40,8 +29,6 @@ def hit_client(application_id: int) -> timedelta | None:
 def hit_page(session: str) -> timedelta | None:
     """``hit`` for a page of one session: who has a key, a token or another session of the same user
     must not shut their pages.
-
-    :param session: its digest, because Redis keeps it.
     """
     return _hit(conf.requests_per_user, f"page {session}")
 
@@ -59,34 +46,9 @@ def hit_network(ip: str, *, has_password: bool = False) -> timedelta | None:
     return _hit(conf.requests_per_network, f"{kind} {network_of(ip, 32)}")
 
 
-def redis_is_away() -> bool:
-    """Whether Redis is configured and takes no counts: each process counts for itself then."""
-    return bool(why_redis_is_away())
-
-
-def why_redis_is_away() -> str:
-    """Return the name of the error with which Redis refuses a count; "" if it takes them."""
-    if settings.REDIS_URL and (not _redis.why or _redis.is_due()):
-        _redis.try_to_write()
-    return _redis.why if settings.REDIS_URL else ""
-
-
 def _hit(rates: Sequence[Rate], who: str) -> timedelta | None:
-    wait = _counted(rates, who) if rates else 0
+    wait = _counts().hit(rates, who) if rates else 0
     return timedelta(seconds=max(wait, 1)) if wait else None
-
-
-def _counted(rates: Sequence[Rate], who: str) -> float:
-    """Count a request of *who*, if each of *rates* allows it; return how many seconds to wait.
-
-    A request that one rate refuses does not use up another.
-    """
-    if settings.REDIS_URL and _redis.may_be_asked():
-        try:
-            return _redis.hit(rates, who)
-        except redis.RedisError as exc:
-            _redis.failed(exc)
-    return _own().hit(rates, who)
 
 
 @dataclass(slots=True)
@@ -95,7 +57,7 @@ class _Window:
     count: int = 0
 
 
-class _Own:
+class _Counts:
     """The counts of this process. A window begins with a request, and is dropped after its end."""
 
     def __init__(self) -> None:
@@ -104,6 +66,10 @@ class _Own:
         self._windows: dict[Rate, OrderedDict[str, _Window]] = defaultdict(OrderedDict)
 
     def hit(self, rates: Sequence[Rate], who: str) -> float:
+        """Count a request of *who*, if each of *rates* allows it; return how many seconds to wait.
+
+        A request that one rate refuses does not use up another.
+        """
         now = time.time()
         with self._lock:
             mine = [(rate, self._window(rate, who, now)) for rate in rates]
@@ -123,89 +89,6 @@ class _Own:
         return found
 
 
-# Redis runs the whole script before any other command.
-_COUNT = """
-local wait = 0
-for n, key in ipairs(KEYS) do
-  if tonumber(redis.call('get', key) or 0) >= tonumber(ARGV[2 * n - 1]) then
-    if redis.call('pttl', key) < 0 then  -- somebody took the end of the window away
-      redis.call('expire', key, ARGV[2 * n])
-    end
-    wait = math.max(wait, redis.call('pttl', key))
-  end
-end
-if wait > 0 then
-  return wait
-end
-for n, key in ipairs(KEYS) do
-  if redis.call('incr', key) == 1 then
-    redis.call('expire', key, ARGV[2 * n])
-  end
-end
-return 0
-"""
-
-
-class _Redis:
-    """Remembers whether Redis takes counts, so that few requests wait for one that does not.
-
-    One that is full, or a read-only replica, still answers a ping and tells counts. So only a
-    write shows that it is back.
-    """
-
-    def __init__(self) -> None:
-        self.why = ""
-        self._ask_from = 0.0  # time.monotonic
-
-    def may_be_asked(self) -> bool:
-        """Whether to count there. While it is away, one request in ``ASK_AGAIN`` seconds tries."""
-        if self.why and self.is_due():
-            self.try_to_write()
-        return not self.why
-
-    def is_due(self) -> bool:
-        """Return whether to try Redis again now. Then let nobody try for ``ASK_AGAIN`` seconds."""
-        now = time.monotonic()
-        if now < self._ask_from:
-            return False
-        self._ask_from = now + ASK_AGAIN
-        return True
-
-    def hit(self, rates: Sequence[Rate], who: str) -> float:
-        keys = [f"optin {who}/{rate.count}/{rate.seconds}" for rate in rates]
-        limits = [number for rate in rates for number in (rate.count, rate.seconds)]
-        milliseconds = _client().eval(_COUNT, len(keys), *keys, *map(str, limits))
-        return cast(int, milliseconds) / 1000
-
-    def try_to_write(self) -> None:
-        try:
-            _client().set("optin a try", "", ex=1)
-        except redis.RedisError as exc:
-            self.failed(exc)
-        else:
-            self.answered()
-
-    def failed(self, exc: Exception) -> None:
-        why = type(exc).__name__
-        if not self.why:
-            logger.warning("Redis takes no counts (%s): this process counts requests itself", why)
-        self.why, self._ask_from = why, time.monotonic() + ASK_AGAIN
-
-    def answered(self) -> None:
-        if self.why:
-            logger.warning("Redis is back: it counts requests for all processes")
-        self.why = ""
-
-
-_redis = _Redis()
-
-
-@lru_cache(maxsize=1)
-def _own() -> _Own:
-    return _Own()
-
-
-@lru_cache(maxsize=1)
-def _client() -> redis.Redis:
-    patience = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
-    return redis.from_url(settings.REDIS_URL, **patience)
+@cache
+def _counts() -> _Counts:
+    return _Counts()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
 
-from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -19,7 +18,7 @@ from optin.audit import restores
 from optin.doctor import seen, writing
 from optin.models import Canary
 from optin.operations import key_rotation
-from optin.runtime import metrics, stopping, throttle
+from optin.runtime import metrics, stopping
 from optin.support import health
 
 logger = logging.getLogger(__name__)
@@ -56,15 +55,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
     they are not those with which the database was written. ``restored``: the database was
     restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
     ``writes``: the database answers, but takes no writes. ``stopping``: the server stops soon.
-
-    A second line ``redis`` after the ``ok``: it takes no counts, so each process counts requests
-    for itself.
     """
     if stopping.announced():
         return _not_ready(["stopping"])
     if failing := _failing():
         return _not_ready(failing)
-    return _plain("ok\nredis" if throttle.redis_is_away() else "ok")
+    return _plain("ok")
 
 
 def measured() -> Iterator[Metric]:
@@ -72,8 +68,6 @@ def measured() -> Iterator[Metric]:
     is not, and what is in the tables, if they can be read."""
     failing = _failing()
     yield metrics.UNREADY.of({reason: float(reason in failing) for reason in _REASONS})
-    if settings.REDIS_URL:
-        yield metrics.REDIS_UP.of(float(not throttle.redis_is_away()))
     if "database" in failing:
         return
     try:

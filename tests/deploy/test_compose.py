@@ -20,7 +20,7 @@ from tests.kit.server import ROOT, needs
 DEPLOY = ROOT / "deploy"
 OURS = {"service", "worker", "manage", "migrate"}
 ONCE = {"manage", "migrate", "grants"}
-TOLD_BY_COMPOSE = {"REDIS_URL", "OPTIN_DELIVERY", "TRUSTED_PROXIES"}
+TOLD_BY_COMPOSE = {"OPTIN_DELIVERY", "TRUSTED_PROXIES"}
 
 Services = dict[str, dict[str, Any]]
 
@@ -58,7 +58,7 @@ OWN_FILES = {
 @pytest.fixture
 def services(composed: dict[str, Any]) -> Services:
     found: Services = composed["services"]
-    assert set(found) == {*OURS, "grants", "proxy", "db", "redis"}
+    assert set(found) == {*OURS, "grants", "proxy", "db"}
     return found
 
 
@@ -104,7 +104,7 @@ def test_the_proxy_is_believed_and_reaches_the_service_only(composed: dict[str, 
         for network in networks
     }
     assert inside["front"] == {"proxy", "service"}
-    assert inside["back"] == {*OURS, "grants", "db", "redis"}
+    assert inside["back"] == {*OURS, "grants", "db"}
     assert inside["outside"] == {"proxy", "worker", "manage"}
     assert {name for name, network in networks.items() if network.get("internal")} == {
         "front",

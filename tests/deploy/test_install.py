@@ -151,7 +151,7 @@ def edit(debian: Debian) -> None:
         "\nOPTIN_GATEWAY_KANNEL_USER=optin\nOPTIN_GATEWAY_KANNEL_PASSWORD=secret"
         "\nOPTIN_FICTIONAL_NUMBERS=yes",
     }
-    deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED|REDIS_URL)=.*\n"
+    deleted = r"(OPTIN_GATEWAY_HTTP_\w+|OPTIN_SENDERS|OPTIN_SENDERS_REGISTERED)=.*\n"
     text = re.sub(rf"^{deleted}", "", read(debian, SETTINGS), flags=re.MULTILINE)
     for name, value in ours.items():
         assert name in INSTALL_STEPS

@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from unittest.mock import patch
 
-import redis
-
 from tests.doctor.installation import Installation
 from tests.kit.certificates import tls
 from tests.kit.server import free_port, needs
@@ -188,25 +186,6 @@ def deaf_gateway(made: Installation) -> Iterator[Env]:
         yield {"OPTIN_GATEWAY_HTTP_URL": f"https://localhost:{port}/texts"}
 
 
-@contextmanager
-def without_redis(made: Installation) -> Iterator[None]:
-    made.stop("redis")
-    try:
-        yield
-    finally:
-        made.start_redis(int(made.env["REDIS_PORT"]))
-
-
-@contextmanager
-def full_redis(made: Installation) -> Iterator[None]:
-    with redis.Redis(port=int(made.env["REDIS_PORT"])) as client:
-        client.config_set("maxmemory", 1)
-        try:
-            yield
-        finally:
-            client.config_set("maxmemory", 0)
-
-
 # -- disks -------------------------------------------------------------------------
 
 
@@ -296,8 +275,6 @@ SEEDS = (
         env(OPTIN_SIM_SWAP="enforce", OPTIN_SIM_SWAP_URL=_NOBODY, OPTIN_SIM_SWAP_TOKEN_URL=_NOBODY,
             OPTIN_SIM_SWAP_CLIENT_ID="x", OPTIN_SIM_SWAP_CLIENT_SECRET="x"),
         "sims", "Whether SIMs were swapped cannot be asked", also=_OTHER),
-    Seed("Redis is away", without_redis, "redis", "Redis cannot be reached"),
-    Seed("Redis is full", full_redis, "redis", "OutOfMemoryError"),
     Seed("the mail server is away",
         env(EMAIL_URL=f"submission://optin:x@localhost:{free_port()}"),
         "mail", "The mail server cannot be reached"),

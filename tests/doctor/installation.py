@@ -35,7 +35,6 @@ from tests.kit.server import (
 )
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-REDIS = shutil.which("redis-server")
 ACCOUNT = "AC00000000000000000000000000000000"
 
 _NGINX = (ROOT / "deploy" / "nginx" / "optin.conf").read_text(encoding="utf-8")
@@ -220,11 +219,6 @@ class Installation:
         ((count,),) = self.sql("SELECT count(*) FROM procrastinate_workers")
         return int(count)
 
-    def start_redis(self, port: int) -> None:
-        assert REDIS
-        self.start("redis", REDIS, "--port", str(port), "--save", "", "--bind", "127.0.0.1")
-        until(lambda: listens(port))
-
     def configure_proxy(self, old: str = "", new: str = "", certificate: str = "site") -> None:
         """Write what nginx reads: our configuration, with *new* in place of *old*."""
         certificates = "/etc/letsencrypt/live/2fa.example.com"
@@ -278,7 +272,7 @@ def _environment(
     folder: Path, cluster: Cluster, authority: Authority, sms: Gateway, mail: MailServer
 ) -> dict[str, str]:
     """docs/production.env, with what belongs to this installation."""
-    front, plain, redis = free_port(), free_port(), free_port()
+    front, plain = free_port(), free_port()
     url = f"postgres://optin_service:service-password@127.0.0.1:{cluster.port}/optin"
     return {
         **production_environment(),
@@ -289,14 +283,12 @@ def _environment(
         "OPTIN_GATEWAY_CA": str(authority.path),
         "FRONT": str(front),
         "PLAIN": str(plain),
-        "REDIS_PORT": str(redis),
         "DATA_DIR": str(folder),
         "TMPDIR": str(folder),
         "BASE_URL": f"https://localhost:{front}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
         "FORWARDED_ALLOW_IPS": "127.0.0.1,127.0.0.2",
         "DATABASE_URL": url,
-        "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
         "EMAIL_URL": f"submission://optin:mail-password@localhost:{mail.port}",
         "OPTIN_LEDGER": str(folder / "ledger"),
         "OPTIN_GATEWAYS": "http,twilio",
@@ -314,7 +306,6 @@ def _environment(
 def installed(folder: Path) -> Iterator[Installation]:
     """Install everything, and run it until the block ends."""
     needs("nginx", NGINX is not None)
-    needs("redis-server", REDIS is not None)
     authority = Authority(folder)
     for name, days in (("site", 365), ("expired", -1), ("ending", 5)):
         authority.certificate(name, days=days)
@@ -342,7 +333,6 @@ def installed(folder: Path) -> Iterator[Installation]:
         systemctl.parent.mkdir()
         systemctl.write_text(_SYSTEMCTL.format({}))
         systemctl.chmod(0o755)
-        made.start_redis(int(env["REDIS_PORT"]))
         _serve(made)
         made.restart_proxy()
         made.start_worker()

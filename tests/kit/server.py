@@ -129,7 +129,6 @@ def serving(folder: Path, env: Mapping[str, str] = {}, *, workers: int = 3) -> I
             "BASE_URL": f"http://127.0.0.1:{port}",
             "DATABASE_URL": database_url(),
             "DATA_DIR": str(folder),
-            "REDIS_URL": "",
             "LOG_LEVEL": "WARNING",
             "OPTIN_REQUESTS_PER_USER": "0",
             "OPTIN_REQUESTS_PER_NETWORK": "0",

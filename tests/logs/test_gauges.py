@@ -33,7 +33,7 @@ from optin.runtime import hashing, metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Gateways, Stub
 from tests.kit.races import all_places_taken
-from tests.kit.server import METRICS_TOKEN, free_port, until
+from tests.kit.server import METRICS_TOKEN, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -65,16 +65,13 @@ def needs(read: Read) -> set[str]:
     return {series for series, count in counts if count and series != 'condition="clock"'}
 
 
-def test_nothing_is_wrong(read: Read, settings: LazySettings) -> None:
+def test_nothing_is_wrong(read: Read) -> None:
     assert needs(read) == set()
     assert set(read("optin_unready").values()) == {0}
     assert read("optin_gateway_failures") == {'gateway="simulator"': 0}
     assert read("optin_texts_stopped") == read("optin_prefixes_closed") == {"": 0}
     assert read("optin_unsealed_oldest_seconds") == {"": 0}
     assert read("optin_overdue_seconds") == {'kind="removal"': 0, 'kind="email"': 0}
-    assert read("optin_redis_up") == {}  # there is none
-    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
-    assert read("optin_redis_up") == {"": 0}
 
 
 def test_the_server_that_is_not_ready_says_why(read: Read, settings: LazySettings) -> None:

@@ -108,7 +108,7 @@ class Refusals(RuleBasedStateMachine):
         clock.move_to(NOON)
         SendCounter.objects.all().delete()
         Guard.objects.all().delete()
-        throttle._own.cache_clear()
+        throttle._counts.cache_clear()
         n = next(_serial)
         self.file = File.objects.create(id=n, name="File")
         self.users = [make_user(f"user{n}-{k}", self.file) for k in range(3)]

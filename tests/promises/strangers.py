@@ -199,7 +199,7 @@ class Strangers(RuleBasedStateMachine):
         clock.move_to(NOON)
         for model in (Guard, GatewayHealth):
             model.objects.all().delete()
-        throttle._own.cache_clear()
+        throttle._counts.cache_clear()
         for name in CHOICES:
             self.set(name, _DEFAULTS[f"OPTIN_{name}"])
         for name, value in FIXED.items():

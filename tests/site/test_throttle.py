@@ -10,6 +10,7 @@ from pytest_django import Settings
 from optin.api.help import CALLS, Call
 from optin.conf import Rate
 from optin.models import AuditEvent, RefusalCount, User
+from optin.runtime import throttle
 from tests.kit.browser import Browser, sign_in
 from tests.kit.clients import Answer, Api, Tokens, bearer, error
 from tests.kit.people import NUMBER, PASSWORD
@@ -25,6 +26,16 @@ def page(user: User, settings: Settings) -> Client:
     client = Client(raise_request_exception=False)
     client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     return client
+
+
+def test_a_request_that_one_limit_refuses_does_not_use_up_another(settings: Settings) -> None:
+    """Each refusal tells when the limit that refused it ends."""
+    short, long = Rate(2, 300), Rate(3, 3000)
+    settings.OPTIN_REQUESTS_PER_USER = (short, long)
+    waits = [throttle.hit(1) for _ in range(4)]
+    settings.OPTIN_REQUESTS_PER_USER = (long,)
+    waits += [throttle.hit(1) for _ in range(2)]
+    assert [wait and wait.total_seconds() for wait in waits] == [None, None, 300, 300, None, 3000]
 
 
 # -- calls -------------------------------------------------------------------------

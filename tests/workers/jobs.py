@@ -123,7 +123,7 @@ class Counted:
 
 def environment(folder: Path, gateway: Counted) -> dict[str, str]:
     """The environment of a worker on the database of the tests."""
-    own = {"REDIS_URL": "", "EMAIL_URL": "dummy://", "OPTIN_DELIVERY": "worker"}
+    own = {"EMAIL_URL": "dummy://", "OPTIN_DELIVERY": "worker"}
     return own_process(folder, **own, **gateway.environment)
 
 

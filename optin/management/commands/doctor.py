@@ -1,9 +1,6 @@
 import json
-import logging
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -56,12 +53,11 @@ class Command(base.BaseCommand):
                 self.check(tags=[CHECKS])
             test = _test(options["send_test"], options["wait"])
             examined = running.examine([test], patience=test.seconds)
-        with _silent():
-            for check, findings in examined:
-                every += [(check, finding) for finding in findings]
-                for finding in () if options["json"] else findings:
-                    if not finding.text.startswith(running.NOT_LOOKED):
-                        self._print(check, finding)
+        for check, findings in examined:
+            every += [(check, finding) for finding in findings]
+            for finding in () if options["json"] else findings:
+                if not finding.text.startswith(running.NOT_LOOKED):
+                    self._print(check, finding)
         faults = sum(finding.level is Level.FAULT for _, finding in every)
         if options["json"]:
             self._print_json(every, faults)
@@ -110,18 +106,6 @@ class Command(base.BaseCommand):
             for check, finding in every
         ]
         self.stdout.write(json.dumps({"faults": faults, "findings": lines}, indent=2))
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep back the log lines that only repeat what the findings say."""
-    throttle = logging.getLogger("optin.runtime.throttle")
-    before = throttle.level
-    throttle.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        throttle.setLevel(before)
 
 
 def _test(number: str, wait: int) -> Check:
