@@ -11,7 +11,7 @@ class OptinConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in
 
         from optin import checks  # noqa: F401  (registers the system checks)
-        from optin.audit import ledger, seals
+        from optin.audit import ledger, lines, seals
         from optin.models.audit import committed
         from optin.models.users import note_sign_in
 
@@ -19,3 +19,4 @@ class OptinConfig(AppConfig):
         user_logged_in.connect(note_sign_in, dispatch_uid="update_last_login")
         committed.connect(ledger.keep, dispatch_uid="keep_ledger")
         committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")
+        committed.connect(lines.log, dispatch_uid="log_events")

@@ -129,21 +129,6 @@ class Ledger(Enum):
 
 TOLD, GIVES_BACK = Ledger.TOLD, Ledger.GIVES_BACK
 
-Ocsf = tuple[int, int]
-"""The class of an event in OCSF, and what was done (``support.ocsf``)."""
-
-OTHER: Final = 99
-"""The name of an activity for which OCSF has no number."""
-
-BASE, ACCOUNT, AUTHENTICATION, ENTITY, API = 0, 3001, 3002, 3004, 6003
-LOGON, LOGOFF, AUTHENTICATED = ((AUTHENTICATION, act) for act in (1, 2, OTHER))
-CREATED, READ, UPDATED, DELETED, SENT = ((ENTITY, act) for act in (1, 2, 3, 4, OTHER))
-MADE, ENABLED, PASSWORD_CHANGED, PASSWORD_RESET, DISABLED, ERASED = (
-    (ACCOUNT, act) for act in (1, 2, 3, 4, 5, 6)
-)
-GIVEN, TAKEN, FACTOR_ON, FACTOR_OFF, CHANGED = ((ACCOUNT, act) for act in (7, 8, 10, 11, OTHER))
-CALLED = (API, OTHER)
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -163,7 +148,6 @@ class Row:
     are only counted (``models.refusal_counts``)."""
 
     ledger: Ledger = Ledger.NO
-    ocsf: Ocsf = (BASE, OTHER)
     news: Sequence[tuple[News, str]] = ()
     """What endpoints are told, and the reason."""
 
@@ -171,14 +155,12 @@ class Row:
     """Rows of events with certain data, by what ``_facts`` calls it: their words and ``news``."""
 
     security: bool = False
-    """Whether people must not overlook it, though neither ``ledger`` nor ``ocsf`` says so."""
+    """Whether people must not overlook it, though it is no news."""
 
     @property
     def is_security(self) -> bool:
         """Whether it changed who can sign in or act: pages for people show it in bold."""
-        is_change = self.ocsf[0] in {ACCOUNT, ENTITY} and self.ocsf[1] != OTHER
-        told = self.ledger is not Ledger.NO or bool(self.news)
-        return self.is_done and (self.security or told or is_change)
+        return self.is_done and (self.security or bool(self.news))
 
     def completed(self, others: "Row") -> "Row":
         """Return this row with what it has from the one for all other outcomes."""
@@ -186,7 +168,6 @@ class Row:
             self,
             owner=self.owner or others.owner,
             staff=self.staff or others.staff,
-            ocsf=self.ocsf if self.ocsf[0] else others.ocsf,
         )
 
 
@@ -251,26 +232,26 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         WITHHELD: refused(
             staff="A code to verify a number was withheld; the person was told that it was sent"),
         MALFORMED: refused(_("Invalid mobile number entered"), counted=True),
-        OTHERS: refused(_("A code to verify a number was asked for and not sent"), ocsf=CHANGED),
+        OTHERS: refused(_("A code to verify a number was asked for and not sent")),
     },
     Kind.VERIFY_OPT_IN: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Two-factor sign-in turned on"), ocsf=FACTOR_ON, ledger=TOLD,
+        "ok": done(_("Two-factor sign-in turned on"), security=True, ledger=TOLD,
             news=[(News.NUMBER_ACTIVATED, "verified")],
             when={"replaced": done(_("Mobile number changed"),
                 news=[(News.NUMBER_CHANGED, "verified")])}),
         "already_verified": done(_("Code entered for an active number"), counted=True),
         "mobile_number_in_use": refused(
             _("Right code entered for a number that another account uses")),
-        OTHERS: refused(_("Wrong code entered to verify a number"), ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered to verify a number")),
     },
     Kind.CHALLENGE: {
         **_REPEATED,
         **_TEXT_REFUSED,
         "sent": done(_("Code sent")),
         "resent": done(_("Code sent again")),
-        OTHERS: refused(_("A code was asked for and not sent"), ocsf=AUTHENTICATED),
+        OTHERS: refused(_("A code was asked for and not sent")),
     },
     Kind.CHECK: {
         **_REPEATED,
@@ -280,12 +261,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             "sign_in app": done(_("Signed in with an app code")),
             "sign_in passkey": done(_("Signed in with a passkey")),
             "sign_in recovery": done(_("Signed in with a recovery code"))}),
-        OTHERS: refused(_("Wrong code entered"), ocsf=LOGON),
+        OTHERS: refused(_("Wrong code entered")),
     },
     Kind.OPT_OUT: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Mobile number removed"), ocsf=FACTOR_OFF, ledger=TOLD,
+        "ok": done(_("Mobile number removed"), security=True, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "opted_out")],
             when={**dict.fromkeys(
                       ("number and app removed", "number and passkey removed",
@@ -295,56 +276,54 @@ _ROWS: dict[Kind, dict[str, Row]] = {
                   "app and passkey removed": done(_("Two-factor sign-in turned off")),
                   "app removed": done(_("Authenticator app removed")),
                   "passkey removed": done(_("Passkey removed"))}),
-        OTHERS: refused(_("Wrong code entered to turn two-factor sign-in off"), ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered to turn two-factor sign-in off")),
     },
     Kind.SIGN_IN: {
         "issued": done(_("Signed in with the password")),
         "signed_in": done(_("Signed in with the password")),
-        "2fa_code_required": done(_("Right password entered; a code is needed too"),
-            ocsf=AUTHENTICATED, counted=True),
+        "2fa_code_required": done(_("Right password entered; a code is needed too"), counted=True),
         "temporarily_unavailable": refused(_("Sign-in refused: too many tries"), counted=True),
         "invalid_scope": refused(_("An app asked for more access than allowed"),
             counted=True),
         "invalid_grant": refused(counted=True),
-        OTHERS: refused(_("Wrong password entered"), ocsf=LOGON),
+        OTHERS: refused(_("Wrong password entered")),
     },
     Kind.REFRESH: {
         "issued": done(_("An app renewed its sign-in")),
         "invalid_refresh": refused(counted=True),
         "invalid_scope": refused(counted=True),
         "temporarily_unavailable": refused(counted=True),
-        OTHERS: refused(_("An app couldn't renew its sign-in"), ocsf=AUTHENTICATED),
+        OTHERS: refused(_("An app couldn't renew its sign-in")),
     },
     Kind.TOKEN: {
         "refresh_token": done(_("An app renewed its sign-in")),
         "invalid_refresh": refused(_("An app couldn't renew its sign-in"), counted=True),
         "code_reused": refused(_("An app used its code twice: it was signed out")),
-        "client_credentials": done(staff="An app fetched a token for itself",
-            ocsf=AUTHENTICATED),
-        OTHERS: done(_("An app signed in"), ocsf=AUTHENTICATED),
+        "client_credentials": done(staff="An app fetched a token for itself"),
+        OTHERS: done(_("An app signed in")),
     },
     Kind.ACCESS: {
         "file_access_denied": refused(counted=True),
         "insufficient_scope": refused(counted=True),
-        OTHERS: refused(_("Access to an organisation refused"), ocsf=CALLED),
+        OTHERS: refused(_("Access to an organisation refused")),
     },
     Kind.SUSPEND: {
         "ok": done(_("Number suspended by staff"),
-            ocsf=FACTOR_OFF, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to suspend the number; nothing changed"), ocsf=CHANGED),
+            security=True, ledger=TOLD),
+        OTHERS: refused(_("Staff tried to suspend the number; nothing changed")),
     },
     Kind.RESUME: {
-        "ok": done(_("Suspension of the number ended by staff"), ocsf=FACTOR_ON, ledger=GIVES_BACK),
-        OTHERS: refused(_("Staff tried to end a suspension; nothing changed"), ocsf=CHANGED),
+        "ok": done(_("Suspension of the number ended by staff"), security=True, ledger=GIVES_BACK),
+        OTHERS: refused(_("Staff tried to end a suspension; nothing changed")),
     },
     Kind.UNLOCK: {
         "ok": done(_("Account unlocked by staff"), ledger=GIVES_BACK,
             news=[(News.FACTOR_UNLOCKED, "staff")]),
-        OTHERS: refused(_("Staff tried to unlock the account; nothing changed"), ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to unlock the account; nothing changed")),
     },
     Kind.REVOKE: {
         "ok": done(_("Two-factor sign-in turned off by staff"),
-            ocsf=FACTOR_OFF, ledger=TOLD,
+            security=True, ledger=TOLD,
             news=[(News.NUMBER_REMOVED, "revoked"),
                   (News.REVOCATION_DONE, "revoked")],
             when={"passkey removed": done(_("Passkey removed by staff"))}),
@@ -354,84 +333,83 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             staff="Two-factor sign-in wasn't turned off: the person wasn't told of it in time"),
         "deactivated": refused(
             staff="Two-factor sign-in wasn't turned off: the account is deactivated"),
-        OTHERS: refused(_("Staff tried to turn two-factor sign-in off; nothing changed"),
-            ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to turn two-factor sign-in off; nothing changed")),
     },
     Kind.FILE: {
-        "changed": done(staff="File changed", ocsf=UPDATED),
-        "removed": done(staff="File removed", ocsf=DELETED),
-        "texts_end": done(staff="End of texts in a file: day set", ocsf=UPDATED,
+        "changed": done(staff="File changed"),
+        "removed": done(staff="File removed"),
+        "texts_end": done(staff="End of texts in a file: day set",
             ledger=GIVES_BACK),  # a ledger that is read late may be outdated
-        "texts_stay": done(staff="End of texts in a file: day taken back", ocsf=UPDATED,
+        "texts_stay": done(staff="End of texts in a file: day taken back",
             ledger=GIVES_BACK),
-        OTHERS: done(staff="File made", ocsf=CREATED),
+        OTHERS: done(staff="File made"),
     },
     Kind.MEMBER: {
-        "added": done(_("You were added to an organisation"), "Added to a file", ocsf=GIVEN,
+        "added": done(_("You were added to an organisation"), "Added to a file", security=True,
             ledger=GIVES_BACK),
-        "ended": done(_("You were removed from an organisation"), "Removed from a file", ocsf=TAKEN,
-            ledger=TOLD),
+        "ended": done(_("You were removed from an organisation"), "Removed from a file",
+            security=True, ledger=TOLD),
         "manager": done(_("You can manage the integrations of an organisation"),
             "May manage the integrations of a file"),
         "manager_ended": done(_("You can't manage the integrations of an organisation any more"),
-            "May not manage the integrations of a file any more", ledger=TOLD),
+            "May not manage the integrations of a file any more", security=True, ledger=TOLD),
         OTHERS: refused(_("Staff tried to change your organisations; nothing changed"),
-            "Staff tried to change the files; nothing changed", ocsf=CHANGED),
+            "Staff tried to change the files; nothing changed"),
     },
     Kind.ACCESS_KEY: {
-        "made": done(_("An access key was made"), ocsf=CREATED),
-        "revoked": done(_("An access key was revoked"), ocsf=DELETED, ledger=TOLD),
-        OTHERS: refused(_("Staff tried to change the access keys; nothing changed"), ocsf=UPDATED),
+        "made": done(_("An access key was made"), security=True),
+        "revoked": done(_("An access key was revoked"), security=True, ledger=TOLD),
+        OTHERS: refused(_("Staff tried to change the access keys; nothing changed")),
     },
     Kind.PASSWORD_CLIENTS: {
         "off": done(staff="Sign-in by password for clients without an id switched off",
             ledger=TOLD),
         "on": done(staff="Sign-in by password for clients without an id switched on",
             ledger=GIVES_BACK),
-        OTHERS: done(ocsf=UPDATED),
+        OTHERS: done(),
     },
-    Kind.KEYS: {"incomplete": refused(), OTHERS: done(ocsf=UPDATED)},
-    Kind.PURGE: {OTHERS: done(ocsf=DELETED)},
+    Kind.KEYS: {"incomplete": refused(), OTHERS: done()},
+    Kind.PURGE: {OTHERS: done()},
     Kind.ERASE: {
         "ok": done(ledger=TOLD),
         "unchanged": done(ledger=TOLD),
-        OTHERS: done(staff="Person erased", ocsf=ERASED),
+        OTHERS: done(staff="Person erased"),
     },
     Kind.PASSWORD: {
-        "changed": done(_("Password changed"), ocsf=PASSWORD_CHANGED, ledger=TOLD),
+        "changed": done(_("Password changed"), security=True, ledger=TOLD),
         "set": done(_("New password given by an operator"),
-            ocsf=PASSWORD_RESET, ledger=TOLD),
+            security=True, ledger=TOLD),
         "reset_asked": done(_("A link to choose a new password was sent by email"),
-            ocsf=PASSWORD_RESET),
+            security=True),
         "refused": refused(_("A link to choose a new password was asked for and not sent"),
-            ocsf=PASSWORD_RESET, counted=True),
+            security=True, counted=True),
         "temporarily_unavailable": refused(
             _("A link to choose a new password was asked for and not sent"), counted=True),
         "signed_in": done(_("Password entered again")),
         "invalid_grant": refused(counted=True),
-        OTHERS: refused(_("Wrong password entered"), ocsf=AUTHENTICATED),
+        OTHERS: refused(_("Wrong password entered")),
     },
     Kind.APP: {
         **_REPEATED,
-        "ok": done(_("Authenticator app added"), ocsf=FACTOR_ON, ledger=TOLD),
+        "ok": done(_("Authenticator app added"), security=True, ledger=TOLD),
         "started": done(_("Set-up of an authenticator app started")),
         "text_first": done(_("Text message chosen as the first way to sign in")),
         "app_first": done(_("App or passkey chosen as the first way to sign in")),
-        OTHERS: refused(_("Wrong code entered while adding an app"), ocsf=CHANGED),
+        OTHERS: refused(_("Wrong code entered while adding an app")),
     },
     Kind.PASSKEY: {
         **_REPEATED,
-        "ok": done(_("Passkey added"), ocsf=FACTOR_ON, ledger=TOLD),
+        "ok": done(_("Passkey added"), security=True, ledger=TOLD),
         "renamed": done(_("Passkey renamed"), counted=True),
         "passkey_limit": refused(counted=True),
         "passkey_refused": refused(counted=True),
-        OTHERS: refused(_("Passkey not added"), ocsf=CHANGED),
+        OTHERS: refused(_("Passkey not added")),
     },
     Kind.RECOVERY_CODES: {
         **_REPEATED,
-        "ok": done(_("New recovery codes made"), ocsf=FACTOR_ON, ledger=TOLD),
+        "ok": done(_("New recovery codes made"), security=True, ledger=TOLD),
         "unchanged": done(_("Recovery codes downloaded or shown again"), counted=True),
-        OTHERS: refused(_("New recovery codes refused"), ocsf=CHANGED),
+        OTHERS: refused(_("New recovery codes refused")),
     },
     Kind.DISOWN: {
         "ok": done(_("“This wasn't me”: everybody signed out"), ledger=TOLD,
@@ -443,79 +421,79 @@ _ROWS: dict[Kind, dict[str, Row]] = {
                 _("“This wasn't me”: passkey removed, everybody signed out")),
             "email removed": done(
                 _("“This wasn't me”: email address changed back, everybody signed out"))}),
-        SECURED: done(_("“That wasn't me”: everybody else signed out"), ledger=TOLD),
+        SECURED: done(_("“That wasn't me”: everybody else signed out"), security=True, ledger=TOLD),
         "unchanged": done(_("“This wasn't me” again: nothing changed"), counted=True),
         "invalid_grant": refused(counted=True),
-        OTHERS: refused(_("“This wasn't me”: wrong password entered"), ocsf=CHANGED),
+        OTHERS: refused(_("“This wasn't me”: wrong password entered")),
     },
     Kind.CONSENT: {
         "ok": done(_("An app was allowed to act for the account"),
             news=[(News.CONSENT_GIVEN, "person")]),
-        "signed_in": done(_("Signed in to an app with the account"), ocsf=LOGON),
+        "signed_in": done(_("Signed in to an app with the account")),
         "revoked": done(_("Access of an app ended")),
         "denied": refused(counted=True),
-        OTHERS: refused(_("An app wasn't allowed to act for the account"), ocsf=CHANGED),
+        OTHERS: refused(_("An app wasn't allowed to act for the account")),
     },
     Kind.STOP: {
         "ok": done(staff="All texts stopped by staff", ledger=TOLD,
             when={"allowed": done(staff="All texts allowed again by staff")}),
         "unchanged": done(staff="All texts stopped by staff; they were stopped already",
             when={"allowed": done(staff="All texts allowed again by staff; they weren't stopped")}),
-        OTHERS: done(ocsf=UPDATED),
+        OTHERS: done(),
     },
-    Kind.BREAKER: {OTHERS: done(staff="Closed prefix opened by staff", ocsf=UPDATED)},
+    Kind.BREAKER: {OTHERS: done(staff="Closed prefix opened by staff")},
     Kind.DENY: {
         "ok": done(staff="Put on the deny list by staff", ledger=TOLD,
             when={"unlisted": done(staff="Taken off the deny list by staff")}),
-        OTHERS: done(staff="Taken off the lists by staff; it was on none", ocsf=UPDATED),
+        OTHERS: done(staff="Taken off the lists by staff; it was on none"),
     },
     Kind.SAFE: {
         "ok": done(staff="Put on the safe list by staff", ledger=GIVES_BACK,
             when={"unlisted": done(staff="Taken off the safe list by staff")}),
-        OTHERS: done(ocsf=UPDATED),
+        OTHERS: done(),
     },
     Kind.NO_TEXTS: {
         **_REPEATED,
-        "stopped": done(_("STOP came from the number: no text is sent to it"), ledger=TOLD),
-        "ok": done(_("Texts to the number turned on again"), ledger=GIVES_BACK),
+        "stopped": done(_("STOP came from the number: no text is sent to it"),
+            security=True, ledger=TOLD),
+        "ok": done(_("Texts to the number turned on again"), security=True, ledger=GIVES_BACK),
         "allowed": done(_("START came from the number: texts are sent to it again"),
-            ledger=GIVES_BACK),
+            security=True, ledger=GIVES_BACK),
         "unchanged": done(_("Texts to the number turned on again; they weren't off"),
             counted=True),
-        OTHERS: refused(_("Texts to the number weren't turned on again"), ocsf=CHANGED),
+        OTHERS: refused(_("Texts to the number weren't turned on again")),
     },
     Kind.RESEND: {
         "sent": done(_("Code sent by staff")),
         "resent": done(_("Code sent again by staff")),
-        OTHERS: refused(_("Staff tried to send the code again; no text was sent"),
-            ocsf=AUTHENTICATED),
+        OTHERS: refused(_("Staff tried to send the code again; no text was sent")),
     },
     Kind.REVEAL: {
-        "ok": done(_("Number seen in full by staff")),
-        OTHERS: refused(_("Staff tried to see the number in full; it wasn't shown"), ocsf=READ),
+        "ok": done(_("Number seen in full by staff"), security=True),
+        OTHERS: refused(_("Staff tried to see the number in full; it wasn't shown")),
     },
     Kind.ROLE: {
-        "ok": done(_("Role as staff changed"), ledger=TOLD),
-        OTHERS: refused(_("Staff tried to change the role; nothing changed"), ocsf=CHANGED),
+        "ok": done(_("Role as staff changed"), security=True, ledger=TOLD),
+        OTHERS: refused(_("Staff tried to change the role; nothing changed")),
     },
-    Kind.EXPORT: {OTHERS: done(staff="Audit events handed out as a file", ocsf=READ)},
+    Kind.EXPORT: {OTHERS: done(staff="Audit events handed out as a file")},
     Kind.APPLICATION: {
-        "removed": done(staff="An application was removed", ocsf=DELETED, ledger=TOLD),
-        "trusted": done(staff="An application may name its users' addresses", ocsf=UPDATED),
+        "removed": done(staff="An application was removed", ledger=TOLD),
+        "trusted": done(staff="An application may name its users' addresses"),
         "trust_ended": done(staff="An application may not name its users' addresses any more",
             ledger=TOLD),
         "scim_allowed": done(staff="An application may keep people up to date by SCIM",
-            ocsf=UPDATED),
-        "scim_token": done(staff="A token for SCIM was made for an application", ocsf=UPDATED),
+            security=True),
+        "scim_token": done(staff="A token for SCIM was made for an application"),
         "scim_tokens_ended": done(staff="The tokens for SCIM of an application were ended",
-            ocsf=UPDATED),
+            security=True),
         "scim_ended": done(staff="An application may not use SCIM any more", ledger=TOLD),
-        "made": done(staff="An application was made", ocsf=CREATED),
-        OTHERS: done(ocsf=UPDATED),
+        "made": done(staff="An application was made"),
+        OTHERS: done(),
     },
     Kind.SEARCH: {
         "search_limit": refused(staff="Staff searched for too many full numbers", counted=True),
-        OTHERS: done(staff="Full number searched by staff", ocsf=READ),
+        OTHERS: done(staff="Full number searched by staff"),
     },
     Kind.REVOCATION: {
         "planned": done(_("Removal of two-factor sign-in asked for by staff"),
@@ -536,17 +514,16 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             news=[(News.REVOCATION_CANCELLED, "signed_in")]),
         "unchanged": done(counted=True),
         OTHERS: refused(
-            _("Staff tried to plan or cancel the removal of two-factor sign-in; nothing changed"),
-            ocsf=CHANGED),
+            _("Staff tried to plan or cancel the removal of two-factor sign-in; nothing changed")),
     },
     Kind.RESTORE: {
         "gone": refused(_("The service was restored, and a change couldn't be made again")),
-        OTHERS: done(_("The service was restored, and a change was made again"), ocsf=UPDATED),
+        OTHERS: done(_("The service was restored, and a change was made again"), security=True),
     },
     Kind.SESSION: {
         "ended": done(_("Signed out another device")),
         "others_ended": done(_("Signed out all other devices")),
-        OTHERS: done(ocsf=LOGOFF),
+        OTHERS: done(),
     },
     Kind.EMAIL: {
         "asked": done(_("A new email address was asked for"), security=True),
@@ -576,59 +553,59 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             staff="The email address wasn't changed: codes are locked, or the number is "
             "suspended"),
         "locked": refused(staff="The email address wasn't changed: the account is locked"),
-        OTHERS: refused(_("The email address wasn't changed"), ocsf=CHANGED),
+        OTHERS: refused(_("The email address wasn't changed")),
     },
     Kind.PERSON: {
-        "created": done(_("Account made"), ocsf=MADE),
-        "deactivated": done(_("Account deactivated"), ocsf=DISABLED, ledger=TOLD),
-        "activated": done(_("Account activated again"), ocsf=ENABLED, ledger=GIVES_BACK),
-        "imported": done(_("Account brought over from another system"), ocsf=MADE,
+        "created": done(_("Account made"), security=True),
+        "deactivated": done(_("Account deactivated"), security=True, ledger=TOLD),
+        "activated": done(_("Account activated again"), security=True, ledger=GIVES_BACK),
+        "imported": done(_("Account brought over from another system"), security=True,
             when=_TAKEN_OVER),
-        "import_changed": done(_("Account changed by an import from another system"), ocsf=CHANGED,
+        "import_changed": done(_("Account changed by an import from another system"),
             when=_TAKEN_OVER),
-        "import_ended": done(staff="An import of people ended", ocsf=MADE, ledger=TOLD),
-        "provisioned": done(_("Account changed by an identity provider"), ocsf=CHANGED),
+        "import_ended": done(staff="An import of people ended", ledger=TOLD),
+        "provisioned": done(_("Account changed by an identity provider")),
         "in_use": refused(
             staff="An identity provider sent a name, an address or an id that is in use",
             counted=True),
-        "exported": done(staff="All people written to a file", ocsf=READ),
+        "exported": done(staff="All people written to a file"),
         "out_of_reach": refused(
-            _("Staff tried to activate or deactivate the account; nothing changed"), ocsf=CHANGED),
-        OTHERS: refused(ocsf=CHANGED),
+            _("Staff tried to activate or deactivate the account; nothing changed")),
+        OTHERS: refused(),
     },
     Kind.INVITATION: {
         "ok": done(_("Invited by email")),
-        "used": done(_("Password chosen by the link of an invitation"), ocsf=PASSWORD_CHANGED,
+        "used": done(_("Password chosen by the link of an invitation"), security=True,
             ledger=TOLD),
-        OTHERS: refused(_("Staff tried to send an invitation; no email was sent"), ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to send an invitation; no email was sent")),
     },
     Kind.SIM: {
         "swapped": done(_("The number seems to have a new SIM"), security=True),
         "ok": done(_("One sign-in by text message allowed by staff"), security=True),
-        OTHERS: refused(_("Staff tried to allow a sign-in by text message; nothing changed"),
-            ocsf=CHANGED),
+        OTHERS: refused(_("Staff tried to allow a sign-in by text message; nothing changed")),
     },
-    Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done(ocsf=SENT)},
+    Kind.TEST_TEXT: {"failed": refused(), "undelivered": refused(), OTHERS: done()},
     Kind.WEBHOOK: {
-        "made": done(_("Webhook endpoint added")),
-        "secret_replaced": done(_("Secret of a webhook endpoint replaced"), ledger=TOLD),
-        "switched_on": done(_("Webhook endpoint switched on")),
-        "switched_off": done(_("Webhook endpoint switched off"), ledger=TOLD),
+        "made": done(_("Webhook endpoint added"), security=True),
+        "secret_replaced": done(_("Secret of a webhook endpoint replaced"),
+            security=True, ledger=TOLD),
+        "switched_on": done(_("Webhook endpoint switched on"), security=True),
+        "switched_off": done(_("Webhook endpoint switched off"), security=True, ledger=TOLD),
         "failing": refused(_("Webhook endpoint switched off: all attempts failed")),
         "gone": refused(_("Webhook endpoint switched off: it answered 410 Gone")),
         "skipped": done(_("Event for a webhook endpoint skipped")),
         "given_up": refused(_("Event for a webhook endpoint skipped: ten attempts failed")),
         "tested": done(_("Test sent to a webhook endpoint")),
         "unchanged": done(_("Change to a webhook endpoint asked for; nothing changed")),
-        "removed": done(_("Webhook endpoint removed"), ledger=TOLD),
-        "changed": done(_("Webhook endpoint changed"), ledger=TOLD),
+        "removed": done(_("Webhook endpoint removed"), security=True, ledger=TOLD),
+        "changed": done(_("Webhook endpoint changed"), security=True, ledger=TOLD),
         "sent_again": done(_("Events sent to a webhook endpoint again")),
-        OTHERS: done(ocsf=UPDATED),
+        OTHERS: done(),
     },
 }
 # fmt: on
 
-_UNKNOWN = {OTHERS: done(ocsf=(BASE, OTHER))}  # a kind of a later release
+_UNKNOWN = {OTHERS: done()}  # a kind of a later release
 
 EVENTS: Mapping[str, Mapping[str, Row]] = {
     kind: {outcome: row.completed(rows[OTHERS]) for outcome, row in (_SO_ALREADY | rows).items()}

@@ -26,7 +26,7 @@ from optin.audit import repeats, seals
 from optin.messaging import delivery, receipts, webhooks
 from optin.models import Notice, SmsMessage
 from optin.models.messages import LEASE, Outgoing
-from optin.operations import audit_stream, email_changes, own_removals, retention, revocations
+from optin.operations import email_changes, own_removals, retention, revocations
 from optin.origin import Face, Origin
 from optin.support import statistics
 
@@ -156,12 +156,6 @@ def send_events(timestamp: int) -> None:
     """Send events to webhook endpoints. It ends before the next but one begins."""
     with override(None):  # a mail about an endpoint is in the language of the person
         webhooks.send_due(seconds=4)
-
-
-@_regularly("* * * * * */5")
-def stream_audit(timestamp: int) -> None:
-    """Write the audit stream, if there is one."""
-    audit_stream.write_due(seconds=4)
 
 
 @_regularly("* * * * * */5")

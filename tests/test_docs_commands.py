@@ -17,7 +17,7 @@ from tests.kit.server import PRESENT, ROOT
 
 PAGES = (
     *("install", "deploy", "run", "gateways", "people"),
-    *("audit-trail", "audit-stream", "upgrade-and-restore"),
+    *("audit-trail", "upgrade-and-restore"),
 )
 
 # Code that is no command: settings, lines of units, configurations and cron, SQL, what is printed.
@@ -77,13 +77,6 @@ LIKE = {
     ),
     "tests/audit/test_verify.py::test_a_whole_trail_is_clean": (
         r"ssh .* manage verify_audit --copies -"
-    ),
-    # They need a file of the stream.
-    "tests/audit/test_stream.py::test_it_goes_on_with_a_chosen_event": (
-        r"manage audit stream --from (1|now)$"
-    ),
-    "tests/audit/test_stream.py::test_the_lines_are_copies_of_the_seals_for_verify_audit": (
-        r"manage verify_audit --copies \S+\.jsonl$"
     ),
     "tests/deploy/test_image.py::test_an_opt_in_through_it": r"deploy/image ",
     "tests/deploy/test_compose.py::test_compose_knows_each_command_of_the_page": (

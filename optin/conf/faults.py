@@ -46,13 +46,6 @@ def absolute(value: str) -> str:
     return "" if not value or value.startswith("/") else "must be an absolute path"
 
 
-def sink(value: str) -> str:
-    kind, _, path = value.partition(":")
-    is_file = kind == "file" and re.match("/(?!/)|///(?!/)", path) and value.isprintable()
-    fits = is_file or value in {"", "stdout"}
-    return "" if fits else "must be stdout, or file: and an absolute path"
-
-
 def positive(values: tuple[Rate, ...]) -> str:
     if not all(rate.count > 0 and rate.seconds > 0 for rate in values):
         return "must have a count and a number of seconds above 0"

@@ -9,7 +9,6 @@ from optin.conf.faults import (
     narrow,
     one_of,
     secret,
-    sink,
     zone,
 )
 from optin.conf.kinds import flag, number, text
@@ -122,9 +121,4 @@ class Service:
         92,
         "File that tells after a restore what was done since the backup. Each machine has its own.",
         absolute,
-    )
-    audit_stream = text(
-        99,
-        "Where to write each audit event as a line of JSON: stdout or file:/PATH. Empty: nowhere.",
-        sink,
     )

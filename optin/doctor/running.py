@@ -43,7 +43,6 @@ CHECKS = (
     Check("ledger", trail.restored, after=("keys",), seconds=9),
     Check("seals", told_by(health.seals), after=("writes", "keys"), settles=660),
     Check("trail", trail.newest, after=("writes", "keys", "triggers")),
-    Check("stream", told_by(health.stream), after=("migrations",), settles=60),
     Check("disk", disks.space),
     Check("mail", servers.mail, seconds=9),
     Check("gateways", gateways.reach, seconds=15),

@@ -1,4 +1,4 @@
-"""Keys, the ledger, the audit trail, and its stream."""
+"""Keys, the ledger, and the audit trail."""
 
 from collections.abc import Iterator
 from datetime import timedelta

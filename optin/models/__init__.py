@@ -2,7 +2,6 @@
 
 from optin.models.audit import AuditEvent
 from optin.models.audit_seals import AuditSeal
-from optin.models.audit_stream import AuditStream
 from optin.models.authenticators import AuthenticatorApp, RecoveryCode
 from optin.models.canary import Canary
 from optin.models.email_changes import EmailChange
@@ -30,7 +29,6 @@ __all__ = [
     "AccessKey",
     "AuditEvent",
     "AuditSeal",
-    "AuditStream",
     "AuthenticatorApp",
     "Canary",
     "EmailChange",

@@ -25,7 +25,6 @@ from optin.conf.sim_swaps import OFF
 from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
-    AuditStream,
     EmailChange,
     File,
     GatewayHealth,
@@ -47,8 +46,7 @@ WAITS_LONG = timedelta(minutes=1)
 """A message or a job that waits longer has no worker or ``send_due`` that takes it up."""
 
 LATE = timedelta(minutes=5)
-"""After its time, what waits (a removal, a new email address, an event for the audit stream) has
-nobody who carries it out."""
+"""After its time, what waits (a removal, a new email address) has nobody who carries it out."""
 
 SAID_WITHIN = timedelta(days=1)
 """How long staff see who said "that was not me"."""
@@ -379,22 +377,6 @@ def seals(now: datetime) -> Iterator[Metric | Need]:
         )
 
 
-def stream(now: datetime) -> Iterator[Need]:
-    """The audit stream, if `OPTIN_AUDIT_STREAM` is set, has all events but those of the last
-    5 minutes, and its last attempt did not fail."""
-    if not conf.audit_stream:
-        return
-    state = AuditStream.objects.first()  # None before anything was written
-    do = f"Nothing is lost. {section('audit-stream', 'When lines do not arrive')} {STARTING}"
-    if state is None:
-        yield Need("Nobody has begun to write the audit stream.", AuditEvent, do=do)
-        return
-    oldest = state.oldest_waiting()
-    if state.failures or _since(oldest.at if oldest else None, now) > LATE.total_seconds():
-        why = f": {state.fault}" if state.failures else ""
-        yield Need(f"The audit stream is behind{why}.", AuditEvent, do=do, is_fault=True)
-
-
 # -- the database ------------------------------------------------------------------
 
 
@@ -441,7 +423,7 @@ CONDITIONS: tuple[Condition, ...] = (
         not_me,
         endpoints,
     ),
-    *(jobs, failed_jobs, seals, stream),
+    *(jobs, failed_jobs, seals),
 )
 MACHINES: tuple[Condition, ...] = (clock, workers)
 """Conditions that do not concern staff."""

@@ -10,7 +10,7 @@ FIRST = 10_000_000
 """Below the ids of the others."""
 
 _FEW = {
-    *("File", "Application", "AuditSeal", "AuditStream", "Canary", "GatewayHealth"),
+    *("File", "Application", "AuditSeal", "Canary", "GatewayHealth"),
     *("Span", "Figure", "FactorCount", "ContentType", "Permission", "Group"),
 }
 """Models whose rows people do not add to."""

@@ -125,7 +125,6 @@ def test_each_metric_is_there_and_told(
 ) -> None:
     """Those of alerts and panels, with their labels; and the reference says all."""
     settings.METRICS_TOKEN, settings.OPTIN_DELIVERY = METRICS_TOKEN, "worker"
-    settings.OPTIN_AUDIT_STREAM = "stdout"
     opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
     with transaction.atomic():
         delivery.notify(user, Notice.Kind.PASSWORD, timezone.now())

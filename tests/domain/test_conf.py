@@ -75,7 +75,6 @@ READ: list[tuple[str, str, Any]] = [
     ("OPTIN_RECEIPT_SECRET", "A1b2" * 8, "A1b2" * 8),
     ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
     ("OPTIN_LEDGER", " /var/lib/optin/ledger ", "/var/lib/optin/ledger"),
-    ("OPTIN_AUDIT_STREAM", " file:/var/lib/optin/audit ", "file:/var/lib/optin/audit"),
     ("OPTIN_RECOVERY_DELAY", "259200", 259_200),
     ("OPTIN_ALARM_EMAIL", "a@example.com, b@example.com", ("a@example.com", "b@example.com")),
 ]
@@ -154,9 +153,6 @@ WRONG: dict[str, list[Any]] = {
     "OPTIN_AUDIT_RETENTION": [29, 36_501],
     "OPTIN_SUPPORT": ["x" * 101, "two\nlines"],
     "OPTIN_LEDGER": ["ledger"],
-    "OPTIN_AUDIT_STREAM": [
-        *("file:audit.jsonl", "file://host/audit.jsonl", "syslog://127.0.0.1:601", "stdout\n"),
-    ],
     "OPTIN_RECOVERY_DELAY": [-1, 86_399, 1_209_601],
     "OPTIN_ALARM_EMAIL": [
         ("ops@example.com", "two words@example.com"),

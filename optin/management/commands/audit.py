@@ -1,67 +1,31 @@
-import signal
-import threading
-from types import FrameType
+import json
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from optin.conf import conf
+from optin.audit import lines
+from optin.audit.reading import chunks
+from optin.audit.seals import PATIENCE, settled
 from optin.management.commands import BaseCommand, GroupCommand
-from optin.operations import audit_stream
-
-_FOR_EVER = float("inf")
 
 
-class Stream(BaseCommand):
-    help = (
-        "Write the audit events and seals that are not in the stream yet (OPTIN_AUDIT_STREAM). "
-        "Workers and send_due do this by themselves."
-    )
+class Export(BaseCommand):
+    help = "Print the audit events after an id, one line of JSON each, as the log has them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--follow", action="store_true", help="Then wait for more, until it is stopped."
-        )
-        parser.add_argument(
-            "--from",
-            dest="first",
-            metavar="ID",
-            help="First move the stream to the event with this id, or to the next new one: now.",
+            "--after", type=int, default=0, metavar="ID", help="The last event that you have."
         )
 
-    def handle(self, *args: Any, follow: bool, first: str | None, **options: Any) -> None:
-        if not conf.audit_stream:
-            raise CommandError("OPTIN_AUDIT_STREAM is not set.")
-        if first:
-            self._begin(first)
-        stopping = threading.Event()
-
-        def stop(signum: int, frame: FrameType | None) -> None:
-            stopping.set()  # after this batch: it would be written twice otherwise
-
-        if follow:
-            signal.signal(signal.SIGTERM, stop)
-            signal.signal(signal.SIGINT, stop)
-        while True:
-            written = audit_stream.write_due(seconds=1 if follow else _FOR_EVER)
-            if not follow:
-                break
-            if stopping.is_set() or (not written.lines and stopping.wait(1)):
-                return
-        # The lines may be on the standard output.
-        self.stderr.write(f"Wrote {written.lines} lines.", self.style.SUCCESS)
-        if written.fault:
-            raise CommandError(f"The audit stream could not be written: {written.fault}.")
-
-    def _begin(self, first: str) -> None:
-        if first != "now" and not (first.isdecimal() and len(first) < 19):
-            raise CommandError("--from takes the id of an event, or now.")
-        try:
-            audit_stream.begin(None if first == "now" else int(first))
-        except TimeoutError:
-            raise CommandError("A transaction that adds events stays open. Try again.") from None
+    def handle(self, *args: Any, after: int, **options: Any) -> None:
+        until = settled(PATIENCE)
+        if until is None:
+            raise CommandError("A transaction that adds events stays open. Try again.")
+        for chunk in chunks(after + 1, until):
+            for event in chunk:
+                self.stdout.write(json.dumps(lines.object_of(event)))
 
 
 class Command(GroupCommand):
-    help = "Write the audit stream; verify_audit checks the trail."
-    acts = {"stream": Stream}
+    help = "Print audit events; verify_audit checks the trail."
+    acts = {"export": Export}

@@ -8,7 +8,7 @@ from django.utils import timezone
 from optin.audit import repeats
 from optin.management.commands import ORIGIN, BaseCommand
 from optin.messaging import delivery, receipts, webhooks
-from optin.operations import audit_stream, email_changes, own_removals, revocations
+from optin.operations import email_changes, own_removals, revocations
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class Command(BaseCommand):
     help = (
         "Do what is due, as workers do: send the texts, mails and events that wait, carry out the "
-        "removals and changes of email addresses that nobody cancelled, write the audit stream, "
+        "removals and changes of email addresses that nobody cancelled, "
         "and count the figures of the admin. Run it each minute."
     )
 
@@ -56,7 +56,6 @@ def _figures() -> Iterator[str]:
 
 def _audit_trail() -> Iterator[str]:
     repeats.tell(timezone.now())
-    audit_stream.write_due(seconds=10)
     yield from ()
 
 
