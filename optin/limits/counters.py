@@ -18,10 +18,9 @@ from typing import Any
 from django.db import connection, transaction
 
 from optin import keys
-from optin.conf import CLOCK_SLACK, Rate, conf
+from optin.conf import Rate, conf
 from optin.database.operation import Bound, run, run_later
 from optin.limits.rules import Rule
-from optin.models import SendCounter
 from optin.outcomes import whole_seconds
 
 _INSERT = "INSERT INTO optin_sendcounter (scope, key, window_start, count, verified) VALUES "
@@ -45,6 +44,8 @@ RETURNING count, verified
 """
 
 NEVER = Bound("FALSE", [])
+
+MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ def over(tallies: Iterable[Tally], now: datetime) -> list[Refused]:
             tally.limit.rule,
             tally.count - 1,
             tally.limit.count,
-            (tally.frees_at or _end(tally, now)) - now,
+            _wait(tally, now),
             seconds=tally.limit.seconds,
         )
         for tally in tallies
@@ -249,31 +250,11 @@ def longest(refusals: Iterable[Refused | None]) -> Refused | None:
     return replace(last, also=rules - {last.rule})
 
 
-def tally_at(tally: Tally, at: datetime, now: datetime) -> Tally:
-    """Return the tally of the same counter for the window that contains *at*.
-
-    A window that begins more than ``CLOCK_SLACK`` after *now* is empty: no server counts in it yet.
-
-    :param tally: the tally for the window that contains *now*.
-    """
+def _wait(tally: Tally, now: datetime) -> timedelta:
+    """Return how long the limit refuses, in whole minutes: till the end of its window."""
     limit = tally.limit
-    begins = limit.window(at)
-    if begins == limit.window(now):
-        return tally
-    counts = 0, 0
-    if begins - now <= CLOCK_SLACK:
-        scope, key, _ = row_of(limit, at)
-        rows = SendCounter.objects.filter(scope=scope, key=key, window_start=begins)
-        counts = rows.values_list("count", "verified").first() or counts
-    return Tally(replace(limit, adds=0), *counts)
-
-
-def _end(tally: Tally, now: datetime) -> datetime:
-    """Return when a limit that is used up lets through again."""
-    limit, window = tally.limit, timedelta(seconds=tally.limit.seconds)
-    end = limit.window(now) + window
-    is_used_up = tally_at(tally, end, now).count > limit.count - limit.adds
-    return end + window if is_used_up else end
+    end = tally.frees_at or limit.window(now) + timedelta(seconds=limit.seconds)
+    return -((now - end) // MINUTE) * MINUTE
 
 
 def _name(rule: Rule, seconds: int) -> str:

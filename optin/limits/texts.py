@@ -36,13 +36,11 @@ from optin.limits.counters import (
     over,
     take_back,
     tallies_of,
-    tally_at,
 )
 from optin.limits.policy import Asked
 from optin.limits.rules import Rule
 from optin.models import Guard, Purpose
 from optin.origin import Origin
-from optin.outcomes import whole_seconds
 from optin.phones import MobileNumber
 
 _BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL, Rule.SIM_SWAP}
@@ -309,41 +307,23 @@ def _closing(
 ) -> Refused | None:
     """Refuse an opt-in if its prefix is closed or must be closed.
 
-    If too few opt-ins are verified in the window in which the prefix opens, or there are too many,
-    the next opt-in would close it again. So the closing lasts longer from the start, and the wait
-    is true (G-01). Such a window has opt-ins if servers whose clocks are ahead counted them, or if
-    a denial ends in it.
-
-    :param denied: the denial by staff, if any. A breaker that ends before it changes nothing.
+    :param denied: the denial by staff, if any. While it stands, nothing new is closed.
     """
-    begins = now + denied.retry_after if denied else now
-    if not conf.breaker_unproved or _is_open(controls, begins):
+    if not conf.breaker_unproved or _is_open(controls, now):
         return None
     (tally,) = (t for t in tallies if t.limit.rule is Rule.PREFIX)
-    breaker = _breaker(controls)
-    unverified, opens = (
-        (breaker.unverified, max(begins, _until(breaker))) if breaker else (0, begins)
-    )
-    closes = opens if breaker else now
-    while _must_close(found := tally_at(tally, _told(opens, now), now)):
-        closes += timedelta(seconds=conf.breaker_seconds)
-        unverified, opens = found.unverified, closes
-    if opens == begins:
+    if breaker := _breaker(controls):
+        unverified, wait = breaker.unverified, _until(breaker) - now
+    elif denied is None and _must_close(tally):
+        unverified, wait = tally.unverified, timedelta(seconds=conf.breaker_seconds)
+    else:
         return None
-    return Refused(Rule.PREFIX, unverified, conf.breaker_unproved, opens - now)
+    return Refused(Rule.PREFIX, unverified, conf.breaker_unproved, wait)
 
 
 def _must_close(prefix: Tally) -> bool:
     """Whether too few opt-ins were verified, or more texts asked for than by honest people."""
     return prefix.is_pumped(conf.breaker_unproved) or 0 < conf.breaker_texts <= prefix.before
-
-
-def _told(end: datetime, now: datetime) -> datetime:
-    """Return when a client asks again if it is told at *now* to wait until *end*.
-
-    The answer has whole seconds, so this can be up to a second after *end*.
-    """
-    return now + timedelta(seconds=whole_seconds(end - now)) if end > now else now
 
 
 def _nearest(tallies: Sequence[Tally]) -> Reserved:

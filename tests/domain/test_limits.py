@@ -61,11 +61,11 @@ def test_each_limit_by_itself(
     clock.shift(599)  # noon is the edge of a window: this is its last second
     before = everything(phone)
 
-    said = {"rule": f"{rule}/600", "count": 3, "limit": 3, "retry_after": 1}
+    said = {"rule": f"{rule}/600", "count": 3, "limit": 3, "retry_after": 60}
     with one_event(AuditEvent.Kind.OPT_IN, SendOutcome.SEND_LIMIT, said):
         refused = together(asker, 3)
     assert refused.outcome is SendOutcome.SEND_LIMIT
-    assert refused.retry_after == timedelta(seconds=1)
+    assert refused.retry_after == timedelta(minutes=1)  # rounded up
     assert everything(phone) == before
     if elsewhere:
         assert elsewhere(asker).outcome is SendOutcome.SENT

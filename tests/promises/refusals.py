@@ -1,7 +1,7 @@
-"""People, strangers, staff, operators and clocks, until something is refused; then the wait for it.
+"""People, strangers, staff and operators, until something is refused; then the wait for it.
 
-What is refused and waited out is asked for twice more: one second before its ``Retry-After`` is
-over, and when it is over. In between nobody does anything.
+What is refused and waited out is asked for once more, when its ``Retry-After`` is over. In between
+nobody does anything.
 """
 
 import itertools
@@ -98,9 +98,6 @@ Call = Callable[[], Refusal | None]
 
 class Refusals(RuleBasedStateMachine):
     """New people, files and numbers for each trace. The counters of all begin anew."""
-
-    ahead: tuple[float, ...] = (0,)
-    """Seconds by which the clocks of the servers are ahead."""
 
     def __init__(self, phone: Phone, clock: time_machine.Traveller, met: dict[str, int]) -> None:
         super().__init__()
@@ -252,9 +249,7 @@ class Refusals(RuleBasedStateMachine):
     # -- what holds --------------------------------------------------------------
 
     def ask(self, call: Call, times: int, data: st.DataObject) -> None:
-        """Make *call* until it is refused, on one server; and perhaps wait that out there."""
-        skew = timedelta(seconds=data.draw(st.sampled_from(self.ahead)))
-        self.clock.shift(skew)
+        """Make *call* until it is refused; and perhaps wait that out."""
         refusal = None
         for _ in range(times):
             before = self.last_event()
@@ -265,25 +260,12 @@ class Refusals(RuleBasedStateMachine):
         waits = refusal and not refusal.is_open_ended and data.draw(st.booleans())
         if refusal and waits and not self.exemption_ends_within(refusal.wait):
             self.wait_out(refusal, call)
-        self.clock.shift(-skew)
 
     def wait_out(self, refusal: Refusal, call: Call) -> None:
         self.met[refusal.rule] = self.met.get(refusal.rule, 0) + 1
-        self.clock.shift(timedelta(seconds=refusal.seconds - 1))
-        self.still_stands(refusal, call())
-        self.clock.shift(timedelta(seconds=1))
-        self.is_over(refusal, call())
-
-    def still_stands(self, refusal: Refusal, then: Refusal | None) -> None:
-        assert then, f"{refusal} was over a second before its time"
-        assert (then.rule, then.seconds) == (refusal.rule, 1)
-
-    def is_over(self, refusal: Refusal, then: Refusal | None) -> None:
-        """After a lock, a limit on texts may refuse: it was not asked before (G-01)."""
-        if refusal.rule == CodeOutcome.LOCKED:
-            assert then is None or then.rule != refusal.rule
-        else:
-            assert then is None, f"{then} refused when {refusal} was over"
+        self.clock.shift(timedelta(seconds=refusal.seconds))
+        then = call()
+        assert then is None or then.rule != refusal.rule, f"{refusal} was not over in time"
 
     def exemption_ends_within(self, wait: timedelta) -> bool:
         """Whether an exemption by staff ends within *wait*: a list or a breaker may refuse then."""
@@ -310,30 +292,6 @@ class Refusals(RuleBasedStateMachine):
             return None
         assert result.retry_after
         return Refusal("locked", result.retry_after)
-
-
-class OfSeveralServers(Refusals):
-    """Some clocks are ahead, by no more than is allowed.
-
-    There, a limit that refuses nobody now may be used up in a window that begins soon.
-    """
-
-    ahead = (0, 0.4, 3, 5)
-
-    def of_password(self, name: str, origin: Origin) -> Refusal | None:
-        """With the window of the rule, which the answer to a sign-in does not have."""
-        user = self.users[0] if name == self.users[0].username else None
-        with transaction.atomic():
-            found = limits.reserve_sign_in(name, origin, timezone.now(), user)
-        if not isinstance(found, limits.Refused):
-            return None
-        return Refusal(str(found.data["rule"]), found.retry_after)
-
-    def still_stands(self, refusal: Refusal, then: Refusal | None) -> None:
-        assert then, f"{refusal} was over a second before its time"
-
-    def is_over(self, refusal: Refusal, then: Refusal | None) -> None:
-        assert then is None or then.rule != refusal.rule, f"{refusal} was not over in time"
 
 
 def of_text(sending: Sending) -> Refusal | None:
