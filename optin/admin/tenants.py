@@ -27,7 +27,6 @@ from optin.actions.tenants import (
     OF_KEY,
     OF_MEMBERSHIP,
 )
-from optin.admin import figures
 from optin.admin.actions import links, name_of
 from optin.admin.rows import (
     Choice,
@@ -45,7 +44,7 @@ from optin.admin.site import site
 from optin.limits import Rule
 from optin.models import AccessKey, AuditEvent, File, Membership, ScimClient, WebhookEndpoint
 from optin.operations import invitations, sandbox, staff, tenants
-from optin.support import budgets, statistics
+from optin.support import budgets
 from optin.support.wording import moment, plain
 
 SHOWN_ROWS = 10
@@ -109,9 +108,6 @@ def _hub(file: File, request: HttpRequest) -> dict[str, Any]:
             *([("Sandbox", "yes")] if file.is_sandbox else _used(file)),
             *([("Texts end", f"on {file.texts_end_on:%-d %B %Y}")] if file.texts_end_on else []),
         ],
-        "chart": None
-        if file.is_sandbox
-        else figures.factors(statistics.days_to(timezone.localdate()), file),
         "texts": [(clock(each.at), each) for each in texts],
         "members": [] if file.is_sandbox else _counts(file),
         "parts": [

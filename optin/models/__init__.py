@@ -7,7 +7,7 @@ from optin.models.canary import Canary
 from optin.models.email_changes import EmailChange
 from optin.models.external_ids import ExternalId
 from optin.models.factors import PendingOtp, ProviderUser, Purpose
-from optin.models.figures import FactorCount, Figure, Span
+from optin.models.figures import Figure, Span
 from optin.models.files import AccessKey, File, Membership
 from optin.models.guards import Guard
 from optin.models.idempotency import IdempotencyKey
@@ -33,7 +33,6 @@ __all__ = [
     "Canary",
     "EmailChange",
     "ExternalId",
-    "FactorCount",
     "Figure",
     "File",
     "GatewayHealth",

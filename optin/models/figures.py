@@ -1,4 +1,4 @@
-"""Figures for the home page of staff, counted hour by hour."""
+"""Figures for the charts of staff, counted hour by hour."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -7,7 +7,6 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin.models.choices import ChoiceField
-from optin.models.files import File
 
 MADE_ANEW_AFTER = timedelta(minutes=1)
 """Sooner, nothing is counted again, whoever asks."""
@@ -59,20 +58,14 @@ class Figure(models.Model):
 
     class What(models.TextChoices):
         OPT_IN = "opt_in", "Opt-ins, by what became of them"
-        TEXT = "text", "Texts, by state"
         BUDGET = "budget", "Texts that count for the budget of all"
-        FILE = "file", "Texts that count for the budget of a file, by its id"
-        COUNTRY = "country", "Texts of opt-ins, by country"
-        GATEWAY = "gateway", "Texts of opt-ins, by gateway"
         LOCK = "lock", "Locks and disablings"
-        REFUSED = "refused", "Requests for a text that a limit refused"
 
     span = models.ForeignKey(Span, models.CASCADE, related_name="figures")
     day = models.DateField()  # of the span
     what = ChoiceField(max_length=8, choices=What.choices)
     name = models.CharField(max_length=32, blank=True)
     count = models.PositiveBigIntegerField()
-    verified = models.PositiveBigIntegerField(default=0)  # of those
     cost = models.DecimalField(max_digits=14, decimal_places=4, default=0)
 
     class Meta:
@@ -86,25 +79,3 @@ class Figure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} {self.name}: {self.count}"
-
-
-class FactorCount(models.Model):
-    """How many members of a file had which second factors when a day was counted."""
-
-    file = models.ForeignKey(File, models.CASCADE, related_name="factor_counts")
-    day = models.DateField()
-    # Nothing but a number, an app or a passkey; more than one of these kinds; nothing.
-    texts = models.PositiveIntegerField(default=0)
-    app = models.PositiveIntegerField(default=0)
-    passkey = models.PositiveIntegerField(default=0)
-    several = models.PositiveIntegerField(default=0)
-    none = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        default_permissions = ()
-        constraints = [
-            models.UniqueConstraint(fields=["day", "file"], name="factor_count_one_a_day")
-        ]
-
-    def __str__(self) -> str:
-        return f"second factors in file {self.file_id} on {self.day.isoformat()}"

@@ -472,19 +472,6 @@ class SendCounter(models.Model):
                 fields=["scope", "key", "window_start"], name="send_counter_one_per_window"
             )
         ]
-        # For figures: few of the counters, and each is in it once, when it is made.
-        indexes = [
-            models.Index(
-                fields=["window_start"],
-                condition=Q(scope__startswith="prefix/"),
-                name="send_counter_of_prefixes",
-            ),
-            models.Index(
-                fields=["window_start"],
-                condition=Q(scope__startswith="region/"),
-                name="send_counter_of_regions",
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"{self.scope} counter"

@@ -32,7 +32,6 @@ from optin.models import (
     AuditEvent,
     AuthenticatorApp,
     EmailChange,
-    FactorCount,
     Figure,
     GatewayTry,
     Guard,
@@ -261,7 +260,6 @@ _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
     # Those, too, that an endpoint which is switched off never got.
     "webhook_events": lambda now: WebhookEvent.objects.filter(at__lte=now - EVENTS_KEPT),
     "webhook_tries": lambda now: WebhookTry.objects.filter(at__lte=now - EVENTS_KEPT),
-    "factor_counts": lambda now: FactorCount.objects.filter(day__lt=_oldest_day(now)),
 }
 """What is past its time, by the words of the audit event."""
 

@@ -1,4 +1,4 @@
-"""Tables of figures, and drawings of them: columns for days and bars for shares.
+"""Tables of figures, and drawings of them: a column for each day.
 
 A table holds values. ``words`` writes one for a page, ``raw`` for a file.
 """
@@ -12,8 +12,6 @@ from optin.support.wording import moment
 
 WIDTH, HEIGHT = 300, 100
 """The size of a drawing, in units of its own."""
-
-WEEK = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +72,8 @@ def raw(value: Value) -> str | int:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table, with a bar for the share that it names, if it has one."""
-
     head: Value
     cells: tuple[Value, ...]
-    bar: str = ""  # its width
-    look: str = "good"  # a class of the sheet
 
     @property
     def is_empty(self) -> bool:
@@ -119,12 +113,10 @@ class Part:
     look: str  # a class of the sheet
     name: str
     counts: list[int]
-    is_stock: bool = False
-    """Whether each count is a total at that time, so that their sum says nothing."""
 
     @property
     def total(self) -> str:
-        return words(self.counts[-1] if self.is_stock else sum(self.counts))
+        return words(sum(self.counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +191,15 @@ def columns(steps: Sequence[date], table: Table, parts: list[Part], *, limit: in
 
 
 def _ticks(days: Sequence[date]) -> list[Tick]:
-    """Write below a few days each day, below more each Monday."""
-    last, are_few = len(days) - 1, len(days) <= 2 * WEEK
+    """Write below each Monday, and below the last day."""
+    last = len(days) - 1
     said = {
-        n: f"{day:%a}" if are_few else f"{day.day} {day:%b}"
+        n: f"{day.day} {day:%b}"
         for n, day in enumerate(days)
-        if are_few or (day.weekday() == 0 and n <= last - len(days) // 8)
+        if day.weekday() == 0 and n <= last - len(days) // 8
     }
     return [
-        Tick(_at((n + 0.5) / len(days) * 100), "middle" if are_few else _anchor(n, last), words)
+        Tick(_at((n + 0.5) / len(days) * 100), _anchor(n, last), words)
         for n, words in {**said, last: "today"}.items()
     ]
 
@@ -225,7 +217,3 @@ def _round_up(count: int) -> int:
 def _at(place: float) -> str:
     """Return a place in a drawing, without what nobody sees."""
     return f"{place:.2f}".rstrip("0").rstrip(".")
-
-
-def bar_width(share: float) -> str:
-    return _at(min(share, 1) * WIDTH)

@@ -26,6 +26,7 @@ from optin.messaging import delivery
 from optin.models import (
     AuditEvent,
     EmailChange,
+    Figure,
     File,
     GatewayHealth,
     Guard,
@@ -70,7 +71,7 @@ class Need:
     """Something that needs somebody, and the rows that it is about."""
 
     words: str
-    model: type[models.Model] | None = None  # none: the figures tell more
+    model: type[models.Model] | None = None  # none: there are no rows to see
     pk: int | None = None  # of the one row that it is about
     filters: dict[str, str] = field(default_factory=dict)
     do: str = ""
@@ -181,6 +182,7 @@ def near_budgets(now: datetime) -> Iterator[Metric | Need]:
         yield Need(
             f"Budget “{budgets.name(one, names)}”: {one.used:,} of {one.limit:,} {one.unit} used. "
             f"It begins again at {moment(one.ends)}.",
+            Figure,
             do=f"Find out who uses it up. {_PUMPING}",
         )
 

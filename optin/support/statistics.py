@@ -1,4 +1,4 @@
-"""Figures for the home page of staff: counted from the rows, hour by hour, and kept.
+"""Figures for the charts of staff: counted from the rows, hour by hour, and kept.
 
 Codes and texts are purged after a day, and the service may learn late what became of a text. So
 time is cut into spans of an hour. For a day from its start, while all its rows are there,
@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Max, Min, Sum
 
 from optin.conf import conf
-from optin.models import FactorCount, Figure, SmsMessage, Span
+from optin.models import Figure, SmsMessage, Span
 from optin.support import counting
 
 INTACT = timedelta(hours=24)
@@ -38,12 +38,8 @@ What = Figure.What
 def roll_up(now: datetime) -> int:
     """Count what may have changed by *now*; return how many spans were counted.
 
-    Spans that were missed are counted later, each in one short transaction. Second factors are
-    counted once a day. A day that was missed stays empty: its numbers are not known later.
+    Spans that were missed are counted later, each in one short transaction.
     """
-    today = day_of(now)
-    if not FactorCount.objects.filter(day=today).exists():
-        FactorCount.objects.bulk_create(counting.factors_on(today), ignore_conflicts=True)
     _begin_spans(now)
     due = [span.pk for span in Span.objects.unsettled() if _is_due(span, now)]
     return sum(_count(pk, now) for pk in due)
@@ -134,21 +130,13 @@ def _count(pk: int, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A count, how many of these were verified, and their cost."""
+    """A count, and its cost."""
 
     count: int = 0
-    verified: int = 0
     cost: Decimal = Decimal(0)
 
     def __add__(self, other: "Amount") -> "Amount":
-        return Amount(
-            self.count + other.count, self.verified + other.verified, self.cost + other.cost
-        )
-
-
-def days_to(today: date) -> list[date]:
-    """Return the days that are shown, the oldest first."""
-    return [today - timedelta(days=n) for n in reversed(range(DAYS))]
+        return Amount(self.count + other.count, self.cost + other.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +147,15 @@ class Figures:
     since: datetime | None  # nothing before it was counted
     as_of: datetime | None
     amounts: dict[tuple[str, str], dict[date, Amount]]  # by what and name
-    files: list[int]  # those with most texts, today and yesterday
 
     @property
     def days(self) -> list[date]:
         """The days, the oldest first."""
-        return days_to(self.today)
-
-    def last(self, count: int) -> list[date]:
-        """The last *count* days, today among them, the oldest first."""
-        return self.days[-count:]
+        return [self.today - timedelta(days=n) for n in reversed(range(DAYS))]
 
     @property
     def is_empty(self) -> bool:
         return not self.amounts
-
-    def is_whole_from(self, day: date) -> bool:
-        """Whether everything since the beginning of *day* was counted."""
-        return self.since is not None and self.since <= _midnight(day)
 
     def counts(self, what: str, *names: str, days: Iterable[date]) -> list[int]:
         """Return how many there were of *what* in each of *days*."""
@@ -192,34 +171,14 @@ class Figures:
         days = days or self.days
         return sum((of_day.get(day, Amount()) for of_day in found for day in days), Amount())
 
-    def names(self, what: str) -> list[str]:
-        """Return the names that *what* is counted by, the most frequent first."""
-        names = [name for its_what, name in self.amounts if its_what == what]
-        return sorted(names, key=lambda name: (-self.of(what, name).count, name))
-
 
 def read(now: datetime) -> Figures:
-    """Return what was counted by *now*: three statements, however many rows were counted."""
+    """Return what was counted by *now*: two statements, however many rows were counted."""
     today = day_of(now)
     first = today - timedelta(days=DAYS - 1)
     spans = Span.objects.filter(day__gte=first).aggregate(since=Min("start"), as_of=Max("made_at"))
-    rows = Figure.objects.filter(what__in=_FEW, day__range=(first, today)).values_list(
-        "what", "name", "day"
-    )
+    rows = Figure.objects.filter(day__range=(first, today)).values_list("what", "name", "day")
     amounts: dict[tuple[str, str], dict[date, Amount]] = {}
-    for what, name, day, *sums in rows.annotate(**_SUMS).order_by():
+    for what, name, day, *sums in rows.annotate(n=Sum("count"), price=Sum("cost")).order_by():
         amounts.setdefault((what, name), {})[day] = Amount(*sums)
-    return Figures(today, spans["since"], spans["as_of"], amounts, _busiest(today))
-
-
-_FEW = [what for what in What.values if what != What.FILE]
-"""Counts with few names."""
-
-_SUMS = {"n": Sum("count"), "n_verified": Sum("verified"), "price": Sum("cost")}
-
-
-def _busiest(today: date) -> list[int]:
-    lately = (today - timedelta(days=1), today)
-    rows = Figure.objects.filter(what=What.FILE, day__in=lately).values_list("name")
-    most = rows.annotate(n=Sum("count")).order_by("-n", "name")[: counting.SHOWN_AT_MOST]
-    return [int(name) for name, _ in most]
+    return Figures(today, spans["since"], spans["as_of"], amounts)

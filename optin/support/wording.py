@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from django.utils import timezone
@@ -102,19 +100,6 @@ def a_span(seconds: int) -> str:
 def some(count: int, unit: str, units: str = "") -> str:
     """Write so many of something; *units* is its plural, if that does not end in s."""
     return f"{count:,} {unit if count == 1 else units or f'{unit}s'}"
-
-
-@cache
-def _countries() -> dict[str, str]:
-    """The names of countries by their codes, as the time zones have them (ISO 3166-1)."""
-    table = files("tzdata").joinpath("zoneinfo", "iso3166.tab").read_text(encoding="utf-8")
-    lines = (line for line in table.splitlines() if not line.startswith("#"))
-    return {code: name for code, _tab, name in (line.partition("\t") for line in lines)}
-
-
-def country(region: str) -> str:
-    """Return the name of a country: "Australia" for "AU"."""
-    return _countries().get(region, region)
 
 
 def plain(given: object) -> str:

@@ -322,7 +322,7 @@ def test_an_hour_is_counted_by_an_index_and_so_the_figures_are_read(
     seed(60_000, end=NOON)
     crowd(at=f"('{NOON}'::timestamptz - n * interval '26 seconds')")
     statistics.roll_up(timezone.now())  # all 30 days
-    assert statistics.read(NOON).of("text").count > CROWD * 0.9
+    assert statistics.read(NOON).of("opt_in").count > CROWD * 0.9
     clock.shift(61)
     with CaptureQueriesContext(connection) as captured:
         assert statistics.roll_up(timezone.now()) >= 1

@@ -22,7 +22,6 @@ from optin.admin.actions import OFFERED
 from optin.models import (
     AccessKey,
     AuditEvent,
-    FactorCount,
     Figure,
     File,
     Membership,
@@ -185,7 +184,7 @@ def undone() -> Iterator[None]:
 def stored() -> dict[str, list[Any]]:
     """Every row but the figures, which are counted when they are seen."""
     ours: Any = apps.get_app_config("optin").get_models()
-    kept = [m for m in ours if m not in {FactorCount, Figure, Span}]
+    kept = [m for m in ours if m not in {Figure, Span}]
     kept += [get_application_model(), User.groups.through, User.user_permissions.through]
     return {m.__name__: list(m._base_manager.order_by("pk").values()) for m in kept}
 

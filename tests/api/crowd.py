@@ -11,7 +11,7 @@ FIRST = 10_000_000
 
 _FEW = {
     *("File", "Application", "AuditSeal", "Canary", "GatewayHealth"),
-    *("Span", "Figure", "FactorCount", "ContentType", "Permission", "Group"),
+    *("Span", "Figure", "ContentType", "Permission", "Group"),
 }
 """Models whose rows people do not add to."""
 

@@ -1,4 +1,4 @@
-"""The figures of the home page of staff say what happened, once each (P-20)."""
+"""The figures of the charts of staff say what happened, once each (P-20)."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,6 @@ from optin.conf import Rate
 from optin.gateways import Receipt, Report
 from optin.messaging import receipts
 from optin.models import Figure, File, PendingOtp, ProviderUser, SmsMessage, Span, User
-from optin.models.messages import State
 from optin.operations import opt_ins, retention
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
@@ -60,7 +59,7 @@ def rolled_up(*whats: str, day: date | None = None) -> Told:
 
 def kept() -> list[tuple[Any, ...]]:
     """All figures, as they are stored but for their ids."""
-    fields = ("span__start", "day", "what", "name", "count", "verified", "cost")
+    fields = ("span__start", "day", "what", "name", "count", "cost")
     return sorted(Figure.objects.values_list(*fields))
 
 
@@ -127,10 +126,10 @@ def test_asking_again_is_no_second_opt_in(
     assert rolled_up(What.OPT_IN) == {("opt_in", "proved"): 1}
 
 
-# -- texts, cost, gateways, files --------------------------------------------------
+# -- spend -------------------------------------------------------------------------
 
 
-def test_texts_by_state_and_their_cost(
+def test_texts_of_the_budget_and_their_cost(
     user: User, stranger: User, file: File, phone: Phone
 ) -> None:
     phone.price = Decimal("0.0450")
@@ -141,46 +140,10 @@ def test_texts_by_state_and_their_cost(
     statistics.roll_up(timezone.now())
 
     found = statistics.read(timezone.now())
-    assert found.of(What.TEXT, State.DELIVERED) == Amount(1, 0, Decimal("0.0450"))
-    assert found.of(What.TEXT, State.FAILED) == Amount(1, 0, Decimal("0.0450"))
-    assert found.of(What.TEXT) == found.of(What.BUDGET) == Amount(2, 0, Decimal("0.0900"))
-    assert found.names(What.TEXT) == [State.DELIVERED, State.FAILED]
-    assert found.files == [777]
+    assert found.of(What.BUDGET) == Amount(2, Decimal("0.0900"))
 
 
-def test_conversion_by_gateway_counts_a_proof_for_the_newest_text(
-    user: User, file: File, phone: Phone, clock: Clock
-) -> None:
-    phone.name = "first"
-    ask(user, file)
-    clock.shift(40)
-    phone.name = "second"
-    ask(user, file)
-    prove(user, file, phone)
-    statistics.roll_up(timezone.now())
-    found = statistics.read(timezone.now())
-    assert found.of(What.GATEWAY, "first") == Amount(1, 0)
-    assert found.of(What.GATEWAY, "second") == Amount(1, 1)
-
-
-def test_conversion_by_country_is_what_the_breakers_count(
-    user: User, stranger: User, file: File, phone: Phone, settings: LazySettings
-) -> None:
-    settings.OPTIN_SMS_REGIONS = ["AU", "NZ"]
-    ask(user, file)
-    prove(user, file, phone)
-    ask(stranger, file, "+64211234567")
-    statistics.roll_up(timezone.now())
-    found = statistics.read(timezone.now())
-    assert (found.of(What.COUNTRY, "AU"), found.of(What.COUNTRY, "NZ")) == (Amount(1, 1), Amount(1))
-
-    settings.OPTIN_SMS_REGIONS = ["AU"]  # a country that is not allowed any more still counts
-    Span.objects.update(made_at=NOON - DAY)
-    statistics.roll_up(timezone.now())
-    assert statistics.read(timezone.now()).of(What.COUNTRY) == Amount(2, 1)
-
-
-# -- locks and refusals ------------------------------------------------------------
+# -- locks ------------------------------------------------------------------------
 
 
 def test_locks_are_counted_when_they_begin(
@@ -242,8 +205,8 @@ def test_a_day_begins_at_midnight_where_the_service_is(
     PendingOtp.objects.update(issued_at=moment, expires_at=moment + 2 * HOUR)
     for now in (moment, moment + HOUR):
         clock.move_to(now)
-        assert rolled_up(What.TEXT, What.OPT_IN, day=day) == {
-            ("text", "sent"): 1,
+        assert rolled_up(What.BUDGET, What.OPT_IN, day=day) == {
+            ("budget", ""): 1,
             ("opt_in", "waiting"): 1,
         }
 
@@ -305,12 +268,10 @@ def test_purge_loses_nothing_that_was_not_counted(
     for _ in range(3):
         clock.shift(9 * 3600)
         retention.purge(origin=COMMAND)
-        told = rolled_up(What.TEXT, What.OPT_IN, What.GATEWAY, What.COUNTRY, day=TODAY)
+        told = rolled_up(What.BUDGET, What.OPT_IN, day=TODAY)
         assert told == {
-            ("text", "sent"): 1,
+            ("budget", ""): 1,
             ("opt_in", "proved"): 1,
-            ("gateway", "phone"): 1,
-            ("country", "AU"): 1,
         }
     assert not SmsMessage.objects.exists()
 

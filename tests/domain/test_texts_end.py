@@ -8,16 +8,15 @@ import time_machine
 from django.core.management import CommandError
 from django.utils import timezone
 
-from optin.models import AuditEvent, FactorCount, File, Membership, Passkey, ProviderUser, User
+from optin.models import AuditEvent, File, Passkey, ProviderUser, User
 from optin.operations import opt_ins, texts_end
 from optin.operations.sending import Sending
 from optin.outcomes import CodeOutcome, SendOutcome
 from optin.passkeys import rp_id
-from optin.support import statistics
 from tests.kit.apps import WEB, add_app, add_passkey, standing
 from tests.kit.clients import Api, Tokens, bearer, error
 from tests.kit.commands import run
-from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
+from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 from tests.kit.staff import ask, browser_of
 
@@ -34,49 +33,6 @@ def in_days(count: int) -> date:
 
 def end_texts(file: File, count: int) -> None:
     File.objects.filter(pk=file.pk).update(texts_end_on=in_days(count))
-
-
-def counts(file: File) -> dict[str, int]:
-    """What was counted of *file* today, without zeros."""
-    row = FactorCount.objects.get(file=file, day=timezone.localdate())
-    names = ("texts", "app", "passkey", "several", "none")
-    return {name: n for name in names if (n := getattr(row, name))}
-
-
-# -- the counts ----------------------------------------------------------------------
-
-
-def test_members_are_counted_once_a_day_by_their_factors(
-    active: ProviderUser, file: File, other_file: File, clock: time_machine.Traveller
-) -> None:
-    both, neither = make_user("both", file, other_file), make_user("neither", file)
-    add_app(make_user("app", file))
-    add_app(both)
-    ProviderUser.objects.filter(pk=active.pk).update(user=both)
-    ProviderUser.objects.create(
-        user_id=User.objects.get(username="ann").pk, file=file, confirmed=True,
-        number_digest="1", last_three="157", created_at=timezone.now(), verified_at=timezone.now(),
-    )  # fmt: skip
-    add_passkey(make_user("key", file))
-    make_user("gone", file)
-    User.objects.filter(username="gone").update(is_active=False)
-    Membership.objects.filter(user=make_user("left", file)).update(active=False)
-    statistics.roll_up(timezone.now())
-    assert counts(file) == {"texts": 1, "app": 1, "passkey": 1, "several": 1, "none": 1}
-    assert counts(other_file) == {"several": 1}
-
-    add_app(neither)
-    statistics.roll_up(timezone.now())
-    assert counts(file)["none"] == 1
-    clock.shift(timedelta(days=1))
-    statistics.roll_up(timezone.now())
-    assert counts(file) == {"texts": 1, "app": 2, "passkey": 1, "several": 1}
-    page = browser_of("administrator").get("/admin/optin/file/777/change/").content.decode()
-    assert "Members by second factor" in page
-    assert "text only 1</span>" in page
-    assert "app only 2</span>" in page
-    table = browser_of("auditor").get("/admin/figures/factors.csv").content.decode()
-    assert "2026-11-03,6,2,1,2,1,0,17 %" in table
 
 
 # -- setting the day -----------------------------------------------------------------

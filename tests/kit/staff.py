@@ -89,7 +89,7 @@ def path_to(name: str, ids: dict[str, int]) -> str:
     """Return the path of the address *name*; *ids* has a row for each kind of row."""
     route = ADDRESSES[name]
     if name == "figures_csv":
-        return "/admin/figures/opt-ins.csv"
+        return "/admin/figures/conversion.csv"
     if "<int:object_id>" in route:
         model = next(model for model in ids if name.startswith(f"{model}_"))
         route = route.replace("<int:object_id>", str(ids[model]))

@@ -89,7 +89,7 @@ def everything() -> Iterator[tuple[str, Row]]:
 
 def rows(*kinds: type[models.Model]) -> dict[str, list[Row]]:
     """What is stored, by model; by default all of ours but the audit trail and the figures."""
-    others = ("Audit", "Span", "Figure", "FactorCount")
+    others = ("Audit", "Span", "Figure")
     ours = kinds or [m for m in apps.get_models() if not m.__name__.startswith(others)]
     return {m.__name__: list(m._default_manager.order_by("pk").values()) for m in ours}
 
