@@ -189,6 +189,8 @@ def password_clients(db: None) -> None:
 def _postgresql(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("postgresql"):
         needs("PostgreSQL (DATABASE_URL)", connection.vendor == "postgresql")
+    if request.node.get_closest_marker("pipeline") and not hasattr(connection, "has_pipeline"):
+        pytest.skip("needs the engine optin.database")
 
 
 _FROM_ONE = {

@@ -24,4 +24,5 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *PASSWORD_H
 LOGGING = {**LOGGING, "root": {"handlers": [], "level": "DEBUG"}}  # noqa: F405
 OPTIN_FICTIONAL_NUMBERS = "yes"  # nearly all numbers of the tests are
 # Each thread of a race has a connection of its own.
-DATABASES["default"]["POOL"] = 20  # noqa: F405
+if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
+    DATABASES["default"]["OPTIONS"]["pool"]["max_size"] = 20  # noqa: F405

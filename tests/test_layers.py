@@ -1,10 +1,13 @@
 """The packages of ``optin``, from the ground up: imports go one way."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from optin import database
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "optin"
@@ -79,6 +82,24 @@ def test_imports_go_one_way(trees: dict[Path, ast.Module]) -> None:
         if LEVELS[other] > LEVELS[own] or {own, other} <= FACES
     ]
     assert wrong == []
+
+
+def test_the_database_package_knows_nothing_of_the_service(trees: dict[Path, ast.Module]) -> None:
+    """It could serve another one. All others use what it offers at its top."""
+    imports = {
+        (part_of(name_of(path) + "."), target)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        for target in imported(node, path)
+    }
+    own = {target for part, target in imports if part == "database"}
+    assert {part_of(target) for target in own} == {"database"}
+    used = {target for part, target in imports if part_of(target) == "database"} - own
+    offered = {f"optin.database.{name}" for name in database.__all__}
+    assert used <= offered
+    assert len(offered) <= 10
+    within = [path.read_text("utf-8") for path in (APP / "database").glob("*.py")]
+    assert not re.search("optin_[a-z]", "".join(within))
 
 
 def test_nothing_loads_scim_but_its_first_call(trees: dict[Path, ast.Module]) -> None:

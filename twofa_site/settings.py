@@ -350,9 +350,9 @@ if _rows["ENGINE"].endswith("sqlite3"):
 else:
     # Its migrations are for PostgreSQL alone; so is OPTIN_DELIVERY=worker.
     INSTALLED_APPS.insert(-1, "procrastinate.contrib.django")
-    _rows["ENGINE"] = "optin.database"
-    # For each process. Requests that wait for the hash of a password hold none.
-    _rows["POOL"] = 10
+    # Or Django's own, "django.db.backends.postgresql": slower, and it needs CONN_HEALTH_CHECKS.
+    _rows["ENGINE"] = env.str("DATABASE_ENGINE", "optin.database")
+    _rows["CONN_HEALTH_CHECKS"] = _rows["ENGINE"] != "optin.database"
     # Options of libpq: seconds (the last one: milliseconds) after which a silent server counts as
     # away. The defaults are minutes and hours, and each thread would wait as long. DATABASE_URL may
     # override them.
@@ -363,6 +363,10 @@ else:
         "keepalives_count": 3,
         "tcp_user_timeout": 8000,
         **_rows.get("OPTIONS", {}),
+        # For each process. Requests that wait for the hash of a password hold none. A thread waits
+        # for a connection for 5 seconds, and so long the pool looks for a database that is
+        # away before it begins anew: its pause doubles each time.
+        "pool": {"min_size": 0, "max_size": 10, "timeout": 5, "reconnect_timeout": 5},
     }
 
 PROCRASTINATE_WORKER_DEFAULTS = {

@@ -21,7 +21,7 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from optin import keys
 from optin.api.answers import ApiError
 from optin.conf import conf
-from optin.database.statements import Select, param
+from optin.database import Param, Select
 from optin.models import AccessKey, File, ScimClient, TrustedClient, User
 from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import name_address
@@ -154,7 +154,7 @@ def take_address(meta: MutableMapping[str, Any], client: Any) -> None:
 
 
 _BY_CLIENT_ID = Select(
-    lambda: Application._base_manager.filter(client_id=param("client_id", Application)).annotate(
+    lambda: Application._base_manager.filter(client_id=Param("client_id", Application)).annotate(
         is_trusted=Exists(
             TrustedClient.objects.filter(
                 application=OuterRef("pk"), application__client_type=Application.CLIENT_CONFIDENTIAL
@@ -209,7 +209,7 @@ def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
 # This reads only what tells whether the user's sessions were ended meanwhile: each operation reads
 # the user again, under its lock. It also reads what is used of the file in the query, if the file
 # is open to the user.
-_OPEN_FILE = File.objects.open_to(OuterRef("pk")).filter(pk=param("file_id", File, "id"))
+_OPEN_FILE = File.objects.open_to(OuterRef("pk")).filter(pk=Param("file_id", File, "id"))
 _USERS = (
     User.objects.filter(is_active=True)
     .only("pk", "session_epoch")
@@ -221,10 +221,10 @@ _USERS = (
 # The inner joins leave out tokens without a user, as client credentials have.
 _BY_TOKEN = Select(
     lambda: _USERS.filter(
-        oauth2_provider_accesstoken__token_checksum=param(
+        oauth2_provider_accesstoken__token_checksum=Param(
             "checksum", AccessToken, "token_checksum"
         ),
-        oauth2_provider_accesstoken__expires__gt=param("now", AccessToken, "expires"),
+        oauth2_provider_accesstoken__expires__gt=Param("now", AccessToken, "expires"),
     ).annotate(
         scope=F("oauth2_provider_accesstoken__scope"),
         application_id=F("oauth2_provider_accesstoken__application"),
@@ -233,7 +233,7 @@ _BY_TOKEN = Select(
 )
 _BY_KEY = Select(
     lambda: _USERS.filter(
-        access_keys__digest=param("digest", AccessKey), access_keys__revoked_at=None
+        access_keys__digest=Param("digest", AccessKey), access_keys__revoked_at=None
     ).annotate(
         key_id=F("access_keys__pk"),
         key_file_id=F("access_keys__file"),

@@ -4,36 +4,39 @@ Statements that are known to belong together are sent together and answered toge
 (``pipeline``). Writes given to ``run_later``, and savepoints, wait. They are sent with the next
 ``run_together``, at the end of an inner block, or with COMMIT. Any other statement first sends what
 waits, so that nothing is seen out of order.
-``optin.database.operation`` uses this.
+``operation`` uses this.
 
-A process keeps its connections (``pool``). After a restart or a failover all idle ones are dead,
-and each would fail one request. Django can ask every connection before every use
-(``CONN_HEALTH_CHECKS``), which is one round trip more for each request. A server that ends a
+A process keeps its connections (``OPTIONS["pool"]``, as with Django's own backend). After a restart
+or a failover all idle ones are dead, and each would fail one request. The pool can ask every
+connection before every use, which is one round trip more for each request. A server that ends a
 connection sends a message, and the kernel holds it. Looking there takes a thirtieth of the time.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import psycopg
 from django.db import ProgrammingError
+from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
 from django.db.backends.utils import debug_transaction
 from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool
 
 from optin.database import pipeline
-from optin.database.pool import pool_of
 from optin.database.schema import DatabaseSchemaEditor
-from optin.runtime import metrics
+from optin.database.signals import connection_taken
 
 Then = Callable[[Sequence[Any]], None] | None
+
+_pools: dict[tuple[str, str, int], "ConnectionPool[psycopg.Connection[Any]]"] = {}
+"""By alias and name of the database, and by process: two processes must not use one connection."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
-    pool = None  # Django's own, which a DATABASE_URL could ask for
     _waiting: list[tuple[pipeline.Statement, Then]]
     _at_the_end: list[tuple[pipeline.Statement, Then]]
 
@@ -79,12 +82,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._at_the_end = [(pipeline.COMMIT_EARLY, None)]
 
     def run_at_the_end(self, statement: pipeline.Statement, then: Then) -> None:
-        """``release_early``, and run the statement as the last one of this transaction.
+        """Run the statement as the last one of this transaction.
 
         :param then: takes the rows that it returns.
         """
         self.validate_no_broken_transaction()
-        self.release_early()
         self._at_the_end.append((statement, then))
 
     def send_waiting(self) -> None:
@@ -161,31 +163,51 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     # -- the connection -------------------------------------------------------------
 
-    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """Take an idle connection of this process, or open one."""
-        asked = time.perf_counter()
-        self._pool = pool_of(self.alias, self.settings_dict)
-        try:
-            self._line = self._pool.take(partial(super().get_new_connection, conn_params))
-        except psycopg.Error:
-            metrics.POOL_FAILURES.inc()
-            raise
-        metrics.POOL_WAITS.observe(time.perf_counter() - asked)
-        metrics.POOL_USED.inc()
-        return self._line.connection
+    @property
+    def pool(self) -> "ConnectionPool[psycopg.Connection[Any]] | None":
+        """As Django's, but its check takes no round trip."""
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        return _pools.get(self._pool_key) or _pools.setdefault(
+            self._pool_key,
+            ConnectionPool(
+                kwargs=self.get_connection_params() | {"autocommit": True},
+                configure=self._configure_connection,  # type: ignore[attr-defined]
+                check=_check,
+                open=False,
+                **options,
+            ),
+        )
 
-    def _close(self) -> None:
-        """Give the connection back."""
-        self._forget_waiting()
-        if self.connection is not None:
-            line, self._line = self._line, None
-            self.connection = None  # another thread may have it now
-            metrics.POOL_USED.dec()
-            self._pool.give_back(line)
+    @property
+    def _pool_key(self) -> tuple[str, str, int]:
+        return self.alias, self.settings_dict["NAME"], os.getpid()
 
     def close_pool(self) -> None:
-        """Close the idle connections."""
-        pool_of(self.alias, self.settings_dict).close()
+        """Close the idle connections now, and those in use when they are given back."""
+        if pool := _pools.pop(self._pool_key, None):
+            pool.close()
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        asked, found = time.perf_counter(), False
+        try:
+            connection = super().get_new_connection(conn_params)
+            found = True
+        finally:
+            seconds = time.perf_counter() - asked
+            connection_taken.send(type(self), seconds=seconds, found=found)
+        self._line = pipeline.line_of(connection)
+        return connection
+
+    def _close(self) -> None:
+        self._forget_waiting()
+        self._line = None
+        if self.connection is not None and self.connection.broken:
+            # If the address of the database moved to another machine, the idle ones look alive,
+            # because no server closed them.
+            _replace_all(self.connection)
+        super()._close()  # type: ignore[misc]
 
     def _set_autocommit(self, autocommit: bool) -> None:
         # An interrupted commit leaves its transaction open. The next one must not commit it.
@@ -194,3 +216,19 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.close()
             raise ProgrammingError("the transaction was not ended, so it is rolled back")
         self.connection._autocommit = autocommit
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    """Raise an error if the server has ended this idle connection."""
+    try:
+        pipeline.line_of(connection).check()
+    except psycopg.Error:
+        # The others ended with it, and the pool waits longer after each that fails.
+        _replace_all(connection)
+        raise
+
+
+def _replace_all(connection: Any) -> None:
+    """Close the other connections of the same pool: those in use when they are given back."""
+    if pool := connection._pool:
+        pool.drain()

@@ -7,7 +7,6 @@ server when a connection first runs it: later the server gets its name and the v
 
 import select
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from itertools import count
@@ -28,7 +27,7 @@ BEGIN: Statement = ("BEGIN", ())
 COMMIT: Statement = ("COMMIT", ())
 COMMIT_EARLY: Statement = ("SET LOCAL synchronous_commit TO off", ())
 # A transaction that writes nothing does not wait for the disk: this writes an empty message.
-WAIT_FOR_DISK = (BEGIN, ("SELECT pg_logical_emit_message(true, 'optin', '')", ()), COMMIT)
+WAIT_FOR_DISK = (BEGIN, ("SELECT pg_logical_emit_message(true, 'early', '')", ()), COMMIT)
 
 Message = tuple[str, Sequence[Buffer | None]]
 """A statement as it is sent, with its values as text.
@@ -45,21 +44,19 @@ _numbers = count()
 class Line:
     """A connection, and what the server has prepared on it. One thread at a time uses it."""
 
-    def __init__(self, connection: psycopg.Connection[Any], opened: float) -> None:
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
-        self.opened = opened  # by ``time.monotonic``
         self._names: dict[str, bytes] = {}  # of the prepared statements, by SQL
         self._values: Transformer = make_transformer(connection)  # it learns the types
         self._socket = select.poll()
         self._socket.register(connection.fileno(), select.POLLIN)
 
-    def is_alive(self) -> bool:
-        """Whether this idle connection is open, and the server has not ended it."""
+    def check(self) -> None:
+        """Raise an error if this idle connection is closed, or the server has ended it."""
         # The server sent something: usually that it ends the connection, or a changed setting.
-        if self._socket.poll(0):
-            with suppress(psycopg.Error):
-                self.connection.execute("")
-        return not self.connection.closed
+        if self.connection.closed or self._socket.poll(0):
+            self.connection.execute("")
+            self.connection.rollback()  # unless each statement is a transaction of its own
 
     def messages(self, statements: Sequence[Statement]) -> list[Message]:
         """Return the statements as they are sent.
@@ -121,7 +118,7 @@ class Line:
             if sql not in self._names:
                 # Behind a pooler, a name must mean the same statement to each process.
                 digest = sha256(sql.encode()).hexdigest()[:16]
-                self._names[sql] = f"optin_{digest}_{next(_numbers)}".encode()
+                self._names[sql] = f"prepared_{digest}_{next(_numbers)}".encode()
                 pgconn.send_prepare(self._names[sql], _numbered(sql))
                 yield sql, True
             pgconn.send_query_prepared(self._names[sql], values)
@@ -156,6 +153,14 @@ class Line:
             return []
         self._values.set_pgresult(result)
         return self._values.load_rows(0, result.ntuples, tuple)
+
+
+def line_of(connection: Any) -> Line:
+    """Return the line of a connection. It lives as long as that, in the pool too."""
+    if not hasattr(connection, "line"):
+        connection.line = Line(connection)
+    line: Line = connection.line
+    return line
 
 
 @cache

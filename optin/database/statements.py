@@ -31,21 +31,19 @@ _PLAIN = (
 
 
 class Param(models.Expression):
-    """A value that is given at each call, under *name*, prepared as *field* would."""
+    """A value that is given at each call, under *name*.
 
-    def __init__(self, name: str, field: "models.Field[Any, Any]") -> None:
-        super().__init__(output_field=field)
+    It is prepared as *field* of *model* would prepare it, by default the field with its name.
+    """
+
+    def __init__(self, name: str, model: type[models.Model], field: str = "") -> None:
+        source: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
+        super().__init__(output_field=source)
         self.name = name
-        self.source = field
+        self.source = source
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return "%s", [self]
-
-
-def param(name: str, model: type[models.Model], field: str = "") -> Param:
-    """Return a parameter called *name*, of the type of *field* of *model*, by default *name*."""
-    found: models.Field[Any, Any] = model._meta.get_field(field or name)  # type: ignore[assignment]
-    return Param(name, found)
 
 
 _Given = Mapping[str, Any]
@@ -56,13 +54,18 @@ class _Prepared:
 
     _sql = ""
 
-    def bind(self, given: _Given) -> Bound:
+    def bind(self, **given: Any) -> Bound:
+        """Return the statement with these values."""
         if not self._sql:
             # Two threads may do this at once. ``_sql`` is last: where it is set, all is.
             sql, params = self._compile()
             self._take = [_taking(one) for one in params]
             self._sql = sql
-        return Bound(self._sql, [take(given) for take in self._take])
+        return Bound(self._sql, [take(given) for take in self._take], self.result)
+
+    def result(self, found: Any) -> Any:
+        """Return what a caller gets of the rows that the database returns."""
+        return found
 
     def _compile(self) -> tuple[str, Sequence[Any]]:
         """Return the SQL, and a ``Param`` or a constant for each of its values."""
@@ -92,7 +95,7 @@ class Select(_Prepared, Generic[M]):
 
     def rows(self, **values: Any) -> list[M]:
         found: list[M]
-        (found,) = read((self, values))
+        (found,) = run([self.bind(**values)])
         return found
 
     def row(self, **values: Any) -> M | None:
@@ -140,12 +143,6 @@ class Select(_Prepared, Generic[M]):
         return made
 
 
-def read(*statements: "tuple[Select[Any] | Update, dict[str, Any]]") -> list[Any]:
-    """Run the statements in one round trip (``operation.run``); return the result of each."""
-    found = run([statement.bind(values) for statement, values in statements])
-    return [statement.result(rows) for (statement, _), rows in zip(statements, found, strict=True)]
-
-
 class Update(_Prepared):
     """A prepared ``UPDATE`` of a queryset's rows."""
 
@@ -155,15 +152,12 @@ class Update(_Prepared):
 
     def run_later(self, **values: Any) -> None:
         """Run it with what else the open transaction writes (``operation.run_later``)."""
-        run_later(self.bind(values))
+        run_later(self.bind(**values))
 
     def run(self, **values: Any) -> bool:
         """Run it now; return whether it changed a row."""
-        return bool(read((self, values))[0])
-
-    def result(self, found: Any) -> Any:
-        """Return one row for each that was changed."""
-        return found
+        (changed,) = run([self.bind(**values)])
+        return bool(changed)
 
     def _compile(self) -> tuple[str, Sequence[Any]]:
         query = self._query(self._build().query)
@@ -222,7 +216,7 @@ class Insert(_Prepared, Generic[M]):
     def _bound(self, row: M, values: Mapping[str, Any] = {}) -> Bound:
         for field in self._makes_values:
             setattr(row, field.attname, field.pre_save(row, add=True))
-        return self.bind({**row.__dict__, **values})
+        return self.bind(**{**row.__dict__, **values})
 
     def _stored(self, row: M, rows: Sequence[Any]) -> None:
         for values in rows:  # none of a row that existed already and stays as it is
@@ -234,7 +228,7 @@ class Insert(_Prepared, Generic[M]):
     def _compile(self) -> tuple[str, Sequence[Any]]:
         meta = self._model._meta
         fields = [f for f in meta.concrete_fields if not isinstance(f, models.AutoField)]
-        given: dict[str, Any] = {f.attname: Param(f.attname, f) for f in fields}
+        given: dict[str, Any] = {f.attname: Param(f.attname, self._model) for f in fields}
         blank = self._model(**(given | self._computed))
         query = InsertQuery(self._model)
         query.insert_values(fields, [blank], raw=True)

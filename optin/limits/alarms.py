@@ -12,9 +12,9 @@ from threading import Thread
 from django.core.mail import EmailMessage
 
 from optin.conf import conf
-from optin.database.operation import after_commit
 from optin.limits.rules import Rule
 from optin.runtime import metrics
+from optin.runtime.commits import after_commit
 
 logger = logging.getLogger("optin.alarm")
 

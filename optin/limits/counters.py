@@ -19,7 +19,7 @@ from django.db import connection, transaction
 
 from optin import keys
 from optin.conf import Rate, conf
-from optin.database.operation import Bound, run, run_later
+from optin.database import Bound, run, run_later
 from optin.limits.rules import Rule
 from optin.outcomes import whole_seconds
 
@@ -193,8 +193,8 @@ def adding(limits: Sequence[Limit], now: datetime, over: Bound = NEVER) -> Bound
     :param over: a condition on ``optin_sendcounter`` and ``excluded``, as the row is and as it is
         to be added. Where it holds, the statement fails, because no count may be NULL.
     """
-    raised, values = _statement(limits, now, _OR_ADD.format(over=over.sql))
-    return Bound(raised, [*values, *over.values])
+    raised = _statement(limits, now, _OR_ADD.format(over=over.sql))
+    return Bound(raised.sql, [*raised.values, *over.values])
 
 
 def tallies_of(limits: Sequence[Limit], rows: Sequence[Any]) -> list[Tally]:

@@ -13,8 +13,7 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 
 from optin.conf import CLOCK_SLACK, Rate, conf
-from optin.database.operation import Bound, run, run_later
-from optin.database.statements import Select, param
+from optin.database import Bound, Param, Select, run, run_later
 from optin.limits.counters import Limit, Refused, Tally
 from optin.limits.rules import Rule
 from optin.models import PendingOtp, ProviderUser, Purpose, SmsMessage
@@ -61,12 +60,11 @@ def reading(user_id: int, number_digest: str, now: datetime) -> Bound:
     That is the texts that a user asked for, and those that left to a number, newest first.
     """
     since = now - reach()
-    return _TEXTS.bind({"user_id": user_id, "number_digest": number_digest, "since": since})
+    return _TEXTS.bind(user_id=user_id, number_digest=number_digest, since=since)
 
 
-def sent(found: Any) -> list[Sent]:
-    """Return the texts that the database gave."""
-    rows: list[Any] = _TEXTS.result(found)
+def sent(rows: Iterable[Any]) -> list[Sent]:
+    """Return the texts that ``reading`` found."""
     return [
         Sent(
             row.created_at,
@@ -155,10 +153,10 @@ def _is_ahead(text: Sent, now: datetime) -> bool:
 def _texts() -> QuerySet[SmsMessage]:
     number = "pending_otp__provider_user__number_digest"
     user = "pending_otp__provider_user__user"
-    to_number = Q(**{number: param("number_digest", ProviderUser)}) & ~Q(state=State.WITHHELD)
-    of_user = Q(**{user: param("user_id", ProviderUser, "user")})
+    to_number = Q(**{number: Param("number_digest", ProviderUser)}) & ~Q(state=State.WITHHELD)
+    of_user = Q(**{user: Param("user_id", ProviderUser, "user")})
     found = SmsMessage.objects.filter(
-        of_user | to_number, created_at__gt=param("since", SmsMessage, "created_at")
+        of_user | to_number, created_at__gt=Param("since", SmsMessage, "created_at")
     )
     told = found.annotate(
         asked_by=F(user),

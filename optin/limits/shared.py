@@ -1,7 +1,7 @@
 """Counters that many people share: of a client, a file, a prefix, a region, and of all texts.
 
 If an operation held them until it is committed, all others would wait for that. So it reads them,
-decides, and raises them at the end of its transaction (``operation.run_at_the_end``). There, the
+decides, and raises them at the end of its transaction (``release_early``). There, the
 statement fails if others have used up a limit since the decision. Then the operation is rolled back
 and decided again, with these counters held from the decision on. So the limits are exact. Others
 wait for one round trip; only operations near a limit wait for a whole operation.
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import IntegrityError
 
 from optin.conf import conf
-from optin.database.operation import Bound, run_at_the_end
+from optin.database import Bound, release_early
 from optin.limits.counters import NEVER, Limit, Tally, adding, row_of, tallies_of
 from optin.models import SendCounter
 
@@ -101,7 +101,7 @@ def add_at_the_end(
             over.append(_FULL)
             values += [limit.scope, limit.full_at]
     raised = adding(limits, now, Bound(" OR ".join(over), values))
-    run_at_the_end(raised, lambda rows: then(tallies_of(limits, rows)) if then else None)
+    release_early(raised, lambda rows: then(tallies_of(limits, rows)) if then else None)
 
 
 _OVER = """

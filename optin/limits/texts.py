@@ -19,7 +19,7 @@ from typing import cast
 from django.db import transaction
 
 from optin.conf import ALARM_SHARE, conf
-from optin.database.operation import after_commit, release_early, run
+from optin.database import release_early, run
 from optin.limits import alarms, policy, recent, shared
 from optin.limits.counters import (
     Limit,
@@ -42,6 +42,7 @@ from optin.limits.rules import Rule
 from optin.models import Guard, Purpose
 from optin.origin import Origin
 from optin.phones import MobileNumber
+from optin.runtime.commits import after_commit
 
 _BUDGETS = {Rule.FILE, Rule.TOTAL, Rule.OWN_TOTAL, Rule.SIM_SWAP}
 

@@ -30,8 +30,7 @@ from procrastinate.manager import JobManager
 
 from optin import fiction, gateways, phones
 from optin.conf import conf
-from optin.database.operation import after_commit
-from optin.database.statements import read
+from optin.database import run
 from optin.events import News
 from optin.gateways import Fate, Text
 from optin.messaging import wording
@@ -42,6 +41,7 @@ from optin.models.guards import ABOUT, by_kind
 from optin.models.messages import HEALTH, MAX_UNKNOWN_ATTEMPTS, Outgoing, State, Unsent
 from optin.origin import Face, Origin
 from optin.runtime import metrics
+from optin.runtime.commits import after_commit
 
 logger = logging.getLogger(__name__)
 
@@ -346,7 +346,7 @@ def _send_text(message: SmsMessage, patience: float) -> bool:
         _expire(message, too_late)
         return False
     about = {"number": number.number_digest, "prefix": "", "now": now}
-    found, gateways_known = read((ABOUT, about), (HEALTH, {}))
+    found, gateways_known = run([ABOUT.bind(**about), HEALTH.bind()])
     controls, health = by_kind(found), {one.gateway: one for one in gateways_known}
     if _is_barred(message, number, controls):
         return False

@@ -22,9 +22,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from optin import events, keys
-from optin.database import operation
-from optin.database.operation import after_commit, waiting_hooks
-from optin.database.statements import Insert
+from optin.database import Insert, run
 from optin.models.append_only import AppendOnly, AppendOnlyQuerySet
 from optin.models.choices import ChoiceField
 from optin.models.reasons import MAX_REASON
@@ -38,6 +36,7 @@ from optin.models.refusal_counts import (
 from optin.models.webhooks import WebhookEvent
 from optin.origin import Face, Origin
 from optin.runtime import metrics
+from optin.runtime.commits import after_commit, waiting_hooks
 
 if TYPE_CHECKING:
     from optin.models.factors import ProviderUser
@@ -78,7 +77,7 @@ class _Thread(threading.local):
         lets transactions fail could make threads forget what they wrote, and then remove it.
         """
         if open_event := _newest_of_transaction():
-            operation.send_waiting()  # it has its id after that
+            run([])  # it has its id after that
             return open_event.name()
         if self.is_followed:  # it was rolled back, or the connection was lost during the commit
             self.newest = _last_from(self.newest)

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django_otp.models import DeviceManager
 
 from optin import codes, keys
-from optin.database.statements import Delete, param
+from optin.database import Delete, Param
 from optin.models.devices import FactorDevice
 from optin.models.users import User
 
@@ -181,4 +181,4 @@ class RecoveryCode(models.Model):
         return keys.sha256(f"recovery code of user {user.pk}: {code}")
 
 
-_FORGET = Delete(lambda: RecoveryCode.objects.filter(user=param("user_id", RecoveryCode, "user")))
+_FORGET = Delete(lambda: RecoveryCode.objects.filter(user=Param("user_id", RecoveryCode, "user")))

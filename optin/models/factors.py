@@ -16,7 +16,7 @@ from django_otp.models import DeviceManager
 
 from optin import codes, keys, phones
 from optin.conf import CLOCK_SLACK, conf
-from optin.database.statements import Insert, Select, Update, param, read
+from optin.database import Insert, Param, Select, Update, run
 from optin.models.authenticators import AuthenticatorApp
 from optin.models.choices import ChoiceField
 from optin.models.devices import FactorDevice
@@ -54,10 +54,9 @@ class ProviderUserManager(DeviceManager, models.Manager["ProviderUser"]):
 
         With the other factors, if they are asked for.
         """
-        others = [(_OTHERS, {"user_id": user_id})] if every_factor else []
-        users, rows, *found = read(
-            (LOCK, {"id": user_id}), (_ROWS, {"user_id": user_id, "purpose": purpose}), *others
-        )
+        others = [_OTHERS.bind(user_id=user_id)] if every_factor else []
+        rows_of = _ROWS.bind(user_id=user_id, purpose=purpose)
+        users, rows, *found = run([LOCK.bind(id=user_id), rows_of, *others])
         if not users:
             raise User.DoesNotExist
         user = users[0]
@@ -371,13 +370,13 @@ def _context(user_id: int, number_digest: str) -> str:
 
 _ROWS = Select(
     lambda: (
-        ProviderUser._base_manager.filter(user=param("user_id", ProviderUser, "user"))
+        ProviderUser._base_manager.filter(user=Param("user_id", ProviderUser, "user"))
         .select_related("sim_answer")
         .annotate(
             open=FilteredRelation(
                 "pending_otps",
                 condition=Q(
-                    pending_otps__closed_at=None, pending_otps__purpose=param("purpose", PendingOtp)
+                    pending_otps__closed_at=None, pending_otps__purpose=Param("purpose", PendingOtp)
                 ),
             )
         )
@@ -407,7 +406,7 @@ def has_factor(user: str = "pk") -> Q:
 
 _OTHERS = Select(
     lambda: (
-        User._base_manager.filter(pk=param("user_id", User, "id"))
+        User._base_manager.filter(pk=Param("user_id", User, "id"))
         .annotate(
             app=FilteredRelation(
                 "authenticator_apps", condition=Q(authenticator_apps__confirmed=True)
@@ -420,51 +419,51 @@ _OTHERS = Select(
 )
 _HAS_FACTOR = Select(
     lambda: (
-        User._base_manager.filter(pk=param("user_id", User, "id")).filter(has_factor()).only("id")
+        User._base_manager.filter(pk=Param("user_id", User, "id")).filter(has_factor()).only("id")
     )
 )
 _OWNER = Select(
     lambda: ProviderUser._base_manager.filter(
-        number_digest=param("number_digest", ProviderUser), confirmed=True
+        number_digest=Param("number_digest", ProviderUser), confirmed=True
     )
 )
 _ACTIVE = Select(
     lambda: ProviderUser._base_manager.filter(
-        user=param("user_id", ProviderUser, "user"), confirmed=True
+        user=Param("user_id", ProviderUser, "user"), confirmed=True
     ).only("id")
 )
 _INSERT, _INSERT_CODE = Insert(ProviderUser), Insert(PendingOtp)
 _CONFIRM = Update(
-    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    lambda: ProviderUser._base_manager.filter(pk=Param("id", ProviderUser)),
     confirmed=True,
-    verified_at=param("verified_at", ProviderUser),
+    verified_at=Param("verified_at", ProviderUser),
     released_at=None,
     taken_over_at=None,
     taken_over_by="",
 )
 _PROVE = Update(
-    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    lambda: ProviderUser._base_manager.filter(pk=Param("id", ProviderUser)),
     taken_over_at=None,
     taken_over_by="",
 )
 _RELEASE = Update(
-    lambda: ProviderUser._base_manager.filter(pk=param("id", ProviderUser)),
+    lambda: ProviderUser._base_manager.filter(pk=Param("id", ProviderUser)),
     confirmed=False,
-    released_at=param("now", ProviderUser, "released_at"),
+    released_at=Param("now", ProviderUser, "released_at"),
     suspended_at=None,
 )
 _CLOSE_ALL = Update(
-    lambda: PendingOtp.objects.open().filter(provider_user=param("id", ProviderUser)),
-    closed_at=param("now", PendingOtp, "closed_at"),
+    lambda: PendingOtp.objects.open().filter(provider_user=Param("id", ProviderUser)),
+    closed_at=Param("now", PendingOtp, "closed_at"),
     closed_as="released",
 )
 _CLOSE_AS_VERIFIED = Update(
-    lambda: PendingOtp.objects.open().filter(pk=param("id", PendingOtp)),
-    closed_at=param("now", PendingOtp, "closed_at"),
+    lambda: PendingOtp.objects.open().filter(pk=Param("id", PendingOtp)),
+    closed_at=Param("now", PendingOtp, "closed_at"),
     closed_as="proved",
 )
 _FAIL = Update(
-    lambda: PendingOtp.objects.filter(pk=param("id", PendingOtp)), tries=param("tries", PendingOtp)
+    lambda: PendingOtp.objects.filter(pk=Param("id", PendingOtp)), tries=Param("tries", PendingOtp)
 )
 
 

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Max, OuterRef, Q
 
 from optin import keys
-from optin.database.statements import Param, Select, param
+from optin.database import Param, Select
 from optin.models.users import User
 
 MAX_FILE_ID = 2_147_483_647
@@ -76,7 +76,7 @@ class File(models.Model):  # type: ignore[django-manager-missing]
         return self.texts_end_on is None or today < self.texts_end_on
 
 
-_OPEN = Select(lambda: File.objects.open_to(param("user_id", Membership, "user")).only("id"))
+_OPEN = Select(lambda: File.objects.open_to(Param("user_id", Membership, "user")).only("id"))
 
 
 MAX_KEY_NAME = 60

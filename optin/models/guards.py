@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.db.models import Q
 
 from optin import keys
-from optin.database.statements import Param, Select, param
+from optin.database import Param, Select
 from optin.models.choices import ChoiceField
 
 LINE = 4
@@ -165,12 +165,12 @@ def by_kind(found: Iterable[Guard]) -> dict[tuple[str, str], Guard]:
 
 
 ABOUT = Select(
-    lambda: Guard.objects.in_force(param("now", Guard, "until")).filter(
-        key__in=["", param("number", Guard, "key"), param("prefix", Guard, "key")]
+    lambda: Guard.objects.in_force(Param("now", Guard, "until")).filter(
+        key__in=["", Param("number", Guard, "key"), Param("prefix", Guard, "key")]
     )
 )
 _OF_KIND = Select(
-    lambda: Guard._base_manager.filter(kind=param("kind", Guard), key=param("key", Guard))
+    lambda: Guard._base_manager.filter(kind=Param("kind", Guard), key=Param("key", Guard))
 )
 _CLOSE = """
 INSERT INTO optin_guard

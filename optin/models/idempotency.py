@@ -6,7 +6,7 @@ from typing import Any, Self
 from django.db import models
 
 from optin import keys
-from optin.database.statements import Insert, Select, param
+from optin.database import Insert, Param, Select
 from optin.errors import KeyReused
 from optin.models.users import User
 from optin.runtime import logs
@@ -81,8 +81,8 @@ class IdempotencyKey(models.Model):
 
 _FIRST = Select(
     lambda: IdempotencyKey._base_manager.filter(
-        digest=param("digest", IdempotencyKey),
-        answered_at__gt=param("since", IdempotencyKey, "answered_at"),
+        digest=Param("digest", IdempotencyKey),
+        answered_at__gt=Param("since", IdempotencyKey, "answered_at"),
     )
 )
 # A row that ``purge`` has not deleted yet is replaced.

@@ -6,8 +6,7 @@ from typing import ClassVar
 from django.db import connection, models
 
 from optin import keys
-from optin.database.operation import Bound, run_later
-from optin.database.statements import Select, param
+from optin.database import Bound, Param, Select, run_later
 from optin.models.users import User
 
 COARSE = timedelta(days=1)
@@ -52,7 +51,7 @@ class KnownNetwork(models.Model):
 
 _ONE = Select(
     lambda: KnownNetwork._base_manager.filter(
-        user=param("user_id", KnownNetwork, "user"), digest=param("digest", KnownNetwork)
+        user=Param("user_id", KnownNetwork, "user"), digest=Param("digest", KnownNetwork)
     )
 )
 _REMEMBER = """

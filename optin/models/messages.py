@@ -12,7 +12,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.utils.translation import gettext_lazy as _
 
 from optin import keys
-from optin.database.statements import Insert, Param, Select, Update, param, read
+from optin.database import Insert, Param, Select, Update, run
 from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.factors import PendingOtp, ProviderUser
@@ -93,9 +93,9 @@ class OutboxQuerySet(models.QuerySet[M]):
 
     def claim(self, pk: int, now: datetime) -> M | None:
         """Take the message for sending, and return it; of many who try at once, one gets it."""
-        claim = {"id": pk, "now": now, "last_claim": now - self.model.lease}
-        selects = [(select, {"id": pk}) for select in _WITH_OWNERS[self.model]]
-        claimed, rows, *others = read((_CLAIM[self.model], claim), *selects)
+        claim = _CLAIM[self.model].bind(id=pk, now=now, last_claim=now - self.model.lease)
+        selects = [select.bind(id=pk) for select in _WITH_OWNERS[self.model]]
+        claimed, rows, *others = run([claim, *selects])
         if not claimed or not rows:  # it may be erased by now
             return None
         row: Any = rows[0]
@@ -482,7 +482,7 @@ _INSERT: dict[type[Outgoing], Insert[Any]] = {model: Insert(model) for model in 
 
 
 def _by_message(model: type[Any], path: str) -> Select[Any]:
-    return Select(lambda: model._base_manager.filter(**{path: param("id", model)}))
+    return Select(lambda: model._base_manager.filter(**{path: Param("id", model)}))
 
 
 _WITH_OWNERS: dict[type[Outgoing], tuple[Select[Any], ...]] = {
@@ -499,11 +499,11 @@ _WITH_OWNERS: dict[type[Outgoing], tuple[Select[Any], ...]] = {
 
 def _claim(model: type[Any]) -> Update:
     return Update(
-        lambda: model.objects.free(param("last_claim", model, "claimed_at")).filter(
-            pk=param("id", model)
+        lambda: model.objects.free(Param("last_claim", model, "claimed_at")).filter(
+            pk=Param("id", model)
         ),
         state=State.SENDING,
-        claimed_at=param("now", model, "claimed_at"),
+        claimed_at=Param("now", model, "claimed_at"),
         tries=F("tries") + 1,
         unknown_attempts=F("unknown_attempts") + 1,
     )
@@ -516,9 +516,9 @@ _CLAIM = {model: _claim(model) for model in _MODELS}
 def _finishing(model: type[Any], *changes: str) -> Update:
     return Update(
         lambda: model.objects.filter(
-            pk=param("id", model), state=State.SENDING, tries=param("mine", model, "tries")
+            pk=Param("id", model), state=State.SENDING, tries=Param("mine", model, "tries")
         ),
-        **{name: param(name, model) for name in ("state", *changes)},
+        **{name: Param(name, model) for name in ("state", *changes)},
     )
 
 
@@ -530,14 +530,14 @@ def _unless_receipt_came(name: str, value: str) -> Case:
 
 _TAKEN = Update(
     lambda: SmsMessage.objects.filter(
-        pk=param("id", SmsMessage),
+        pk=Param("id", SmsMessage),
         state__in=[State.SENDING, State.DELIVERED, State.FAILED],
-        tries=param("mine", SmsMessage, "tries"),
+        tries=Param("mine", SmsMessage, "tries"),
     ),
     state=_unless_receipt_came("state", State.SENT),
     reason=_unless_receipt_came("reason", ""),
     **{
-        name: param(name, SmsMessage)
+        name: Param(name, SmsMessage)
         for name in ("sent_at", "gateway", "gateway_message_id", "segments", "cost")
     },
 )
@@ -545,7 +545,7 @@ _INSERT_TRY = Insert(GatewayTry)
 HEALTH = Select(lambda: GatewayHealth.objects.all())
 _TRIED = Insert(GatewayHealth, or_else="ON CONFLICT (gateway) DO NOTHING")
 _WORKED = Update(
-    lambda: GatewayHealth.objects.filter(gateway=param("gateway", GatewayHealth), failures__gt=0),
+    lambda: GatewayHealth.objects.filter(gateway=Param("gateway", GatewayHealth), failures__gt=0),
     failures=0,
     tripped_until=None,
 )

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 from optin import keys, phones
-from optin.database.statements import Delete, param
+from optin.database import Delete, Param
 from optin.models.choices import ChoiceField
 from optin.models.users import User
 
@@ -81,5 +81,5 @@ def _context(user_id: int) -> str:
 
 
 _DROP = Delete(
-    lambda: ProposedNumber._base_manager.filter(user=param("user_id", ProposedNumber, "user"))
+    lambda: ProposedNumber._base_manager.filter(user=Param("user_id", ProposedNumber, "user"))
 )

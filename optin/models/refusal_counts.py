@@ -24,7 +24,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from optin import events, keys
-from optin.database.statements import Insert
+from optin.database import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome
 from optin.runtime.references import NAMED

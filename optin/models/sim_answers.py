@@ -6,7 +6,7 @@ from django.db import models
 
 from optin.conf import conf
 from optin.conf.sim_swaps import ENFORCE
-from optin.database.statements import Insert
+from optin.database import Insert
 from optin.models.factors import ProviderUser, Purpose
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, RefreshToken, get_grant_model
 
 from optin.conf import MAX_FAILURES, conf
-from optin.database.statements import Delete, Select, Update, param, read
+from optin.database import Delete, Param, Select, Update, run
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -37,7 +37,7 @@ class UserQuerySet(models.QuerySet["User"]):
         """
         if not name:
             return None
-        by_name, by_email = read((_BY_NAME, {"name": name}), (_BY_EMAIL, {"name": name}))
+        by_name, by_email = run([_BY_NAME.bind(name=name), _BY_EMAIL.bind(name=name)])
         return next(iter([*by_name, *by_email]), None)
 
 
@@ -336,17 +336,17 @@ def _part() -> timedelta:
 
 
 LOCK = Select(
-    lambda: User._base_manager.select_for_update(no_key=True).filter(pk=param("id", User))
+    lambda: User._base_manager.select_for_update(no_key=True).filter(pk=Param("id", User))
 )
 # The expressions of the unique indexes, so that PostgreSQL uses them.
 _BY_NAME = Select(
     lambda: User._base_manager.filter(
-        Exact(Lower("username"), Lower(param("name", User, "username")))
+        Exact(Lower("username"), Lower(Param("name", User, "username")))
     )
 )
 _BY_EMAIL = Select(
     lambda: User._base_manager.filter(
-        Exact(Lower("email"), Lower(param("name", User, "email")))
+        Exact(Lower("email"), Lower(Param("name", User, "email")))
     ).exclude(email="")
 )
 _COUNTED = (
@@ -365,16 +365,16 @@ _COUNTED = (
     "passkey_challenge_at",
 )
 _COUNTS = Update(
-    lambda: User._base_manager.filter(pk=param("id", User)),
-    **{name: param(name, User) for name in _COUNTED},
+    lambda: User._base_manager.filter(pk=Param("id", User)),
+    **{name: Param(name, User) for name in _COUNTED},
 )
 _SIGNED_IN = Update(
-    lambda: User._base_manager.filter(pk=param("id", User)), last_login=param("last_login", User)
+    lambda: User._base_manager.filter(pk=Param("id", User)), last_login=Param("last_login", User)
 )
 _REVOKE = Update(
-    lambda: RefreshToken.objects.filter(user=param("user_id", RefreshToken, "user"), revoked=None),
-    revoked=param("now", RefreshToken, "revoked"),
+    lambda: RefreshToken.objects.filter(user=Param("user_id", RefreshToken, "user"), revoked=None),
+    revoked=Param("now", RefreshToken, "revoked"),
 )
 _DELETE_GRANTS = Delete(
-    lambda: get_grant_model().objects.filter(user=param("user_id", get_grant_model(), "user"))
+    lambda: get_grant_model().objects.filter(user=Param("user_id", get_grant_model(), "user"))
 )

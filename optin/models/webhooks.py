@@ -16,7 +16,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.utils.functional import cached_property
 
 from optin import keys
-from optin.database.statements import Insert
+from optin.database import Insert
 from optin.events import News
 from optin.models.choices import ChoiceField
 from optin.models.files import File, Membership

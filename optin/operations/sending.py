@@ -9,12 +9,12 @@ from django.utils import timezone
 from optin import codes, keys, limits
 from optin.causes import Why
 from optin.conf import conf
-from optin.database.operation import after_commit
 from optin.messaging import delivery, receipts
 from optin.models import File, PendingOtp, ProviderUser, Purpose, SmsMessage
 from optin.operations import verification
 from optin.operations.factors import Factors
 from optin.outcomes import WITHHELD, CodeOutcome, SendOutcome
+from optin.runtime.commits import after_commit
 from optin.support import wording
 
 Closed = PendingOtp.Closed

@@ -27,7 +27,7 @@ from oauth2_provider.models import (
 from optin import codes, keys, limits, passkeys
 from optin.causes import Why
 from optin.conf import conf
-from optin.database.statements import Insert, Select, Update, param, read
+from optin.database import Insert, Param, Select, Update, run
 from optin.errors import Deactivated
 from optin.messaging import delivery
 from optin.models import (
@@ -301,7 +301,7 @@ def refresh_grant(
 
 def lock_refresh_token(found: RefreshToken) -> tuple[User, RefreshToken] | None:
     """Lock the user of *found*; return both as they are now, if none was purged or erased."""
-    users, tokens = read((LOCK, {"id": found.user_id}), (_BY_ID, {"id": found.pk}))
+    users, tokens = run([LOCK.bind(id=found.user_id), _BY_ID.bind(id=found.pk)])
     return (users[0], tokens[0]) if users and tokens else None
 
 
@@ -504,19 +504,19 @@ _APPLICATION: Select[AbstractApplication] = Select(
 )
 _BY_TEXT = Select(
     lambda: RefreshToken.objects.filter(
-        token_checksum=param("token_checksum", RefreshToken),
-        application=param("application", RefreshToken),
+        token_checksum=Param("token_checksum", RefreshToken),
+        application=Param("application", RefreshToken),
     ).order_by(F("revoked").desc(nulls_first=True))
 )
 _BY_ID = Select(
-    lambda: RefreshToken.objects.filter(pk=param("id", RefreshToken)).annotate(
+    lambda: RefreshToken.objects.filter(pk=Param("id", RefreshToken)).annotate(
         granted=F("access_token__scope")
     )
 )
 _NEWEST = Select(
     lambda: (
         RefreshToken.objects.filter(
-            token_family=param("family", RefreshToken, "token_family"),
+            token_family=Param("family", RefreshToken, "token_family"),
             revoked=None,
             access_token__isnull=False,
         )
@@ -527,21 +527,21 @@ _NEWEST = Select(
 _END_EARLIER = Update(
     lambda: AccessToken.objects.filter(
         # A union: PostgreSQL would read the whole table for an OR.
-        pk__in=RefreshToken.objects.filter(pk=param("refresh_id", RefreshToken, "id"))
+        pk__in=RefreshToken.objects.filter(pk=Param("refresh_id", RefreshToken, "id"))
         .values("access_token")
         .union(
             Renewal.objects.filter(
-                refresh_token=param("refresh_id", Renewal, "refresh_token")
+                refresh_token=Param("refresh_id", Renewal, "refresh_token")
             ).values("access_token")
         ),
-        expires__gt=param("now", AccessToken, "expires"),
+        expires__gt=Param("now", AccessToken, "expires"),
     ),
-    expires=param("now", AccessToken, "expires"),
+    expires=Param("now", AccessToken, "expires"),
 )
 # A token that is inserted in the same round trip has no key yet.
 _ACCESS = Subquery(
     AccessToken.objects.filter(
-        token_checksum=param("access_checksum", AccessToken, "token_checksum")
+        token_checksum=Param("access_checksum", AccessToken, "token_checksum")
     ).values("pk")
 )
 _INSERT_ACCESS = Insert(AccessToken)

@@ -17,7 +17,7 @@ from optin import keys, limits
 from optin.causes import Why
 from optin.conf import CLOCK_SLACK, conf
 from optin.conf.sim_swaps import ENFORCE, OFF, REFUSE
-from optin.database.statements import Select, param, read
+from optin.database import Param, Select, run
 from optin.gateways import sim_swap
 from optin.gateways.sim_swap import PATIENCE, SimUnknown
 from optin.messaging import delivery
@@ -72,7 +72,7 @@ def ask(user: User, *, at_page: bool = False) -> SimAnswer | None:
     now = timezone.now()
     if conf.sim_swap == OFF or user.is_test or user.own.bars(now):
         return None
-    numbers, health = read((_NUMBER, {"user_id": user.pk, "rp_id": rp_id()}), (_HEALTH, {}))
+    numbers, health = run([_NUMBER.bind(user_id=user.pk, rp_id=rp_id()), _HEALTH.bind()])
     number = next(iter(numbers), None)
     if not number or (at_page and (number.app or number.passkey) and not user.text_first):
         return None
@@ -189,14 +189,14 @@ def _is_swapped(number: str, hours: int, health: list[GatewayHealth], now: datet
 _NUMBER = Select(
     lambda: (
         ProviderUser._base_manager.filter(
-            user=param("user_id", ProviderUser, "user"), confirmed=True, suspended_at=None
+            user=Param("user_id", ProviderUser, "user"), confirmed=True, suspended_at=None
         )
         .select_related("sim_answer")
         .annotate(
             app=kinds_of("user")["app"],
             passkey=Exists(
                 Passkey._base_manager.filter(
-                    user=OuterRef("user"), rp_id=param("rp_id", Passkey)
+                    user=OuterRef("user"), rp_id=Param("rp_id", Passkey)
                 ).exclude(public_key="")
             ),
         )

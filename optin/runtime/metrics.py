@@ -11,11 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from django.dispatch import receiver
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+from optin.database import connection_taken
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -78,18 +81,6 @@ POOL_WAITS = Histogram(
 POOL_FAILURES = Counter(
     "optin_pool_failures",
     "Requests and jobs that got no connection to the database.",
-    registry=_OURS,
-)
-POOL_USED = Gauge(
-    "optin_pool_connections_used",
-    "Connections to the database that are in use.",
-    multiprocess_mode="livesum",
-    registry=_OURS,
-)
-POOL_LIMIT = Gauge(
-    "optin_pool_connections_limit",
-    "Connections to the database that may be in use.",
-    multiprocess_mode="livesum",
     registry=_OURS,
 )
 LEDGER_FAILURES = Counter(
@@ -186,6 +177,14 @@ def count_decision(kind: str, outcome: str, data: Mapping[str, Any]) -> None:
         LOCKS.inc()
     if "disabled" in data:
         DISABLINGS.inc()
+
+
+@receiver(connection_taken)
+def _count_connection(*, seconds: float, found: bool, **_: object) -> None:
+    if found:
+        POOL_WAITS.observe(seconds)
+    else:
+        POOL_FAILURES.inc()
 
 
 def observe(route: str, status: int, seconds: float, *, is_of_sandbox: bool = False) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from optin import keys
-from optin.database.statements import Insert, Select, Update, param
+from optin.database import Insert, Param, Select, Update
 from optin.models import SessionOwner, User
 
 _MESSAGES = frozenset({"flash", "flash_refused", "flash_to_password", "refused"})
@@ -173,8 +173,8 @@ def successor_of(ended: Any) -> str | None:
 
 def _fresh() -> QuerySet[Session]:
     return Session.objects.filter(
-        session_key=param("session_key", Session),
-        expire_date__gt=param("now", Session, "expire_date"),
+        session_key=Param("session_key", Session),
+        expire_date__gt=Param("now", Session, "expire_date"),
     )
 
 
@@ -182,7 +182,7 @@ _FRESH = Select(_fresh)
 _HELD = Select(lambda: _fresh().select_for_update())
 _INSERT, _INSERT_OWNER = Insert(Session), Insert(SessionOwner)
 _UPDATE = Update(
-    lambda: Session.objects.filter(session_key=param("session_key", Session)),
-    session_data=param("session_data", Session),
-    expire_date=param("expire_date", Session),
+    lambda: Session.objects.filter(session_key=Param("session_key", Session)),
+    session_data=Param("session_data", Session),
+    expire_date=Param("expire_date", Session),
 )

@@ -172,6 +172,7 @@ def test_a_standby_that_takes_over_is_no_restore(
 
 
 @pytest.mark.postgresql
+@pytest.mark.pipeline
 @pytest.mark.django_db
 def test_a_connection_that_breaks_takes_all_others_with_it() -> None:
     """Nobody ends those to an address that another machine took over."""
@@ -197,6 +198,7 @@ def test_a_connection_that_breaks_takes_all_others_with_it() -> None:
 
 
 @pytest.mark.postgresql
+@pytest.mark.pipeline
 @pytest.mark.django_db
 def test_a_closed_connection_of_the_pool_is_renewed() -> None:
     line = DatabaseWrapper(connection.settings_dict, "closed")
@@ -213,6 +215,7 @@ def test_a_closed_connection_of_the_pool_is_renewed() -> None:
 
 
 @pytest.mark.postgresql
+@pytest.mark.pipeline
 @pytest.mark.django_db
 def test_a_connection_given_back_in_a_transaction_begins_none_for_the_next() -> None:
     """Otherwise what the next thread writes would never be committed."""

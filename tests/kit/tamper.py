@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection, connections, models, transaction
 from django.utils import timezone
 
+from optin import database
 from optin.audit import integrity, seals
-from optin.database import operation
 from optin.models import AuditEvent, AuditSeal
 from tests.kit.trail import FULL_ORIGIN, sql, unguarded
 
@@ -151,7 +151,7 @@ class Writer:
             with transaction.atomic():
                 record()
                 # As if it read something: otherwise the event is added with the commit only.
-                operation.send_waiting()
+                database.run([])
                 self._wrote.set()
                 assert self._end.wait(30)
         finally:

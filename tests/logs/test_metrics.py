@@ -17,7 +17,7 @@ from optin.operations import challenges, opt_ins
 from optin.runtime import metrics
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Phone, wrong
-from tests.kit.server import METRICS_TOKEN, kill, running, until
+from tests.kit.server import METRICS_TOKEN, running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -223,18 +223,3 @@ def test_all_workers_count_together(tmp_path: Path) -> None:
     types = re.findall("^# TYPE (.*)$", text, re.MULTILINE)
     assert len(types) == len(set(types))
     assert re.findall("^optin_waiting{(.*)}", text, re.MULTILINE) == ['kind="text"', 'kind="mail"']
-
-
-@pytest.mark.postgresql
-def test_the_gauges_of_a_killed_process_are_forgotten(tmp_path: Path) -> None:
-    """Its connections are closed, and another process takes its place."""
-
-    def limit() -> float:
-        found = re.search("^optin_pool_connections_limit (.*)$", site.metrics(), re.MULTILINE)
-        return float(found[1]) if found else 0
-
-    with running(tmp_path) as site:
-        until(lambda: limit() == 20)  # of two processes
-        for pid in site.workers():
-            kill(pid)
-        until(lambda: limit() == 20)

@@ -18,19 +18,18 @@ from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from bench import round_trips
-from optin.database import operation
-from optin.database.operation import after_commit
+from optin.database import Param, Select, Update, release_early, run_later
 from optin.database.pipeline import Line
-from optin.database.statements import Select, Update, param
 from optin.models import AuditEvent, User
 from optin.origin import Face, Origin
+from optin.runtime.commits import after_commit
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.postgresql, pytest.mark.pipeline, pytest.mark.django_db(transaction=True)]
 
 RENAME = Update(
-    lambda: User._base_manager.filter(pk=param("id", User)), username=param("username", User)
+    lambda: User._base_manager.filter(pk=Param("id", User)), username=Param("username", User)
 )
-BY_NAME = Select(lambda: User._base_manager.filter(username=param("username", User)))
+BY_NAME = Select(lambda: User._base_manager.filter(username=Param("username", User)))
 
 
 @pytest.fixture
@@ -159,10 +158,10 @@ def test_autocommit_in_an_open_transaction_is_refused(user: User) -> None:
     assert (user.username != "lost", user.first_name) == (True, "kept")
 
 
-@pytest.mark.parametrize("write", [operation.run_later, operation.run_at_the_end])
+@pytest.mark.parametrize("write", [run_later, release_early])
 def test_a_transaction_that_lost_its_connection_takes_no_write(user: User, write: Any) -> None:
     """Otherwise the next one of this thread would commit it."""
-    statement = RENAME.bind({"id": user.pk, "username": "dead"})
+    statement = RENAME.bind(id=user.pk, username="dead")
     with transaction.atomic():
         connection.close()
         with pytest.raises(TransactionManagementError):

@@ -1,4 +1,4 @@
-"""The connections of a process (``optin.database.pool``)."""
+"""The connections of a process: psycopg's pool, with the check of ``optin.database``."""
 
 import time
 from collections.abc import Iterator
@@ -6,20 +6,28 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
-from optin.database import pool
+from bench import round_trips
 from optin.database.base import DatabaseWrapper
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+pytestmark = [pytest.mark.postgresql, pytest.mark.pipeline, pytest.mark.django_db]
+
+
+def users_of_one(**options: object) -> list[DatabaseWrapper]:
+    """Four users of one connection."""
+    settings = connection.settings_dict
+    pool = settings["OPTIONS"]["pool"] | {"max_size": 1} | options
+    one = {**settings, "OPTIONS": settings["OPTIONS"] | {"pool": pool}}
+    made = [DatabaseWrapper(one, "one") for _ in range(4)]
+    for line in made:
+        line.inc_thread_sharing()
+    return made
 
 
 @pytest.fixture
 def lines() -> Iterator[list[DatabaseWrapper]]:
-    """Four users of one connection."""
-    made = [DatabaseWrapper({**connection.settings_dict, "POOL": 1}, "one") for _ in range(4)]
-    for line in made:
-        line.inc_thread_sharing()
+    made = users_of_one()
     yield made
     for line in made:
         line.close()
@@ -53,45 +61,19 @@ def test_those_that_wait_come_in_turn(lines: list[DatabaseWrapper]) -> None:
     assert min(times) > max(times) / 2
 
 
-def test_old_connections_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that nobody uses since a busy hour."""
-    lines = [DatabaseWrapper(connection.settings_dict, "old") for _ in range(2)]
+def test_nobody_waits_for_ever() -> None:
+    first, second, *_ = users_of_one(timeout=0.1)
     try:
-        for line in lines:
-            line.ensure_connection()
-        before = {backend(line) for line in lines}
-        monkeypatch.setattr(pool, "LIFETIME", 0.0)
-        backend(lines[0])
-        monkeypatch.undo()
-        for line in lines:
-            line.ensure_connection()
-        assert not before & {backend(line) for line in lines}
+        first.ensure_connection()
+        with pytest.raises(OperationalError):
+            second.ensure_connection()
     finally:
-        lines[0].close_pool()
-
-
-def test_a_connection_that_cannot_be_closed_leaves_its_place(lines: list[DatabaseWrapper]) -> None:
-    first, second, *_ = lines
-    first.set_autocommit(False)  # so it is not kept
-
-    def fail() -> None:
-        raise OSError
-
-    held = first.connection
-    close, held.close = held.close, fail
-    with pytest.raises(OSError):  # noqa: PT011
         first.close()
-    close()
-    assert backend(second)
+        first.close_pool()
 
 
-def test_no_other_pool_is_below_this_one() -> None:
-    """An option of DATABASE_URL asks Django for one."""
-    options = connection.settings_dict["OPTIONS"] | {"pool": True}
-    line = DatabaseWrapper(connection.settings_dict | {"OPTIONS": options}, "below")
-    try:
-        line.ensure_connection()
-        assert not hasattr(line.connection, "_pool")
-    finally:
-        line.close()
-        line.close_pool()
+def test_to_look_at_a_connection_takes_no_round_trip(lines: list[DatabaseWrapper]) -> None:
+    backend(lines[0])
+    with round_trips.counted() as trips:
+        backend(lines[1])
+    assert trips == ["statement"]
