@@ -86,23 +86,12 @@ def retry_after(s: Session) -> None:
 
 
 @check
-def support_reference(s: Session) -> None:
-    """Support-Reference on each refusal: seven characters. [5.3]"""
-    for answer in s.answers:
-        if answer.status >= 400:
-            told = answer.headers.get("Support-Reference", "")
-            is_one = bool(re.fullmatch("[0-9A-Z]{3}-?[0-9A-Z]{4}", told))
-            s.equal(answer, is_one, True, "Support-Reference:")
-
-
-@check
 def help_link(s: Session) -> None:
-    """Link on each refusal of a call leads to the help for its reference and its code. [5.3]"""
+    """Link on each refusal of a call leads to the help for its code. [5.3]"""
     for _, answer in s.api_answers():
         if answer.code:
-            reference = answer.headers.get("Support-Reference", "")
             code = goldens.HELP.get((answer.status, answer.code), answer.code)
-            page = f"{s.options.base_url}/Help/Errors?reference={reference}#{code}"
+            page = f"{s.options.base_url}/Help/Errors#{code}"
             cause = "" if answer.code == "otp_incorrect" else r"(\.\w+)?"
             told = answer.headers.get("Link", "")
             is_right = re.fullmatch(rf'<{re.escape(page)}{cause}>; rel="help"', told)

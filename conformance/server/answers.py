@@ -66,9 +66,8 @@ class Way:
     def refused(self, status: int, code: str, told: str = "", wait: int = 0) -> Reply:
         """Return the refusal *code*; *told* stands for its sentence."""
         headers = {"Retry-After": str(wait)} if wait else {}
-        reference = headers["Support-Reference"] = new_reference()
         about = goldens.HELP.get((status, code), code)
-        page = f"{self.base_url}/Help/Errors?reference={reference}#{about}"
+        page = f"{self.base_url}/Help/Errors#{about}"
         headers["Link"] = f'<{page}>; rel="help"'
         if code in CHALLENGES:
             headers["WWW-Authenticate"] = CHALLENGES[code]
@@ -124,12 +123,6 @@ class Way:
 def in_common() -> dict[str, str]:
     """Return the headers of every answer (5.3)."""
     return {"Cache-Control": "no-store", "X-Request-Id": uuid4().hex}
-
-
-def new_reference() -> str:
-    """Return a ``Support-Reference``, which here leads to nothing."""
-    letters = uuid4().hex.upper()
-    return f"{letters[:3]}-{letters[3:7]}"
 
 
 def _tree(tag: str, data: Any) -> Element:

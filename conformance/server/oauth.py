@@ -3,7 +3,7 @@
 import json
 from urllib.parse import parse_qsl
 
-from conformance.server.answers import Reply, in_common, new_reference
+from conformance.server.answers import Reply, in_common
 from conformance.server.people import Grant, People
 from conformance.wire import Request
 
@@ -39,8 +39,6 @@ def answer(request: Request, people: People, base_url: str) -> Reply | None:
 
 def _reply(status: int, data: dict[str, object]) -> Reply:
     headers = {"Content-Type": "application/json"} | in_common()
-    if status >= 400:
-        headers["Support-Reference"] = new_reference()
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="oauth"'
     return Reply(status, str(data.get("error", "")), json.dumps(data).encode(), headers)

@@ -27,13 +27,12 @@ from optin.origin import Origin
 from optin.outcomes import whole_seconds
 from optin.passkeys import rp_id
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import spelled
-from optin.support import references
+from optin.support import requests
 from optin.support.diagnosis import Cause, Known, Question, Why, causes_of
 from optin.support.diagnosis.barriers import span_of
 from optin.support.entries import Position
 from optin.support.timeline import GROUPS, timeline
-from optin.support.wording import exact, masked, moment, moment_by, plain, taken_over_from
+from optin.support.wording import masked, moment, moment_by, plain, taken_over_from
 
 
 class IsStaff(Choice):
@@ -86,10 +85,10 @@ class AccountAdmin(ReadOnlyAdmin):
         before = Position.parse(request.GET.get("before", ""))
         name = plain(row.get_username())
         story = self._story(request, row, before)
-        reference = spelled(request.GET.get("reference", ""))
-        is_led = reference and story["led"] is not None
+        request_id = requests.spelled(request.GET.get("request_id", ""))
+        is_led = request_id and story["led"] is not None
         return {
-            "title": f"Reference {reference}" if is_led else f"Account {name}",
+            "title": f"Request {request_id}" if is_led else f"Account {name}",
             "name": name,
             **({} if before else self._head(row, request)),
             **story,
@@ -368,26 +367,23 @@ def find_page(request: HttpRequest) -> HttpResponse:
     result = staff.find(asked, origin=origin_of(request))
     beginning = _beginning_of_key(asked) if request.user.has_perm("optin.view_accesskey") else ""
     found_keys = staff.find_keys(beginning) if beginning else []
-    now = timezone.now()
-    led = references.find(asked, now)
-    if len(led) == 1 and not result.users and not found_keys and led[0].event.user_id:
+    request_id = requests.spelled(asked)
+    led = requests.find(asked)
+    if len(led) == 1 and not result.users and not found_keys and led[0].user_id:
         return SeeOther(pointers.place(led[0], asked))
     if len(result.users) == 1 and not found_keys and not led:
         return SeeOther(reverse("admin:optin_user_change", args=[result.users[0].pk]))
-    untold = references.untold(asked, now)
     is_found = bool(result.users or found_keys)
-    reference = _reference_in(asked, leads=bool(led or untold), is_found=is_found)
     shown = _shown(asked)
     context = {
         **site.each_context(request),
-        "title": _title(reference, shown, is_found=is_found),
+        "title": _title(request_id if led else "", shown, is_found=is_found),
         "asked": shown,
-        "reference": reference,
+        "request_id": "" if is_found else request_id,
         "found": [_account(user, result) for user in result.users],
         "beginning": beginning,
         "keys": [_key(key) for key in found_keys],
         "led": [pointers.told(each, asked, request) for each in led],
-        "untold": [(exact(each.at), each) for each in untold],
         "wait": result.retry_after is not None,
     }
     response = TemplateResponse(request, "admin/found.html", context)
@@ -397,21 +393,15 @@ def find_page(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _reference_in(asked: str, *, leads: bool, is_found: bool) -> str:
-    """Return the reference that *asked* is meant to be; "" where it may be a name."""
-    is_name = is_found or not re.search("[0-9-]", asked)
-    return spelled(asked) if leads or not is_name else ""
-
-
 def _shown(asked: str) -> str:
     """Return *asked*, unless it has a number, or more of a key than leads to it."""
     fits = masked(asked) == plain(asked) and not _SECRET.search(asked)
     return plain(asked) if fits else ""
 
 
-def _title(reference: str, shown: str, *, is_found: bool) -> str:
-    if reference:
-        return f"Reference {reference}"
+def _title(request_id: str, shown: str, *, is_found: bool) -> str:
+    if request_id:
+        return f"Request {request_id}"
     if is_found:
         return "Accounts found"
     return f"Nothing found for “{shown}”" if shown else "Nothing found"
@@ -442,7 +432,7 @@ def _why_found(user: User, result: staff.Found) -> str:
 
 
 _KEY = re.compile(r"[^\s@+.-]{6}[^\s@.-]*")
-"""Matches what may be an access key, and is no number, address or reference with its hyphen."""
+"""Matches what may be an access key, and is no number, or address."""
 
 _SECRET = re.compile("[0-9a-f]{12}")
 

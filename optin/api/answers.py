@@ -5,15 +5,13 @@ as the ``title`` of the last link of an answer, and names its anchor on the page
 ``/Help/Errors``, which is made from this table too.
 """
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from optin.conf import conf
 from optin.outcomes import whole_seconds
-from optin.runtime import references
-from optin.runtime.references import Undecided
 from optin.support.diagnosis import EXPLAINED, Why
 
 Link = dict[str, str]
@@ -34,9 +32,6 @@ class Row:
     status: int
     message: str
     meaning: str
-    cause: Undecided | None = None
-    """Why, if the code is answered before any decision. Any other refusal has an audit event,
-    unless it was raised with a cause."""
 
     def sentence(self, wait: int | None = None) -> str:
         """Return the message; for a 429 with the seconds to *wait*.
@@ -62,7 +57,7 @@ def _try_again(wait: int | None) -> str:
 ERRORS: dict[str, Row] = {
     "invalid_request": Row(400, "The request is not well-formed.",
         "A parameter or a field is missing, malformed or given twice, or the body is not what its "
-        "content type says. Nothing was counted.", cause=Undecided.MALFORMED),
+        "content type says. Nothing was counted."),
     "otp_incorrect": Row(400, "The code is not right.",
         "The code is wrong; or there is nothing to prove under this id: it is unknown, not yours, "
         "under another file, or has no code waiting. The answer is the same for all. Let the "
@@ -74,17 +69,15 @@ ERRORS: dict[str, Row] = {
         "Your code has used up its tries. Call opt-in-to-2fa again for a new one; the count of "
         "wrong codes stays."),
     "mobile_number_invalid": Row(400, "That is not a mobile number.",
-        "MobileNumber is not a valid mobile number. Write it as 0499 999 999 or +61 499 999 999.",
-        cause=Undecided.NO_NUMBER),
+        "MobileNumber is not a valid mobile number. Write it as 0499 999 999 or +61 499 999 999."),
     "region_not_allowed": Row(400, "Mobile numbers of that country cannot be used here.",
         "MobileNumber belongs to a region to which this service sends no texts. Let the person "
         "enter another number, or ask the operators for the region."),
     "not_authenticated": Row(401, "Sign in first: send an OAuth 2 bearer token.",
-        "The request has neither a bearer token nor a WsAccessKey.", cause=Undecided.NO_CREDENTIAL),
+        "The request has neither a bearer token nor a WsAccessKey."),
     "invalid_token": Row(401, "The token or access key is not valid.",
         "The token has expired or was revoked, the key is unknown or revoked, its user is "
-        "deactivated, or both were sent and do not belong to one user.",
-        cause=Undecided.INVALID_TOKEN),
+        "deactivated, or both were sent and do not belong to one user."),
     "2fa_code_required": Row(401, "Enter the code that was sent to your mobile phone.",
         "The call needs a code; one was texted now or a moment ago. Send it with the same call."),
     "insufficient_scope": Row(403, "The token does not allow this call.",
@@ -100,10 +93,9 @@ ERRORS: dict[str, Row] = {
         "recovery code still works there. An opt-in gets this too where the file takes a number "
         "only beside an app or a passkey."),
     "not_found": Row(404, "There is nothing here.",
-        "No call has this address, or the file has no such endpoint.",
-        cause=Undecided.NO_ADDRESS),
+        "No call has this address, or the file has no such endpoint."),
     "method_not_allowed": Row(405, "That method is not allowed here.",
-        "See the Allow header for the methods that are.", cause=Undecided.METHOD),
+        "See the Allow header for the methods that are."),
     "already_verified": Row(409, "This mobile number is verified already.",
         "ProviderUserId is your active number and no code is waiting for it."),
     "already_opted_in": Row(409, "Two-factor authentication is on already.",
@@ -115,18 +107,18 @@ ERRORS: dict[str, Row] = {
         "The code was right, but the number is another user's active one. The code is used up. "
         "Let the person opt in with another number (opt-in-to-2fa), or ask support."),
     "endpoint_limit": Row(409, "This file has 5 webhook endpoints. Remove one first.",
-        "The file has as many webhook endpoints as it may have.", cause=Undecided.ENDPOINT),
+        "The file has as many webhook endpoints as it may have."),
     "old_secret_signs": Row(409, "The old secret still signs. Another new secret would end it.",
         "The secret was replaced less than 24 hours ago. Wait; or send OldSecret with end, and the "
-        "old secret stops at once.", cause=Undecided.ENDPOINT),
+        "old secret stops at once."),
     "cursor_gone": Row(410, "The events after this one are not kept. Begin again with after=0.",
         "The event that follows after is older than 30 days; or there is no event with this "
-        "number yet, as after a restore of the database.", cause=Undecided.CURSOR_GONE),
+        "number yet, as after a restore of the database."),
     "too_large": Row(413, "The body is too large.",
-        "A body may have 16 KiB at most.", cause=Undecided.TOO_LARGE),
+        "A body may have 16 KiB at most."),
     "unsupported_media_type": Row(415, "This content type is not accepted.",
         "The content type of the body is none of application/json, text/json, application/xml and "
-        "text/xml. Token calls also take forms.", cause=Undecided.MEDIA_TYPE),
+        "text/xml. Token calls also take forms."),
     "locked": Row(429, "Too many wrong codes.",
         "Too many wrong codes have locked the account, or its access keys and tokens, for a "
         "while. Until then, right codes get this answer too. The seconds are also in the "
@@ -137,12 +129,12 @@ ERRORS: dict[str, Row] = {
         "texts on again on the pages of the service. A code that was sent stays valid. The "
         "seconds are also in the Retry-After header."),
     "throttled": Row(429, "Too many requests.",
-        "The seconds to wait are also in the Retry-After header.", cause=Undecided.USER_REQUESTS),
+        "The seconds to wait are also in the Retry-After header."),
     "internal_error": Row(500, "Something went wrong on our side.",
-        "Please report it, with the X-Request-Id header.", cause=Undecided.INTERNAL),
+        "Please report it, with the X-Request-Id header."),
     "unavailable": Row(503, "The service cannot do this now. Nothing happened; try again later.",
         "The database or the audit trail cannot be written; or, at a sign-in, too many passwords "
-        "are being checked. See the Retry-After header.", cause=Undecided.DATABASE_AWAY),
+        "are being checked. See the Retry-After header."),
 }
 
 TOKEN_ERRORS: dict[str, Row] = {
@@ -154,13 +146,12 @@ TOKEN_ERRORS: dict[str, Row] = {
     "invalid_scope": Row(400, "The scope names a file or a word that cannot be granted.",
         "scope holds an unknown word, or a file that is not open to the user."),
     "unsupported_grant_type": Row(400, "This call does not serve that grant_type.",
-        "grant_type is not the one of this call.", cause=Undecided.GRANT_TYPE),
+        "grant_type is not the one of this call."),
     "unauthorized_client": Row(400, "Sign-in by password is not enabled on this server.",
-        "The operator has not enabled clients without a client id.",
-        cause=Undecided.PASSWORD_CALLS_OFF),
+        "The operator has not enabled clients without a client id."),
     "invalid_client": Row(401, "The client id or its secret is not right.",
         "The request has a client id and a secret (HTTP Basic), and they are not valid. No call "
-        "needs them.", cause=Undecided.UNKNOWN_CLIENT),
+        "needs them."),
     "2fa_code_required": Row(
         401, "Two-factor authentication is on. Send the code as verification_code.",
         "The password is right, and a code is needed; one was texted now or a moment ago if a "
@@ -241,13 +232,10 @@ class ApiError(Exception):
         retry_after: timedelta | None = None,
         allow: str = "",
         why: Why | None = None,
-        cause: Undecided | None = None,
     ) -> None:
-        """:param cause: why, if nothing was decided and ``code`` alone does not tell."""
         super().__init__(code)
         self.code = code
         self.why = why
-        self.cause = cause or self.rows[code].cause
         self._message = message
         self.retry_after = retry_after
         self.allow = allow
@@ -326,15 +314,12 @@ def causes_of(code: str) -> dict[str, str]:
     return {anchor_of(code, why): EXPLAINED[why].client for why in CAUSES.get(code, ())}
 
 
-def help_headers(error: ApiError, meta: MutableMapping[str, Any]) -> dict[str, str]:
-    """Return the reference of a refused request, alone and in a link to the help.
+def help_headers(error: ApiError) -> dict[str, str]:
+    """Return the link to the help of a refused request.
 
-    In headers, because the body of a refusal is the same for all whom it must not tell apart.
+    In a header, because the body of a refusal is the same for all whom it must not tell apart.
     """
-    references.mark(meta, error.cause)
-    reference = references.of_request(meta)
-    page = f"{conf.base_url}/Help/Errors?reference={reference}#{error.anchor}"
-    return {references.HEADER: reference, "Link": f'<{page}>; rel="help"'}
+    return {"Link": f'<{conf.base_url}/Help/Errors#{error.anchor}>; rel="help"'}
 
 
 def base_response(message: str, links: Iterable[Link] = ()) -> Body:

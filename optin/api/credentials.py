@@ -25,7 +25,6 @@ from optin.database import Param, Select
 from optin.models import AccessKey, File, ScimClient, TrustedClient, User
 from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import name_address
-from optin.runtime.references import Undecided
 
 CALL_SCOPES = frozenset({"full", "2fa", "modify"})
 """Each of these allows the ``User/`` calls. A token of any scope may ping."""
@@ -64,12 +63,6 @@ class Caller:
     asked_file_id: int | None = None  # of the query
     asked_file: File | None = None  # that file, if it is open to the user
 
-    @property
-    def is_invalid(self) -> Undecided:
-        """Why a call is refused, once its user was deactivated: as if it had been before."""
-        by_key = self.client.startswith("key:")
-        return Undecided.INVALID_KEY if by_key else Undecided.INVALID_TOKEN
-
     def may_call(self, scopes: frozenset[str]) -> bool:
         """Whether the scope is enough for a call that needs one of *scopes*; a key always is."""
         return self.scopes is None or bool(self.scopes & scopes)
@@ -99,13 +92,13 @@ def authenticate(meta: Mapping[str, str], access_key: str, file_id: int | None) 
     if ignored:
         access_key = ""
     if token is None and not access_key:
-        raise ApiError("not_authenticated", cause=Undecided.KEYS_OFF if ignored else None)
+        raise ApiError("not_authenticated")
     by_token = _by_token(token, now, file_id) if token is not None else None
     by_key = _by_key(access_key, now, file_id) if access_key else None
     if by_token and by_key:
         if by_token.user != by_key.user:
             # No secret: whoever has both can try each alone.
-            raise ApiError("invalid_token", cause=Undecided.TWO_PEOPLE)
+            raise ApiError("invalid_token")
         return replace(by_token, key_file_id=by_key.key_file_id)
     caller = by_token or by_key
     if caller is None:
@@ -194,7 +187,7 @@ def _is_for_us(resource: list[str]) -> bool:
 def _by_key(text: str, now: datetime, file_id: int | None) -> Caller:
     user: Any = _BY_KEY.row(digest=keys.sha256(text), file_id=file_id)
     if user is None:
-        raise ApiError("invalid_token", cause=Undecided.INVALID_KEY)
+        raise ApiError("invalid_token")
     if AccessKey.is_stale(user.key_used_at, now):
         AccessKey.objects.filter(pk=user.key_id).update(last_used_at=now)
     return Caller(

@@ -22,8 +22,7 @@ from optin.api.answers import (
 )
 from optin.api.renderers import Scim, renderer_for
 from optin.origin import Face
-from optin.runtime import logs, metrics, references
-from optin.runtime.references import Undecided
+from optin.runtime import logs, metrics, request_ids
 
 _TOKEN_CALLS = ("/authorisation/token", "/authorisation/token-2fa", "/authorisation/refresh")
 _FACES = {
@@ -70,7 +69,7 @@ class ApiEdge:
         begun = time.perf_counter()
         # Among the WSGI variables, which reach oauthlib's requests too. A client cannot
         # name it: its headers begin with HTTP_.
-        request_id = request.META["REQUEST_ID"] = references.new_request_id()
+        request_id = request.META["REQUEST_ID"] = request_ids.new()
         _join_leading_slashes(request)
         path = request.path_info.lower()
         face = _FACES.get(path[1:].partition("/")[0], Face.WEB)
@@ -87,10 +86,6 @@ class ApiEdge:
         else:
             response = self.get_response(request)
         response["X-Request-Id"] = request_id
-        if response.status_code == 405:
-            references.mark(request.META, Undecided.METHOD)
-        if response.status_code >= 400 and references.HEADER not in response:
-            response[references.HEADER] = references.of_request(request.META)
         self._tell(request, response.status_code, time.perf_counter() - begun)
         return response
 
@@ -163,7 +158,6 @@ def _wrong_host(request: HttpRequest) -> ApiError | None:
         return ApiError(
             "invalid_request",
             "The Host header is not the one of this service.",
-            cause=Undecided.FOREIGN_HOST,
         )
     return None
 
@@ -185,6 +179,6 @@ def _refusal(request: HttpRequest, path: str, error: ApiError) -> HttpResponse:
         headers={
             "Cache-Control": "no-store",
             **error.headers,
-            **help_headers(error, request.META),
+            **help_headers(error),
         },
     )

@@ -42,8 +42,7 @@ from optin.operations import openid, sign_in
 from optin.operations.tenants import SCIM_SCOPE
 from optin.origin import Face, Origin, ip_of
 from optin.outcomes import TokenOutcome, whole_seconds
-from optin.runtime import references, throttle
-from optin.runtime.references import Undecided
+from optin.runtime import throttle
 
 logger = logging.getLogger("optin.api")
 
@@ -367,22 +366,18 @@ class Endpoint(View):
         try:
             _take_address(request)
             if wait := throttle.hit_network(ip_of(request.META)):
-                references.mark(request.META, Undecided.NETWORK_REQUESTS)
                 return _later(429, wait)
             if not _is_plain(request):
                 raise BadRequest
             response = cast(HttpResponse, super().dispatch(request, *args, **kwargs))
         except (*_UNREADABLE, ApiError):
-            references.mark(request.META, Undecided.MALFORMED)
             return _refusal("invalid_request", 400)
-        except (DatabaseError, InterfaceError) as exc:
+        except (DatabaseError, InterfaceError):
             logger.exception("unavailable")
-            references.mark(request.META, references.fault(exc))
             return _later(503, RETRY_UNAVAILABLE)
         if response.status_code >= 400:
             # The rest of it may repeat what was sent, and be called HTML.
             error = json.loads(response.content)["error"]
-            references.mark(request.META, _CAUSES.get(error))
             headers = {"WWW-Authenticate": self.challenge} if response.status_code == 401 else {}
             return _refusal(error, response.status_code, headers)
         response["Cache-Control"] = "no-store"
@@ -453,18 +448,6 @@ class DiscoveryView(views.ConnectDiscoveryInfoView):
         }
         response.content = json.dumps(told)
         return response
-
-
-_CAUSES = {
-    "invalid_request": Undecided.MALFORMED,
-    "invalid_target": Undecided.MALFORMED,
-    "invalid_scope": Undecided.UNKNOWN_SCOPE,
-    "invalid_client": Undecided.UNKNOWN_CLIENT,
-    "unauthorized_client": Undecided.CLIENT_GRANT,
-    "unsupported_grant_type": Undecided.GRANT_TYPE,
-}
-"""``invalid_grant`` is not here: whether it has an event would tell whether the code or the refresh
-token was ever given."""
 
 
 def _take_address(request: HttpRequest) -> None:

@@ -50,7 +50,6 @@ from optin.events import News, reasons_of
 from optin.models.factors import MAX_REFERENCE
 from optin.models.files import MAX_FILE_ID
 from optin.models.webhooks import MAX_SEQUENCE
-from optin.runtime import references
 
 Schema = dict[str, Any]
 Direction = Literal["request", "response"]
@@ -255,9 +254,8 @@ def _response_headers(refused: list[int]) -> Iterator[OpenApiParameter]:
         )
 
     wait = {"type": "integer", "minimum": 1}
-    yield header("X-Request-Id", _TEXT, "Name it when you report a fault.", on=[], always=True)
-    yield header(references.HEADER, _TEXT, "For support.", on=refused, always=True)
-    yield header("Link", _TEXT, "The help, with the reference.", on=refused, always=True)
+    yield header("X-Request-Id", _TEXT, "Name it to support.", on=[], always=True)
+    yield header("Link", _TEXT, "The help.", on=refused, always=True)
     yield header("Allow", _TEXT, "The methods that are allowed.", on=[405], always=True)
     yield header("Retry-After", wait, "Seconds to wait.", on=[429, 503], always=True)
     for status, always in ((401, True), (403, False)):

@@ -24,7 +24,6 @@ from optin.operations import sign_in
 from optin.origin import Face
 from optin.outcomes import TokenOutcome
 from optin.runtime import throttle
-from optin.runtime.references import Undecided
 
 # Both are ``invalid_grant`` on the wire, as in RFC 6749.
 _MESSAGE = {
@@ -74,9 +73,7 @@ class TokenCall(Call):
         :raises TokenError: 429, if it is one too many.
         """
         if wait := throttle.hit_network(self.origin.ip, has_password=has_password):
-            raise TokenError(
-                "temporarily_unavailable", retry_after=wait, cause=Undecided.NETWORK_REQUESTS
-            )
+            raise TokenError("temporarily_unavailable", retry_after=wait)
 
     def parse(self, shape: type[Model]) -> dict[str, Any]:
         data = super().parse(shape)

@@ -44,7 +44,7 @@ from optin.api.serializers import (
     parse_id,
 )
 from optin.causes import Why
-from optin.errors import Busy, Deactivated, OnlyFiction, Refusal, SandboxRefusal
+from optin.errors import Busy, OnlyFiction, Refusal, SandboxRefusal
 from optin.models import File, IdempotencyKey, Purpose
 from optin.models.factors import MAX_REFERENCE, REFERENCE
 from optin.operations import challenges, opt_ins, tenants
@@ -52,8 +52,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.origin import Face, Origin
 from optin.outcomes import CodeOutcome, SendOutcome
-from optin.runtime import logs, references, throttle
-from optin.runtime.references import Undecided
+from optin.runtime import logs, throttle
 
 logger = logging.getLogger("optin.api")
 
@@ -153,8 +152,6 @@ class Call(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Turn every exception into an answer; what is not a refusal is logged."""
         error = error_of(exc)
-        if isinstance(exc, Deactivated) and self.caller:
-            error.cause = self.caller.is_invalid
         # For the line of this request.
         logs.add(code=error.code)
         if error.status >= 500 and not isinstance(exc, Busy | SandboxRefusal):
@@ -162,7 +159,7 @@ class Call(APIView):
         if isinstance(exc, SandboxRefusal):
             # For what counts it. A client cannot name it: its headers begin with HTTP_.
             self.request.META["SANDBOX_REFUSAL"] = True
-        headers = error.headers | help_headers(error, self.request.META)
+        headers = error.headers | help_headers(error)
         return Response(self.refusal(error), status=error.status, headers=headers)
 
     def refusal(self, error: ApiError) -> Body:
@@ -243,15 +240,9 @@ class CallerCall(Call):
 
     def refuse_access(self, code: str, file_id: int) -> NoReturn:
         if self.wait:
-            raise ApiError(code, cause=_UNTOLD[code])
+            raise ApiError(code)
         tenants.refuse_access(self.caller.user, file_id, code, origin=self.origin)
         raise ApiError(code)
-
-
-_UNTOLD = {
-    "file_access_denied": Undecided.FILE_UNTOLD,
-    "insufficient_scope": Undecided.SCOPE_UNTOLD,
-}
 
 
 class UserCall(CallerCall):
@@ -340,8 +331,6 @@ class OptOutView(UserCall):
         sending = challenges.challenge(
             self.caller.user, Purpose.OPT_OUT, origin=self.origin, file=self.file, key=key
         )
-        if key:  # a repeated answer has the reference of the first one, which leads to the event
-            self.request.META["REQUEST_ID"] = key.request_id
         if sending.is_text or sending.outcome is SendOutcome.WAITING:
             raise ApiError("2fa_code_required", why=sending.why)
         raise _refusal(sending, sending.why)
@@ -448,14 +437,14 @@ def error_of(exc: Exception) -> ApiError:
     if isinstance(exc, ApiError):
         return exc
     if isinstance(exc, Busy):
-        return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE, cause=Undecided.BUSY)
+        return ApiError(exc.code, exc.message, retry_after=RETRY_UNAVAILABLE)
     if isinstance(exc, SandboxRefusal):
         wait = _SANDBOX_WAITS.get(exc.code)
-        return ApiError(exc.code, retry_after=wait, cause=Undecided.REHEARSED)
+        return ApiError(exc.code, retry_after=wait)
     if isinstance(exc, OnlyFiction):
-        return ApiError(exc.code, exc.message, cause=Undecided.ONLY_FICTION)
+        return ApiError(exc.code, exc.message)
     if isinstance(exc, Refusal):
         return ApiError(exc.code, exc.message if exc.code == "invalid_request" else "")
     if isinstance(exc, (DatabaseError, InterfaceError)):
-        return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE, cause=references.fault(exc))
+        return ApiError("unavailable", retry_after=RETRY_UNAVAILABLE)
     return ApiError("internal_error")

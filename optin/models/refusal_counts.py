@@ -27,7 +27,6 @@ from optin import events, keys
 from optin.database import Insert
 from optin.origin import CUSTOMER_V6, Origin, network_of
 from optin.outcomes import CodeOutcome, SendOutcome, SignInOutcome
-from optin.runtime.references import NAMED
 
 WINDOW = timedelta(hours=1)
 """How long equal refusals are counted together. An attack of one day from one network writes 48
@@ -38,9 +37,11 @@ BUCKETS = 10
 """Networks share so many buckets. With fewer, a stranger would often share one with the person
 whom they attack; with more, an attack from many networks would write more events."""
 
+NAMED = 12
+"""Characters of a request id that a row keeps."""
+
 RECENT = 16
-"""Requests of one row to which their references lead exactly. An attack that goes on cannot make
-the row longer."""
+"""Requests of one row that staff find by their ids. An attack cannot make the row longer."""
 
 SEVERAL = "*"
 """In place of the network, where several were in one bucket."""
@@ -130,7 +131,7 @@ class RefusalCount(models.Model):
     told = models.PositiveBigIntegerField(default=1)
     first_at = models.DateTimeField()  # the time of the event of the first, if it has one
     last_at = models.DateTimeField()
-    # How the ids of the last ``RECENT`` requests begin, newest first: references lead to them.
+    # How the ids of the last ``RECENT`` requests begin, newest first.
     recent = models.TextField(blank=True, default="", db_default="")
 
     objects = RefusalCountQuerySet.as_manager()

@@ -56,7 +56,6 @@ from optin.models import (
 )
 from optin.models.messages import LEASE, State
 from optin.origin import Origin
-from optin.runtime import references
 from optin.support import statistics
 
 logger = logging.getLogger(__name__)
@@ -232,9 +231,9 @@ def _counters(now: datetime) -> "models.QuerySet[SendCounter]":
 
 _PAST: dict[str, Callable[[datetime], "models.QuerySet[Any]"]] = {
     "counters": _counters,
-    # No reference leads to them any more, and events told of them all.
+    # Events told of them all.
     "refusals": lambda now: RefusalCount.objects.filter(
-        count=F("told"), ends_at__lte=now - references.KEPT
+        count=F("told"), ends_at__lte=now - ENDED_KEPT
     ),
     "guards": lambda now: Guard.objects.filter(until__lte=now - ENDED_KEPT),
     "idempotency_keys": lambda now: IdempotencyKey.objects.filter(

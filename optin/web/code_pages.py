@@ -20,7 +20,7 @@ from optin.operations.verification import Verification
 from optin.outcomes import CodeOutcome, NotCompared, whole_seconds
 from optin.passkeys import Options, PasskeyResponse
 from optin.runtime.redirects import SeeOther
-from optin.support import references
+from optin.support import requests
 from optin.web import sessions, typed, words
 from optin.web.forms import CodeForm, RecoveryForm
 from optin.web.pages import page
@@ -104,7 +104,7 @@ class CodePage(View):
         factors = overview(self.person)
         context = self._context(factors)
         if self.step == "help":
-            context["text_reference"] = references.of_last_text(self.person)
+            context["text_request_id"] = requests.of_last_text(self.person)
             return page(request, "not_received.html", **context)
         refused, waiting = sessions.take_refused(request), context["waiting"]
         cause = waiting or context["locked"] or context["no_texts"]

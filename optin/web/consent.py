@@ -37,8 +37,6 @@ from optin.errors import PasswordNeeded
 from optin.models import File, User
 from optin.models.second_factors import overview
 from optin.operations import openid, sign_in
-from optin.runtime import references
-from optin.runtime.references import Undecided
 from optin.web import sessions
 from optin.web.openid import ASKED, UnmetAuthenticationRequirements, Wanted, policy, unreadable
 from optin.web.pages import form_page, page, signed_in
@@ -125,7 +123,6 @@ class Authorize(OAuthLibMixin, View):
             return self._ask(request)
         except FatalClientError as error:
             # The client or its address is unknown: the browser must not be sent there.
-            references.mark(request.META, Undecided.BAD_CONSENT)
             return page(request, "consent.html", status=400, error=error.oauthlib_error)
         except OAuthToolkitError as error:
             return _back(self.error_response(error)[1]["url"])

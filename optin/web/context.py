@@ -27,8 +27,8 @@ def service(request: HttpRequest) -> dict[str, Any]:
         # Without a session there is no CSRF token to choose one with.
         "languages": settings.LANGUAGES if has_session else [],
         **flash,
-        # The reference of the refused request. It is computed only if the page shows it.
-        "reference": flash.get("refused_reference") or partial(sessions.reference_of, request),
+        # Of the refused request.
+        "request_id": flash.get("refused_request_id") or request.META.get("REQUEST_ID", ""),
     }
 
 

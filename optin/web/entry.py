@@ -24,9 +24,7 @@ from optin.operations.verification import Verification
 from optin.origin import Origin
 from optin.outcomes import By, RevocationOutcome, SignInOutcome
 from optin.passkeys import PASSWORDLESS, Options, are_offered, authentication_options
-from optin.runtime import references
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import Undecided
 from optin.web import sessions, words
 from optin.web.code_pages import CodePage, response_in
 from optin.web.forms import NewPasswordForm, PasswordForm, RecoveryForm, ResetForm, SignInForm
@@ -49,8 +47,6 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
     then = next_page(request, "account")
     if request.method != "POST" and request.user.is_authenticated:
         return SeeOther(then)
-    if "ended" in request.GET and request.method != "POST":
-        references.mark(request.META, Undecided.SESSION_ENDED)
     if "passkey" in request.POST and conf.passkey_sign_in:
         return _by_passkey(request)
     form = SignInForm(request.POST or None)
@@ -125,7 +121,6 @@ class SignInCode(CodePage):
         if request.user.is_authenticated:
             return SeeOther(next_page(request, "account"))
         if sessions.is_half(request):
-            references.mark(request.META, Undecided.SESSION_ENDED)
             said = _("Sign in again: your account was changed after you entered your password.")
             if sessions.half_is_late(request):
                 said = _("Sign in again: the time to enter the code is over.")

@@ -27,9 +27,7 @@ from optin.operations.sending import Sending
 from optin.operations.verification import Verification
 from optin.outcomes import By, CodeOutcome, FactorOutcome
 from optin.passkeys import PasskeyResponse
-from optin.runtime import references
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import Undecided
 from optin.web import sessions, typed, words
 from optin.web.code_pages import CodePage
 from optin.web.forms import CodeForm, NumberForm
@@ -146,7 +144,6 @@ def _opt_in(request: HttpRequest, file: File, form: NumberForm) -> Sending | Non
         number = form.cleaned_data["number"]
         return opt_ins.opt_in(user_of(request), file, number, **who_asks(request))
     except OnlyFiction:
-        references.mark(request.META, Undecided.ONLY_FICTION)
         said = _(
             "This organisation is a sandbox: it takes only mobile numbers that are kept free "
             "for films and books."

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
@@ -19,8 +20,7 @@ from whitenoise.responders import StaticFile
 
 from optin.errors import Busy
 from optin.outcomes import whole_seconds
-from optin.runtime import references, throttle
-from optin.runtime.references import Undecided
+from optin.runtime import throttle
 from optin.web import session_store, sessions, words
 
 _RETRY_AFTER = "5"
@@ -59,40 +59,38 @@ class PageEdge:
         try:
             request.get_host()
         except DisallowedHost:
-            references.mark(request.META, Undecided.FOREIGN_HOST)
             # LocaleMiddleware is not reached: without this, in the language of the last request.
             with translation.override(translation.get_language_from_request(request)):
                 response: HttpResponseBase = render(request, "400.html", status=400)
         else:
             response = self.get_response(request)
-        if response.status_code == 500 and request.META.get(_FAULT) in _OF_DATABASE:
-            response = _unavailable(request, request.META[_FAULT])
+        if response.status_code == 500 and _FAULT in request.META:
+            response = _unavailable(request)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     def process_exception(self, request: HttpRequest, exc: Exception) -> HttpResponse | None:
         """Answer 503 to a password while too many others are checked: this is not an error."""
-        return _unavailable(request, Undecided.BUSY) if isinstance(exc, Busy) else None
+        return _unavailable(request) if isinstance(exc, Busy) else None
 
 
-def _unavailable(request: HttpRequest, cause: Undecided) -> HttpResponse:
-    references.mark(request.META, cause)
-    html = _page(translation.get_language()).replace(_PLACE, references.of_request(request.META))
+def _unavailable(request: HttpRequest) -> HttpResponse:
+    html = _page(translation.get_language()).replace(_PLACE, request.META["REQUEST_ID"])
     response = HttpResponse(html, status=503)
     response["Retry-After"] = _RETRY_AFTER
     return response
 
 
-_PLACE = "the-reference"
+_PLACE = "the-request-id"
 
 
 @cache
 def _page(language: str | None) -> str:
-    """The page in *language*, which is active, with ``_PLACE`` in place of its reference.
+    """The page in *language*, which is active, with ``_PLACE`` in place of the request id.
 
     It is rendered once: it is needed under load.
     """
-    return render_to_string("503.html", {"reference": _PLACE})
+    return render_to_string("503.html", {"request_id": _PLACE})
 
 
 class StaticFiles(WhiteNoiseMiddleware):
@@ -127,11 +125,9 @@ class Throttle:
         match = request.resolver_match
         if getattr(view, "csrf_exempt", False) or (match and match.view_name in _WATCHED):
             return None
-        has_session, wait = _count(request)
+        wait = _count(request)
         if wait is None:
             return None
-        cause = Undecided.PAGE_REQUESTS if has_session else Undecided.NETWORK_REQUESTS
-        references.mark(request.META, cause)
         response = render(request, "429.html", {"wait": words.in_words(wait)}, status=429)
         response["Retry-After"] = str(whole_seconds(wait))
         return response
@@ -141,23 +137,23 @@ _WATCHED = {"livez", "readyz"}
 """Addresses for monitoring."""
 
 
-def _count(request: HttpRequest) -> tuple[bool, timedelta | None]:
-    """Count the request; return whether for its session, and how long to wait, if it must."""
+def _count(request: HttpRequest) -> timedelta | None:
+    """Count the request; return how long to wait, if it must."""
     is_known = request.user.is_authenticated
     if not is_known and request.method != "POST":
-        return False, None
+        return None
     has_password = not is_known and bool(request.POST.get("password"))
     # Between the password and the code, others at the address must not stop a person either.
     if is_known or (sessions.is_half(request) and not has_password):
-        return True, throttle.hit_page(session_store.row_of(request.session.session_key))
+        return throttle.hit_page(session_store.row_of(request.session.session_key))
     ip = sessions.origin_of(request).ip
-    return False, throttle.hit_network(ip, has_password=has_password)
+    return throttle.hit_network(ip, has_password=has_password)
 
 
 def _note_fault(sender: Any, request: Any, **options: Any) -> None:
-    """Keep with *request* what its exception was: the answer to it does not say."""
-    request.META[_FAULT] = references.fault(sys.exc_info()[1])
+    """Keep with *request* that the database failed: the answer to it does not say."""
+    if isinstance(sys.exc_info()[1], DatabaseError | InterfaceError):
+        request.META[_FAULT] = True
 
 
 _FAULT = "FAULT"  # among the WSGI variables: a client cannot name it
-_OF_DATABASE = {Undecided.DATABASE_AWAY, Undecided.NOT_WRITTEN}

@@ -26,9 +26,7 @@ from oauthlib.openid.connect.core.exceptions import (
 
 from optin.models import User
 from optin.operations import openid
-from optin.runtime import references
 from optin.runtime.redirects import SeeOther
-from optin.runtime.references import Undecided
 from optin.web import sessions
 from optin.web.pages import form_page, open_to_all, page
 
@@ -154,7 +152,6 @@ def _end_session(request: HttpRequest) -> HttpResponse:
     try:
         application, address = _read(request)
     except _Unfit as error:
-        references.mark(request.META, Undecided.BAD_CONSENT)
         return page(request, "end_session.html", status=400, error=str(error))
     is_in = request.user.is_authenticated or sessions.is_half(request)
     if is_in and request.method != "POST":

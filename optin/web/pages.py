@@ -24,9 +24,7 @@ from optin.operations.factors import Standing
 from optin.operations.passwords import Attempt
 from optin.operations.sign_in import SignIn
 from optin.outcomes import SignInOutcome, whole_seconds
-from optin.runtime import references
 from optin.runtime.redirects import SeeOther, local
-from optin.runtime.references import Undecided
 from optin.web import sessions, words
 
 View = Callable[..., HttpResponseBase]
@@ -101,10 +99,8 @@ def page(
     :param focus: the field that is the one task of the page. What is wrong comes before it.
     """
     refused = form is not None and form.errors and request.method == "POST"
-    if status == 404:
-        references.mark(request.META, Undecided.LINK_GONE)
-    elif form is not None and form.errors and _is_mistyped(request, form):
-        context.setdefault("reference", "")  # support has nothing to look up
+    if form is not None and form.errors and _is_mistyped(request, form):
+        context.setdefault("request_id", "")  # support has nothing to look up
     if form is not None and focus and not form.errors:
         form.fields[focus].widget.attrs["autofocus"] = True
     status = status or (422 if refused else 200)
@@ -135,10 +131,10 @@ def _is_mistyped(request: HttpRequest, form: BaseForm) -> bool:
     """Whether *form* was refused for what its fields hold, before anything was decided.
 
     Then some error has the code of a validation. What a view adds after a decision has none, and
-    what a code page left in the session has a reference.
+    what a code page left in the session has a request id.
     """
     if request.method != "POST":
-        return "reference" not in request.session
+        return "request_id" not in request.session
     return any(error.code for errors in form.errors.as_data().values() for error in errors)
 
 
@@ -206,5 +202,4 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """
     if request.path.startswith(resolve_url("sign-in")) and request.user.is_authenticated:
         return SeeOther(next_page(request, "account"))
-    references.mark(request.META, Undecided.CSRF)
     return render(request, "403_csrf.html", status=403)

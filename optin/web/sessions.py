@@ -35,8 +35,6 @@ from optin.operations.factors import FRESH, Standing
 from optin.operations.verification import REPEATED_WITHIN, Verification
 from optin.origin import Face, Origin
 from optin.outcomes import By
-from optin.runtime import references
-from optin.runtime.references import Undecided
 from optin.web import session_store
 
 
@@ -74,7 +72,6 @@ class Ages:
             now = timezone.now()
             if _is_over(request.session, request.user, now):
                 logout(request)
-                references.mark(request.META, Undecided.SESSION_ENDED)
                 said = _("You were signed out, to keep your account safe. Sign in again.")
                 flash(request, said, refused=True)
             elif now - _time(request.session, "seen") >= _SEEN_EVERY:
@@ -558,13 +555,8 @@ def refuse(request: HttpRequest, field: str, text: str, *, mistyped: bool = Fals
 
 
 def _refer(request: HttpRequest) -> None:
-    """Show the reference of this request on the next page."""
-    request.session["reference"] = reference_of(request)
-
-
-def reference_of(request: HttpRequest) -> str:
-    """Return the reference that a page shows where this request is refused."""
-    return references.of_request(request.META)
+    """Show the id of this request on the next page."""
+    request.session["request_id"] = request.META["REQUEST_ID"]
 
 
 def take_flash(request: HttpRequest) -> dict[str, Any]:
@@ -573,7 +565,7 @@ def take_flash(request: HttpRequest) -> dict[str, Any]:
         "flash": _take(request, "flash") or "",
         "flash_refused": bool(_take(request, "flash_refused")),
         "flash_to_password": bool(_take(request, "flash_to_password")),
-        "refused_reference": _take(request, "reference") or "",
+        "refused_request_id": _take(request, "request_id") or "",
     }
 
 

@@ -13,9 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from optin.gateways import Simulator
-from optin.runtime import metrics, references
+from optin.runtime import metrics
 from optin.runtime.redirects import SeeOther, local
-from optin.runtime.references import Undecided
 from optin.web import health
 from optin.web.context import has_simulator
 
@@ -105,13 +104,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     A view, not only a template: in development Django would answer with a page that
     repeats the query, and with it a ``WsAccessKey``.
     """
-    references.mark(request.META, Undecided.NO_ADDRESS)
     return render(request, "404.html", status=404)
 
 
 def denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A page for staff, or for staff with another role."""
-    references.mark(request.META, Undecided.NOT_STAFF)
     return render(request, "403.html", status=403)
 
 
@@ -123,12 +120,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """
     if isinstance(exception, SessionInterrupted):
         return SeeOther("sign-in")
-    references.mark(request.META, Undecided.MALFORMED)
     return render(request, "400.html", status=400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Any page that failed by a fault of ours. ``PageEdge`` has the faults of the database."""
-    references.mark(request.META, Undecided.INTERNAL)
-    context = {"reference": references.of_request(request.META)}
+    context = {"request_id": request.META["REQUEST_ID"]}
     return HttpResponse(render_to_string("500.html", context), status=500)

@@ -116,11 +116,6 @@ def q_is_ignored(request: Request, forward: Forward) -> Reply:
     return forward(replace(request, headers={**request.headers, "Accept": accept}))
 
 
-@answers_found_by(every_answer.support_reference, every_answer.help_link)
-def no_support_reference(reply: Reply) -> Reply:
-    return reply.with_headers(support_reference=None)
-
-
 @answers_found_by(every_answer.help_link)
 def a_wrong_code_has_a_cause(reply: Reply) -> Reply:
     link = reply.headers.get("link", "").replace("#otp_incorrect", "#otp_incorrect.unknown_id")
@@ -346,7 +341,7 @@ def view_is_enough(request: Request, forward: Forward) -> Reply:
     return reply
 
 
-@found_by(tokens.ignored_code, every_answer.support_reference, every_answer.help_link)
+@found_by(tokens.ignored_code, every_answer.help_link)
 def codes_are_always_judged(request: Request, forward: Forward) -> Reply:
     reply = forward(request)
     if b'"verification_code": "0000000"' in request.body:

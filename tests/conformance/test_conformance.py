@@ -268,8 +268,8 @@ def test_a_throttled_run_waits(bench: Bench) -> None:
     refused: list[str] = []
     help_ = f"{bench.options.base_url}/Help/Errors#throttled"
     link = f'{{"rel":"help","href":"{help_}","method":"GET","title":"throttled"}}'
-    page = f"{bench.options.base_url}/Help/Errors?reference=7KD-2QMX#throttled"
-    named = {"support_reference": "7KD-2QMX", "link": f'<{page}>; rel="help"'}
+    page = f"{bench.options.base_url}/Help/Errors#throttled"
+    named = {"link": f'<{page}>; rel="help"'}
     sentence = "Too many requests. Try again in 1 second."
     body = f'{{"StatusMessage":"{sentence}","_links":[{link}]}}'.encode()
 

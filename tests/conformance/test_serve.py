@@ -125,7 +125,7 @@ def test_an_answer_of_a_sandbox_that_is_another_is_found() -> None:
         "No input of a client leads to a 500.",
         # The proxy's address is another.
         "Each answer has the links of the table, and no others.",
-        "Link on each refusal of a call leads to the help for its reference and its code.",
+        "Link on each refusal of a call leads to the help for its code.",
     }
 
 

@@ -40,7 +40,6 @@ from optin.outcomes import (
     StaffOutcome,
     TokenOutcome,
 )
-from optin.runtime import references
 from optin.support import timeline, wording
 from optin.support.diagnosis import Question, diagnose
 from optin.web import account
@@ -499,7 +498,7 @@ def test_the_diagnosis_knows_the_latest_refusal(
 def test_purge_deletes_only_what_was_told(flood: Flood, clock: time_machine.Traveller) -> None:
     flood.challenge(0)
     flood.challenge(0)
-    clock.shift(references.KEPT + WINDOW)
+    clock.shift(retention.ENDED_KEPT + WINDOW)
     deleted = retention.purge(origin=Origin(Face.COMMAND))
     assert deleted["refusals"] == 1
     assert AuditEvent.objects.get(data__has_key="repeated").data["repeated"] == 1

@@ -16,7 +16,7 @@ from tests.kit.browser import NUMBER_PAGE, Browser, Page, sign_in
 from tests.kit.clients import Answer, Api, Tokens, bearer
 from tests.kit.people import NUMBER
 from tests.kit.phone import Phone, wrong
-from tests.kit.staff import REFERENCE, browser_of
+from tests.kit.staff import REQUEST_ID, browser_of
 
 ABROAD = "+447400123456"
 STAFF = Origin(Face.ADMIN, ip="192.0.2.99")
@@ -52,7 +52,7 @@ class Stage:
 
     @cached_property
     def support(self) -> Client:
-        """Who is asked, and pastes references: from now on for 15 minutes."""
+        """Who is asked, and pastes request ids: from now on for 15 minutes."""
         return browser_of("support")
 
     @property
@@ -78,7 +78,6 @@ class Stage:
         if self.browser.path != NUMBER_PAGE:
             self.enter()
             self.browser.go(NUMBER_PAGE)
-            self.clock.shift(1)  # what is decided within a second may share a reference
         return self.browser.send(number=number)
 
     def code(self, code: str = "") -> Page:
@@ -104,8 +103,8 @@ def first_on(page: Page) -> str:
     return page.errors or page.flash or about
 
 
-def reference_on(page: Page) -> str:
-    found = REFERENCE.search(page.text)
+def request_id_on(page: Page) -> str:
+    found = REQUEST_ID.search(page.text)
     assert found, page.text
     return found[1]
 
@@ -114,7 +113,6 @@ def reference_on(page: Page) -> str:
 class Help:
     """Where the ``Link`` of a refusal leads."""
 
-    reference: str
     anchor: str
 
     @property
@@ -136,37 +134,29 @@ def _errors() -> str:
 def help_of(answer: Answer) -> Help:
     """What the headers of a refusal lead to."""
     link = re.fullmatch(
-        r'<https://2fa\.example\.com/Help/Errors\?reference=([0-9A-Z-]{8})#([\w.]+)>; rel="help"',
+        r'<https://2fa\.example\.com/Help/Errors#([\w.]+)>; rel="help"',
         answer.headers["Link"],
     )
     assert link, answer.headers["Link"]
-    assert link[1] == answer.headers["Support-Reference"]
-    return Help(link[1], link[2])
+    return Help(link[1])
 
 
 @dataclass(frozen=True)
 class Led:
-    """What staff read first who pasted a reference."""
+    """What staff read first who pasted a request id."""
 
     why: str
     text: str
 
 
-def lead(client: Client, reference: str) -> Led:
-    """Paste *reference* as support does, and read the cause above the timeline."""
-    response: Any = client.post("/admin/find/", {"who": reference})
+def lead(client: Client, request_id: str) -> Led:
+    """Paste *request_id* as support does, and read the cause above the timeline."""
+    response: Any = client.post("/admin/find/", {"who": request_id})
     assert response.status_code == 303, _plain(response.content.decode())
     html = client.get(response["Location"]).content.decode()
     story = html.partition('id="led">')[2].partition("</section>")[0]
     found = re.search(r'data-cause="(\w+)"', story)
     return Led(found[1] if found else "", _plain(story))
-
-
-def found_by(client: Client, reference: str) -> str:
-    """What the page of the search says of *reference*, where it leads to no account."""
-    response: Any = client.post("/admin/find/", {"who": reference})
-    assert response.status_code == 200
-    return _plain(response.content.decode())
 
 
 def _plain(html: str) -> str:

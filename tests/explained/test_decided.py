@@ -2,8 +2,8 @@
 staff, each in their words.
 
 A seed brings a cause about as it comes about. Then a page meets it and a call meets it; the
-reference that each of them got leads staff to the cause. A row says ``None`` for a side that cannot
-meet it.
+request id that each of them got leads staff to the cause. A row says ``None`` for a side that
+cannot meet it.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,9 @@ from tests.explained.sides import (
     STAFF,
     Stage,
     first_on,
-    found_by,
     help_of,
     lead,
-    reference_on,
+    request_id_on,
 )
 from tests.kit.apps import WEB, add_app, make_recovery_codes, standing
 from tests.kit.browser import (
@@ -658,18 +657,16 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
 def test_each_side_is_told_the_cause(case: Case, stage: Stage) -> None:
     case.seed(stage)
-    stage.clock.shift(1)  # what is decided within a second may share a reference
     faults: list[str] = []
     if case.page:
         faults += met_by_page(case, stage, case.page)
     if case.call:
-        stage.clock.shift(1)
         answer = case.call(stage)
         there = help_of(answer)
         if there.anchor != case.anchor:
             faults.append(f"the link leads to {there.anchor}, not {case.anchor}")
         faults += missing("the client", there.text, case.for_client)
-        faults += led_to(stage, case, there.reference)
+        faults += led_to(stage, case, answer.headers["X-Request-Id"])
     assert not faults, "\n".join(faults)
 
 
@@ -680,30 +677,29 @@ def met_by_page(case: Case, stage: Stage, meets: Callable[[Stage], Page]) -> lis
         shown = stage.not_received()
     whole = case.withheld or meets in {delivery_page, app_page}
     faults += missing("the person", shown.text if whole else first_on(shown), case.for_person)
-    faults += led_to(stage, case, reference_on(shown))
+    faults += led_to(stage, case, request_id_on(shown))
     if case.withheld:
         faults += hidden_on(shown)
         stage.clock.shift(BEYOND_WAITS)
         answer = stage.api.opt_in(NUMBER)
         assert answer.status == 200
-        assert answer.headers.keys().isdisjoint({"Support-Reference", "Link"})
+        assert answer.headers.keys().isdisjoint({"Link"})
     return faults
 
 
-def test_what_can_be_no_number_was_decided_by_nobody(stage: Stage) -> None:
-    """It leaves no event, so staff learn the time, and that the log has the rest."""
+def test_what_can_be_no_number_leads_to_its_event(stage: Stage) -> None:
     shown = stage.opt_in("0299 999")
     assert "That number is too short. Write it like" in shown.errors
-    assert "reference" not in shown.text  # a typing error has none
+    assert "request ID" not in shown.text  # a typing error has none
     answer = stage.api.opt_in("0299 999")
     there = help_of(answer)
     assert (answer.code, there.anchor) == ("mobile_number_invalid", "mobile_number_invalid")
     assert "Write it as 0499 999 999" in there.text
-    assert "refused before anything was decided" in found_by(stage.support, there.reference)
+    assert "first entry below" in lead(stage.support, answer.headers["X-Request-Id"]).text
 
 
-def led_to(at: Stage, case: Case, reference: str) -> list[str]:
-    led = lead(at.support, reference)
+def led_to(at: Stage, case: Case, request_id: str) -> list[str]:
+    led = lead(at.support, request_id)
     if led.why != case.why:
         return [f"staff read {led.why or 'nothing'}, not {case.why}: {led.text}"]
     return missing("staff", led.text, case.staff)

@@ -28,7 +28,7 @@ ROOTS = {
 }
 """The ``User/`` calls, and the models of their bodies."""
 
-OF_ONE_REQUEST = frozenset({"X-Request-Id", "Support-Reference", "Link"})
+OF_ONE_REQUEST = frozenset({"X-Request-Id"})
 """Headers that differ from one request to the next, whatever is decided."""
 
 NAMESPACES = (

@@ -190,16 +190,16 @@ def ids(html: str) -> list[int]:
     return [int(pk) for pk in re.findall(r"/admin/optin/auditevent/(\d+)/change/", html)]
 
 
-REFERENCE = re.compile(r"reference\s*([0-9A-Z]{3}-[0-9A-Z]{4})")
-"""The reference on a page of a person."""
+REQUEST_ID = re.compile(r"request ID\s*([0-9a-f]{32})")
+"""The request id on a page of a person."""
 
 
-def lead(client: Client, reference: str) -> str:
+def lead(client: Client, request_id: str) -> str:
     """Return why, and the first entry of the timeline, on the page to which staff are led."""
-    response: Any = client.post("/admin/find/", {"who": reference})
+    response: Any = client.post("/admin/find/", {"who": request_id})
     assert response.status_code == 303, response.content.decode()
     html = client.get(response["Location"]).content.decode()
-    assert f"<h1>Reference {reference.upper()[:3]}" in html
+    assert f"<h1>Request {request_id}" in html
     story = html.partition('id="led"')[2]
     why, _, entries = story.partition('<ol class="events timeline">')
     said = why.partition("<nav")[0] + entries.partition("</li>")[0]

@@ -1,4 +1,4 @@
-"""Why one event came to what it did: what a reference leads to (G-07)."""
+"""Why one event came to what it did: what a request id leads to (G-07)."""
 
 from optin import phones
 from optin.causes import Cause, Question, Why

@@ -383,13 +383,13 @@ def test_a_typing_error_has_no_reference(ann: Browser, phone: Phone) -> None:
     for text in ("", "0491"):
         ann.send(number=text)
         assert ann.page.errors
-        assert "reference" not in ann.page.text
+        assert "request ID" not in ann.page.text
     ann.send(number=NUMBER)
     ann.send(code="12x")
     assert ann.page.errors
-    assert "reference" not in ann.page.text
+    assert "request ID" not in ann.page.text
     ann.send(code=wrong(phone.code()))
-    assert "reference" in ann.page.text
+    assert "request ID" in ann.page.text
 
 
 def test_expired_code(
@@ -411,7 +411,7 @@ def test_expired_code(
     assert focused.strip() == "Text me a new code"
     assert code_page.page.errors == ""  # the heading and one button say all
     assert "Text me a new code" in code_page.page.text
-    assert "reference" in code_page.page.text
+    assert "request ID" in code_page.page.text
     assert code not in code_page.page.html
     assert failures(user) == 0
 

@@ -152,7 +152,7 @@ def test_half_session_dies_after_ten_minutes(
     submit(half)
     assert (half.path == NUMBER_PAGE) == works
     assert works or half.page.flash.startswith(
-        "Sign in again: the time to enter the code is over. For support: reference "
+        "Sign in again: the time to enter the code is over. For support: request ID "
     )
     assert is_in(half) == works
 

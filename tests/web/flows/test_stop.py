@@ -133,8 +133,8 @@ def name(browser: Browser, number: str) -> str:
     said.append(browser.page.text)
     browser.go("/account/activity/")
     said += [line for line in browser.page.text.splitlines() if "number ..." in line][:1]
-    # A reference is of its request alone, whatever that named.
-    return re.sub(r"reference \w{3}-\w{4}", "", " ".join(" ".join(said).split()))
+    # A request id is of its request alone.
+    return re.sub(r"request ID \w{32}", "", " ".join(" ".join(said).split()))
 
 
 def test_a_number_that_was_named_and_never_proved(
