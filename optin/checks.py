@@ -271,7 +271,7 @@ def _misfit(misfit: Misfit, key_id: str) -> CheckMessage:
         return Error(
             "OPTIN_DIGEST_KEY is not the one that this database was written with.",
             hint="No number would be found, and one could become active for two people. Put the "
-            "former key back. To change it on purpose, see A new digest key in docs/run.md.",
+            "former key back: see Keys in docs/run.md.",
             id="optin.E302",
         )
     what = "is not in OPTIN_KEYS" if misfit is Misfit.KEY_MISSING else "has another value there"

@@ -144,8 +144,6 @@ _given = [name for name in ("SECRET_KEY", "BASE_URL") if _read(env.str, name, ""
 DEBUG: bool = _read(env.bool, "DEBUG", not _given, "must be true or false (optin.E110)")
 PORT: int = _read(_port, "PORT", 8000, "must be from 1 to 65535 (optin.E111)")
 DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var")))
-# The doctor checks the files in this folder. The service does not read them from here.
-CONFIG_DIR = Path(env.str("CONFIG_DIR", "/etc/optin"))
 
 
 def _kept(name: str, make: Callable[[], str]) -> str:

@@ -1,5 +1,5 @@
-"""The doctor: is this installation in order, and what is to be done if not?
+"""The doctor: what neither `check --deploy` nor `/readyz` can see of an installation.
 
-``running`` has the checks in their order, and runs them. Each is a function that returns findings
-(``findings``). A check leaves nothing behind; what its Django checks write is in docs/run.md.
+Each module looks at one thing, and yields findings (``findings``). ``running`` has the list, and
+runs it. A check leaves nothing behind.
 """

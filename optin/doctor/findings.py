@@ -7,20 +7,20 @@ from enum import StrEnum
 
 class Level(StrEnum):
     OK = "ok"
-    SKIPPED = "skipped"  # nobody looked, for a reason that is told
+    SKIPPED = "skipped"  # not checked, for a reason that the text names
     WARNING = "warning"
     FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's. None of its texts holds a secret."""
+    """One line of the doctor's output. None of its texts holds a secret."""
 
     level: Level
     text: str
-    """What is wrong, or what was found to be right."""
+    """What is wrong, or what is right."""
     seen: str = ""
-    """How that was seen, where the text does not say it."""
+    """How that was found, where the text does not say it."""
     do: str = ""
     """A command, or a section of a page in docs."""
 
@@ -43,19 +43,13 @@ def fault(text: str, *, do: str, seen: str = "") -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that is looked at."""
+    """One thing that the doctor checks."""
 
     name: str
     look: Callable[[], Iterable[Finding]]
     """Its docstring is the sentence for operators: what is right."""
     after: tuple[str, ...] = ()
-    """Checks that come first. If one of them, or one before it, finds a fault, this is skipped."""
-    seconds: float = 6.0
-    """After which it is given up."""
-    settles: float = 0.0
-    """Seconds of work after a start that may pass before what it finds is right."""
-    on_sqlite: bool = True
-    """Whether there is something to look at on SQLite, too."""
+    """Checks that come first. If one of them finds a fault or is skipped for one, so is this."""
 
     @property
     def right(self) -> str:

@@ -1,17 +1,14 @@
 """The gateways: each is reached as for a text, and asked where asking costs nothing."""
 
 from collections.abc import Iterator
-from time import monotonic
 from urllib.parse import urlsplit
 
 from optin import gateways
 from optin.conf import conf
-from optin.conf.sim_swaps import OFF
 from optin.doctor.findings import Finding, fault, ok, skipped, warning
 from optin.doctor.net import Place, Unreachable, days_left, ends_soon
-from optin.gateways import Gateway, Simulator, SmsError, sim_swap
+from optin.gateways import Gateway, Simulator, SmsError
 from optin.gateways.call import trust
-from optin.gateways.sim_swap import PATIENCE, Camara, SimUnknown
 from optin.support.wording import section
 
 _DO = section("gateways", "Gateways for texts")
@@ -27,26 +24,6 @@ def reach() -> Iterator[Finding]:
             yield skipped(f"{name}: its settings do not fit; see the settings.")
             continue
         yield from _reach(gateway)
-
-
-def knows_of_sims() -> Iterator[Finding]:
-    """The provider that knows of swapped SIMs gives us a token. It is asked about no number."""
-    if conf.sim_swap == OFF:
-        yield skipped("OPTIN_SIM_SWAP=off: nobody is asked whether SIMs were swapped.")
-        return
-    try:
-        provider = sim_swap.provider()
-        if isinstance(provider, Camara):
-            provider.new_token(monotonic() + PATIENCE)
-        yield ok(f"{provider.name} can be asked whether SIMs were swapped.")
-    except ValueError:
-        yield skipped("The settings of the provider do not fit; see the settings.")
-    except SimUnknown as exc:
-        yield fault(
-            f"Whether SIMs were swapped cannot be asked: {exc}.",
-            do="Check OPTIN_SIM_SWAP_CLIENT_ID and _CLIENT_SECRET, and the status of the provider. "
-            + section("gateways", "SIM swaps"),
-        )
 
 
 def _reach(gateway: Gateway) -> Iterator[Finding]:

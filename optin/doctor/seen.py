@@ -1,26 +1,21 @@
 """What the running service tells the doctor.
 
 The doctor asks the service through the proxy, as a visitor does. Only the service knows which
-address and scheme arrived. It answers whoever has ``SECRET_KEY``; for anybody else there is no such
-address.
+address and scheme arrived. It answers a caller that has ``SECRET_KEY``; for anybody else there is
+no such address.
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.core import signing
-from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
-from optin.gateways import every_setting
 from optin.origin import ip_of
 
 PATH = "/seen"
 HEADER = "X-Optin-Doctor"
 _SALT = "optin.doctor"
-_FRESH = 120  # seconds; clocks may be wrong, that is one of the things to find out
+_FRESH = 120  # seconds: the clocks of two machines may differ
 
 
 def token() -> str:
@@ -29,7 +24,7 @@ def token() -> str:
 
 
 def is_the_doctor(sent: str) -> bool:
-    """Whether *sent* is a ``token`` of the last two minutes."""
+    """Return whether *sent* is a ``token`` of the last two minutes."""
     try:
         found = signing.loads(sent, salt=_SALT, max_age=_FRESH)
     except signing.BadSignature:
@@ -42,38 +37,6 @@ def describe(environ: Mapping[str, Any], *, is_secure: bool) -> dict[str, Any]:
     return {
         "ip": ip_of(environ),
         "remote": environ.get("REMOTE_ADDR", ""),
-        "bound": environ.get("SERVER_NAME", ""),  # of gunicorn: the address that it listens at
         "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", ""),
         "secure": is_secure,
-        "now": timezone.now().isoformat(),
-        "release": _release(),
-        "settings": digests(),
     }
-
-
-def _release() -> str:
-    return str(settings.SPECTACULAR_SETTINGS["VERSION"])
-
-
-def digests() -> dict[str, str]:
-    """Return a keyed digest of each setting: they can be compared, and tell no value."""
-    values: dict[str, object] = {setting.name: setting.value for setting in every_setting()}
-    database = settings.DATABASES["default"]
-    values["DATABASE_URL"] = [database[k] for k in ("HOST", "PORT", "NAME", "USER", "PASSWORD")]
-    values["DEBUG"] = settings.DEBUG
-    values["METRICS_TOKEN"] = settings.METRICS_TOKEN
-    return {name: _digest(name, value) for name, value in values.items()}
-
-
-def _digest(name: str, value: object) -> str:
-    return str(salted_hmac(_SALT, f"{name}={value!r}", algorithm="sha256").hexdigest()[:16])
-
-
-def differing(theirs: object) -> list[str]:
-    """Return the names of the settings that differ between *theirs* and this process."""
-    known = theirs if isinstance(theirs, dict) else {}
-    return [
-        name
-        for name, digest in digests().items()
-        if not hmac.compare_digest(str(known.get(name, "")), digest)
-    ]

@@ -12,9 +12,6 @@ from optin.messaging.trials import Trial
 from optin.origin import Origin
 from optin.support.wording import section
 
-LONGEST = 10.0 * gateways.TIMEOUT
-"""Seconds for the gateways to take the texts: ten at most."""
-
 _PAUSE = 1.0  # seconds between two looks for receipts
 
 

@@ -10,7 +10,6 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from psycopg.errors import ReadOnlySqlTransaction
 
-from optin.doctor.database import POSTGRESQL, is_postgresql
 from optin.doctor.findings import Finding, fault
 from optin.models import (
     AuditEvent,
@@ -24,6 +23,7 @@ from optin.models import (
 )
 from optin.models.audit import LAST
 from optin.origin import Face
+from optin.support.wording import section
 
 PATIENCE = 2000
 """Milliseconds that one statement may take."""
@@ -54,7 +54,7 @@ def attempt() -> list[str]:
     """
     taken: list[str] = []
     with transaction.atomic(durable=True):
-        if is_postgresql():
+        if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {PATIENCE}")
                 cursor.execute(_TRY)
@@ -97,6 +97,7 @@ _REFUSED: dict[type[BaseException], tuple[str, str]] = {
     ReadOnlySqlTransaction: (
         "transactions are read-only",
         "SHOW default_transaction_read_only, and look where it is set: ALTER DATABASE optin RESET "
-        f"default_transaction_read_only; ALTER ROLE too. A standby takes no writes. {POSTGRESQL}",
+        "default_transaction_read_only; ALTER ROLE too. A standby takes no writes. "
+        + section("deploy", "PostgreSQL"),
     ),
 }

@@ -51,5 +51,5 @@ def usual(gateway: str, now: datetime) -> timedelta | None:
     )
     times = delivered.order_by("-created_at").values_list("sent_at", "delivered_at")[:_RECEIPTS]
     # The receipt may have come before the gateway's answer.
-    took = [max(came - sent, timedelta(0)) for sent, came in times if sent and came]
-    return median(took) if len(took) >= _ENOUGH else None
+    took = [max((came - sent).total_seconds(), 0) for sent, came in times if sent and came]
+    return timedelta(seconds=median(took)) if len(took) >= _ENOUGH else None

@@ -59,18 +59,6 @@ seals.seal(now - timedelta(minutes=60))
 """A person who asked for a code 90 minutes ago, and the seal over that event."""
 
 
-_SYSTEMCTL = """#!/usr/bin/env python3
-import sys
-for unit in sys.argv[3:]:
-    usual = {{"Id": unit, "LoadState": "loaded", "ActiveState": "active", "Result": "success"}}
-    said = {!r}
-    for name, value in (usual | (said if said.get("Id") == unit else {{}})).items():
-        print(f"{{name}}={{value}}")
-    print()
-"""
-"""Tells that all is well of each unit, but for what is put into the braces."""
-
-
 @dataclass
 class Installation:
     folder: Path
@@ -83,16 +71,12 @@ class Installation:
     """The port of the service, behind the proxy."""
     parts: dict[str, ExitStack] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
-    warm: "subprocess.Popen[str] | None" = None
 
     def doctor(self, **env: str) -> tuple[dict[str, Any], float]:
         """Run it with the environment of the service; return what it says, and the seconds."""
         began = time.monotonic()
-        if env:
-            done = self.manage("doctor", "--json", **env)
-            status, printed = done.returncode, done.stdout
-        else:
-            status, printed = self._warm()
+        done = self.manage("doctor", "--json", **env)
+        status, printed = done.returncode, done.stdout
         took = time.monotonic() - began
         secret = [*OWN_SECRETS.values(), self.gateway.token, "-password", "EXAMPLE-ONLY"]
         assert not [one for one in secret if one in printed]
@@ -100,28 +84,8 @@ class Installation:
         assert status == bool(said["faults"])
         return said, took
 
-    def _warm(self) -> tuple[int, str]:
-        """Run it in the process that is started already (``warm``)."""
-        if self.warm is None:
-            self.warm = subprocess.Popen(
-                [sys.executable, "-m", "tests.doctor.warm"],
-                cwd=ROOT,
-                env=self.env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        assert self.warm.stdin
-        assert self.warm.stdout
-        print("go", file=self.warm.stdin, flush=True)
-        status, printed = json.loads(self.warm.stdout.readline())
-        return status, printed
-
     def end(self) -> None:
         """Stop all that runs."""
-        if self.warm:
-            with self.warm:  # it ends with its input
-                pass
         for part in [*self.parts]:
             self.stop(part)
 
@@ -201,20 +165,6 @@ class Installation:
             self.parts["worker"] = stack.pop_all()
         until(lambda: self._beats() > before)
 
-    def restart_service(self, address: str = "127.0.0.1") -> None:
-        self.stop("service")
-        _serve(self, address)
-
-    @contextmanager
-    def systemd(self, **states: str) -> Iterator[None]:
-        """Let ``systemctl show`` tell these states of the unit with their ``Id``."""
-        made_up = self.folder / "bin" / "systemctl"
-        made_up.write_text(_SYSTEMCTL.format(states))
-        try:
-            yield
-        finally:
-            made_up.write_text(_SYSTEMCTL.format({}))
-
     def _beats(self) -> int:
         ((count,),) = self.sql("SELECT count(*) FROM procrastinate_workers")
         return int(count)
@@ -278,7 +228,6 @@ def _environment(
         **production_environment(),
         **OWN_SECRETS,
         "PATH": f"{folder}/bin:{os.environ['PATH']}",
-        "CONFIG_DIR": str(folder),
         "SSL_CERT_FILE": str(authority.path),
         "OPTIN_GATEWAY_CA": str(authority.path),
         "FRONT": str(front),
@@ -327,12 +276,6 @@ def installed(folder: Path) -> Iterator[Installation]:
         made.sql(GRANTS, "owner")
         done = made.manage("shell", "-v0", "-c", PAST)
         assert done.returncode == 0, done.stderr
-        for name in ("production.env", "owner.env"):
-            (folder / name).touch(0o600)
-        systemctl = folder / "bin" / "systemctl"
-        systemctl.parent.mkdir()
-        systemctl.write_text(_SYSTEMCTL.format({}))
-        systemctl.chmod(0o755)
         _serve(made)
         made.restart_proxy()
         made.start_worker()

@@ -9,7 +9,7 @@ from tests.doctor.installation import Installation, installed
 
 pytestmark = pytest.mark.long
 
-PATIENCE = 20
+PATIENCE = 40
 """Seconds that the doctor may take, whatever hangs."""
 
 
@@ -44,8 +44,6 @@ def test_a_fault_is_named_and_no_other(installation: Installation, seed: Seed) -
     first = [one for one in found if one["check"] == seed.check and one["level"] == seed.level]
     assert first, found
     assert all(seed.says in one["text"] for one in first), found
-    others = [one for one in found if one not in first]
-    assert [one for one in others if one["level"] == "fault"] == [], others
-    assert {one["check"] for one in others} <= seed.also, others
+    assert [one for one in found if one not in first] == []
     assert first[0]["do"]
     assert took < PATIENCE

@@ -1,4 +1,4 @@
-"""The mail server."""
+"""The mail server: it takes mails from us."""
 
 import smtplib
 import ssl
@@ -14,7 +14,7 @@ from optin.support.wording import section
 _MAIL = section("people", "Mails to people")
 
 
-def mail() -> Iterator[Finding]:
+def leaves() -> Iterator[Finding]:
     """The mail server answers, with TLS, and accepts the password."""
     if not settings.SENDS_MAIL:
         yield skipped("EMAIL_URL is not set: no mail is sent.")

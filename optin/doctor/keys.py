@@ -1,4 +1,4 @@
-"""Keys, the ledger, and the audit trail."""
+"""The keys and the seals: they fit the database."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,11 +8,9 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from optin import keys
-from optin.audit import homes, integrity
+from optin.audit import integrity
 from optin.conf import conf
-from optin.doctor import start
-from optin.doctor.database import is_postgresql
-from optin.doctor.findings import Finding, fault, skipped, warning
+from optin.doctor.findings import Finding, fault, skipped
 from optin.models import AuthenticatorApp, ProviderUser
 from optin.support.wording import section
 
@@ -24,12 +22,8 @@ SAMPLE = 5
 """Rows of each kind that are decrypted: the newest ones and the oldest."""
 
 
-def keys_() -> Iterator[Finding]:
+def fit() -> Iterator[Finding]:
     """They are those of the database, and open the oldest and newest numbers and apps."""
-    found = [start.as_finding(one) for one in start.messages() if one.id in start.KEYS]
-    if found:
-        yield from found
-        return
     numbers = _sample(ProviderUser.objects.select_related("user"))
     apps = _sample(AuthenticatorApp.objects.all())
     closed: list[Model] = [row for row in numbers if not _opens(row)]
@@ -67,21 +61,7 @@ def _is_found(row: ProviderUser) -> bool:
     return ProviderUser.digest_of(row.open_number(), row.user) == row.number_digest
 
 
-def restored() -> Iterator[Finding]:
-    """It can be written, and the database has all that it tells of, and lives where it did."""
-    found = [start.as_finding(one) for one in start.messages() if one.id in start.RESTORED]
-    if is_postgresql() and homes.look() is None:
-        found.append(
-            warning(
-                "Only the ledger shows that the database was restored: the server does not tell "
-                "who it is.",
-                do="GRANT EXECUTE ON FUNCTION pg_control_system() TO optin_service.",
-            )
-        )
-    yield from found
-
-
-def newest() -> Iterator[Finding]:
+def newest_seal() -> Iterator[Finding]:
     """The newest seal, its events and those after it are unchanged. For all, run
     `verify_audit`."""
     tally = integrity.Tally()
