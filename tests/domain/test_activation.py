@@ -34,7 +34,7 @@ from tests.kit.people import ORIGIN
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, notices, proved, rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 

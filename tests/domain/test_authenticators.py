@@ -30,7 +30,7 @@ from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.trail import decided_by, one_event
 from tests.kit.world import CODES, OTHER_PAGE, PAGE, Person, nothing_happens, notices, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 Given = Callable[[Person], object]

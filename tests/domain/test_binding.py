@@ -14,7 +14,7 @@ from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.trail import sql
 from tests.kit.world import World
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.kit.phone import wrong
 from tests.kit.trail import decided_by, one_event
 from tests.kit.world import CODES, PAGE, Person, nothing_happens, notices, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 

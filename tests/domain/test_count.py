@@ -16,7 +16,7 @@ from tests.kit.people import ORIGIN, OTHER_NUMBER, PASSWORD
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens, notices
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 REASON = "asked on the phone"
 

@@ -21,7 +21,7 @@ from tests.kit.people import PASSWORD, make_user
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, notices, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 Closed = EmailChange.Closed

@@ -22,7 +22,7 @@ from tests.kit.trail import newest_event, one_event, one_repeat
 from tests.kit.world import CODES, OTHER_PAGE, PAGE, Person, notices, proved
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    pytest.mark.django_db,
     pytest.mark.usefixtures("password_clients"),
 ]
 

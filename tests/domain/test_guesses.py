@@ -23,7 +23,7 @@ from tests.kit.guesses import Plan
 from tests.kit.trail import newest_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 OK, WRONG = CodeOutcome.OK, CodeOutcome.OTP_INCORRECT
 FEW = Rate(3, 30 * 86_400)

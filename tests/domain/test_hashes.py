@@ -77,7 +77,7 @@ def stored(text: str) -> str:
     return taken.wrapped() if isinstance(taken, Fast) else taken
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize("text", [pytest.param(h, id=name) for name, h in (SLOW | FAST).items()])
 def test_an_imported_hash_lets_in_once_and_is_replaced(text: str) -> None:
     user = make_user("dora")

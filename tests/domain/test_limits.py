@@ -35,7 +35,7 @@ from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(("setting", "rule", "together", "elsewhere"), TABLE)

@@ -42,7 +42,7 @@ from tests.kit.phone import Phone
 from tests.kit.trail import newest_event, one_event
 from tests.kit.world import World, nothing_happens
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 STAFF = Origin(Face.COMMAND, client="test")
 HOUR = timedelta(hours=1)

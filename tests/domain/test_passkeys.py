@@ -13,7 +13,7 @@ from tests.kit.people import PASSWORD
 from tests.kit.trail import one_event
 from tests.kit.world import PAGE, Person, notices
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 

@@ -10,7 +10,7 @@ from tests.kit.apps import add_app
 from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER, make_user
 from tests.kit.phone import Phone
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def propose(user: User, e164: str = NUMBER) -> bool:

@@ -27,7 +27,7 @@ from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.trail import one_event, one_repeat
 from tests.kit.world import PAGE, Person, nothing_happens, notices, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Kind = AuditEvent.Kind
 NEW = "quite another one"

@@ -17,7 +17,7 @@ from tests.kit.phone import Phone
 from tests.kit.trail import newest_event
 from tests.kit.world import PAGE, Person, World, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def take_over() -> None:

@@ -19,7 +19,7 @@ from tests.kit.people import OTHER_NUMBER, PASSWORD
 from tests.kit.trail import one_event
 from tests.kit.world import OTHER_PAGE, PAGE, Person, nothing_happens, proved
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 NEW = "quite another one"
 

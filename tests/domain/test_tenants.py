@@ -12,7 +12,7 @@ from tests.kit.people import make_user
 from tests.kit.trail import audit_trail_full
 from tests.kit.world import notices
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 BY_COMMAND = Origin(Face.COMMAND)
 Kind = AuditEvent.Kind

@@ -20,7 +20,7 @@ from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.phone import Phone
 from tests.kit.staff import ask, browser_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 WHY = "--reason=Ticket 34. Jo"
 SET = "optin/file/777/texts-end/"

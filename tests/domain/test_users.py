@@ -13,7 +13,7 @@ from optin.models import User
 from optin.models.users import note_sign_in
 from optin.operations import sign_in
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.kit.people import NUMBER, ORIGIN, OTHER_NUMBER
 from tests.kit.trail import audit_trail_full, one_event
 from tests.kit.world import World, nothing_happens, rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 Given = Callable[[World], object]
 Kind = AuditEvent.Kind
