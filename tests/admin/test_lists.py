@@ -157,41 +157,24 @@ def test_lists_take_the_same_statements_for_many_rows(
     assert not [sql for sql in many if "COUNT(" in sql.upper()]
 
 
-def test_two_facts_that_seldom_meet_are_looked_for_in_steps(
-    signed_in: In, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P-22: a page takes the same time, so it may end before anything is found, and says so."""
-    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 5)
-    record(reason="both", outcome="invalid_grant")
-    for _ in range(6):
-        record(2)
-        record(2, kind="sign_in", outcome="invalid_grant")
+def test_the_log_goes_back_90_days_and_further_if_asked(signed_in: In) -> None:
+    """P-22: a range of time bounds what a page reads. So does the export."""
+    for days in (200, 91, 90, 1):
+        record(at=NOON - timedelta(days=days), reason=str(days))
     client = signed_in("auditor")
-    seen: list[int] = []
-    pages = [read(client, LOG, kind="check", outcome="invalid_grant")]
-    while older := re.search(r'href="(\?[^"]*)" rel="next">Look further back', pages[-1]):
-        seen += ids(pages[-1])
-        assert "events were compared, back to " in pages[-1]
-        assert "No results." not in pages[-1]
-        pages.append(read(client, LOG + older[1].replace("&amp;", "&")))
-    seen += ids(pages[-1])
 
-    assert len(pages) == 3  # 13 events each, five at a time
-    assert [AuditEvent.objects.get(pk=pk).reason for pk in seen] == ["both"]
+    def reasons(html: str) -> list[str]:
+        return [AuditEvent.objects.get(pk=pk).reason for pk in ids(html)]
 
-
-def test_the_rarest_of_what_is_asked_for_leads(
-    signed_in: In, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else what is found at once is looked for among all that is common."""
-    monkeypatch.setattr("optin.audit.search.LOOKED_AT", 5)
-    record(1, user_id=41, file_id=777)
-    record(30, file_id=777)
-    client = signed_in("auditor")
-    for query in ({"user_id": "41"}, {"user_id": "41", "kind": "check", "file_id": "777"}):
-        html = read(client, LOG, **query)
-        assert len(ids(html)) == 1
-        assert "Look further back" not in html
+    html = read(client, LOG, kind="check")
+    assert reasons(html) == ["1", "90"]
+    further = re.search(r'href="(\?[^"]*)">Look further back', html)
+    assert further
+    html = read(client, LOG + further[1].replace("&amp;", "&"))
+    assert reasons(html) == ["91"]
+    html = read(client, LOG, kind="check", **{"from": "2026-01-01"})
+    assert reasons(html) == ["1", "90", "91", "200"]
+    assert "Look further back" not in html
 
 
 # -- filters -----------------------------------------------------------------------
@@ -248,11 +231,11 @@ def test_each_event_is_found_by_its_label_alone(kind: str) -> None:
             record(kind=kind, outcome=outcome, data=data, user_id=number)
     labels: dict[int, str] = {}
     whole, *parts = Happened.groups[AuditEvent.Kind(kind).label].items()
-    for _, (words, search) in parts:
-        for event in search.look(500).events:
+    for _, (words, said_so) in parts:
+        for event in AuditEvent.objects.filter(said_so):
             assert event.pk not in labels
             labels[event.pk] = words
-    events = whole[1][1].look(500).events
+    events = AuditEvent.objects.filter(whole[1][1])
     for event in events if parts else ():
         said = words_of(kind, event.outcome, event.data).staff
         assert said in labels.get(event.pk, "").split(" / ")

@@ -1,4 +1,4 @@
-"""The log with a million events: each page in the same time, whatever is asked for (P-22).
+"""The log with a million events: no page reads more than its range of time (P-22).
 
 That a plan has an index is not enough: an index can be gone through from end to end. So
 each statement is run, and what it read is counted.
@@ -20,13 +20,14 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from optin.admin.audit import Happened
-from optin.audit.search import LOOKED_AT
+from optin.audit.search import RANGE
 from optin.models import AuditEvent, File, ProviderUser, User
 from optin.support import statistics
 from tests.admin import events
 from tests.admin.events import BUSY, FILE, LEFT, LEFT_FILE, QUIET, SMALL_FILE
 from tests.kit.people import NOON, NUMBER
 from tests.kit.staff import In, ids
+from tests.kit.tamper import remove
 
 pytestmark = [
     pytest.mark.long,
@@ -38,6 +39,8 @@ LOG = "/admin/optin/auditevent/"
 ACCOUNT = "/admin/optin/user/{}/change/"
 MANY = 1_000_000
 PAGE = 50
+IN_RANGE = MANY * 2 // 7
+"""Events of 200 days, the longest range that is asked for."""
 SMALL = {"auth_permission", "django_content_type"}
 
 DAY = (NOON - timedelta(days=200)).date().isoformat()
@@ -194,15 +197,15 @@ def expected(query: str) -> list[int]:
     """The page that *query* asks for, by the plainest of all ways."""
     facts: dict[str, Any] = dict(each.split("=") for each in query.split("&") if each)
     days = Q()
-    for name, at in (("from", "at__gte"), ("until", "at__lt")):
-        if name in facts:
-            day = datetime.fromisoformat(facts.pop(name))
-            day += timedelta(days=name == "until")
-            days &= Q(**{at: timezone.make_aware(day)})
-    kind, is_label, _ = facts.get("kind", "").partition(":")
-    if is_label:
-        days &= Happened.options[facts["kind"]][1].rest
-        facts["kind"] = kind
+    until = facts.pop("until", "")
+    if until:
+        last = datetime.fromisoformat(until) + timedelta(days=1)
+        days &= Q(at__lt=timezone.make_aware(last))
+    since = (until and datetime.fromisoformat(until).date()) or timezone.localdate()
+    first = datetime.fromisoformat(facts.pop("from", (since - RANGE).isoformat()))
+    days &= Q(at__gte=timezone.make_aware(first))
+    if "kind" in facts:
+        days &= Happened.options[facts.pop("kind")][1]
     if "before" in facts:
         facts["pk__lt"] = facts.pop("before")
     found = AuditEvent.objects.filter(days, **facts).order_by("-pk")
@@ -215,16 +218,18 @@ def no_throttle(settings: Settings) -> None:
     settings.OPTIN_REQUESTS_PER_USER = ()
 
 
-def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client) -> None:
+def test_each_page_of_a_million_events_reads_no_more_than_its_range(client: Client) -> None:
     """P-22."""
     bound = Bound(client)
     few = Bound(client)
     seed(5000, end=NOON - events.SPAN)
     for query in [*ALONE, *TOGETHER]:
-        few.ask(f"{LOG}?{query}", LOOKED_AT)
-    few.ask(LOG, LOOKED_AT)
+        few.ask(f"{LOG}?{query}", IN_RANGE)
+    few.ask(LOG, IN_RANGE)
     for name, address, post in others():
-        few.ask(address, LOOKED_AT, name=name, post=post)
+        few.ask(address, IN_RANGE, name=name, post=post)
+    # What was recorded meanwhile would be newer than events with higher ids.
+    remove(*AuditEvent.objects.filter(at__gte=NOON))
 
     seed(MANY, end=NOON)
     middle = AuditEvent.objects.latest("pk").pk - MANY // 2
@@ -234,19 +239,12 @@ def test_each_page_of_a_million_events_is_found_in_the_same_time(client: Client)
     for _ in range(3):
         assert len(ids(html)) == PAGE
         html = bound.ask(LOG + older(html), 60).content.decode()
-    for query in ["", *ALONE]:
-        assert ids(bound.ask(f"{LOG}?{query}", 60).content.decode()) == expected(query), query
+    for query in ["", *ALONE, *TOGETHER]:
+        html = bound.ask(f"{LOG}?{query}", IN_RANGE).content.decode()
+        assert ids(html) == expected(query), query
         query = f"{query}&before={middle}".lstrip("&")
-        assert ids(bound.ask(f"{LOG}?{query}", 60).content.decode()) == expected(query), query
-    for query in TOGETHER:
-        html = bound.ask(f"{LOG}?{query}", LOOKED_AT + 1).content.decode()
-        there = expected(query)
-        if "Look further back" in html:
-            assert ids(html) == there[: len(ids(html))], query
-        else:
-            assert ids(html) == there, query
-        query = f"{query}&before={middle}"
-        bound.ask(f"{LOG}?{query}", LOOKED_AT + 1)
+        html = bound.ask(f"{LOG}?{query}", IN_RANGE).content.decode()
+        assert ids(html) == expected(query), query
     for name, address, post in others():
         bound.ask(address, 500, name=name, post=post)
 
