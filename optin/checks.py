@@ -1,6 +1,5 @@
 """System checks: a wrong setting stops the start, not a customer."""
 
-import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -222,36 +221,32 @@ def check_trial() -> Iterator[CheckMessage]:
         )
 
 
-_OF_LEDGER = 1024 * 1024
-"""Bytes at the end of the ledger that a start compares with the database, in about 0.2 s."""
-
-
 @_start
 def check_restored() -> Iterator[CheckMessage]:
-    """The database has the newest events of the ledger."""
-    if Conf.digest_key.fault(conf.digest_key) or Conf.ledger.fault(conf.ledger):
+    """The database is not older than the newest event that this machine has seen."""
+    if not conf.newest_event or Conf.newest_event.fault(conf.newest_event):
         return  # check_settings tells
-    folder, used = os.path.dirname(conf.ledger), os.path.exists(conf.ledger)
-    is_open = os.access(conf.ledger if used else folder, os.R_OK | os.W_OK)
-    behind = False
+    is_seen = behind = False
     with _asked():
         try:
-            behind = (is_open or not conf.ledger) and restores.is_behind(_OF_LEDGER)
-        except OSError:  # the ledger before this one
-            is_open = False
-    yield from _if(
-        conf.ledger and not is_open,
-        "E304",
-        "OPTIN_LEDGER cannot be read and written.",
-        f"Give {conf.ledger} to the account of the service. Run commands as it, too.",
-    )
+            behind = restores.is_behind()
+            is_seen = restores.newest_seen() is not None or not restores.newest_here()
+        except (OSError, ValueError):
+            pass
+        yield from _if(
+            not is_seen,
+            "W215",
+            f"{conf.newest_event} is missing, or cannot be read: if the database was restored, "
+            "nothing shows it here.",
+            "If it was restored, run after_restore. The service writes the file by itself, if its "
+            "account may write to that folder.",
+        )
     yield from _if(
         behind,
         "E303",
-        "The database was restored: it lacks events that a ledger tells of, or it is on "
-        "another server or timeline than before.",
-        "Codes that were used and keys that were revoked would work again. Run after_restore with "
-        "the ledgers of all machines: see Backup and restore in docs/upgrade-and-restore.md.",
+        "The database was restored: it is older than the newest event that this machine has seen.",
+        "Codes and tokens that were used would work again. Run manage after_restore: see Backup "
+        "and restore in docs/upgrade-and-restore.md.",
     )
 
 
@@ -335,11 +330,10 @@ def check_deployment() -> Iterator[CheckMessage]:
         "Name the networks of the proxies in front. If there are none, set OPTIN_NO_PROXY=True.",
     )
     yield from _if(
-        not conf.ledger,
+        not conf.newest_event,
         "W208",
-        "OPTIN_LEDGER is not set.",
-        "After a restore, nothing would tell which keys were revoked and which people erased since "
-        "the backup.",
+        "OPTIN_NEWEST_EVENT is not set.",
+        "Nothing would show that the database was restored, and that after_restore must be run.",
     )
     yield from _if(
         not conf.support,

@@ -8,7 +8,6 @@ Rules have their words in ``support.wording``, causes in ``support.diagnosis``.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import Any, Final
 
 from django.db.models import TextChoices
@@ -118,18 +117,6 @@ class News(TextChoices):
 _Data = Mapping[str, Any]
 
 
-class Ledger(Enum):
-    """Whether a decision has a line of its own in the ledger (``audit.ledger``)."""
-
-    NO = 0
-    TOLD = 1
-    GIVES_BACK = 2
-    """It has one, and gave something back or ended a stop."""
-
-
-TOLD, GIVES_BACK = Ledger.TOLD, Ledger.GIVES_BACK
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """All that is said of the events of one kind and outcome."""
@@ -147,7 +134,6 @@ class Row:
     """Whether it changes nothing and no limit counts it: it can repeat without end, and so repeats
     are only counted (``models.refusal_counts``)."""
 
-    ledger: Ledger = Ledger.NO
     news: Sequence[tuple[News, str]] = ()
     """What endpoints are told, and the reason."""
 
@@ -237,7 +223,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.VERIFY_OPT_IN: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Two-factor sign-in turned on"), security=True, ledger=TOLD,
+        "ok": done(_("Two-factor sign-in turned on"), security=True,
             news=[(News.NUMBER_ACTIVATED, "verified")],
             when={"replaced": done(_("Mobile number changed"),
                 news=[(News.NUMBER_CHANGED, "verified")])}),
@@ -266,7 +252,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.OPT_OUT: {
         **_REPEATED,
         **_CODE_REFUSED,
-        "ok": done(_("Mobile number removed"), security=True, ledger=TOLD,
+        "ok": done(_("Mobile number removed"), security=True,
             news=[(News.NUMBER_REMOVED, "opted_out")],
             when={**dict.fromkeys(
                       ("number and app removed", "number and passkey removed",
@@ -309,21 +295,21 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.SUSPEND: {
         "ok": done(_("Number suspended by staff"),
-            security=True, ledger=TOLD),
+            security=True),
         OTHERS: refused(_("Staff tried to suspend the number; nothing changed")),
     },
     Kind.RESUME: {
-        "ok": done(_("Suspension of the number ended by staff"), security=True, ledger=GIVES_BACK),
+        "ok": done(_("Suspension of the number ended by staff"), security=True),
         OTHERS: refused(_("Staff tried to end a suspension; nothing changed")),
     },
     Kind.UNLOCK: {
-        "ok": done(_("Account unlocked by staff"), ledger=GIVES_BACK,
+        "ok": done(_("Account unlocked by staff"),
             news=[(News.FACTOR_UNLOCKED, "staff")]),
         OTHERS: refused(_("Staff tried to unlock the account; nothing changed")),
     },
     Kind.REVOKE: {
         "ok": done(_("Two-factor sign-in turned off by staff"),
-            security=True, ledger=TOLD,
+            security=True,
             news=[(News.NUMBER_REMOVED, "revoked"),
                   (News.REVOCATION_DONE, "revoked")],
             when={"passkey removed": done(_("Passkey removed by staff"))}),
@@ -338,47 +324,42 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.FILE: {
         "changed": done(staff="File changed"),
         "removed": done(staff="File removed"),
-        "texts_end": done(staff="End of texts in a file: day set",
-            ledger=GIVES_BACK),  # a ledger that is read late may be outdated
-        "texts_stay": done(staff="End of texts in a file: day taken back",
-            ledger=GIVES_BACK),
+        "texts_end": done(staff="End of texts in a file: day set"),
+        "texts_stay": done(staff="End of texts in a file: day taken back"),
         OTHERS: done(staff="File made"),
     },
     Kind.MEMBER: {
-        "added": done(_("You were added to an organisation"), "Added to a file", security=True,
-            ledger=GIVES_BACK),
+        "added": done(_("You were added to an organisation"), "Added to a file", security=True),
         "ended": done(_("You were removed from an organisation"), "Removed from a file",
-            security=True, ledger=TOLD),
+            security=True),
         "manager": done(_("You can manage the integrations of an organisation"),
             "May manage the integrations of a file"),
         "manager_ended": done(_("You can't manage the integrations of an organisation any more"),
-            "May not manage the integrations of a file any more", security=True, ledger=TOLD),
+            "May not manage the integrations of a file any more", security=True),
         OTHERS: refused(_("Staff tried to change your organisations; nothing changed"),
             "Staff tried to change the files; nothing changed"),
     },
     Kind.ACCESS_KEY: {
         "made": done(_("An access key was made"), security=True),
-        "revoked": done(_("An access key was revoked"), security=True, ledger=TOLD),
+        "revoked": done(_("An access key was revoked"), security=True),
         OTHERS: refused(_("Staff tried to change the access keys; nothing changed")),
     },
     Kind.PASSWORD_CLIENTS: {
-        "off": done(staff="Sign-in by password for clients without an id switched off",
-            ledger=TOLD),
-        "on": done(staff="Sign-in by password for clients without an id switched on",
-            ledger=GIVES_BACK),
+        "off": done(staff="Sign-in by password for clients without an id switched off"),
+        "on": done(staff="Sign-in by password for clients without an id switched on"),
         OTHERS: done(),
     },
     Kind.KEYS: {"incomplete": refused(), OTHERS: done()},
     Kind.PURGE: {OTHERS: done()},
     Kind.ERASE: {
-        "ok": done(ledger=TOLD),
-        "unchanged": done(ledger=TOLD),
+        "ok": done(),
+        "unchanged": done(),
         OTHERS: done(staff="Person erased"),
     },
     Kind.PASSWORD: {
-        "changed": done(_("Password changed"), security=True, ledger=TOLD),
+        "changed": done(_("Password changed"), security=True),
         "set": done(_("New password given by an operator"),
-            security=True, ledger=TOLD),
+            security=True),
         "reset_asked": done(_("A link to choose a new password was sent by email"),
             security=True),
         "refused": refused(_("A link to choose a new password was asked for and not sent"),
@@ -391,7 +372,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.APP: {
         **_REPEATED,
-        "ok": done(_("Authenticator app added"), security=True, ledger=TOLD),
+        "ok": done(_("Authenticator app added"), security=True),
         "started": done(_("Set-up of an authenticator app started")),
         "text_first": done(_("Text message chosen as the first way to sign in")),
         "app_first": done(_("App or passkey chosen as the first way to sign in")),
@@ -399,7 +380,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.PASSKEY: {
         **_REPEATED,
-        "ok": done(_("Passkey added"), security=True, ledger=TOLD),
+        "ok": done(_("Passkey added"), security=True),
         "renamed": done(_("Passkey renamed"), counted=True),
         "passkey_limit": refused(counted=True),
         "passkey_refused": refused(counted=True),
@@ -407,12 +388,12 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.RECOVERY_CODES: {
         **_REPEATED,
-        "ok": done(_("New recovery codes made"), security=True, ledger=TOLD),
+        "ok": done(_("New recovery codes made"), security=True),
         "unchanged": done(_("Recovery codes downloaded or shown again"), counted=True),
         OTHERS: refused(_("New recovery codes refused")),
     },
     Kind.DISOWN: {
-        "ok": done(_("“This wasn't me”: everybody signed out"), ledger=TOLD,
+        "ok": done(_("“This wasn't me”: everybody signed out"),
             news=[(News.NUMBER_REMOVED, "not_me")], when={
             "number removed": done(_("“This wasn't me”: number removed, everybody signed out"),
                 news=[(News.NUMBER_REMOVED, "not_me")]),
@@ -421,7 +402,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
                 _("“This wasn't me”: passkey removed, everybody signed out")),
             "email removed": done(
                 _("“This wasn't me”: email address changed back, everybody signed out"))}),
-        SECURED: done(_("“That wasn't me”: everybody else signed out"), security=True, ledger=TOLD),
+        SECURED: done(_("“That wasn't me”: everybody else signed out"), security=True),
         "unchanged": done(_("“This wasn't me” again: nothing changed"), counted=True),
         "invalid_grant": refused(counted=True),
         OTHERS: refused(_("“This wasn't me”: wrong password entered")),
@@ -435,7 +416,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("An app wasn't allowed to act for the account")),
     },
     Kind.STOP: {
-        "ok": done(staff="All texts stopped by staff", ledger=TOLD,
+        "ok": done(staff="All texts stopped by staff",
             when={"allowed": done(staff="All texts allowed again by staff")}),
         "unchanged": done(staff="All texts stopped by staff; they were stopped already",
             when={"allowed": done(staff="All texts allowed again by staff; they weren't stopped")}),
@@ -443,22 +424,22 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.BREAKER: {OTHERS: done(staff="Closed prefix opened by staff")},
     Kind.DENY: {
-        "ok": done(staff="Put on the deny list by staff", ledger=TOLD,
+        "ok": done(staff="Put on the deny list by staff",
             when={"unlisted": done(staff="Taken off the deny list by staff")}),
         OTHERS: done(staff="Taken off the lists by staff; it was on none"),
     },
     Kind.SAFE: {
-        "ok": done(staff="Put on the safe list by staff", ledger=GIVES_BACK,
+        "ok": done(staff="Put on the safe list by staff",
             when={"unlisted": done(staff="Taken off the safe list by staff")}),
         OTHERS: done(),
     },
     Kind.NO_TEXTS: {
         **_REPEATED,
         "stopped": done(_("STOP came from the number: no text is sent to it"),
-            security=True, ledger=TOLD),
-        "ok": done(_("Texts to the number turned on again"), security=True, ledger=GIVES_BACK),
+            security=True),
+        "ok": done(_("Texts to the number turned on again"), security=True),
         "allowed": done(_("START came from the number: texts are sent to it again"),
-            security=True, ledger=GIVES_BACK),
+            security=True),
         "unchanged": done(_("Texts to the number turned on again; they weren't off"),
             counted=True),
         OTHERS: refused(_("Texts to the number weren't turned on again")),
@@ -473,21 +454,20 @@ _ROWS: dict[Kind, dict[str, Row]] = {
         OTHERS: refused(_("Staff tried to see the number in full; it wasn't shown")),
     },
     Kind.ROLE: {
-        "ok": done(_("Role as staff changed"), security=True, ledger=TOLD),
+        "ok": done(_("Role as staff changed"), security=True),
         OTHERS: refused(_("Staff tried to change the role; nothing changed")),
     },
     Kind.EXPORT: {OTHERS: done(staff="Audit events handed out as a file")},
     Kind.APPLICATION: {
-        "removed": done(staff="An application was removed", ledger=TOLD),
+        "removed": done(staff="An application was removed"),
         "trusted": done(staff="An application may name its users' addresses"),
-        "trust_ended": done(staff="An application may not name its users' addresses any more",
-            ledger=TOLD),
+        "trust_ended": done(staff="An application may not name its users' addresses any more"),
         "scim_allowed": done(staff="An application may keep people up to date by SCIM",
             security=True),
         "scim_token": done(staff="A token for SCIM was made for an application"),
         "scim_tokens_ended": done(staff="The tokens for SCIM of an application were ended",
             security=True),
-        "scim_ended": done(staff="An application may not use SCIM any more", ledger=TOLD),
+        "scim_ended": done(staff="An application may not use SCIM any more"),
         "made": done(staff="An application was made"),
         OTHERS: done(),
     },
@@ -517,8 +497,8 @@ _ROWS: dict[Kind, dict[str, Row]] = {
             _("Staff tried to plan or cancel the removal of two-factor sign-in; nothing changed")),
     },
     Kind.RESTORE: {
-        "gone": refused(_("The service was restored, and a change couldn't be made again")),
-        OTHERS: done(_("The service was restored, and a change was made again"), security=True),
+        "done": done(staff="All that is short-lived was ended after a restore"),
+        OTHERS: done(staff="Recorded after a restore by a release before 0.29"),
     },
     Kind.SESSION: {
         "ended": done(_("Signed out another device")),
@@ -557,13 +537,13 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.PERSON: {
         "created": done(_("Account made"), security=True),
-        "deactivated": done(_("Account deactivated"), security=True, ledger=TOLD),
-        "activated": done(_("Account activated again"), security=True, ledger=GIVES_BACK),
+        "deactivated": done(_("Account deactivated"), security=True),
+        "activated": done(_("Account activated again"), security=True),
         "imported": done(_("Account brought over from another system"), security=True,
             when=_TAKEN_OVER),
         "import_changed": done(_("Account changed by an import from another system"),
             when=_TAKEN_OVER),
-        "import_ended": done(staff="An import of people ended", ledger=TOLD),
+        "import_ended": done(staff="An import of people ended"),
         "provisioned": done(_("Account changed by an identity provider")),
         "in_use": refused(
             staff="An identity provider sent a name, an address or an id that is in use",
@@ -575,8 +555,7 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     },
     Kind.INVITATION: {
         "ok": done(_("Invited by email")),
-        "used": done(_("Password chosen by the link of an invitation"), security=True,
-            ledger=TOLD),
+        "used": done(_("Password chosen by the link of an invitation"), security=True),
         OTHERS: refused(_("Staff tried to send an invitation; no email was sent")),
     },
     Kind.SIM: {
@@ -588,17 +567,17 @@ _ROWS: dict[Kind, dict[str, Row]] = {
     Kind.WEBHOOK: {
         "made": done(_("Webhook endpoint added"), security=True),
         "secret_replaced": done(_("Secret of a webhook endpoint replaced"),
-            security=True, ledger=TOLD),
+            security=True),
         "switched_on": done(_("Webhook endpoint switched on"), security=True),
-        "switched_off": done(_("Webhook endpoint switched off"), security=True, ledger=TOLD),
+        "switched_off": done(_("Webhook endpoint switched off"), security=True),
         "failing": refused(_("Webhook endpoint switched off: all attempts failed")),
         "gone": refused(_("Webhook endpoint switched off: it answered 410 Gone")),
         "skipped": done(_("Event for a webhook endpoint skipped")),
         "given_up": refused(_("Event for a webhook endpoint skipped: ten attempts failed")),
         "tested": done(_("Test sent to a webhook endpoint")),
         "unchanged": done(_("Change to a webhook endpoint asked for; nothing changed")),
-        "removed": done(_("Webhook endpoint removed"), security=True, ledger=TOLD),
-        "changed": done(_("Webhook endpoint changed"), security=True, ledger=TOLD),
+        "removed": done(_("Webhook endpoint removed"), security=True),
+        "changed": done(_("Webhook endpoint changed"), security=True),
         "sent_again": done(_("Events sent to a webhook endpoint again")),
         OTHERS: done(),
     },

@@ -76,7 +76,7 @@ def test_no_secret_of_the_production_environment_may_be_used(
 def test_the_production_environment_loads(tmp_path: Path) -> None:
     """S-62. Nothing but its secrets is wrong with it, and no warning is left."""
     env = {**production_environment(), **OWN_SECRETS, "DATA_DIR": str(tmp_path)}
-    env["OPTIN_LEDGER"] = str(tmp_path / "ledger")  # in a folder that is here
+    env["OPTIN_NEWEST_EVENT"] = str(tmp_path / "newest-event")  # in a folder that is here
 
     done = PRESENT.manage("check", "--deploy", "--fail-level", "INFO", env=env)
 

@@ -50,13 +50,10 @@ LIKE = {
     # They are for production.
     "tests/test_docs.py::test_the_production_environment_loads": r"manage check --deploy",
     # They are for a database that was restored.
-    "tests/restore/test_after_restore.py::test_nothing_lives_again": (
+    "tests/restore/test_after_restore.py::test_nothing_short_lived_lives_again": (
         r"manage after_restore$|(runuser -u postgres -- )?pg_(dump|restore) "
     ),
-    "tests/restore/test_after_restore.py::test_lines_of_other_machines_and_of_logs_count": (
-        r"manage after_restore \S+ledger"
-    ),
-    "tests/restore/test_point_in_time.py::test_what_was_done_after_the_moment_stays_done": (
+    "tests/restore/test_point_in_time.py::test_all_that_was_archived_comes_back": (
         r"(runuser -u postgres -- )?pg_basebackup "
     ),
     # ``deploy/install`` does the same, and its units do.

@@ -215,8 +215,6 @@ def _passkey(one: Passkey) -> str:
         where = "synced to other devices" if one.is_backed_up else "not synced yet"
     used = f"last used {at(one.last_used_at)}" if one.last_used_at else "never used"
     said = f"{masked(one.name)}: id {one.pk}; {where}; added {at(one.created_at)}; {used}"
-    if not one.public_key:
-        return f"{said}; refused: it was removed before a restore"
     return said if one.rp_id == rp_id() else f"{said}; does not work here: made at {one.rp_id}"
 
 

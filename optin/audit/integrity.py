@@ -102,7 +102,7 @@ def verify(
     and no older range has events left.
     """
     yield from _check_copies()
-    tally.lost = restores.gaps("begun", former=True)
+    tally.lost = restores.gaps(former=True)
     pins = _pins()
     sealed = Content()
     walk = _Walk(tally, now - kept, pinned_before=_newest(pins))
@@ -147,7 +147,7 @@ def verify_newest(now: datetime, tally: Tally, *, kept: timedelta) -> Iterator[F
 
     :param kept: as for ``verify``.
     """
-    tally.lost = restores.gaps("begun", former=True)
+    tally.lost = restores.gaps(former=True)
     walk = _Walk(tally, now - kept, pinned_before=_newest(_pins()))
     newest = AuditSeal.objects.order_by("-first_id").first()
     next_id = 1

@@ -1,36 +1,91 @@
-"""What the database has lost because it was restored, and whether that was dealt with.
+"""Whether the database was restored from a backup, and which events it lost by that.
 
-The ledger shows it, or that the database is not at home (``homes``).
-
-Events of the kind "restore" record it. Their outcome is "noticed" (``is_behind``), then "begun" and
-"done" (``operations.restore``). There is also one for each decision that was carried out again.
+Each machine keeps one number in a file (``OPTIN_NEWEST_EVENT``): the id of the newest event that it
+has seen. If the newest event of the database has a lower id, the database was restored, and the
+service does not start until ``operations.restore`` has run. That lets ids go on above all lost
+ones, so that other machines start, too.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+import os
+import threading
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Min
+from django.db.models import Max
 
 from optin import keys
-from optin.audit import homes, ledger
-from optin.audit.ledger import Line
 from optin.audit.reading import rows_of
-from optin.audit.seals import drawn
 from optin.conf import conf
 from optin.models import AuditEvent
-from optin.origin import Face, Origin
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 1000  # lines at a time
-
-_EVER = datetime.min.replace(tzinfo=UTC)
+EVERY = 5.0
+"""Seconds between two numbers that one process writes."""
 
 Kind = AuditEvent.Kind
+
+# -- the newest event that this machine has seen -----------------------------------
+
+_noted_at = float("-inf")  # by time.monotonic(); of this process
+
+
+def note(event: AuditEvent, **signal: Any) -> None:
+    """Write the id of *event*, which is committed, into the file: only now and then."""
+    global _noted_at
+    if not conf.newest_event or time.monotonic() - _noted_at < EVERY:
+        return
+    _noted_at = time.monotonic()
+    try:
+        write(event.pk)
+    except OSError as exc:
+        # The decision stands.
+        logger.error("%s could not be written: %s", conf.newest_event, exc.strerror)
+
+
+def write(event_id: int) -> None:
+    """Write *event_id* into the file, unless a higher one is there."""
+    try:
+        if event_id <= (newest_seen() or 0):
+            return
+    except ValueError:
+        pass  # the file is damaged
+    new = f"{conf.newest_event}.{os.getpid()}.{threading.get_ident()}"
+    Path(new).write_text(f"{event_id}\n", encoding="ascii")
+    os.replace(new, conf.newest_event)
+
+
+def newest_seen() -> int | None:
+    """Return the number in the file, None if there is no file.
+
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it holds no number.
+    """
+    try:
+        return int(Path(conf.newest_event).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+
+
+def newest_here() -> int:
+    """Return the id of the newest event of the database."""
+    return AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0
+
+
+def is_behind() -> bool:
+    """Whether the database is older than the newest event that this machine has seen.
+
+    :raises OSError, ValueError: as ``newest_seen``.
+    """
+    seen = newest_seen() if conf.newest_event else None
+    return seen is not None and newest_here() < seen
+
+
+# -- what restores have lost -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,118 +102,19 @@ class Gap:
         return max(0, min(last, self.last) - max(first, self.first) + 1)
 
 
-def gaps(outcome: str, *, former: bool = False) -> list[Gap]:
-    """Return the gaps of all restores whose ``after_restore`` has this outcome.
+def gaps(*, former: bool = False) -> list[Gap]:
+    """Return the gap of each restore after which ``after_restore`` has run.
 
-    :param outcome: "begun" or "done".
     :param former: also those that a former digest key proves. They stand where seals show that
         nobody added them since.
     """
-    found = []
-    for event in _events(outcome=outcome):
+    found: dict[tuple[int, int], Gap] = {}
+    # Releases before 0.29 recorded each gap twice: also when it began.
+    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(outcome__in=["begun", "done"])
+    for event in rows_of(events, "key_id", "digest", "previous", "outcome"):
         first, last = (event.data.get(name) for name in ("lost_from", "lost_to"))
-        proved = event.is_proved() if former else _is_ours(event)
+        # The role of the service may add rows; nobody adds a proved one without the key.
+        proved = event.is_proved() and (former or event.key_id == keys.digest_key_id())
         if proved and isinstance(first, int) and isinstance(last, int):
-            found.append(Gap(first, last, event.at))
-    return found
-
-
-def unfinished() -> AuditEvent | None:
-    """Return the newest event of a restore that ``after_restore`` has not finished, or None.
-
-    Its outcome is "noticed" or "begun".
-    """
-    events = (event for event in _events() if event.outcome not in AGAIN)
-    newest = next(filter(_is_ours, events), None)
-    return newest if newest and newest.outcome != "done" else None
-
-
-def carried_out() -> set[tuple[int, str]]:
-    """Return the ids and digests of the lost events whose decisions were carried out again."""
-    events = _events(outcome__in=AGAIN)
-    return {(event.data["event"], event.data["digest"]) for event in events if _is_ours(event)}
-
-
-def _events(**which: Any) -> list[AuditEvent]:
-    """The events of restores, newest first, whatever somebody did to them."""
-    events = AuditEvent.objects.led_by("kind", Kind.RESTORE).filter(**which)
-    return rows_of(events, "key_id", "digest", "previous", "outcome")
-
-
-AGAIN = ("again", "unchanged", "gone")
-"""The result of carrying out a decision again."""
-
-
-def _is_ours(event: AuditEvent) -> bool:
-    # The role of the service may add rows; nobody adds one with this digest without the key.
-    # Somebody else may know a former key.
-    return event.key_id == keys.digest_key_id() and event.is_proved()
-
-
-# -- the ledger beside the database ------------------------------------------------
-
-
-def is_behind(size: int = 16 * 1024) -> bool:
-    """Whether the database was restored, and ``after_restore`` has not been run to its end.
-
-    Then the database is not at home, or it lacks one of the newest events that the ledger of this
-    machine tells of. A standby that took over without the decisions of the last seconds lacks them,
-    too. An event records this. So every machine knows, and lines that are written later do not
-    hide it.
-
-    :param size: bytes at the end of the ledger that are compared, in about 3 ms by default.
-    :raises OSError: if the ledger cannot be read.
-    """
-    if unfinished():
-        return True
-    lines = ledger.newest(size) if conf.ledger else []
-    away = missing(lines)
-    gone = lost(away)
-    if not gone:
-        return bool(not_carried_out(away)) or homes.is_elsewhere(lines)
-    logger.error(
-        "the database was restored: it lacks %s of the newest events of the ledger, from event %s"
-        " at %s on",
-        len(gone),
-        gone[0].event_id,
-        gone[0].at.isoformat(),
-    )
-    with transaction.atomic():
-        AuditEvent.objects.record(Kind.RESTORE, "noticed", origin=Origin(Face.COMMAND))
-    return True
-
-
-def not_carried_out(lines: Iterable[Line]) -> list[Line]:
-    """Return the decisions among *lines* that the database lacks, and that were not made again.
-
-    Also those from before the end of a restore, for which this ledger was forgotten.
-    """
-    told = missing([line for line in lines if line.kind])
-    known = carried_out() if told else set()
-    return [line for line in told if (line.event_id, line.digest) not in known]
-
-
-def lost(lines: Sequence[Line]) -> list[Line]:
-    """Return those of *lines* whose event the database lacks.
-
-    Leave out events that were purged, and events from before the end of the last restore.
-    """
-    away = missing(lines)
-    until = max((gap.at for gap in gaps("done")), default=_EVER) if away else _EVER
-    return [line for line in away if line.at > until]
-
-
-def missing(lines: Sequence[Line]) -> list[Line]:
-    """Return those of *lines* whose event the database lacks, though it was not purged."""
-    found = []
-    for start in range(0, len(lines), _CHUNK):
-        chunk = lines[start : start + _CHUNK]
-        events = AuditEvent.objects.filter(pk__in=[line.event_id for line in chunk])
-        digests = dict(events.values_list("pk", "digest"))
-        found += [line for line in chunk if digests.get(line.event_id) != line.digest]
-    if not found:
-        return []
-    # Read after them: what is purged meanwhile is not lost.
-    oldest = AuditEvent.objects.filter(pk__gt=0).aggregate(id=Min("pk"))["id"]
-    since = (drawn() or 0) + 1 if oldest is None else oldest
-    return [line for line in found if line.event_id >= since]
+            found[first, last] = Gap(first, last, event.at)
+    return list(found.values())

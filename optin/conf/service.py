@@ -117,8 +117,9 @@ class Service:
         ),
     )
     audit_retention = number(36, 730, 30, 36_500, "Days that audit events are kept.")
-    ledger = text(
+    newest_event = text(
         92,
-        "File that tells after a restore what was done since the backup. Each machine has its own.",
+        "File with the id of the newest audit event that this machine has seen. It shows that the "
+        "database was restored. Each machine has its own.",
         absolute,
     )

@@ -1,4 +1,4 @@
-"""The canary: one row that tells at once whether the keys, and the server, are the right ones."""
+"""The canary: one row that tells at once whether the keys are the right ones."""
 
 from django.db import models
 from django.db.models import Q
@@ -25,15 +25,11 @@ class Canary(models.Model):
 
     Keys under which the data was not written would not show before somebody's sign-in
     failed, or before one number became active for two people. They show here.
-
-    A restored database is not at the home that it has here (``audit.homes``).
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     sealed = models.TextField()
     digest = models.CharField(max_length=64)
-    # "" until it is known, and on SQLite.
-    home = models.CharField(max_length=48, blank=True, default="", db_default="")
 
     objects = CanaryManager()
 

@@ -35,8 +35,7 @@ class Passkey(FactorDevice):
     name = models.CharField(max_length=MAX_NAME)  # as the person calls it
     rp_id = models.CharField(max_length=253)  # the host of ``BASE_URL`` then
     credential_id = models.CharField(max_length=passkeys.MAX_CREDENTIAL_ID, unique=True)
-    # COSE, in base64url; "" if it was removed after the backup that was restored: it is refused.
-    public_key = models.TextField()
+    public_key = models.TextField()  # COSE, in base64url
     sign_count = models.PositiveBigIntegerField()  # 0 if the authenticator does not count
     can_be_backed_up = models.BooleanField()  # it can be synced to the person's other devices
     is_backed_up = models.BooleanField()
@@ -57,12 +56,12 @@ class Passkey(FactorDevice):
     @property
     def is_usable(self) -> bool:
         """Whether it is accepted. Browsers use it only at the host for which it was made."""
-        return bool(self.public_key) and self.rp_id == passkeys.rp_id()
+        return self.rp_id == passkeys.rp_id()
 
     @staticmethod
     def usable() -> Q:
         """Return the condition by which rows are usable."""
-        return Q(rp_id=passkeys.rp_id()) & ~Q(public_key="")
+        return Q(rp_id=passkeys.rp_id())
 
     def use(self, sign_count: int, now: datetime, *, is_backed_up: bool) -> None:
         """Store what the last valid assertion said. The caller holds the user's lock."""

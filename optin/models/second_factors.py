@@ -38,7 +38,7 @@ class SecondFactors:
 
     @property
     def usable_passkeys(self) -> list[Passkey]:
-        """Those made for the present host, and not removed before a restore."""
+        """Those made for the present host."""
         return [one for one in self.passkeys if one.is_usable]
 
     @property

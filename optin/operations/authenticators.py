@@ -361,8 +361,7 @@ def remove(
     will be asked for. Refresh tokens end (docs/contract.md, section 3.4).
 
     :param passkeys: the ids of ``Removal.PASSKEY``.
-    :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``. The ledger
-        tells these to a restored database.
+    :returns: the data of the event: what was ``removed``, and the ids of ``passkeys``.
     """
     user, now = factors.user, factors.now
     named: dict[Removal, Sequence[object]] = {

@@ -151,7 +151,7 @@ class Tally:
 
 
 def end(run: Run, total: Tally) -> None:
-    """Record what *run* wrote, if anything. After a restore, the ledger tells what is missing."""
+    """Record what *run* wrote, if anything."""
     if not run.dry_run and (total.made or total.changed):
         with transaction.atomic(durable=True):
             _record("import_ended", None, run, {"made": total.made, "changed": total.changed})

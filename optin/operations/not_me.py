@@ -188,7 +188,7 @@ def _take_back(factors: Factors, notice: Notice, now: datetime) -> dict[str, Any
     done = _effect(notice, user)
     if done in {Effect.PUTS_BACK, Effect.TAKES_AWAY} and (change := _change(notice)):
         if lost := email_changes.put_back(user, change):
-            data = {"removed": ["email"], "change": notice.about_id}  # for the ledger
+            data = {"removed": ["email"], "change": notice.about_id}
             delivery.notify(user, Notice.Kind.DISOWNED, now, about_id=lost.pk)
         else:
             done = Effect.TAKEN  # by somebody who was faster

@@ -249,7 +249,7 @@ def opens(user: User | None, link: str) -> bool:
     # In the unit of ``check_token``, which counts seconds in local time.
     now = default_token_generator._num_seconds(default_token_generator._now())
     age = timedelta(seconds=now - base36_to_int(link.partition("-")[0]))
-    return all(timezone.now() - age > gap.at for gap in restores.gaps("done"))
+    return all(timezone.now() - age > gap.at for gap in restores.gaps())
 
 
 def _is_invited(user: User, link: str) -> bool:

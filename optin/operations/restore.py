@@ -1,20 +1,20 @@
-"""After the database was restored: what was used up, revoked or refused since must not live again.
+"""After the database was restored from a backup: what was used up since must not live again.
 
-``after_restore`` first ends everything that is short-lived, of everybody: codes, sessions, tokens,
-links, and texts and mails that wait. Then it reads the ledger (``audit.ledger``), and carries out
-again, in their order, the decisions that the database has lost (``lost_decisions``).
+``after_restore`` ends everything that is short-lived, of everybody: codes, sessions, tokens, links,
+kept answers, and texts and mails that wait. What was decided after the backup is lost.
+
+Webhook events that wait stay: they tell of decisions that the database has. An endpoint that got
+one before knows it by its ``webhook-id``.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.sessions.models import Session
-from django.db import connection, transaction
-from django.db.models import F, Max
+from django.db import connection, models, transaction
+from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -25,13 +25,14 @@ from oauth2_provider.models import (
 )
 
 from optin import codes
-from optin.audit import homes, restores
-from optin.audit.ledger import Line
+from optin.audit import restores
 from optin.audit.seals import drawn
+from optin.conf import conf
 from optin.messaging.wording import DISOWNABLE
 from optin.models import (
     AuditEvent,
     AuthenticatorApp,
+    IdempotencyKey,
     Notice,
     PendingOtp,
     Revocation,
@@ -39,112 +40,53 @@ from optin.models import (
     User,
 )
 from optin.models.messages import State, Unsent
-from optin.operations import email_changes, lost_changes, lost_decisions, revocations
+from optin.operations import email_changes, revocations
 from optin.origin import Origin
 
 SPARE = 100_000
-"""How many ids after the newest line no later audit event gets. Lost events may have them:
-a process writes no line for some seconds (``ledger.MARK_EVERY``), but never so many events."""
+"""How many ids above the newest one known here no later event gets: other machines may have seen
+newer ones, and copies of seals may name them."""
 
-Kind = AuditEvent.Kind
-
-
-@dataclass(slots=True)
-class Restored:
-    """What ``after_restore`` did."""
-
-    ended: Counter[str] = field(default_factory=Counter)
-    """Rows that were ended for everybody, by what they are."""
-    again: Counter[str] = field(default_factory=Counter)
-    """Decisions that were carried out again, by the kind of their event."""
-    gone: int = 0
-    """Decisions about accounts, keys or files that the backup does not have."""
-    unknown: int = 0
-    """Decisions that this release does not know."""
-    set_up: list[int] = field(default_factory=list)
-    """Ids of users who set up a second factor since the backup, which is lost: they have none now,
-    or an old one that may not be accepted any more."""
-    imports: list[Line] = field(default_factory=list)
-    """Imports of people that are lost."""
+REASON = "The database was restored from a backup"
 
 
-def after_restore(lines: Iterable[Line], *, origin: Origin, force: bool = False) -> Restored:
-    """Bring the restored database to a state in which the service may run again.
+def after_restore(*, origin: Origin) -> Counter[str]:
+    """End what is short-lived, of everybody; return how many rows were ended, by what they are.
 
-    The service must be stopped. If this is stopped in the middle, run it again. If you find another
-    ledger later, run it with that one: then it only carries out what is in there.
-
-    :param force: end what is short-lived, of everybody, in any case.
-    :param lines: of the ledgers of all machines, in any order; a line may come more than once.
+    The service must be stopped. If this is stopped in the middle, run it again.
     """
-    told: dict[tuple[int, str], Line] = {}
-    newest: list[Line] = []
-    for line in lines:
-        if line.kind:
-            told[line.event_id, line.digest] = line
-        newest = [max([*newest, line], key=lambda each: each.event_id)]
-    missing = restores.missing([line for _, line in sorted(told.items())])
-    lost = restores.not_carried_out(missing)
-    left = lost_changes.left_without(missing)
-    until = max((gap.at for gap in restores.gaps("done")), default=None)
-    done = Restored()
-    is_new = force or bool(restores.unfinished() or restores.lost([*lost, *newest]))
-    is_new = is_new or homes.is_elsewhere()
-    gap: dict[str, int] = {}
-    if is_new:
-        gap = _skip_lost_ids(restores.missing(newest), origin)
-        with transaction.atomic(durable=True):
-            done.ended = _end_for_everybody(timezone.now())
-        for waits in Revocation.objects.open().select_related("user"):
-            # It does not count as withdrawn: whoever asked at sign-in may ask again.
-            ended_as, why = Revocation.Closed.RESTORED, lost_decisions.REASON
-            revocations.withdraw(waits.user, reason=why, origin=origin, closed_as=ended_as)
-            done.ended["revocations"] += 1
-        if stopped := email_changes.close_all(origin=origin):
-            done.ended["email_changes"] = stopped
-    for line in lost:
-        if line.outcome == "import_ended":
-            done.imports.append(line)
-            outcome = lost_decisions.leave(line, origin=origin)
-        elif line.gives_back and until and line.at <= until:
-            outcome = lost_decisions.leave(line, origin=origin)
-        else:
-            outcome = lost_decisions.carry_out(line, left, origin=origin)
-        done.again[line.kind] += outcome == "again"
-        done.gone += outcome == "gone"
-        done.unknown += outcome == "unknown"
-    done.set_up = lost_changes.still_without(left)
-    if is_new:
-        counts = {"ended": done.ended, "again": +done.again, "gone": done.gone}
-        _record("done", {**gap, **counts}, origin)
-        homes.settle()
-    return done
+    called_off: Counter[str] = Counter()
+    for waits in Revocation.objects.open().select_related("user"):
+        # It does not count as withdrawn: whoever asked at sign-in may ask again.
+        ended_as = Revocation.Closed.RESTORED
+        revocations.withdraw(waits.user, reason=REASON, origin=origin, closed_as=ended_as)
+        called_off["removals"] += 1
+    called_off["email_changes"] = email_changes.close_all(origin=origin)
+    lost_from = restores.newest_here() + 1
+    lost_to = max(drawn() or 0, _newest_seen(), lost_from) + SPARE
+    with transaction.atomic(durable=True):
+        now = timezone.now()
+        ended = +(called_off + _end_for_everybody(now))
+        _skip_to(lost_to)
+        data: dict[str, Any] = {"lost_from": lost_from, "lost_to": lost_to, "ended": ended}
+        done = AuditEvent.objects.record(
+            AuditEvent.Kind.RESTORE, "done", now=now, origin=origin, data=data
+        )
+    if conf.newest_event:
+        restores.write(done.pk)
+    return ended
 
 
-# -- the ids of lost events --------------------------------------------------------
-
-
-def _skip_lost_ids(newest: list[Line], origin: Origin) -> dict[str, int]:
-    """Let no later event get the id of a lost one; record these ids, and return that data.
-
-    Copies of seals, the ledger and other logs still name the lost events by their ids.
-    """
-    last = max((line.event_id for line in newest), default=0)
-    before = restores.unfinished()
-    if before and before.outcome == "begun" and last <= before.data["lost_to"]:
-        return {name: before.data[name] for name in ("lost_from", "lost_to")}
-    newest_here = AuditEvent.objects.aggregate(id=Max("pk"))["id"] or 0
-    gap = {
-        # The event that noticed the restore has the id of a lost event.
-        "lost_from": before.pk if before else newest_here + 1,
-        "lost_to": max(drawn() or 0, last) + SPARE,
-    }
-    _skip_to(gap["lost_to"])
-    _record("begun", gap, origin)
-    return gap
+def _newest_seen() -> int:
+    """Return the number of this machine, 0 if it has none that can be read."""
+    try:
+        return (restores.newest_seen() if conf.newest_event else None) or 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _skip_to(last: int) -> None:
+    """Let no later event get an id up to *last*: copies of seals still name the lost events."""
     with connection.cursor() as cursor:
         cursor.execute(_DRAW[connection.vendor], [last])
 
@@ -160,9 +102,6 @@ _DRAW = {
 }
 
 
-# -- what is ended for everybody ---------------------------------------------------
-
-
 def _end_for_everybody(now: datetime) -> Counter[str]:
     """End codes, sign-ins and links, and what waits to be sent; return how many rows of each."""
     ended: Counter[str] = Counter()
@@ -175,13 +114,15 @@ def _end_for_everybody(now: datetime) -> Counter[str]:
     AuthenticatorApp.objects.update(last_step=Greatest("last_step", step))
     AuthenticatorApp.objects.filter(confirmed=False).delete()
     ended["sessions"], _ = Session.objects.all().delete()
-    for model in (
+    tokens: list[type[models.Model]] = [
         get_refresh_token_model(),
         get_access_token_model(),
         get_id_token_model(),
         get_grant_model(),
-    ):
-        ended["tokens"] += model.objects.all().delete()[0]
+    ]
+    for model in tokens:
+        ended["tokens"] += model._default_manager.all().delete()[0]
+    ended["answers"], _ = IdempotencyKey.objects.all().delete()
     User.objects.update(
         session_epoch=F("session_epoch") + 1,
         sign_ins_ended_at=now,
@@ -194,9 +135,4 @@ def _end_for_everybody(now: datetime) -> Counter[str]:
     for model, state in ((SmsMessage, State.EXPIRED), (Notice, State.FAILED)):
         waiting = model.objects.filter(state__in=[State.QUEUED, State.SENDING])
         ended["messages"] += waiting.update(state=state, reason=Unsent.RESTORED)
-    return +ended
-
-
-def _record(outcome: str, data: dict[str, Any], origin: Origin) -> None:
-    with transaction.atomic(durable=True):
-        AuditEvent.objects.record(Kind.RESTORE, outcome, origin=origin, data=data)
+    return ended

@@ -195,9 +195,7 @@ _NUMBER = Select(
         .annotate(
             app=kinds_of("user")["app"],
             passkey=Exists(
-                Passkey._base_manager.filter(
-                    user=OuterRef("user"), rp_id=Param("rp_id", Passkey)
-                ).exclude(public_key="")
+                Passkey._base_manager.filter(user=OuterRef("user"), rp_id=Param("rp_id", Passkey))
             ),
         )
     )

@@ -170,7 +170,7 @@ def _judge_recovery(factors: Factors, recovery: RecoveryCode | None) -> Verifica
         return Verification(CodeOutcome.NOT_OPTED_IN)
     if recovery is None:
         return Verification(CodeOutcome.OTP_INCORRECT, compared=True)
-    data = {"recovery_code": recovery.pk}  # for the ledger: after a restore it stays used
+    data = {"recovery_code": recovery.pk}
     return Verification(CodeOutcome.OK, compared=True, by=By.RECOVERY, data=data)
 
 
@@ -342,7 +342,7 @@ def _passkey_of(factors: Factors, shown: Assertion, purpose: str) -> Passkey:
     no_handle = [] if purpose == PASSWORDLESS else [None]
     if shown.handle in {factors.user.handle.encode(), *no_handle}:
         for one in factors.passkeys:
-            if one.credential_id == shown.credential_id and one.public_key:
+            if one.credential_id == shown.credential_id:
                 return one
     raise PasskeyRefused(PasskeyFault.UNKNOWN)
 

@@ -83,9 +83,6 @@ POOL_FAILURES = Counter(
     "Requests and jobs that got no connection to the database.",
     registry=_OURS,
 )
-LEDGER_FAILURES = Counter(
-    "optin_ledger_failures", "Lines that could not be written to the ledger.", registry=_OURS
-)
 REQUESTS = Histogram(
     "optin_request_seconds",
     "Time from a request's arrival to its answer.",

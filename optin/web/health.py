@@ -29,7 +29,7 @@ _RETRY_AFTER = "5"
 _TRUSTED = 2.0
 """Seconds for which a process trusts what came of its last try to write: anybody may ask."""
 
-_REASONS = ("database", "migrations", "keys", "restored", "ledger", "writes")
+_REASONS = ("database", "migrations", "keys", "restored", "writes")
 
 
 @require_safe
@@ -53,8 +53,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
     ``database``: it does not answer. ``migrations``: some are not applied. ``keys``:
     they are not those with which the database was written. ``restored``: the database was
-    restored, and ``after_restore`` has not been run. ``ledger``: it cannot be read.
-    ``writes``: the database answers, but takes no writes. ``stopping``: the server stops soon.
+    restored, and ``after_restore`` has not been run. ``writes``: the database answers,
+    but takes no writes. ``stopping``: the server stops soon.
     """
     if stopping.announced():
         return _not_ready(["stopping"])
@@ -118,9 +118,8 @@ def _look() -> list[str]:
         return ["keys"]
     try:
         return ["restored"] if restores.is_behind() else []
-    except OSError as exc:
-        logger.warning("the ledger cannot be read: %s", exc.strerror)
-        return ["ledger"]
+    except (OSError, ValueError):
+        return []  # a check tells at the start
 
 
 # When this process last tried to write, by time.monotonic(), and what was wrong.

@@ -277,8 +277,7 @@ def new_sim(factors: Overview) -> str:
 def passkeys_elsewhere(factors: Overview) -> str:
     """Say that somebody can use none of their passkeys, which are all that they have."""
     said = _(
-        "Your passkeys don't work here. They were made for an earlier address of this website, or "
-        "removed before the service was restored."
+        "Your passkeys don't work here. They were made for an earlier address of this website."
     )
     return f"{said} {other_ways(factors)}"
 

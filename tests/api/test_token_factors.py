@@ -130,7 +130,7 @@ def test_opting_out_beside_a_passkey_that_does_not_work_turns_all_off(
     api.opt_out()
     assert "is off" in api.opt_out(person.phone.code()).data["StatusMessage"]
     assert (person.has, person.left()) == (set(), 0)
-    told = AuditEvent.objects.latest("pk").data  # a restore does the same again
+    told = AuditEvent.objects.latest("pk").data
     assert (told["removed"], len(told["passkeys"])) == (["number", "passkey"], 1)
 
 

@@ -155,7 +155,7 @@ ENDINGS: dict[str, Callable[[Clock, User], object]] = {
     "seven days": lambda clock, person: clock.shift(7 * DAY),
     "a newer one": lambda clock, person: invitations.invite(person, reason="Jo", origin=ORIGIN),
     "deactivated": _deactivated,
-    "restored": lambda clock, person: restore.after_restore([], origin=ORIGIN, force=True),
+    "restored": lambda clock, person: restore.after_restore(origin=ORIGIN),
     "a password": _now_with(password="pbkdf2$x"),
     "another address": _now_with(email="d@example.org"),
     "staff": _now_with(is_staff=True),

@@ -3,13 +3,10 @@
 What an operation decides is proved in ``tests/domain``; here each command calls the right one.
 """
 
-import logging
-from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
-from django.conf import LazySettings
 from django.core import mail
 from django.core.management import CommandError, get_commands, load_command_class
 from django.utils import timezone
@@ -143,24 +140,6 @@ def test_each_action_with_a_command_is_there() -> None:
         for act in group.acts
     }
     assert named <= acts
-
-
-@pytest.mark.parametrize(("options", "lines"), [([], 0), (["--verbosity", "2"], 1)])
-def test_a_command_prints_its_line_of_the_ledger_if_asked(
-    user: User,
-    settings: LazySettings,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    options: list[str],
-    lines: int,
-) -> None:
-    """The ledger has it in any case. Options of Django may stand after the act."""
-    caplog.set_level(logging.DEBUG, "optin.audit")  # of what is caught; back at the end
-    logging.getLogger("optin.audit").setLevel(logging.INFO)
-    settings.OPTIN_LEDGER = str(tmp_path / "ledger")
-    run("person", "deactivate", "ann", WHY, *options)
-    assert len([one for one in caplog.messages if one.startswith("ledger ")]) == lines
-    assert "outcome=deactivated" in (tmp_path / "ledger").read_text()
 
 
 # -- what stands alone on the last line ----------------------------------------------

@@ -41,7 +41,7 @@ class Image:
     command: tuple[str, ...]
     """What it runs if nobody says otherwise."""
     user: str
-    ledger: Path
+    state: Path
     """The folder of this machine that is its volume."""
     root: Path
     """Where this machine sees its files."""
@@ -50,7 +50,7 @@ class Image:
         """What runs *command* in it with the rights that compose.yaml leaves to it."""
         options = [f"--env={name}={value}" for name, value in env.items()]
         options += ["--user=root", "--cap-add=CAP_SYS_ADMIN"]
-        options += [f"--volume={self.ledger}:/var/lib/optin"]
+        options += [f"--volume={self.state}:/var/lib/optin"]
         inside = ["sh", "-c", _CONFINED, "sh", *self.user.split(":"), *command]
         return ["buildah", "run", *options, self.container, "--", *inside]
 
@@ -150,11 +150,11 @@ def image(storage: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
         f"--ulimit=nproc={resource.getrlimit(resource.RLIMIT_NPROC)[1]}",
     ]
     container = run("buildah", "from", *limits, "optin")
-    ledger = tmp_path_factory.mktemp("ledger")
+    state = tmp_path_factory.mktemp("state")
     uid, gid = map(int, made["User"].split(":"))
-    os.chown(ledger, uid, gid)
+    os.chown(state, uid, gid)
     root = Path(run("buildah", "mount", container))
-    return Image(container, storage, tuple(made["Cmd"]), made["User"], ledger, root)
+    return Image(container, storage, tuple(made["Cmd"]), made["User"], state, root)
 
 
 def test_nobody_can_change_what_is_in_it(image: Image) -> None:
@@ -281,4 +281,4 @@ def test_an_opt_in_through_it(
         style = site.send("/static/admin/css/base.css", method="GET", Host=HOST)
         assert (style.status, style.headers["Content-Type"][:8]) == (200, "text/css")
     assert not listens(site.port)
-    assert (image.ledger / "ledger").read_text()
+    assert (image.state / "newest-event").read_text()

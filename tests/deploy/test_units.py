@@ -1,7 +1,5 @@
 """The units in deploy/systemd: right for systemd, as restricted as they say, and what they run."""
 
-import gzip
-import itertools
 import os
 import re
 import shutil
@@ -12,12 +10,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from pytest_django.fixtures import Settings
 
-from optin.audit import ledger
-from optin.operations import people
 from tests.kit.clusters import BIN, new_cluster
-from tests.kit.people import ORIGIN
 from tests.kit.server import ROOT, needs
 
 FOLDER = ROOT / "deploy" / "systemd"
@@ -110,34 +104,3 @@ def test_a_backup_is_whole_and_old_ones_go(tmp_path: Path) -> None:
     assert re.fullmatch(r"optin-\d{4}-\d\d-\d\d\.dump", made)
     assert (folder / made).stat().st_mode & 0o077 == 0
     subprocess.run([BIN / "pg_restore", "--list", folder / made], check=True, capture_output=True)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_no_line_of_the_ledger_is_lost_while_backups_need_it(
-    tmp_path: Path, settings: Settings
-) -> None:
-    """Each day logrotate runs, and on most days nobody decides anything."""
-    program = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin")
-    needs("logrotate", program is not None)
-    assert program
-    settings.OPTIN_LEDGER = str(tmp_path / "ledger")
-    tmp_path.chmod(0o755)
-    text = (ROOT / "deploy" / "logrotate").read_text()
-    text = text.replace("/var/lib/optin", str(tmp_path)).replace("    su optin optin\n", "")
-    # As Debian's, whose "create" leaves an empty file.
-    (tmp_path / "conf").write_text(f"create\n{text}")
-    (tmp_path / "conf").chmod(0o644)
-    backups = (ROOT / "deploy" / "backup").read_text()
-    (days,) = map(int, re.findall(r"-mtime \+(\d+)", backups))
-    person = people.create("ann", "ann@example.com", origin=ORIGIN)
-    decisions = itertools.cycle([people.deactivate, people.activate])
-    for day in range(2 * days):
-        if day % 7 == 0:
-            next(decisions)(person, reason="Ticket", origin=ORIGIN)
-        command = [program, "--force", "--state", f"{tmp_path}/state", f"{tmp_path}/conf"]
-        subprocess.run(command, check=True)
-        assert ledger.newest(10_000)
-    packed = [gzip.decompress(file.read_bytes()).decode() for file in tmp_path.glob("ledger*.gz")]
-    kept = "".join([*packed, *(file.read_text() for file in tmp_path.glob("ledger*[!z]"))])
-    told = [line for line in ledger.read(kept.splitlines()) if line.is_told]
-    assert len(told) == len(range(0, 2 * days, 7))

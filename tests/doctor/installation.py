@@ -239,7 +239,7 @@ def _environment(
         "FORWARDED_ALLOW_IPS": "127.0.0.1,127.0.0.2",
         "DATABASE_URL": url,
         "EMAIL_URL": f"submission://optin:mail-password@localhost:{mail.port}",
-        "OPTIN_LEDGER": str(folder / "ledger"),
+        "OPTIN_NEWEST_EVENT": str(folder / "newest-event"),
         "OPTIN_GATEWAYS": "http,twilio",
         "OPTIN_GATEWAY_HTTP_URL": f"https://localhost:{sms.port}/texts",
         "OPTIN_GATEWAY_TWILIO_URL": f"https://localhost:{sms.port}",

@@ -74,7 +74,7 @@ READ: list[tuple[str, str, Any]] = [
     ("OPTIN_GATEWAY_TWILIO_SENDER", "Harbour Bks", "Harbour Bks"),
     ("OPTIN_RECEIPT_SECRET", "A1b2" * 8, "A1b2" * 8),
     ("OPTIN_SENDERS", "AU:Harbour B, NZ:+6421555", (("AU", "Harbour B"), ("NZ", "+6421555"))),
-    ("OPTIN_LEDGER", " /var/lib/optin/ledger ", "/var/lib/optin/ledger"),
+    ("OPTIN_NEWEST_EVENT", " /var/lib/optin/newest ", "/var/lib/optin/newest"),
     ("OPTIN_RECOVERY_DELAY", "259200", 259_200),
     ("OPTIN_ALARM_EMAIL", "a@example.com, b@example.com", ("a@example.com", "b@example.com")),
 ]
@@ -152,7 +152,7 @@ WRONG: dict[str, list[Any]] = {
     ],
     "OPTIN_AUDIT_RETENTION": [29, 36_501],
     "OPTIN_SUPPORT": ["x" * 101, "two\nlines"],
-    "OPTIN_LEDGER": ["ledger"],
+    "OPTIN_NEWEST_EVENT": ["newest"],
     "OPTIN_RECOVERY_DELAY": [-1, 86_399, 1_209_601],
     "OPTIN_ALARM_EMAIL": [
         ("ops@example.com", "two words@example.com"),
@@ -292,7 +292,7 @@ def test_what_a_gateway_lacks_is_told_without_its_secrets(production: LazySettin
         ("W206", {}, {"TRUSTED_PROXIES": (ip_network("10.0.0.0/8"),)}),
         ("W206", {}, {"OPTIN_NO_PROXY": True}),
         ("W206", {}, {"DEBUG": True}),
-        ("W208", {"OPTIN_LEDGER": ""}, {"OPTIN_LEDGER": "/ledger"}),
+        ("W208", {"OPTIN_NEWEST_EVENT": ""}, {"OPTIN_NEWEST_EVENT": "/newest"}),
         ("W209", {"OPTIN_SUPPORT": ""}, {"OPTIN_SUPPORT": "+61 2 5550 1234"}),
         ("W213", {"OPTIN_OTP_DIGITS": 6}, {"OPTIN_OTP_DIGITS": 7}),
     ],

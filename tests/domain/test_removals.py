@@ -778,7 +778,7 @@ def test_of_a_superior_only_who_asked_withdraws(ann: Person) -> None:
 def test_after_a_restore_whoever_had_asked_can_ask_again(ann: Person, clock: Clock) -> None:
     waits = asked(ann)
     clock.shift(DAY)
-    after_restore([], origin=COMMAND, force=True)
+    after_restore(origin=COMMAND)
     assert ended_as(waits) == Closed.RESTORED
     assert own_removals.way_of(ann.user).outcome is RevocationOutcome.ASKED
 

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from optin.audit import ledger, seals
+from optin.audit import seals
 from optin.conf import Rate
 from optin.errors import Busy
 from optin.gateways import Fate, SmsError
@@ -33,7 +33,7 @@ from optin.runtime import hashing
 from tests.kit.people import NUMBER, ORIGIN
 from tests.kit.phone import Gateways, Stub
 from tests.kit.races import all_places_taken
-from tests.kit.server import METRICS_TOKEN, until
+from tests.kit.server import METRICS_TOKEN
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -81,7 +81,6 @@ def test_the_server_that_is_not_ready_says_why(read: Read, settings: LazySetting
         'reason="migrations"': 0,
         'reason="keys"': 1,
         'reason="restored"': 0,
-        'reason="ledger"': 0,
         'reason="writes"': 0,
     }
 
@@ -219,13 +218,3 @@ def test_connections_of_the_pool(read: Read) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(use).result()
     assert read("optin_pool_wait_seconds_count")[""] - waits == 1
-
-
-def test_lines_that_the_ledger_lacks(
-    read: Read, user: User, file: File, settings: LazySettings, tmp_path: object
-) -> None:
-    before = read("optin_ledger_failures_total")[""]
-    settings.OPTIN_LEDGER = str(tmp_path)  # a folder
-    ledger._marked_at = 0.0
-    opt_ins.opt_in(user, file, NUMBER, origin=ORIGIN)
-    until(lambda: read("optin_ledger_failures_total")[""] == before + 1)

@@ -66,7 +66,7 @@ def environment(folder: Path) -> dict[str, str]:
         "OPTIN_GATEWAY_KANNEL_USER": "optin",
         "OPTIN_GATEWAY_KANNEL_PASSWORD": secrets.token_hex(20),
         "EMAIL_URL": "dummy://",
-        "OPTIN_LEDGER": str(folder / "ledger"),
+        "OPTIN_NEWEST_EVENT": str(folder / "newest-event"),
         "OPTIN_BREAKER_UNPROVED": "0",  # most visitors of the load verify nothing
         "OPTIN_SENDS_PER_FILE": "1000000/86400",
         "OPTIN_SENDS_TOTAL": "1000000/86400",

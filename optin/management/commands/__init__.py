@@ -1,7 +1,6 @@
 """Commands for operators: parse, call one operation, print."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,12 +43,9 @@ def recording(model: type[Model], record: Callable[[Any], None]) -> Iterator[Non
 
 
 class Tells(base.BaseCommand):
-    """Says why an operation was refused. With ``--verbosity 2`` it prints its lines of the ledger,
-    too."""
+    """Says why an operation was refused."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
-        if options["verbosity"] > 1:
-            logging.getLogger("optin.audit").setLevel(logging.DEBUG)
         try:
             with override(None):  # mails are in the language of each person
                 return super().execute(*args, **options)

@@ -228,8 +228,7 @@ def _of_factors(known: Known) -> Iterator[Cause]:
     if factors.is_on and not factors.usable:
         yield no_entry(
             Why.NONE_USABLE,
-            "No passkey of this account works: each was made for an earlier host of this service, "
-            "or was removed before a restore.",
+            "No passkey of this account works: each was made for an earlier host of this service.",
             "Tell them to use a recovery code, then to add another factor."
             if factors.recovery_codes
             else _HAVE_REMOVED.capitalize(),
