@@ -28,6 +28,12 @@ DROPPED_BY_PURGE = f"""
     AND obj_description(oid, 'pg_class') = 'purge drops this table'
     AND oid NOT IN (SELECT inhrelid FROM pg_inherits)
 """  # noqa: S608
+# The first partition was the whole table once: its indexes have the names that the new one needs.
+RENAMED = f"""
+    SELECT format('ALTER INDEX {SCHEMA}.%I RENAME TO %I', relname, 'former_' || relname)
+    FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'i'
+    AND relname NOT LIKE 'former_%'
+"""  # noqa: S608
 TRIGGERS = f"""
     SELECT pg_get_triggerdef(oid) FROM pg_trigger
     WHERE tgrelid = '{TABLE}'::regclass AND NOT tgisinternal
@@ -69,6 +75,8 @@ def _make_table(cursor: Any, model: Any, schema_editor: Any) -> None:
     with transaction.atomic():
         if _values(cursor, f"SELECT 1 WHERE to_regclass('{NEW}') IS NOT NULL"):
             return  # an attempt that was stopped has made it
+        for statement in _values(cursor, RENAMED):
+            cursor.execute(statement)
         cursor.execute(f"SET LOCAL search_path = {SCHEMA}, public")
         schema_editor.create_model(model)
         for statement in schema_editor.deferred_sql:

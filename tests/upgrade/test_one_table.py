@@ -92,7 +92,13 @@ def divide() -> None:
                 f"CREATE TABLE {name} PARTITION OF optin_auditevent "
                 f"FOR VALUES FROM ({block * BLOCK or 'MINVALUE'}) TO ({(block + 1) * BLOCK})"
             )
-            cursor.execute(f"CREATE UNIQUE INDEX ON {name} (previous) WHERE previous IS NOT NULL")
+            own = "" if block else NAME  # the first partition was the whole table once
+            cursor.execute(
+                f"CREATE UNIQUE INDEX {own} ON {name} (previous) WHERE previous IS NOT NULL"
+            )
+        cursor.execute(
+            "ALTER INDEX optin_audit.optin_auditevent_0_pkey RENAME TO optin_auditevent_pkey"
+        )
     sql("GRANT SELECT, INSERT ON optin_auditevent TO pg_monitor")
     sql("GRANT USAGE ON SEQUENCE optin_auditevent_id_seq TO pg_monitor")
 
