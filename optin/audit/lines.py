@@ -19,8 +19,11 @@ _COLUMNS = (
 def object_of(event: AuditEvent) -> dict[str, Any]:
     """Return what a line says of *event*, without what is empty."""
     shown: dict[str, Any] = {"id": event.pk, "at": event.at.isoformat(timespec="microseconds")}
-    values = {name: getattr(event, name) for name in _COLUMNS}
-    return shown | {name: value for name, value in values.items() if value not in {None, ""}}
+    for name in _COLUMNS:
+        if (value := getattr(event, name)) not in {None, ""}:
+            # A plain word: a log for a terminal would show the name of the enum.
+            shown[name] = str(value) if isinstance(value, str) else value
+    return shown
 
 
 def log(event: AuditEvent, **signal: Any) -> None:

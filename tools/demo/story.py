@@ -296,7 +296,10 @@ class Story:
     # -- saved -------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Save all, seal the events, and count the figures."""
+        """Save all, seal the events, and count the figures.
+
+        The lines of these events and seals are no news to any log.
+        """
         if connection.vendor == "sqlite":
             with connection.cursor() as cursor:
                 # Some hundred commits need not wait for the disk: nobody has used this yet.
@@ -304,6 +307,8 @@ class Story:
         self._events.sort(key=lambda event: event[0])
         # The thread that seals would do it now, all at once: ``verify_audit`` would find that late.
         committed.disconnect(dispatch_uid="keep_sealing")
+        level = seals.logger.level
+        seals.logger.setLevel(logging.WARNING)
         try:
             with transaction.atomic():
                 self._save_rows()
@@ -312,6 +317,7 @@ class Story:
             self._seal()
             statistics.roll_up(self.now)
         finally:
+            seals.logger.setLevel(level)
             committed.connect(seals.keep_sealing, dispatch_uid="keep_sealing")
 
     def _save_rows(self) -> None:
@@ -335,21 +341,13 @@ class Story:
         )
 
     def _seal(self) -> None:
-        """Seal the events with the times at which it would have been done.
-
-        Their lines are no news to any log.
-        """
-        level = seals.logger.level
-        seals.logger.setLevel(logging.WARNING)
+        """Seal the events with the times at which it would have been done."""
         due = self._events[0][0]
-        try:
-            for at, _record in self._events:
-                if at >= due and at + SEALED_EVERY < self.now:
-                    seals.seal(at + SEALED_EVERY)
-                    due = at + SEALED_EVERY - seals.AGE
-            seals.seal(self.now)
-        finally:
-            seals.logger.setLevel(level)
+        for at, _record in self._events:
+            if at >= due and at + SEALED_EVERY < self.now:
+                seals.seal(at + SEALED_EVERY)
+                due = at + SEALED_EVERY - seals.AGE
+        seals.seal(self.now)
 
 
 def _id_of(fact: object) -> object:
