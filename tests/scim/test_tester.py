@@ -15,6 +15,11 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def clock() -> None:
+    """Real time: the server has it too, and refuses a token of a month ago."""
+
+
 def test_scim2_tester_finds_nothing_wrong(tmp_path: Path) -> None:
     """A search over people and groups at once is left out, as RFC 7644 allows."""
     # Here, as to load it takes a quarter of the time in which all tests are collected.
