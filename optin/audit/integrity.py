@@ -8,7 +8,7 @@ Four things prove an event. Each is made with the digest key:
 - the seal over its range proves that the range had no other events;
 - the next seal proves that seal: it begins where that one ends. The first begins at 1.
 
-A new digest key (``operations.key_rotation``) proves all seals that were there before it. A new key
+A new digest key of an earlier release proves all seals that were there before it. A new key
 or a restore that no key at hand proves explains nothing: whoever owns the database can add its row.
 
 No event names the newest ones, and no seal follows theirs. Their removal shows in the sequence of

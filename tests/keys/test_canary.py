@@ -46,7 +46,7 @@ CASES = [
         {"old": OLD},
         NEW_DIGEST,
         error="E302",
-        helps="see A new digest key in",
+        helps="see Keys in",
     ),
 ]
 

@@ -36,7 +36,7 @@ def told(browser: Browser, name: str) -> tuple[Any, ...]:
     """All that an answer says, what differs each time and the name itself aside."""
     answer = browser.answer
     text = re.sub(r'(csrfmiddlewaretoken" value=")[^"]+', r"\1", browser.page.html)
-    text = re.sub(r'(request ID <span class="number">)[^<]+', r"\1", text)
+    text = re.sub(r'(request ID <span class="request-id">)[^<]+', r"\1", text)
     headers = {key: value for key, value in answer.items() if key not in OF_ONE_REQUEST}
     cookies = {
         key: {name: value for name, value in cookie.items() if name != "expires"}
