@@ -244,8 +244,8 @@ def test_forged(http: Taker, name: str, secret: str) -> None:
 
 
 def _without_tokens(page: bytes) -> bytes:
-    """The page without the tokens of its forms, which are others each time."""
-    return re.sub(rb'name="csrfmiddlewaretoken" value="\w+"', b"", page)
+    """The page without the tokens of its forms and its request ID, which are others each time."""
+    return re.sub(rb'name="csrfmiddlewaretoken" value="\w+"|[0-9a-f]{32}', b"", page)
 
 
 def test_without_a_secret_of_ours_none_is_right(http: Taker, settings: LazySettings) -> None:
