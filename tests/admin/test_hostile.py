@@ -173,7 +173,7 @@ STAFF = (
 """Beside every list, and the newest rows of each."""
 PEOPLE: dict[str, set[str]] = {
     "/account/": {"username", "email", "filename"},
-    "/account/activity/": {"email"},  # where "That wasn't me" sends its mail
+    "/account/activity/": {"email"},  # the word, in what "That wasn't me" ends
     "/account/two-factor/": set(),
 }
 """Pages of people, and what each shows of what they wrote about themselves."""
